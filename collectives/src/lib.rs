@@ -1,0 +1,1 @@
+//! flexbond-collectives

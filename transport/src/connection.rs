@@ -1,0 +1,88 @@
+//! What a transport hands over once two ends have met: a stream of bytes, or a channel of whole messages.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+
+use crate::pipe::{PipeReceiver, PipeSender};
+use crate::{Endpoint, Message};
+
+/// An established connection to one peer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Connection {
+    /// What travels on it, and by which means.
+    pub link: Link,
+    /// The far end as far as it is known: `tcp://192.0.2.7:40112`, `ipc:///run/x.sock`, `inproc://name`.
+    pub peer: Endpoint,
+}
+
+impl Connection {
+    /// A connection to `peer` over `link`.
+    #[must_use]
+    pub fn new(link: Link, peer: Endpoint) -> Self {
+        Connection { link, peer }
+    }
+}
+
+/// The two kinds of connection.
+pub enum Link {
+    /// Bytes in order, to be framed by a wire protocol (tcp, ipc, …).
+    Stream(Box<dyn ByteStream>),
+    /// Whole messages in order, without any encoding (inproc).
+    Messages(MessageChannel),
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Link::Stream(_) => "Stream",
+            Link::Messages(_) => "Messages",
+        })
+    }
+}
+
+/// An ordered, reliable stream of bytes.
+///
+/// All methods take `&self`, so that one task may read while another writes. At most one task reads and at most
+/// one *polls* for writing at a time (the last waker of each direction is the one that is woken); any task may
+/// [`try_write`](Self::try_write).
+pub trait ByteStream: Send + Sync + 'static {
+    /// Reads into the spare capacity of `buffer` and returns how many bytes came; zero is the end of the stream.
+    ///
+    /// Never grows a buffer that has spare capacity; the caller reserves what it wants to be read at once.
+    fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>>;
+
+    /// Writes from `slices` and returns how many bytes were taken (at least one, unless all slices are empty).
+    fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
+
+    /// As [`poll_write`](Self::poll_write), without waiting.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when nothing can be written now, or when the stream cannot write without a
+    /// task to wake, which is what the default does.
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let _ = slices;
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Pushes out what the stream itself buffers. Streams without a buffer of their own have nothing to do.
+    fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _ = cx;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends the writing direction: the peer reads what was written and then the end.
+    fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// Both directions of a connection that carries whole messages.
+#[derive(Debug)]
+pub struct MessageChannel {
+    /// Towards the peer.
+    pub tx: PipeSender<Message>,
+    /// From the peer.
+    pub rx: PipeReceiver<Message>,
+}

@@ -1,0 +1,112 @@
+//! What can go wrong below the wire protocol.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::Endpoint;
+
+/// Why an endpoint could not be bound. Nothing is bound then.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// No transport is registered for the scheme, or this build lacks its feature. A retry cannot help.
+    #[error("no transport for {endpoint}: {reason}")]
+    UnknownScheme {
+        /// What was asked for.
+        endpoint: Endpoint,
+        /// Which scheme or feature is missing.
+        reason: String,
+    },
+    /// Somebody else listens there. A retry may succeed once they have gone.
+    #[error("{endpoint} is in use")]
+    InUse {
+        /// What was asked for.
+        endpoint: Endpoint,
+        /// What the system said, where it was asked.
+        #[source]
+        source: Option<io::Error>,
+    },
+    /// The endpoint makes no sense for binding (an interface that does not exist, a path too long, …).
+    #[error("cannot bind {endpoint}: {reason}")]
+    Unusable {
+        /// What was asked for.
+        endpoint: Endpoint,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system refused.
+    #[error("cannot bind {endpoint}: {source}")]
+    Io {
+        /// What was asked for.
+        endpoint: Endpoint,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Why a connection could not be made. No connection exists then.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// No transport is registered for the scheme, or this build lacks its feature. A retry cannot help.
+    #[error("no transport for {endpoint}: {reason}")]
+    UnknownScheme {
+        /// What was asked for.
+        endpoint: Endpoint,
+        /// Which scheme or feature is missing.
+        reason: String,
+    },
+    /// The endpoint makes no sense for connecting (a wildcard, a path too long, …). A retry cannot help.
+    #[error("cannot connect to {endpoint}: {reason}")]
+    Unusable {
+        /// What was asked for.
+        endpoint: Endpoint,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system refused, or nobody listens. A retry is sound.
+    #[error("cannot connect to {endpoint}: {source}")]
+    Io {
+        /// What was asked for.
+        endpoint: Endpoint,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl ConnectError {
+    /// Whether a retry cannot help.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        !matches!(self, ConnectError::Io { .. })
+    }
+}
+
+/// Why a connection could not be accepted.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// This one connection failed, or the system lacks a resource just now; accept again (after a pause).
+    #[error("cannot accept on {endpoint}: {source}")]
+    Io {
+        /// Where it was to be accepted.
+        endpoint: Endpoint,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The listener is gone for good.
+    #[error("{endpoint} no longer accepts")]
+    Closed {
+        /// Where it was to be accepted.
+        endpoint: Endpoint,
+    },
+}
+
+impl AcceptError {
+    /// Whether accepting again cannot help.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, AcceptError::Closed { .. })
+    }
+}

@@ -1,0 +1,575 @@
+//! A bounded queue between one task and another: the only place where messages wait.
+//!
+//! A push takes one short lock and wakes the receiver only when the queue was empty. The receiver swaps the whole
+//! queue out under one lock and then works through it alone. Room is given back in steps of a quarter of the
+//! capacity, so that neither side pays for a lock or a wake-up per message.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+
+/// Makes a pipe that holds at most `capacity` items (at least one), counting those that the receiver has taken
+/// but not yet finished.
+#[must_use]
+pub fn pipe<T>(capacity: usize) -> (PipeSender<T>, PipeReceiver<T>) {
+    let shared = Arc::new(Mutex::new(State {
+        queue: VecDeque::new(),
+        held: 0,
+        capacity: capacity.max(1),
+        sender_waker: None,
+        receiver_waker: None,
+        sender_gone: false,
+        receiver_gone: false,
+    }));
+    (
+        PipeSender {
+            shared: Arc::clone(&shared),
+        },
+        PipeReceiver {
+            shared,
+            batch: VecDeque::new(),
+            unreleased: 0,
+            step: release_step(capacity),
+        },
+    )
+}
+
+/// The sending half of a [`pipe`]. Its methods take `&self`; several tasks may push.
+pub struct PipeSender<T> {
+    shared: Arc<Mutex<State<T>>>,
+}
+
+/// The receiving half of a [`pipe`].
+pub struct PipeReceiver<T> {
+    shared: Arc<Mutex<State<T>>>,
+    /// Swapped out of the queue, not yet popped.
+    batch: VecDeque<T>,
+    /// Popped and finished, but still counted against the capacity.
+    unreleased: usize,
+    step: usize,
+}
+
+struct State<T> {
+    queue: VecDeque<T>,
+    /// Taken by the receiver and not yet released.
+    held: usize,
+    capacity: usize,
+    /// Set while a sender waits for room.
+    sender_waker: Option<Waker>,
+    /// Set while the receiver waits for an item: only ever beside an empty queue.
+    receiver_waker: Option<Waker>,
+    sender_gone: bool,
+    receiver_gone: bool,
+}
+
+/// Why an item was not taken; it is handed back.
+#[derive(Debug, PartialEq, Eq)]
+pub enum PushError<T> {
+    /// The pipe holds as many items as it may.
+    Full(T),
+    /// The receiver is gone; no item will ever be taken again.
+    Closed(T),
+}
+
+fn release_step(capacity: usize) -> usize {
+    (capacity / 4).max(1)
+}
+
+impl<T> State<T> {
+    fn len(&self) -> usize {
+        self.queue.len() + self.held
+    }
+
+    fn room(&self) -> usize {
+        self.capacity.saturating_sub(self.len())
+    }
+
+    fn release(&mut self, count: usize) -> Option<Waker> {
+        self.held -= count;
+        // A waiting sender is woken once a whole step is free, not for every item.
+        if self.room() >= release_step(self.capacity).min(self.capacity) {
+            self.sender_waker.take()
+        } else {
+            None
+        }
+    }
+}
+
+fn register(slot: &mut Option<Waker>, waker: &Waker) {
+    if !slot.as_ref().is_some_and(|current| current.will_wake(waker)) {
+        *slot = Some(waker.clone());
+    }
+}
+
+impl<T> PipeSender<T> {
+    /// Adds an item, if there is room.
+    ///
+    /// With a `waker`, a full pipe remembers it (the last one only) and wakes it once there is room again or the
+    /// receiver is gone; there is no moment between the check and the registration in which a wake-up could be
+    /// lost.
+    ///
+    /// # Errors
+    /// Hands the item back when the pipe is full or closed.
+    pub fn try_push(&self, item: T, waker: Option<&Waker>) -> Result<(), PushError<T>> {
+        let mut state = self.shared.lock();
+        if state.receiver_gone {
+            return Err(PushError::Closed(item));
+        }
+        if state.room() == 0 {
+            if let Some(waker) = waker {
+                register(&mut state.sender_waker, waker);
+            }
+            return Err(PushError::Full(item));
+        }
+        state.queue.push_back(item);
+        let receiver = state.receiver_waker.take();
+        drop(state);
+        wake(receiver);
+        Ok(())
+    }
+
+    /// Moves items from the front of `batch` into the pipe while there is room; returns how many.
+    ///
+    /// `waker` is remembered, as in [`try_push`](Self::try_push), when not all fitted.
+    ///
+    /// # Errors
+    /// [`PushError::Closed`] when the receiver is gone; `batch` is left as it was.
+    pub fn try_push_batch(&self, batch: &mut VecDeque<T>, waker: &Waker) -> Result<usize, PushError<()>> {
+        let mut state = self.shared.lock();
+        if state.receiver_gone {
+            return Err(PushError::Closed(()));
+        }
+        let count = batch.len().min(state.room());
+        if count < batch.len() {
+            register(&mut state.sender_waker, waker);
+        }
+        if count == 0 {
+            return Ok(0);
+        }
+        if state.queue.is_empty() && count == batch.len() {
+            std::mem::swap(&mut state.queue, batch);
+        } else {
+            state.queue.extend(batch.drain(..count));
+        }
+        let receiver = state.receiver_waker.take();
+        drop(state);
+        wake(receiver);
+        Ok(count)
+    }
+
+    /// Adds an item and, when the pipe is full, drops the oldest one that the receiver has not taken yet.
+    ///
+    /// Returns the item that was dropped: the oldest, or the new one if the receiver holds all the others.
+    ///
+    /// # Errors
+    /// [`PushError::Closed`] when the receiver is gone.
+    pub fn push_evicting(&self, item: T) -> Result<Option<T>, PushError<T>> {
+        let mut state = self.shared.lock();
+        if state.receiver_gone {
+            return Err(PushError::Closed(item));
+        }
+        let mut evicted = None;
+        if state.room() == 0 {
+            evicted = state.queue.pop_front();
+            if evicted.is_none() {
+                return Ok(Some(item));
+            }
+        }
+        state.queue.push_back(item);
+        let receiver = state.receiver_waker.take();
+        drop(state);
+        wake(receiver);
+        Ok(evicted)
+    }
+
+    /// Replaces everything that waits by `item`; returns how many items were dropped.
+    ///
+    /// # Errors
+    /// [`PushError::Closed`] when the receiver is gone.
+    pub fn push_replacing(&self, item: T) -> Result<usize, PushError<T>> {
+        let mut state = self.shared.lock();
+        if state.receiver_gone {
+            return Err(PushError::Closed(item));
+        }
+        let dropped = state.queue.len();
+        let old = std::mem::take(&mut state.queue);
+        state.queue.push_back(item);
+        let receiver = state.receiver_waker.take();
+        drop(state);
+        drop(old);
+        wake(receiver);
+        Ok(dropped)
+    }
+
+    /// Whether there is room for an item now; remembers `waker` if not.
+    pub fn has_room_or_register(&self, waker: &Waker) -> bool {
+        let mut state = self.shared.lock();
+        if state.room() == 0 && !state.receiver_gone {
+            register(&mut state.sender_waker, waker);
+            return false;
+        }
+        true
+    }
+
+    /// How many more items fit now.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.shared.lock().room()
+    }
+
+    /// How many items wait, those included that the receiver has taken but not finished.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.lock().len()
+    }
+
+    /// Whether nothing waits and the receiver has finished everything it took.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the receiver is gone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.lock().receiver_gone
+    }
+
+    /// Ends the pipe from this side: the receiver still gets what waits, then the end. Idempotent.
+    pub fn close(&self) {
+        let mut state = self.shared.lock();
+        state.sender_gone = true;
+        let receiver = state.receiver_waker.take();
+        drop(state);
+        wake(receiver);
+    }
+}
+
+impl<T> Drop for PipeSender<T> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl<T> PipeReceiver<T> {
+    /// Takes the oldest item and counts it as finished.
+    ///
+    /// Looks only at what [`poll_fill`](Self::poll_fill) has brought over.
+    pub fn pop(&mut self) -> Option<T> {
+        let item = self.batch.pop_front()?;
+        self.unreleased += 1;
+        if self.unreleased >= self.step {
+            self.release_popped();
+        }
+        Some(item)
+    }
+
+    /// Takes the oldest item without giving its room back; [`release`](Self::release) does that later.
+    pub fn pop_held(&mut self) -> Option<T> {
+        self.batch.pop_front()
+    }
+
+    /// Gives back the room of `count` items that [`pop_held`](Self::pop_held) took.
+    pub fn release(&mut self, count: usize) {
+        self.unreleased += count;
+        if self.unreleased >= self.step {
+            self.release_popped();
+        }
+    }
+
+    /// How many items [`pop`](Self::pop) can take without another fill.
+    #[must_use]
+    pub fn ready(&self) -> usize {
+        self.batch.len()
+    }
+
+    /// Brings over all that waits. `Ready(true)`: [`pop`](Self::pop) has something; `Ready(false)`: the sender is
+    /// gone and everything was taken; `Pending`: nothing yet, the context's waker is remembered.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        self.fill(Some(cx.waker()))
+    }
+
+    /// As [`poll_fill`](Self::poll_fill) with the waker given directly, or none at all.
+    pub fn fill(&mut self, waker: Option<&Waker>) -> Poll<bool> {
+        if !self.batch.is_empty() {
+            return Poll::Ready(true);
+        }
+        let mut state = self.shared.lock();
+        let sender = match std::mem::take(&mut self.unreleased) {
+            0 => None,
+            count => state.release(count),
+        };
+        std::mem::swap(&mut state.queue, &mut self.batch);
+        state.held += self.batch.len();
+        self.step = release_step(state.capacity);
+        let outcome = if !self.batch.is_empty() {
+            Poll::Ready(true)
+        } else if state.sender_gone {
+            Poll::Ready(false)
+        } else {
+            if let Some(waker) = waker {
+                register(&mut state.receiver_waker, waker);
+            }
+            Poll::Pending
+        };
+        drop(state);
+        wake(sender);
+        outcome
+    }
+
+    /// Changes how many items the pipe holds (at least one). Items above a smaller capacity stay.
+    pub fn set_capacity(&mut self, capacity: usize) {
+        let mut state = self.shared.lock();
+        state.capacity = capacity.max(1);
+        self.step = release_step(state.capacity);
+        let sender = if state.room() > 0 {
+            state.sender_waker.take()
+        } else {
+            None
+        };
+        drop(state);
+        wake(sender);
+    }
+
+    /// How many items the pipe holds at most.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.shared.lock().capacity
+    }
+
+    /// How many items wait or are held, as [`PipeSender::len`] counts them.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.lock().len() - self.unreleased
+    }
+
+    /// Whether nothing waits and nothing is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Ends the pipe from this side: what waits is dropped and counted in the result. Idempotent.
+    pub fn close(&mut self) -> usize {
+        let mut state = self.shared.lock();
+        state.receiver_gone = true;
+        let old = std::mem::take(&mut state.queue);
+        let sender = state.sender_waker.take();
+        drop(state);
+        wake(sender);
+        let dropped = old.len() + self.batch.len();
+        self.batch.clear();
+        dropped
+    }
+
+    fn release_popped(&mut self) {
+        let sender = self.shared.lock().release(std::mem::take(&mut self.unreleased));
+        wake(sender);
+    }
+}
+
+impl<T> Drop for PipeReceiver<T> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+impl<T> fmt::Debug for PipeSender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PipeSender")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for PipeReceiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PipeReceiver")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn counter() -> (Arc<Count>, Waker) {
+        let count = Arc::new(Count::default());
+        (Arc::clone(&count), Waker::from(count))
+    }
+
+    #[test]
+    fn holds_exactly_its_capacity() {
+        let (tx, mut rx) = pipe(3);
+        for i in 0..3 {
+            tx.try_push(i, None).unwrap();
+        }
+        assert_eq!(tx.try_push(3, None), Err(PushError::Full(3)));
+        assert_eq!(rx.fill(None), Poll::Ready(true));
+        assert_eq!(
+            tx.try_push(3, None),
+            Err(PushError::Full(3)),
+            "taken is not yet finished"
+        );
+        assert_eq!(rx.pop(), Some(0));
+        tx.try_push(3, None).unwrap();
+        assert_eq!(tx.try_push(4, None), Err(PushError::Full(4)));
+    }
+
+    #[test]
+    fn wakes_the_receiver_once_per_empty_queue() {
+        let (tx, mut rx) = pipe(8);
+        let (count, waker) = counter();
+        assert_eq!(rx.fill(Some(&waker)), Poll::Pending);
+        tx.try_push(1, None).unwrap();
+        tx.try_push(2, None).unwrap();
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        assert_eq!(rx.fill(Some(&waker)), Poll::Ready(true));
+        assert_eq!((rx.pop(), rx.pop(), rx.pop()), (Some(1), Some(2), None));
+    }
+
+    #[test]
+    fn wakes_a_waiting_sender_after_a_step() {
+        let (tx, mut rx) = pipe(8);
+        for i in 0..8 {
+            tx.try_push(i, None).unwrap();
+        }
+        let (count, waker) = counter();
+        assert!(matches!(tx.try_push(8, Some(&waker)), Err(PushError::Full(8))));
+        assert_eq!(rx.fill(None), Poll::Ready(true));
+        rx.pop();
+        assert_eq!(count.0.load(Ordering::SeqCst), 0);
+        rx.pop();
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        tx.try_push(8, None).unwrap();
+    }
+
+    #[test]
+    fn an_emptied_pipe_always_wakes_its_sender() {
+        for capacity in 1..20 {
+            let (tx, mut rx) = pipe(capacity);
+            for i in 0..capacity {
+                tx.try_push(i, None).unwrap();
+            }
+            let (count, waker) = counter();
+            assert!(tx.try_push(0, Some(&waker)).is_err());
+            while rx.fill(None) == Poll::Ready(true) {
+                while rx.pop().is_some() {}
+            }
+            assert_eq!(count.0.load(Ordering::SeqCst), 1, "capacity {capacity}");
+            assert!(tx.is_empty());
+        }
+    }
+
+    #[test]
+    fn closing_the_sender_ends_after_the_last_item() {
+        let (tx, mut rx) = pipe(2);
+        tx.try_push(1, None).unwrap();
+        drop(tx);
+        assert_eq!(rx.fill(None), Poll::Ready(true));
+        assert_eq!(rx.pop(), Some(1));
+        assert_eq!(rx.fill(None), Poll::Ready(false));
+    }
+
+    #[test]
+    fn closing_the_receiver_hands_items_back() {
+        let (tx, mut rx) = pipe(2);
+        tx.try_push(1, None).unwrap();
+        let (count, waker) = counter();
+        tx.try_push(2, None).unwrap();
+        assert!(tx.try_push(3, Some(&waker)).is_err());
+        assert_eq!(rx.close(), 2);
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        assert_eq!(tx.try_push(4, None), Err(PushError::Closed(4)));
+    }
+
+    #[test]
+    fn evicting_drops_the_oldest() {
+        let (tx, mut rx) = pipe(2);
+        assert_eq!(tx.push_evicting(1), Ok(None));
+        assert_eq!(tx.push_evicting(2), Ok(None));
+        assert_eq!(tx.push_evicting(3), Ok(Some(1)));
+        assert_eq!(rx.fill(None), Poll::Ready(true));
+        assert_eq!(tx.push_evicting(4), Ok(Some(4)), "the receiver holds both");
+        assert_eq!((rx.pop(), rx.pop()), (Some(2), Some(3)));
+    }
+
+    #[test]
+    fn replacing_keeps_the_last() {
+        let (tx, mut rx) = pipe(1);
+        assert_eq!(tx.push_replacing(1), Ok(0));
+        assert_eq!(tx.push_replacing(2), Ok(1));
+        assert_eq!(rx.fill(None), Poll::Ready(true));
+        assert_eq!((rx.pop(), rx.pop()), (Some(2), None));
+    }
+
+    #[test]
+    fn batches_move_as_far_as_there_is_room() {
+        let (tx, mut rx) = pipe(3);
+        let (_, waker) = counter();
+        let mut batch = VecDeque::from([1, 2, 3, 4]);
+        assert_eq!(tx.try_push_batch(&mut batch, &waker), Ok(3));
+        assert_eq!(batch, [4]);
+        assert_eq!(tx.try_push_batch(&mut batch, &waker), Ok(0));
+        assert_eq!(rx.fill(None), Poll::Ready(true));
+        assert_eq!(rx.pop(), Some(1));
+        assert_eq!(tx.try_push_batch(&mut batch, &waker), Ok(1));
+        assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn two_threads_lose_and_reorder_nothing() {
+        const COUNT: u32 = 100_000;
+        let (tx, mut rx) = pipe(16);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let sender = tokio::spawn(async move {
+                for i in 0..COUNT {
+                    let mut item = Some(i);
+                    std::future::poll_fn(|cx| match tx.try_push(item.take().unwrap(), Some(cx.waker())) {
+                        Ok(()) => Poll::Ready(()),
+                        Err(PushError::Full(back) | PushError::Closed(back)) => {
+                            item = Some(back);
+                            Poll::Pending
+                        }
+                    })
+                    .await;
+                }
+            });
+            let mut next = 0;
+            while std::future::poll_fn(|cx| rx.poll_fill(cx)).await {
+                while let Some(item) = rx.pop() {
+                    assert_eq!(item, next);
+                    next += 1;
+                }
+            }
+            sender.await.unwrap();
+            assert_eq!(next, COUNT);
+        });
+    }
+}

@@ -1,0 +1,98 @@
+//! The trait behind every transport, and the settings it is asked to respect.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::{AcceptError, BindError, ConnectError, Connection, Endpoint};
+
+/// A way to reach other ends: everything below a wire protocol.
+///
+/// Only the cold calls are asynchronous trait methods; what they hand out is polled (see
+/// [`ByteStream`](crate::ByteStream)). Register an implementation under a scheme of its own in a
+/// [`Registry`](crate::Registry), and every socket can use it by endpoint.
+#[async_trait]
+pub trait Transport: Send + Sync + 'static {
+    /// Starts to listen at `endpoint`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing bound.
+    ///
+    /// # Errors
+    /// [`BindError`]; nothing is bound then.
+    async fn bind(&self, endpoint: &Endpoint, options: &LinkOptions) -> Result<Box<dyn Listener>, BindError>;
+
+    /// Connects to `endpoint`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the attempt.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; a retry is sound unless [`ConnectError::is_permanent`].
+    async fn connect(&self, endpoint: &Endpoint, options: &LinkOptions) -> Result<Connection, ConnectError>;
+}
+
+/// A bound endpoint that accepts connections. Dropping it unbinds.
+#[async_trait]
+pub trait Listener: Send + 'static {
+    /// The endpoint as bound: wildcards kept or resolved as the transport does, port zero replaced by the real one.
+    fn local_endpoint(&self) -> &Endpoint;
+
+    /// Waits for the next connection.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no connection.
+    ///
+    /// # Errors
+    /// [`AcceptError`]; accepting may go on unless [`AcceptError::is_fatal`].
+    async fn accept(&mut self) -> Result<Connection, AcceptError>;
+}
+
+/// What a connection is asked to be like. Each transport uses what applies to it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LinkOptions {
+    /// How many connections may wait to be accepted. Default 100.
+    pub backlog: u32,
+    /// Sends small writes at once instead of collecting them (`TCP_NODELAY`). Default on.
+    pub nodelay: bool,
+    /// TCP keepalive. Default: the system's setting.
+    pub keepalive: Option<Keepalive>,
+    /// Kernel send buffer in bytes (`SO_SNDBUF`). Default: the system's setting.
+    pub send_buffer: Option<usize>,
+    /// Kernel receive buffer in bytes (`SO_RCVBUF`). Default: the system's setting.
+    pub recv_buffer: Option<usize>,
+    /// Lets `*` and names mean IPv6 too; literal IPv6 addresses always work. Default off, as in libzmq.
+    pub ipv6: bool,
+    /// How many whole messages a message channel holds from this end to the other. Default 1000.
+    pub send_capacity: usize,
+    /// How many more whole messages this end lets the other one queue for it. Default 1000.
+    pub recv_capacity: usize,
+}
+
+impl Default for LinkOptions {
+    fn default() -> Self {
+        LinkOptions {
+            backlog: 100,
+            nodelay: true,
+            keepalive: None,
+            send_buffer: None,
+            recv_buffer: None,
+            ipv6: false,
+            send_capacity: 1000,
+            recv_capacity: 1000,
+        }
+    }
+}
+
+/// TCP keepalive: probes on an idle connection. A field left out keeps the system's setting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Keepalive {
+    /// Idle time before the first probe (`TCP_KEEPIDLE`); whole seconds.
+    pub idle: Option<Duration>,
+    /// Time between probes (`TCP_KEEPINTVL`); whole seconds.
+    pub interval: Option<Duration>,
+    /// Unanswered probes before the connection is dead (`TCP_KEEPCNT`).
+    pub retries: Option<u32>,
+}
