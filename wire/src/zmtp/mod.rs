@@ -1,0 +1,19 @@
+//! ZMTP, the protocol ØMQ peers speak over a byte stream, as a state machine without I/O.
+
+mod config;
+mod connection;
+mod error;
+mod event;
+mod secret;
+mod socket_type;
+mod transmit;
+mod version;
+
+pub use config::{Config, ConfigError, Heartbeat, Security};
+pub use connection::Connection;
+pub use error::ProtocolError;
+pub use event::{Credentials, Event, PeerInfo, Verdict};
+pub use secret::Secret;
+pub use socket_type::{SocketType, UnknownSocketType};
+pub use transmit::Transmit;
+pub use version::Version;
