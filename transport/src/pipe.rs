@@ -20,6 +20,7 @@ pub fn pipe<T>(capacity: usize) -> (PipeSender<T>, PipeReceiver<T>) {
         held: 0,
         capacity: capacity.max(1),
         sender_waker: None,
+        closed_waker: None,
         receiver_waker: None,
         sender_gone: false,
         receiver_gone: false,
@@ -59,6 +60,8 @@ struct State<T> {
     capacity: usize,
     /// Set while a sender waits for room.
     sender_waker: Option<Waker>,
+    /// Set while somebody waits for the receiver to go.
+    closed_waker: Option<Waker>,
     /// Set while the receiver waits for an item: only ever beside an empty queue.
     receiver_waker: Option<Waker>,
     sender_gone: bool,
@@ -238,6 +241,16 @@ impl<T> PipeSender<T> {
         self.shared.lock().receiver_gone
     }
 
+    /// Resolves once the receiver is gone; remembers the context's waker (the last one only) until then.
+    pub fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.shared.lock();
+        if state.receiver_gone {
+            return Poll::Ready(());
+        }
+        register(&mut state.closed_waker, cx.waker());
+        Poll::Pending
+    }
+
     /// Ends the pipe from this side: the receiver still gets what waits, then the end. Idempotent.
     pub fn close(&self) {
         let mut state = self.shared.lock();
@@ -358,8 +371,10 @@ impl<T> PipeReceiver<T> {
         state.receiver_gone = true;
         let old = std::mem::take(&mut state.queue);
         let sender = state.sender_waker.take();
+        let watcher = state.closed_waker.take();
         drop(state);
         wake(sender);
+        wake(watcher);
         let dropped = old.len() + self.batch.len();
         self.batch.clear();
         dropped
