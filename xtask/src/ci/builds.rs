@@ -1,0 +1,119 @@
+//! Steps that compile, and run nothing.
+
+use anyhow::{Result, bail};
+
+use super::Run;
+use super::steps::outside_manifests;
+use crate::interop;
+use crate::process::{self, cargo};
+use crate::workspace::Package;
+
+pub(super) fn fmt(run: &mut Run) -> Result<()> {
+    let mut failed = process::run(
+        cargo()
+            .current_dir(&run.workspace.root)
+            .args(["fmt", "--all", "--check"]),
+    )
+    .is_err();
+    for manifest in outside_manifests(run)? {
+        failed |= process::run(cargo().args(["fmt", "--check", "--manifest-path"]).arg(manifest)).is_err();
+    }
+    if failed {
+        bail!("the sources are not formatted; run `cargo fmt --all` and commit the result");
+    }
+    Ok(())
+}
+
+pub(super) fn clippy(run: &mut Run) -> Result<()> {
+    let mut failed = Vec::new();
+    for package in &run.workspace.packages {
+        for features in lint_sets(package) {
+            let mut command = cargo();
+            command
+                .current_dir(&run.workspace.root)
+                .args(["clippy", "--quiet", "--locked", "--package", &package.name])
+                .args(*features)
+                .args(["--", "--deny=warnings"]);
+            if process::run(&mut command).is_err() {
+                failed.push(format!("{} {}", package.name, features.join(" ")));
+            }
+        }
+    }
+    if !failed.is_empty() {
+        bail!("clippy complains about {}", failed.join("; "));
+    }
+    Ok(())
+}
+
+/// The different sets of features that a package is linted with.
+fn lint_sets(package: &Package) -> &'static [&'static [&'static str]] {
+    let is_own = |feature: &String| feature != "default" && feature != interop::FEATURE;
+    if package.features.is_empty() {
+        &[&["--all-targets"]]
+    } else if package.features.iter().any(is_own) {
+        &[
+            &["--no-default-features"],
+            &["--all-targets"],
+            &["--all-features", "--all-targets"],
+        ]
+    } else {
+        &[&["--all-features", "--all-targets"]]
+    }
+}
+
+pub(super) fn doc(run: &mut Run) -> Result<()> {
+    process::run(
+        cargo()
+            .current_dir(&run.workspace.root)
+            .env("RUSTDOCFLAGS", "--deny=warnings")
+            .args(["doc", "--quiet", "--locked", "--workspace", "--no-deps"]),
+    )
+}
+
+pub(super) fn examples(run: &mut Run) -> Result<()> {
+    process::run(cargo().current_dir(&run.workspace.root).args([
+        "build",
+        "--quiet",
+        "--locked",
+        "--workspace",
+        "--examples",
+    ]))
+}
+
+pub(super) fn package(run: &mut Run) -> Result<()> {
+    let mut command = cargo();
+    command
+        .current_dir(&run.workspace.root)
+        // What is packed is the working tree, committed or not: the step is for the manifests and the file lists.
+        .args(["package", "--quiet", "--locked", "--workspace", "--allow-dirty"]);
+    let kept_back = run
+        .workspace
+        .packages
+        .iter()
+        .filter(|package| !package.publishable);
+    command.args(kept_back.flat_map(|package| ["--exclude", &package.name]));
+    process::run(&mut command)?;
+    for package in run.workspace.publishable() {
+        println!("packed and built {}", package.name);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod unit_tests {
+    use super::*;
+
+    #[test]
+    fn a_package_is_linted_once_per_different_set() {
+        let sets = |features: &[&str]| {
+            lint_sets(&Package {
+                features: features.iter().map(|feature| (*feature).to_owned()).collect(),
+                ..Package::default()
+            })
+            .len()
+        };
+        assert_eq!(sets(&[]), 1);
+        assert_eq!(sets(&["interop-tests"]), 1);
+        assert_eq!(sets(&["default", "tcp"]), 3);
+    }
+}

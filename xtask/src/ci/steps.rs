@@ -1,0 +1,143 @@
+//! The steps of CI, in order: what fails soonest comes first.
+
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Run, builds, tests};
+use crate::{fuzz, interop, process, readme, setup, tidy, tools};
+
+/// One step of CI.
+pub(super) struct Step {
+    pub(super) name: &'static str,
+    pub(super) what: &'static str,
+    pub(super) run: fn(&mut Run) -> Result<()>,
+}
+
+pub(super) const STEPS: [Step; 14] = [
+    Step {
+        name: "setup",
+        what: "system packages are there",
+        run: |_| setup::ensure(&setup::ALL),
+    },
+    Step {
+        name: "fmt",
+        what: "rustfmt changes nothing",
+        run: builds::fmt,
+    },
+    Step {
+        name: "tidy",
+        what: "the rules of the source tree hold",
+        run: tidy_tree,
+    },
+    Step {
+        name: "clippy",
+        what: "no warning in any package with no, default and all features",
+        run: builds::clippy,
+    },
+    Step {
+        name: "test",
+        what: "unit and integration tests of the workspace",
+        run: tests::workspace,
+    },
+    Step {
+        name: "doctest",
+        what: "examples in the docs",
+        run: tests::docs,
+    },
+    Step {
+        name: "features",
+        what: "each package builds and passes its tests alone, with no and with each single feature",
+        run: tests::features,
+    },
+    Step {
+        name: "doc",
+        what: "the docs build without warnings",
+        run: builds::doc,
+    },
+    Step {
+        name: "examples",
+        what: "the examples build",
+        run: builds::examples,
+    },
+    Step {
+        name: "readme",
+        what: "the README says what the code says",
+        run: |_| readme::run(&readme::Args::checking()),
+    },
+    Step {
+        name: "interop",
+        what: "tests against real pyzmq and Python mflow",
+        run: interop_tests,
+    },
+    Step {
+        name: "package",
+        what: "every crate can be published, and builds from what would be",
+        run: builds::package,
+    },
+    Step {
+        name: "deny",
+        what: "licences, sources, bans and advisories of the dependencies",
+        run: deny,
+    },
+    Step {
+        name: "fuzz",
+        what: "every fuzz target runs for a few seconds",
+        run: fuzz_smoke,
+    },
+];
+
+/// How long each fuzz target runs.
+const FUZZ_SECONDS: u64 = 5;
+
+fn tidy_tree(_: &mut Run) -> Result<()> {
+    tidy::run(&tidy::Args {})
+}
+
+fn interop_tests(run: &mut Run) -> Result<()> {
+    let python = interop::python(&run.workspace)?;
+    let lines = interop::run_tests(&run.workspace, &python, None, &[])?;
+    run.closing.extend(lines);
+    Ok(())
+}
+
+fn deny(run: &mut Run) -> Result<()> {
+    let program = tools::DENY.ensure(&run.workspace)?;
+    let deny = || {
+        let mut command = std::process::Command::new(&program);
+        command
+            .current_dir(&run.workspace.root)
+            .args(["deny", "--locked"]);
+        command
+    };
+    process::run(deny().args(["check", "licenses", "bans", "sources"]))?;
+    // The database of advisories is a git repository, which a closed network does not reach.
+    if let Err(error) = process::run(deny().args(["fetch", "db"])) {
+        eprintln!("{error:#}");
+        run.notices
+            .push("advisories were NOT checked: the database of RustSec cannot be had here".to_owned());
+        return Ok(());
+    }
+    process::run(deny().args(["check", "--disable-fetch", "advisories"]))
+}
+
+fn fuzz_smoke(run: &mut Run) -> Result<()> {
+    let targets = fuzz::targets(&run.workspace.root)?;
+    if targets.is_empty() {
+        bail!("there is no fuzz target in any */fuzz/fuzz_targets");
+    }
+    fuzz::run_targets(&run.workspace, &targets, FUZZ_SECONDS)
+}
+
+/// The manifests of crates below the root that are no members, such as fuzz crates.
+pub(super) fn outside_manifests(run: &Run) -> Result<Vec<std::path::PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&run.workspace.root).context("cannot read the workspace's folder")? {
+        let manifest = entry?.path().join("fuzz").join("Cargo.toml");
+        if manifest.is_file() {
+            found.push(manifest);
+        }
+    }
+    found.sort();
+    Ok(found)
+}

@@ -1,0 +1,152 @@
+//! Steps that run tests.
+
+use std::io::{self, IsTerminal};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use anyhow::{Result, bail};
+
+use super::Run;
+use crate::interop;
+use crate::process::{self, cargo};
+use crate::workspace::Package;
+
+static HAS_NEXTEST: LazyLock<bool> =
+    LazyLock::new(|| process::succeeds(cargo().args(["nextest", "--version"])));
+
+/// The command that runs tests, all of them also after one that failed: cargo-nextest where it is installed, else
+/// `cargo test`.
+#[must_use]
+pub fn test_runner() -> Command {
+    let mut command = cargo();
+    if *HAS_NEXTEST {
+        command.args([
+            "nextest",
+            "run",
+            "--locked",
+            "--no-fail-fast",
+            "--no-tests=warn",
+            "--cargo-quiet",
+        ]);
+        command.args(["--status-level=fail", "--final-status-level=slow"]);
+    } else {
+        command.args(["test", "--locked", "--no-fail-fast", "--quiet"]);
+    }
+    if io::stderr().is_terminal() {
+        command.env("CARGO_TERM_COLOR", "always");
+    }
+    command
+}
+
+/// Whether a line of a test runner's output tells how many tests passed and failed.
+#[must_use]
+pub fn is_closing_line(line: &str) -> bool {
+    line.starts_with("Summary [")
+        || (line.starts_with("test result:") && !line.contains(" 0 passed; 0 failed;"))
+}
+
+pub(super) fn workspace(run: &mut Run) -> Result<()> {
+    let mut command = test_runner();
+    command
+        .current_dir(&run.workspace.root)
+        .args(["--workspace", "--lib", "--bins", "--tests"]);
+    let lines = process::run_keeping(&mut command, is_closing_line)?;
+    if lines.is_empty() {
+        bail!("no test ran");
+    }
+    run.closing.extend(lines);
+    Ok(())
+}
+
+pub(super) fn docs(run: &mut Run) -> Result<()> {
+    let mut command = cargo();
+    command.current_dir(&run.workspace.root).args([
+        "test",
+        "--quiet",
+        "--locked",
+        "--no-fail-fast",
+        "--workspace",
+        "--doc",
+    ]);
+    let lines = process::run_keeping(&mut command, is_closing_line)?;
+    run.closing.extend(lines);
+    Ok(())
+}
+
+pub(super) fn features(run: &mut Run) -> Result<()> {
+    let mut failed = Vec::new();
+    for package in run.workspace.publishable() {
+        for features in single_features(package) {
+            let mut command = test_runner();
+            command
+                .current_dir(&run.workspace.root)
+                .args(["--package", &package.name, "--no-default-features"])
+                .args(targets(package));
+            if !features.is_empty() {
+                command.args(["--features", &features]);
+            }
+            match process::run_keeping(&mut command, is_closing_line) {
+                Ok(lines) => run.closing.extend(lines),
+                Err(error) => {
+                    eprintln!("{error:#}");
+                    failed.push(format!("{} with features [{features}]", package.name));
+                }
+            }
+        }
+    }
+    if !failed.is_empty() {
+        bail!("these fail alone: {}", failed.join("; "));
+    }
+    Ok(())
+}
+
+/// No feature, and each feature by itself.
+fn single_features(package: &Package) -> Vec<String> {
+    let own = package
+        .features
+        .iter()
+        .filter(|feature| *feature != "default" && *feature != interop::FEATURE);
+    std::iter::once(String::new()).chain(own.cloned()).collect()
+}
+
+/// Everything but examples and doc tests, which have steps of their own.
+fn targets(package: &Package) -> Vec<&'static str> {
+    let mut targets = vec!["--tests"];
+    if package.has("lib") {
+        targets.push("--lib");
+    }
+    if package.has("bin") {
+        targets.push("--bins");
+    }
+    targets
+}
+
+#[cfg(test)]
+mod unit_tests {
+    use super::*;
+
+    #[test]
+    fn each_feature_is_tried_alone() {
+        let package = Package {
+            features: ["default", "interop-tests", "ipc", "tcp"]
+                .map(str::to_owned)
+                .to_vec(),
+            ..Package::default()
+        };
+        assert_eq!(single_features(&package), ["", "ipc", "tcp"]);
+    }
+
+    #[test]
+    fn closing_lines_are_told_from_others() {
+        assert!(is_closing_line(
+            "Summary [   0.012s] 12 tests run: 12 passed, 0 skipped"
+        ));
+        assert!(is_closing_line(
+            "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out"
+        ));
+        assert!(!is_closing_line(
+            "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out"
+        ));
+        assert!(!is_closing_line("PASS [   0.010s] xtask tests::x"));
+    }
+}
