@@ -1,89 +1,460 @@
-//! One connection to one peer.
+//! One connection to one peer, from the first byte to the last.
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use flexbond_transport::Message;
+use flexbond_transport::{Frame, Message};
 
-use super::{Config, Event, PeerInfo, ProtocolError, Transmit, Verdict};
+use super::command::{self, Command};
+use super::frame_codec::{Framing, Header, put_command};
+use super::handshake::{Complete, Handshake, Outcome, check_command};
+use super::heartbeat::Pulse;
+use super::input::Input;
+use super::mechanism::Transform;
+use super::{Config, Event, PeerInfo, ProtocolError, Transmit, Verdict, Version};
 
-/// One connection to one peer.
+/// One connection to one peer: bytes in, events out; messages in, bytes out.
+///
+/// It does no I/O and reads no clock. Whoever drives it
+///
+/// 1. reads from the peer into [`read_buffer`](Connection::read_buffer), then calls
+///    [`handle_read`](Connection::handle_read) and [`poll_event`](Connection::poll_event) until it returns `None`;
+/// 2. writes what [`transmit`](Connection::transmit) holds after every call, since any of them may queue an answer;
+/// 3. calls [`handle_timeout`](Connection::handle_timeout) when [`poll_timeout`](Connection::poll_timeout) has
+///    passed. Read first: a sign of life that is waiting in the operating system counts.
+///
+/// After an error nothing more is read, but what was queued before (an ERROR command, say) should still be written.
+///
+/// The [module documentation](super) has an example.
 #[derive(Debug)]
 pub struct Connection {
-    buffer: BytesMut,
+    config: Arc<Config>,
+    phase: Phase,
+    framing: Framing,
+    input: Input,
+    /// The parts of a message whose last one has not arrived, and their bytes together.
+    parts: Vec<Frame>,
+    parts_size: usize,
+    transform: Option<Box<dyn Transform>>,
     transmit: Transmit,
+    pulse: Pulse,
+    handshake_by: Option<Instant>,
+    /// Where in the transmit queue the last PING ends.
+    last_ping: u64,
+    pongs: Pongs,
+    peer: Option<PeerInfo>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Handshake(Box<Handshake>),
+    /// Ready, and the peer that cannot subscribe has still to be subscribed to everything.
+    SubscribeAll,
+    Ready,
+    Dead(ProtocolError),
+}
+
+/// PONGs in the transmit queue: a peer that sends PINGs and does not read must not fill our memory.
+#[derive(Debug, Default)]
+struct Pongs {
+    queued: u32,
+    /// Where in the transmit queue the last one ends.
+    last: u64,
+}
+
+impl Pongs {
+    const LIMIT: u32 = 64;
 }
 
 impl Connection {
-    /// Starts.
+    /// Starts, and queues the first ten bytes of the greeting.
+    ///
+    /// `config` must have passed [`Config::validate`].
     #[must_use]
     pub fn new(config: Arc<Config>, now: Instant) -> Self {
-        let _ = (config, now);
+        let mut transmit = Transmit::default();
+        let handshake = Handshake::start(&config, &mut transmit);
+        let handshake_by = config
+            .handshake_timeout
+            .and_then(|timeout| now.checked_add(timeout));
         Connection {
-            buffer: BytesMut::new(),
-            transmit: Transmit::default(),
+            config,
+            phase: Phase::Handshake(Box::new(handshake)),
+            framing: Framing::V2,
+            input: Input::new(),
+            parts: Vec::new(),
+            parts_size: 0,
+            transform: None,
+            transmit,
+            pulse: Pulse::new(now),
+            handshake_by,
+            last_ping: 0,
+            pongs: Pongs::default(),
+            peer: None,
         }
     }
-    /// Where the next bytes from the peer go.
+
+    /// Where the driver reads the peer's next bytes: to be appended, whatever else the buffer holds left alone.
+    ///
+    /// It always has spare capacity: a rolling buffer of 4 KiB that grows to 128 KiB with the traffic, or, while a
+    /// body of 128 KiB or more arrives, exactly the rest of what is allocated for that body.
     pub fn read_buffer(&mut self) -> &mut BytesMut {
-        self.buffer.reserve(4096);
-        &mut self.buffer
+        self.input.space()
     }
-    /// Bytes arrived.
+
+    /// Bytes were appended to [`read_buffer`](Connection::read_buffer): a sign of life.
     pub fn handle_read(&mut self, now: Instant) {
-        let _ = now;
+        self.pulse.handle_read(now);
+        self.input.handle_read();
     }
-    /// The next event.
+
+    /// The next event; `None` when more bytes are needed (or the verdict that was asked for).
     ///
     /// # Errors
-    /// The connection is dead.
+    /// Why the connection is dead, from then on at every call. [`transmit`](Connection::transmit) may still hold an
+    /// ERROR command for the peer.
+    #[inline]
     pub fn poll_event(&mut self, now: Instant) -> Result<Option<Event>, ProtocolError> {
-        let _ = now;
+        let polled = match &self.phase {
+            Phase::Ready if self.transform.is_none() => self.poll_frames(),
+            _ => self.poll_slowly(now),
+        };
+        if let Err(error) = &polled {
+            self.kill(error);
+        }
+        polled
+    }
+
+    /// The hot path: takes frames until they make an event.
+    #[inline]
+    fn poll_frames(&mut self) -> Result<Option<Event>, ProtocolError> {
+        loop {
+            let (config, parts, parts_size) = (&*self.config, self.parts.len(), self.parts_size);
+            let next = self
+                .input
+                .next_frame(self.framing, |header| check(config, parts, parts_size, header))?;
+            let Some((header, frame)) = next else {
+                return Ok(None);
+            };
+            if header.command {
+                if let Some(event) = self.handle_command(&frame)? {
+                    return Ok(Some(event));
+                }
+            } else if let Some(event) = self.handle_part(header.more, frame) {
+                return Ok(Some(event));
+            }
+        }
+    }
+
+    #[cold]
+    fn poll_slowly(&mut self, now: Instant) -> Result<Option<Event>, ProtocolError> {
+        match &mut self.phase {
+            Phase::Dead(error) => Err(error.clone()),
+            Phase::Ready => self.poll_sealed(),
+            Phase::SubscribeAll => {
+                self.phase = Phase::Ready;
+                Ok(Some(Event::Subscription {
+                    subscribe: true,
+                    topic: Frame::new(),
+                }))
+            }
+            Phase::Handshake(handshake) => {
+                match handshake.advance(&self.config, &mut self.input, &mut self.transmit)? {
+                    None => Ok(None),
+                    Some(Outcome::Authenticate(credentials)) => Ok(Some(Event::Authenticate(credentials))),
+                    Some(Outcome::Complete(complete)) => Ok(Some(self.complete(complete, now))),
+                }
+            }
+        }
+    }
+
+    fn complete(&mut self, complete: Complete, now: Instant) -> Event {
+        self.framing = complete.framing;
+        self.transform = complete.transform;
+        self.handshake_by = None;
+        self.phase = if complete.subscribe_all {
+            Phase::SubscribeAll
+        } else {
+            Phase::Ready
+        };
+        if complete.peer.version >= Version::V3_1
+            && let Some(heartbeat) = &self.config.heartbeat
+        {
+            self.pulse.start(now, heartbeat);
+        }
+        self.peer = Some(complete.peer.clone());
+        Event::Ready(complete.peer)
+    }
+
+    /// As [`poll_frames`](Connection::poll_frames), for frames that a mechanism protects.
+    fn poll_sealed(&mut self) -> Result<Option<Event>, ProtocolError> {
+        loop {
+            let (config, parts, parts_size) = (&*self.config, self.parts.len(), self.parts_size);
+            let next = self
+                .input
+                .next_frame(self.framing, |header| check(config, parts, parts_size, header))?;
+            let (Some((_, sealed)), Some(transform)) = (next, &mut self.transform) else {
+                return Ok(None);
+            };
+            let (more, command, frame) = transform.open(&sealed)?;
+            let event = if command {
+                self.handle_command(&frame)?
+            } else {
+                self.handle_part(more, frame)
+            };
+            if event.is_some() {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Takes one part of a message; the last one completes it.
+    #[inline]
+    fn handle_part(&mut self, more: bool, frame: Frame) -> Option<Event> {
+        if more {
+            self.parts_size += frame.len();
+            self.parts.push(frame);
+            return None;
+        }
+        if !self.parts.is_empty() {
+            self.parts_size = 0;
+            self.parts.push(frame);
+            return Some(Event::Message(Message::from(std::mem::take(&mut self.parts))));
+        }
+        if self.config.socket_type.publishes()
+            && let [first @ (0 | 1), ..] = *frame
+        {
+            return Some(Event::Subscription {
+                subscribe: first == 1,
+                topic: tail(&frame, 1),
+            });
+        }
+        Some(Event::Message(Message::from(frame)))
+    }
+
+    /// Takes a command. Those of libzmq come at any time, even between the parts of a message.
+    #[cold]
+    fn handle_command(&mut self, frame: &Frame) -> Result<Option<Event>, ProtocolError> {
+        if self.version() < Version::V3_0 {
+            // ZMTP 2.0 has no commands; libzmq drops what looks like one.
+            return Ok(None);
+        }
+        let command = Command::parse(frame)?;
+        match command.name {
+            command::PING => self.handle_ping(command.body)?,
+            command::ERROR => return Err(command.peer_error()),
+            command::SUBSCRIBE | command::CANCEL => {
+                return Ok(Some(Event::Subscription {
+                    subscribe: command.name == command::SUBSCRIBE,
+                    topic: tail(frame, 1 + command.name.len()),
+                }));
+            }
+            // PONG was a sign of life when it was read. What is unknown is for later versions.
+            _ => {}
+        }
         Ok(None)
     }
-    /// Answers [`Event::Authenticate`].
-    pub fn handle_verdict(&mut self, verdict: Verdict) {
-        let _ = verdict;
+
+    fn handle_ping(&mut self, body: &[u8]) -> Result<(), ProtocolError> {
+        let (ttl, context) = body
+            .split_first_chunk()
+            .ok_or(ProtocolError::malformed("PING without a time to live"))?;
+        self.pulse.handle_ping(u16::from_be_bytes(*ttl));
+        if self.transmit.sent() >= self.pongs.last {
+            self.pongs.queued = 0;
+        }
+        // The peer has dozens of answers to read already; one more would tell it nothing.
+        if self.pongs.queued < Pongs::LIMIT {
+            self.put_command(&command::pong(context));
+            self.pongs.queued += 1;
+            self.pongs.last = self.transmit.total();
+        }
+        Ok(())
     }
-    /// The peer.
+
+    /// Answers [`Event::Authenticate`]: the handshake goes on, or [`poll_event`](Connection::poll_event) returns
+    /// [`ProtocolError::Denied`] and an ERROR command waits in the transmit queue.
+    ///
+    /// Without a question it does nothing.
+    pub fn handle_verdict(&mut self, verdict: Verdict) {
+        if let Phase::Handshake(handshake) = &mut self.phase
+            && let Err(error) = handshake.handle_verdict(verdict, &mut self.transmit)
+        {
+            self.kill(&error);
+        }
+    }
+
+    /// The peer, once the handshake is complete.
     #[must_use]
     pub fn peer(&self) -> Option<&PeerInfo> {
-        None
+        self.peer.as_ref()
     }
-    /// Whether the handshake is complete.
+
+    /// Whether the handshake was completed. Stays true when the connection dies afterwards.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        false
+        self.peer.is_some()
     }
-    /// Queues a message.
+
+    /// Queues a message, whole. One without frames queues nothing.
+    ///
+    /// # Panics
+    /// Before [`Event::Ready`]: how to encode the message is not known yet.
+    #[inline]
     pub fn send(&mut self, message: &Message) {
-        let _ = message;
+        // The driver is told when it may send.
+        assert!(
+            self.peer.is_some(),
+            "message sent before the handshake was complete"
+        );
+        let frames = message.frames();
+        for (index, frame) in frames.iter().enumerate() {
+            self.put_part(index + 1 < frames.len(), frame);
+        }
     }
-    /// Queues a subscription.
+
+    /// Queues the start or the end of a subscription: as a command for peers of 3.1 and later, as a message of 01 or
+    /// 00 and the topic for older ones.
+    ///
+    /// # Panics
+    /// Before [`Event::Ready`], as [`send`](Connection::send).
     pub fn send_subscription(&mut self, subscribe: bool, topic: &[u8]) {
-        let _ = (subscribe, topic);
+        // As in `send`.
+        assert!(
+            self.peer.is_some(),
+            "subscription sent before the handshake was complete"
+        );
+        if self.version() >= Version::V3_1 {
+            self.put_command(&command::subscription(subscribe, topic));
+        } else {
+            let mut message = Vec::with_capacity(1 + topic.len());
+            message.push(u8::from(subscribe));
+            message.extend_from_slice(topic);
+            self.put_part(false, &Frame::from(message));
+        }
     }
-    /// What is to be sent.
+
+    #[inline]
+    fn put_part(&mut self, more: bool, frame: &Frame) {
+        match &mut self.transform {
+            None => self.framing.put_part(more, frame, &mut self.transmit),
+            Some(transform) => {
+                let sealed = transform.seal(more, false, frame);
+                self.framing.put_part(false, &sealed, &mut self.transmit);
+            }
+        }
+    }
+
+    fn put_command(&mut self, body: &[u8]) {
+        match &mut self.transform {
+            None => put_command(body, &mut self.transmit),
+            Some(transform) => {
+                let sealed = transform.seal(false, true, body);
+                self.framing.put_part(false, &sealed, &mut self.transmit);
+            }
+        }
+    }
+
+    fn version(&self) -> Version {
+        self.peer.as_ref().map_or(Version::V1_0, |peer| peer.version)
+    }
+
+    /// The bytes to write to the peer.
+    #[inline]
     pub fn transmit(&mut self) -> &mut Transmit {
         &mut self.transmit
     }
-    /// When to call [`Connection::handle_timeout`].
+
+    /// When [`handle_timeout`](Connection::handle_timeout) must be called; `None` when nothing is awaited.
+    ///
+    /// Ask again after every other call.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        match self.phase {
+            Phase::Dead(_) => None,
+            _ => [self.handshake_by, self.pulse.poll_timeout()]
+                .into_iter()
+                .flatten()
+                .min(),
+        }
     }
-    /// Time passed.
+
+    /// Time passed: may queue a PING. Calling it too early does nothing.
     ///
     /// # Errors
-    /// The connection is dead.
+    /// The handshake took too long, or the peer is silent for too long. The connection is dead.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ProtocolError> {
-        let _ = now;
-        Ok(())
+        if let Phase::Dead(error) = &self.phase {
+            return Err(error.clone());
+        }
+        let due = if self.handshake_by.is_some_and(|deadline| deadline <= now) {
+            Err(ProtocolError::HandshakeTimeout)
+        } else {
+            self.pulse.handle_timeout(now, self.config.heartbeat.as_ref())
+        };
+        match (due, &self.config.heartbeat) {
+            // A PING that has not even left need not be doubled.
+            (Ok(true), Some(heartbeat)) if self.transmit.sent() >= self.last_ping => {
+                let ping = command::ping(heartbeat);
+                self.put_command(&ping);
+                self.last_ping = self.transmit.total();
+                Ok(())
+            }
+            (Ok(_), _) => Ok(()),
+            (Err(error), _) => {
+                self.kill(&error);
+                Err(error)
+            }
+        }
     }
-    /// The driver stops reading.
-    pub fn pause(&mut self) {}
-    /// The driver reads again.
+
+    /// The driver stops reading, because nobody takes the messages: the peer's silence no longer counts. PINGs go on,
+    /// so that the peer does not give us up.
+    pub fn pause(&mut self) {
+        self.pulse.pause();
+    }
+
+    /// The driver reads again: the peer gets its full time to show life.
     pub fn resume(&mut self, now: Instant) {
-        let _ = now;
+        self.pulse.resume(now);
+    }
+
+    #[cold]
+    fn kill(&mut self, error: &ProtocolError) {
+        if !matches!(self.phase, Phase::Dead(_)) {
+            self.phase = Phase::Dead(error.clone());
+            self.input = Input::new();
+            self.parts = Vec::new();
+        }
+    }
+}
+
+/// Refuses a frame by its header, before its body is allocated.
+#[inline]
+fn check(config: &Config, parts: usize, parts_size: usize, header: &Header) -> Result<(), ProtocolError> {
+    if header.command {
+        return check_command(config, header);
+    }
+    let size = header.body.saturating_add(parts_size as u64);
+    if size > config.max_message_size as u64 {
+        return Err(ProtocolError::MessageTooLarge {
+            size,
+            limit: config.max_message_size,
+        });
+    }
+    if parts >= config.max_frames {
+        return Err(ProtocolError::TooManyFrames {
+            limit: config.max_frames,
+        });
+    }
+    Ok(())
+}
+
+/// The frame without its first `skip` bytes; a long one is not copied.
+fn tail(frame: &Frame, skip: usize) -> Frame {
+    match frame.as_shared() {
+        Some(bytes) => Frame::from(bytes.slice(skip..)),
+        None => Frame::copy_from_slice(&frame[skip..]),
     }
 }

@@ -1,9 +1,17 @@
 //! ZMTP, the protocol ØMQ peers speak over a byte stream, as a state machine without I/O.
 
+mod command;
 mod config;
 mod connection;
 mod error;
 mod event;
+mod frame_codec;
+mod greeting;
+mod handshake;
+mod heartbeat;
+mod input;
+mod mechanism;
+mod metadata;
 mod secret;
 mod socket_type;
 mod transmit;

@@ -1,0 +1,232 @@
+//! The way from the first byte to a connection that is ready: greeting, then routing id or security mechanism.
+
+use bytes::Bytes;
+
+use super::command::Command;
+use super::frame_codec::{Framing, Header};
+use super::greeting::{Greeting, Peer, mechanism_name};
+use super::input::Input;
+use super::mechanism::{self, Mechanism, Progress, Transform};
+use super::{Config, Credentials, PeerInfo, ProtocolError, SocketType, Transmit, Verdict, Version, metadata};
+
+/// A handshake under way.
+#[derive(Debug)]
+pub(crate) struct Handshake {
+    stage: Stage,
+    user_id: Option<String>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Greeting(Greeting),
+    /// Peers below 3.0: their routing id comes as a message.
+    RoutingId {
+        framing: Framing,
+        version: Version,
+        socket_type: Option<SocketType>,
+        versioned: bool,
+    },
+    Mechanism {
+        version: Version,
+        mechanism: Box<dyn Mechanism>,
+        /// The mechanism asked for a verdict that has not come.
+        judged: bool,
+    },
+}
+
+/// What a handshake led to.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Authenticate(Credentials),
+    Complete(Complete),
+}
+
+/// A complete handshake.
+#[derive(Debug)]
+pub(crate) struct Complete {
+    pub(crate) peer: PeerInfo,
+    pub(crate) framing: Framing,
+    pub(crate) transform: Option<Box<dyn Transform>>,
+    /// The peer cannot subscribe: treat it as if it had subscribed to everything.
+    pub(crate) subscribe_all: bool,
+}
+
+impl Handshake {
+    pub(crate) fn start(config: &Config, out: &mut Transmit) -> Self {
+        Handshake {
+            stage: Stage::Greeting(Greeting::start(config, out)),
+            user_id: None,
+        }
+    }
+
+    /// Goes on as far as the received bytes allow.
+    pub(crate) fn advance(
+        &mut self,
+        config: &Config,
+        input: &mut Input,
+        out: &mut Transmit,
+    ) -> Result<Option<Outcome>, ProtocolError> {
+        loop {
+            match &mut self.stage {
+                Stage::Greeting(greeting) => {
+                    let Some((peer, len)) = greeting.advance(config, input.bytes(), out)? else {
+                        return Ok(None);
+                    };
+                    input.consume(len);
+                    self.stage = next_stage(config, peer, out)?;
+                }
+                Stage::RoutingId {
+                    framing,
+                    version,
+                    socket_type,
+                    versioned,
+                } => {
+                    let Some((_, routing_id)) = input.next_frame(*framing, check_routing_id)? else {
+                        return Ok(None);
+                    };
+                    let peer = PeerInfo {
+                        version: *version,
+                        mechanism: config.security.name().to_owned(),
+                        socket_type: *socket_type,
+                        routing_id: Bytes::copy_from_slice(&routing_id),
+                        metadata: Vec::new(),
+                        user_id: None,
+                    };
+                    return Ok(Some(Outcome::Complete(Complete {
+                        peer,
+                        framing: *framing,
+                        transform: None,
+                        subscribe_all: !*versioned && config.socket_type.publishes(),
+                    })));
+                }
+                Stage::Mechanism { judged: true, .. } => {
+                    // An honest client waits for the answer, too.
+                    if input.bytes().len() > config.max_command_size {
+                        return Err(ProtocolError::malformed("too much data before the verdict"));
+                    }
+                    return Ok(None);
+                }
+                Stage::Mechanism {
+                    version,
+                    mechanism,
+                    judged,
+                } => {
+                    let Some((header, frame)) =
+                        input.next_frame(Framing::V2, |header| check_command(config, header))?
+                    else {
+                        return Ok(None);
+                    };
+                    if !header.command {
+                        return Err(ProtocolError::malformed(
+                            "message before the end of the handshake",
+                        ));
+                    }
+                    match mechanism.handle_command(Command::parse(&frame)?, config, out)? {
+                        Progress::Continue => {}
+                        Progress::Authenticate(credentials) => {
+                            *judged = true;
+                            return Ok(Some(Outcome::Authenticate(credentials)));
+                        }
+                        Progress::Complete(properties) => {
+                            let peer = PeerInfo {
+                                version: *version,
+                                mechanism: config.security.name().to_owned(),
+                                socket_type: metadata::socket_type(config, &properties)?,
+                                routing_id: metadata::routing_id(&properties)?,
+                                metadata: properties,
+                                user_id: self.user_id.take(),
+                            };
+                            return Ok(Some(Outcome::Complete(Complete {
+                                peer,
+                                framing: Framing::V2,
+                                transform: mechanism.transform(),
+                                subscribe_all: false,
+                            })));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the answer to [`Outcome::Authenticate`]; one that was not asked for changes nothing.
+    pub(crate) fn handle_verdict(
+        &mut self,
+        verdict: Verdict,
+        out: &mut Transmit,
+    ) -> Result<(), ProtocolError> {
+        let Stage::Mechanism {
+            mechanism, judged, ..
+        } = &mut self.stage
+        else {
+            return Ok(());
+        };
+        if !std::mem::take(judged) {
+            return Ok(());
+        }
+        mechanism.handle_verdict(&verdict, out)?;
+        if let Verdict::Allow { user_id } = verdict {
+            self.user_id = user_id;
+        }
+        Ok(())
+    }
+}
+
+fn next_stage(config: &Config, peer: Peer, out: &mut Transmit) -> Result<Stage, ProtocolError> {
+    match peer {
+        Peer::Unversioned => Ok(Stage::RoutingId {
+            framing: Framing::V1,
+            version: Version::V1_0,
+            socket_type: None,
+            versioned: false,
+        }),
+        Peer::Routing {
+            framing,
+            version,
+            socket_type,
+        } => Ok(Stage::RoutingId {
+            framing,
+            version,
+            socket_type,
+            versioned: true,
+        }),
+        Peer::Modern {
+            version,
+            mechanism: theirs,
+        } => {
+            let ours = config.security.name();
+            let theirs = mechanism_name(&theirs);
+            if theirs != ours.as_bytes() {
+                return Err(ProtocolError::MechanismMismatch {
+                    ours: ours.to_owned(),
+                    theirs: String::from_utf8_lossy(theirs).into_owned(),
+                });
+            }
+            let mut mechanism = mechanism::create(&config.security);
+            mechanism.start(config, out);
+            Ok(Stage::Mechanism {
+                version,
+                mechanism,
+                judged: false,
+            })
+        }
+    }
+}
+
+fn check_routing_id(header: &Header) -> Result<(), ProtocolError> {
+    if header.body > Config::MAX_ROUTING_ID as u64 {
+        return Err(ProtocolError::malformed("routing id longer than 255 bytes"));
+    }
+    Ok(())
+}
+
+/// A command's size is limited before it is allocated.
+pub(crate) fn check_command(config: &Config, header: &Header) -> Result<(), ProtocolError> {
+    if header.body > config.max_command_size as u64 {
+        return Err(ProtocolError::CommandTooLarge {
+            size: header.body,
+            limit: config.max_command_size,
+        });
+    }
+    Ok(())
+}

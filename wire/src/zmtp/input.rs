@@ -1,0 +1,321 @@
+//! The bytes from the peer: a rolling buffer for what is small, a buffer of its own for each large body.
+
+use bytes::{Buf, BytesMut};
+use flexbond_transport::Frame;
+
+use super::ProtocolError;
+use super::frame_codec::{Framing, Header};
+
+/// Received bytes that are not yet decoded.
+#[derive(Debug)]
+pub(crate) struct Input {
+    rolling: BytesMut,
+    /// How much of `rolling` was decoded. Kept apart because moving the start of a `BytesMut` for every small frame
+    /// costs more than decoding it.
+    taken: usize,
+    /// The capacity the rolling buffer should have now.
+    size: usize,
+    /// The bytes, from `taken` on, that the frame being received needs to be contiguous; 0 when unknown.
+    needed: usize,
+    /// The last read left no room: the next may be larger.
+    filled: bool,
+    body: Option<Body>,
+}
+
+/// A large body on its way into its final place.
+#[derive(Debug)]
+struct Body {
+    header: Header,
+    buffer: BytesMut,
+    len: usize,
+}
+
+impl Input {
+    /// The rolling buffer's first capacity, and the one after a large body.
+    const SMALLEST: usize = 4 << 10;
+    /// The rolling buffer's last capacity.
+    const LARGEST: usize = 128 << 10;
+    /// Bodies of this many bytes and more get a buffer of their own.
+    const OWN_BUFFER_FROM: usize = 128 << 10;
+    /// The first capacity of such a buffer; it doubles when full, so that a length that is a lie costs no more than
+    /// this and twice what really arrived.
+    const FIRST_BODY: usize = 4 << 20;
+
+    pub(crate) fn new() -> Self {
+        Input {
+            rolling: BytesMut::new(),
+            taken: 0,
+            size: Self::SMALLEST,
+            needed: 0,
+            filled: false,
+            body: None,
+        }
+    }
+
+    /// The received bytes that are not part of a large body.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.rolling[self.taken..]
+    }
+
+    /// Takes note that the first `n` of [`bytes`](Input::bytes) were decoded.
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.taken += n;
+    }
+
+    /// Where the next bytes go: always with room for some.
+    pub(crate) fn space(&mut self) -> &mut BytesMut {
+        let arriving = self
+            .body
+            .as_ref()
+            .is_some_and(|body| body.buffer.len() < body.len);
+        if !arriving {
+            self.roll();
+        }
+        match &mut self.body {
+            Some(body) if arriving => {
+                body.grow();
+                &mut body.buffer
+            }
+            _ => &mut self.rolling,
+        }
+    }
+
+    /// Makes room in the rolling buffer: in place if nobody holds a slice of it, otherwise in a new one.
+    fn roll(&mut self) {
+        self.rolling.advance(self.taken);
+        self.taken = 0;
+        if self.filled {
+            self.filled = false;
+            self.size = (self.size * 2).min(Self::LARGEST);
+        }
+        let len = self.rolling.len();
+        let spare = self.rolling.capacity() - len;
+        if spare >= self.size / 2 && len + spare >= self.needed {
+            return;
+        }
+        let capacity = self.size.max(self.needed).max(len + self.size / 2);
+        if !self.rolling.try_reclaim(capacity - len) {
+            let mut fresh = BytesMut::with_capacity(capacity);
+            fresh.extend_from_slice(&self.rolling);
+            self.rolling = fresh;
+        }
+    }
+
+    /// Takes note that bytes were added to what [`space`](Input::space) returned.
+    pub(crate) fn handle_read(&mut self) {
+        match &mut self.body {
+            Some(body) if body.buffer.len() > body.len => {
+                // More than was asked for: what is beyond the body is the start of the next frame.
+                let beyond = body.buffer.split_off(body.len);
+                self.rolling.extend_from_slice(&beyond);
+            }
+            Some(_) => {}
+            None => self.filled = self.rolling.len() == self.rolling.capacity(),
+        }
+    }
+
+    /// Takes the next whole frame. `check` sees its header first, before anything is allocated for the body.
+    #[inline]
+    pub(crate) fn next_frame(
+        &mut self,
+        framing: Framing,
+        check: impl FnOnce(&Header) -> Result<(), ProtocolError>,
+    ) -> Result<Option<(Header, Frame)>, ProtocolError> {
+        if self.body.is_some() {
+            return Ok(self.finish_body());
+        }
+        let bytes = &self.rolling[self.taken..];
+        let Some(header) = framing.parse(bytes)? else {
+            return Ok(None);
+        };
+        check(&header)?;
+        // A length beyond the address space is beyond every limit, so `check` refused it.
+        let Ok(len) = usize::try_from(header.body) else {
+            return Err(ProtocolError::malformed("frame longer than the address space"));
+        };
+        let Some(body) = bytes[header.len..].get(..len) else {
+            self.wait_for(header, len);
+            return Ok(None);
+        };
+        let frame = if len <= Frame::INLINE {
+            let frame = Frame::copy_from_slice(body);
+            self.taken += header.len + len;
+            frame
+        } else {
+            self.rolling.advance(self.taken + header.len);
+            self.taken = 0;
+            Frame::from(self.rolling.split_to(len))
+        };
+        self.needed = 0;
+        Ok(Some((header, frame)))
+    }
+
+    /// Prepares for a frame that is not whole yet.
+    #[cold]
+    fn wait_for(&mut self, header: Header, len: usize) {
+        if len < Self::OWN_BUFFER_FROM {
+            self.needed = header.len + len;
+            return;
+        }
+        self.rolling.advance(self.taken + header.len);
+        self.taken = 0;
+        let arrived = self.rolling.split();
+        let mut buffer = BytesMut::with_capacity(len.min(Self::FIRST_BODY.max(arrived.len())));
+        buffer.extend_from_slice(&arrived);
+        drop(arrived);
+        self.body = Some(Body { header, buffer, len });
+        // Large bodies tend to come in a row. What the rolling buffer catches of the next one is copied, so let it
+        // catch little.
+        self.rolling = BytesMut::new();
+        self.size = Self::SMALLEST;
+        self.needed = 0;
+        self.filled = false;
+    }
+
+    #[cold]
+    fn finish_body(&mut self) -> Option<(Header, Frame)> {
+        match self.body.take() {
+            Some(body) if body.buffer.len() == body.len => Some((body.header, Frame::from(body.buffer))),
+            unfinished => {
+                self.body = unfinished;
+                None
+            }
+        }
+    }
+
+    /// The memory held, in bytes.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.rolling.capacity() + self.body.as_ref().map_or(0, |body| body.buffer.capacity())
+    }
+}
+
+impl Body {
+    fn grow(&mut self) {
+        let capacity = self.buffer.capacity();
+        if self.buffer.len() < capacity {
+            return;
+        }
+        let next = capacity.saturating_mul(2).min(self.len);
+        self.buffer.reserve(next - capacity);
+        if self.buffer.capacity() > self.len {
+            // Room beyond the body would be filled with the next frame.
+            drop(self.buffer.split_off(self.len));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(len: u64) -> Vec<u8> {
+        let mut bytes = vec![2];
+        bytes.extend_from_slice(&len.to_be_bytes());
+        bytes
+    }
+
+    fn feed(input: &mut Input, mut bytes: &[u8]) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        while !bytes.is_empty() {
+            let space = input.space();
+            let room = space.capacity() - space.len();
+            assert!(room > 0, "there is always room");
+            let step = room.min(bytes.len());
+            space.extend_from_slice(&bytes[..step]);
+            bytes = &bytes[step..];
+            input.handle_read();
+            while let Some((_, frame)) = input.next_frame(Framing::V2, |_| Ok(())).expect("well formed") {
+                frames.push(frame);
+            }
+        }
+        frames
+    }
+
+    #[test]
+    fn frames_of_every_size_arrive() {
+        let mut stream = Vec::new();
+        let mut expected = Vec::new();
+        for (index, len) in [
+            0,
+            1,
+            62,
+            63,
+            4000,
+            70_000,
+            131_071,
+            131_072,
+            5 << 20,
+            10,
+            300_000,
+            100,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let body = vec![index as u8; len];
+            stream.extend_from_slice(&header(len as u64));
+            stream.extend_from_slice(&body);
+            expected.push(Frame::from(body));
+        }
+        let mut input = Input::new();
+        assert_eq!(feed(&mut input, &stream), expected);
+        assert!(input.capacity() <= 2 * Input::LARGEST);
+    }
+
+    #[test]
+    fn a_lying_length_costs_little() {
+        let mut input = Input::new();
+        assert!(feed(&mut input, &header(1 << 40)).is_empty());
+        input.space();
+        assert!(input.capacity() <= Input::FIRST_BODY + Input::LARGEST);
+    }
+
+    #[test]
+    fn a_reader_that_ignores_the_room_loses_nothing() {
+        let mut input = Input::new();
+        let mut stream = header(200_000);
+        stream.truncate(9);
+        assert!(feed(&mut input, &stream).is_empty());
+        let mut rest = vec![5; 200_000];
+        rest.extend_from_slice(&[0, 3, 1, 2, 3]);
+        input.space().extend_from_slice(&rest);
+        input.handle_read();
+        let mut frames = Vec::new();
+        while let Some((_, frame)) = input.next_frame(Framing::V2, |_| Ok(())).expect("well formed") {
+            frames.push(frame);
+        }
+        assert_eq!(frames, [Frame::from(vec![5; 200_000]), Frame::from(&[1, 2, 3])]);
+    }
+
+    #[test]
+    fn a_slice_is_not_copied_and_the_buffer_is_reused() {
+        let mut input = Input::new();
+        let mut stream = vec![0, 100];
+        stream.resize(102, 9);
+        let address = input.space().as_ptr() as usize;
+        let frames = feed(&mut input, &stream);
+        assert_eq!(frames[0].as_ptr() as usize, address + 2);
+        drop(frames);
+        for _ in 0..1000 {
+            feed(&mut input, &stream);
+        }
+        let _ = input.space();
+        assert!(input.capacity() <= Input::LARGEST);
+    }
+
+    #[test]
+    fn the_rolling_buffer_grows_with_the_traffic() {
+        let mut input = Input::new();
+        assert_eq!(input.space().capacity(), Input::SMALLEST);
+        let stream: Vec<u8> = [0, 30]
+            .into_iter()
+            .chain([1; 30])
+            .cycle()
+            .take(32 * 32_768)
+            .collect();
+        assert_eq!(feed(&mut input, &stream).len(), 32_768);
+        assert!(input.space().capacity() > Input::LARGEST / 2);
+    }
+}
