@@ -13,8 +13,10 @@ use anyhow::{Result, bail};
 
 use crate::workspace::Workspace;
 
-/// Checks the rules of the source tree: layering, top-level folders, file sizes and first lines, manifests, traces of
-/// a machine, leftovers, and safety comments. Every finding says what to do.
+/// Checks the rules of the source tree that the compiler does not know.
+///
+/// Layering, top-level folders, file sizes and first lines, manifests, traces of a machine, leftovers, and safety
+/// comments. Every finding says what to do.
 ///
 /// Files that git ignores are not looked at; new files are, before they are added.
 #[derive(clap::Args)]
