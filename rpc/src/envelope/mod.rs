@@ -1,0 +1,63 @@
+//! How a remote call is laid out in one message.
+//!
+//! # Frames
+//!
+//! | frame | content |
+//! | --- | --- |
+//! | 0 | the [`Header`], 24 bytes |
+//! | 1 | the method's name, UTF-8, 1 to 255 bytes, in a request or one-way call; empty in all other kinds |
+//! | 2 | the body, in the header's codec; may be empty |
+//! | 3 … | raw buffers, at most [`MAX_BUFFERS`]: large data that the body refers to by position, never copied |
+//!
+//! A socket's own frames (a routing id, the empty delimiter of REQ and REP) stand before these and are not part of
+//! the envelope.
+//!
+//! # The header, byte by byte
+//!
+//! All numbers are unsigned, with the most significant byte first (network byte order).
+//!
+//! | bytes | field | meaning |
+//! | --- | --- | --- |
+//! | 0 | version | 1 |
+//! | 1 | kind | 1 request, 2 response, 3 error, 4 stream item, 5 stream end, 6 credit, 7 cancel, 8 one-way, 9 ping, 10 pong |
+//! | 2 | codec | of the body: 0 raw bytes, 1 postcard, 2 JSON; 128 to 255 are the application's own |
+//! | 3 | flags | bit 0: the caller wants a stream; bit 1: the call is idempotent, a retry is sound; the others are 0 |
+//! | 4–7 | count | stream item: its number, from 0; stream end: how many items there were; credit: how many more items may come; else 0 |
+//! | 8–15 | call | the caller's number for the call; everything that belongs to the call repeats it |
+//! | 16–23 | deadline | how many microseconds the caller still waits, measured when the message was sent; 0 for no deadline |
+//!
+//! The deadline is a remaining time and not a time of day, so clocks need not agree. What a kind has no use for is
+//! written as 0 and ignored when read. A reader refuses versions, kinds and flags that it does not know.
+//!
+//! In Python (`socket` is any pyzmq socket of a suitable pattern):
+//!
+//! ```python
+//! import struct
+//! HEADER = struct.Struct("!4BIQQ")  # version, kind, codec, flags, count, call, deadline
+//! socket.send_multipart([HEADER.pack(1, 1, 2, 0, 0, 7, 250_000), b"telescope.point", b'{"ra": 12.5}'])
+//! ```
+//!
+//! ```
+//! use flexbond_rpc::envelope::{Codec, Envelope, Method};
+//!
+//! let call = Envelope::request(7, Method::new("telescope.point")?, r#"{"ra": 12.5}"#)
+//!     .with_codec(Codec::Json)
+//!     .with_deadline(std::time::Duration::from_millis(250));
+//! let message = call.encode()?;
+//! assert_eq!(
+//!     message[0],
+//!     [1, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 3, 0xd0, 0x90],
+//! );
+//! assert_eq!(&message[1], b"telescope.point");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod content;
+mod error;
+mod header;
+mod method;
+
+pub use content::{Envelope, MAX_BUFFERS};
+pub use error::{DecodeError, EncodeError, MethodError};
+pub use header::{Codec, Flags, Header, Kind};
+pub use method::Method;
