@@ -13,7 +13,8 @@ use crate::{process, setup, tools};
 /// Runs the fuzz targets (`*/fuzz/fuzz_targets/*.rs`), all of them or one.
 ///
 /// Uses the nightly toolchain when it is installed, and else the stable one with RUSTC_BOOTSTRAP=1. cargo-fuzz is
-/// installed from crates.io below the target folder when it is absent. A crash leaves its input in
+/// installed from crates.io below the target folder when it is absent. Inputs that reach new code are kept below the
+/// target folder; those of `FOLDER/fuzz/corpus/TARGET/` are read first. A crash leaves its input in
 /// `FOLDER/fuzz/artifacts/TARGET/`, and the output says how to run it again.
 #[derive(clap::Args)]
 pub struct Args {
@@ -109,6 +110,7 @@ pub fn run_targets(workspace: &Workspace, targets: &[FuzzTarget], seconds: u64) 
             .arg("--target-dir")
             .arg(workspace.target.join("fuzz"))
             .arg(&target.name)
+            .args(corpora(workspace, target)?)
             .arg("--")
             .arg(format!("-max_total_time={seconds}"))
             .args(["-rss_limit_mb=2048", "-timeout=10", "-print_final_stats=1"]);
@@ -125,6 +127,16 @@ pub fn run_targets(workspace: &Workspace, targets: &[FuzzTarget], seconds: u64) 
         targets.len()
     );
     Ok(())
+}
+
+/// Where inputs are kept: what is found goes below the target folder, and what the crate brings along is read.
+fn corpora(workspace: &Workspace, target: &FuzzTarget) -> Result<Vec<PathBuf>> {
+    let found = workspace.target.join("fuzz-corpus").join(&target.name);
+    fs::create_dir_all(&found).with_context(|| format!("cannot make {}", found.display()))?;
+    let seeds = target.folder.join("corpus").join(&target.name);
+    Ok(std::iter::once(found)
+        .chain(seeds.is_dir().then_some(seeds))
+        .collect())
 }
 
 /// What compiles fuzz targets: sanitizers and coverage need unstable compiler options.
