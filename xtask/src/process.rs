@@ -11,7 +11,12 @@ use anyhow::{Context, Result, bail};
 /// A command for cargo itself, the one that runs this program.
 #[must_use]
 pub fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    if std::env::var_os("CI").is_some() {
+        // Nobody edits and builds again there: what incremental builds keep costs time and disk for nothing.
+        command.env("CARGO_INCREMENTAL", "0");
+    }
+    command
 }
 
 /// The command as one would type it, without its environment.
