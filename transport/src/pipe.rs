@@ -90,6 +90,15 @@ impl<T> State<T> {
         self.capacity.saturating_sub(self.len())
     }
 
+    fn set_capacity(&mut self, capacity: usize) -> Option<Waker> {
+        self.capacity = capacity.max(1);
+        if self.room() > 0 {
+            self.sender_waker.take()
+        } else {
+            None
+        }
+    }
+
     fn release(&mut self, count: usize) -> Option<Waker> {
         self.held -= count;
         // A waiting sender is woken once a whole step is free, not for every item.
@@ -223,6 +232,14 @@ impl<T> PipeSender<T> {
         self.shared.lock().room()
     }
 
+    /// Changes how many items the pipe holds (at least one). Items above a smaller capacity stay.
+    ///
+    /// The receiver keeps the step in which it gives room back until it next fills.
+    pub fn set_capacity(&self, capacity: usize) {
+        let sender = self.shared.lock().set_capacity(capacity);
+        wake(sender);
+    }
+
     /// How many items wait, those included that the receiver has taken but not finished.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -336,13 +353,9 @@ impl<T> PipeReceiver<T> {
     /// Changes how many items the pipe holds (at least one). Items above a smaller capacity stay.
     pub fn set_capacity(&mut self, capacity: usize) {
         let mut state = self.shared.lock();
-        state.capacity = capacity.max(1);
+        state.held -= std::mem::take(&mut self.unreleased);
+        let sender = state.set_capacity(capacity);
         self.step = release_step(state.capacity);
-        let sender = if state.room() > 0 {
-            state.sender_waker.take()
-        } else {
-            None
-        };
         drop(state);
         wake(sender);
     }

@@ -1,0 +1,71 @@
+//! Sockets with their options set, at the moment at which each takes effect.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+use crate::socket_stream::set_buffers;
+use crate::{Keepalive, LinkOptions};
+
+/// A socket that listens at `address`. `dual_stack`: an IPv6 wildcard takes IPv4 too.
+pub(super) fn listening(
+    address: SocketAddr,
+    dual_stack: bool,
+    options: &LinkOptions,
+) -> io::Result<TcpListener> {
+    let socket = new(address)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!dual_stack)?;
+    }
+    // Lets a restarted program have its port back at once. On Windows the option would take a live listener's port;
+    // and with port 0 the system could choose one that another socket with the option is about to listen at.
+    if cfg!(unix) && address.port() != 0 {
+        socket.set_reuse_address(true)?;
+    }
+    // The window scale is agreed upon in the handshake, and accepted sockets inherit the sizes.
+    set_buffers(&socket, options)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(options.backlog.max(1)).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+/// A socket that is ready to be connected to `address`.
+pub(super) fn unconnected(address: SocketAddr, options: &LinkOptions) -> io::Result<Socket> {
+    let socket = new(address)?;
+    set_buffers(&socket, options)?;
+    configure(&socket, options)?;
+    Ok(socket)
+}
+
+fn new(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Sets the options that belong to each connection.
+pub(super) fn configure(socket: &Socket, options: &LinkOptions) -> io::Result<()> {
+    socket.set_tcp_nodelay(options.nodelay)?;
+    if let Some(keepalive) = &options.keepalive {
+        socket.set_tcp_keepalive(&parameters(keepalive))?;
+    }
+    Ok(())
+}
+
+fn parameters(keepalive: &Keepalive) -> TcpKeepalive {
+    // The system counts whole seconds and refuses none at all.
+    let seconds = |time: Duration| time.max(Duration::from_secs(1));
+    let mut parameters = TcpKeepalive::new();
+    if let Some(idle) = keepalive.idle {
+        parameters = parameters.with_time(seconds(idle));
+    }
+    if let Some(interval) = keepalive.interval {
+        parameters = parameters.with_interval(seconds(interval));
+    }
+    if let Some(retries) = keepalive.retries {
+        parameters = parameters.with_retries(retries);
+    }
+    parameters
+}
