@@ -101,7 +101,7 @@ pub fn run_tests(
         bail!("interop tests failed in {}", failed.join(", "));
     }
     if lines.is_empty() {
-        bail!("there is no integration test target called `interop…`: nothing was tested against real peers");
+        bail!("no test of a target called `interop…` ran: nothing was tested against real peers");
     }
     Ok(lines)
 }

@@ -38,11 +38,12 @@ pub fn test_runner() -> Command {
     command
 }
 
-/// Whether a line of a test runner's output tells how many tests passed and failed.
+/// Whether a line of a test runner's output tells how many tests passed and failed, if there were any.
 #[must_use]
 pub fn is_closing_line(line: &str) -> bool {
-    line.starts_with("Summary [")
-        || (line.starts_with("test result:") && !line.contains(" 0 passed; 0 failed;"))
+    let nextest = line.starts_with("Summary [") && !line.contains("] 0 tests run");
+    let cargo_test = line.starts_with("test result:") && !line.contains(" 0 passed; 0 failed;");
+    nextest || cargo_test
 }
 
 pub(super) fn workspace(run: &mut Run) -> Result<()> {
@@ -146,6 +147,9 @@ mod unit_tests {
         ));
         assert!(!is_closing_line(
             "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out"
+        ));
+        assert!(!is_closing_line(
+            "Summary [   0.000s] 0 tests run: 0 passed, 9 skipped"
         ));
         assert!(!is_closing_line("PASS [   0.010s] xtask tests::x"));
     }
