@@ -310,6 +310,13 @@ impl<T> PipeReceiver<T> {
         }
     }
 
+    /// Gives back at once all room that [`pop`](Self::pop) and [`release`](Self::release) are still collecting.
+    pub fn settle(&mut self) {
+        if self.unreleased > 0 {
+            self.release_popped();
+        }
+    }
+
     /// How many items [`pop`](Self::pop) can take without another fill.
     #[must_use]
     pub fn ready(&self) -> usize {

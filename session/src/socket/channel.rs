@@ -1,0 +1,226 @@
+//! One connection over a channel of whole messages (inproc): the peers' queues are joined, nothing is encoded.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use flexbond_transport::pipe::{PipeReceiver, PushError};
+use flexbond_transport::{Endpoint, Message, MessageChannel};
+
+use super::Peer;
+use super::core::{Core, ServedLane, StopWatch};
+use super::introduction;
+use super::lane::Lane;
+use super::pattern::Refusal;
+use super::peer::Introduction;
+
+/// Why a connection over a channel ended.
+#[derive(Debug)]
+pub(crate) enum ChannelEnd {
+    /// The peers do not fit, or this socket does not want the other.
+    Refused(String),
+    /// The other end is gone.
+    Gone,
+    /// The socket is closed here.
+    Stopped,
+}
+
+impl ChannelEnd {
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            ChannelEnd::Refused(reason) => reason.clone(),
+            ChannelEnd::Gone => "the peer closed its socket".to_owned(),
+            ChannelEnd::Stopped => "closed here".to_owned(),
+        }
+    }
+}
+
+impl From<Refusal> for ChannelEnd {
+    fn from(refusal: Refusal) -> Self {
+        ChannelEnd::Refused(refusal.0.to_owned())
+    }
+}
+
+/// A lane whose queue is the channel itself: the fast way, without a task between the peers.
+pub(crate) fn direct_lane(
+    core: &Core,
+    channel: MessageChannel,
+    endpoint: &Endpoint,
+) -> (Arc<Lane>, PipeReceiver<Message>) {
+    let lane = core.new_lane(core.unknown_peer(endpoint), channel.tx);
+    // A channel that is closed already shows when the introduction is awaited.
+    let _ = lane
+        .tx()
+        .try_push(introduction::compose(core.socket_type, &core.options), None);
+    (lane, channel.rx)
+}
+
+/// Sees a direct lane through: introduction, life, end. `ready` is called once messages may flow.
+pub(crate) async fn run_direct(
+    core: &Arc<Core>,
+    lane: &Arc<Lane>,
+    mut rx: PipeReceiver<Message>,
+    stop: &mut StopWatch,
+    ready: impl FnOnce(&Peer),
+) -> ChannelEnd {
+    let only_introduction = lane.tx().len() <= 1;
+    let introduced = stop
+        .until_over(only_introduction, introduced(core, &mut rx))
+        .await;
+    let introduction = match introduced {
+        None => return ChannelEnd::Stopped,
+        Some(Err(end)) => return end,
+        Some(Ok(introduction)) => introduction,
+    };
+    let capacity = rx.capacity();
+    rx.set_capacity(capacity.saturating_sub(1));
+    lane.set_peer(Peer::new(lane.id(), lane.peer().endpoint().clone(), introduction));
+    lane.set_ready(true);
+    if let Err(refusal) = core.pattern.ready(lane) {
+        return refusal.into();
+    }
+    lane.counters.handshakes.add(1);
+    ready(&lane.peer());
+    // A pattern that never receives leaves the queue here; it is kept, for closing it would end the channel.
+    let _unread = core.pattern.feed(lane, rx);
+    tokio::select! {
+        biased;
+        reason = poll_fn(|cx| lane.poll_end(cx)) => ChannelEnd::Refused(reason.to_owned()),
+        () = poll_fn(|cx| lane.tx().poll_closed(cx)) => ChannelEnd::Gone,
+        () = stop.stopping() => {
+            // What is queued is in the peer's hands already.
+            lane.tx().close();
+            ChannelEnd::Stopped
+        }
+    }
+}
+
+/// Sees a channel through whose messages pass a task, because the socket looks into or conflates them.
+pub(crate) async fn run_served(
+    core: &Arc<Core>,
+    served: &mut ServedLane,
+    mut channel: MessageChannel,
+    stop: &mut StopWatch,
+    ready: impl FnOnce(&Peer),
+) -> ChannelEnd {
+    let ours = introduction::compose(core.socket_type, &core.options);
+    if channel.tx.try_push(ours, None).is_err() {
+        return ChannelEnd::Gone;
+    }
+    let introduction = match stop
+        .until_over(served.outbound.is_empty(), introduced(core, &mut channel.rx))
+        .await
+    {
+        None => return ChannelEnd::Stopped,
+        Some(Err(end)) => return end,
+        Some(Ok(introduction)) => introduction,
+    };
+    let lane = Arc::clone(&served.lane);
+    lane.set_peer(Peer::new(lane.id(), lane.peer().endpoint().clone(), introduction));
+    lane.set_ready(true);
+    if let Err(refusal) = core.pattern.ready(&lane) {
+        return refusal.into();
+    }
+    lane.counters.handshakes.add(1);
+    ready(&lane.peer());
+    loop {
+        let draining = stop.is_stopping();
+        tokio::select! {
+            biased;
+            reason = poll_fn(|cx| lane.poll_end(cx)) => return ChannelEnd::Refused(reason.to_owned()),
+            end = poll_fn(|cx| poll_served(cx, core, served, &mut channel, draining)) => return end,
+            () = stop.advance(draining) => if draining { return ChannelEnd::Stopped },
+        }
+    }
+}
+
+/// The peer's first message.
+async fn introduced(core: &Core, rx: &mut PipeReceiver<Message>) -> Result<Introduction, ChannelEnd> {
+    if !poll_fn(|cx| rx.poll_fill(cx)).await {
+        return Err(ChannelEnd::Gone);
+    }
+    let first = rx.pop().unwrap_or_default();
+    introduction::read(core.socket_type, first).map_err(ChannelEnd::Refused)
+}
+
+fn poll_served(
+    cx: &mut Context<'_>,
+    core: &Core,
+    served: &mut ServedLane,
+    channel: &mut MessageChannel,
+    draining: bool,
+) -> Poll<ChannelEnd> {
+    if let Err(end) = poll_inbound(cx, core, served, channel) {
+        return Poll::Ready(end);
+    }
+    if let Err(end) = poll_outbound(cx, served, channel) {
+        return Poll::Ready(end);
+    }
+    if draining && served.outbound.is_empty() {
+        Poll::Ready(ChannelEnd::Stopped)
+    } else {
+        Poll::Pending
+    }
+}
+
+fn poll_inbound(
+    cx: &mut Context<'_>,
+    core: &Core,
+    served: &mut ServedLane,
+    channel: &mut MessageChannel,
+) -> Result<(), ChannelEnd> {
+    let conflates = core.options.conflates(core.socket_type);
+    loop {
+        if !conflates && !served.inbound.is_closed() && !served.inbound.has_room_or_register(cx.waker()) {
+            return Ok(());
+        }
+        let Some(message) = channel.rx.pop() else {
+            match channel.rx.poll_fill(cx) {
+                Poll::Ready(true) => continue,
+                Poll::Ready(false) => return Err(ChannelEnd::Gone),
+                Poll::Pending => return Ok(()),
+            }
+        };
+        let message = match core.pattern.inspects() {
+            true => core.pattern.inspect(&served.lane, message)?,
+            false => Some(message),
+        };
+        let Some(message) = message else { continue };
+        if conflates {
+            let _ = served.inbound.push_replacing(message);
+        } else {
+            // There is room, or nobody receives.
+            let _ = served.inbound.try_push(message, None);
+        }
+    }
+}
+
+fn poll_outbound(
+    cx: &mut Context<'_>,
+    served: &mut ServedLane,
+    channel: &mut MessageChannel,
+) -> Result<(), ChannelEnd> {
+    loop {
+        let Some(message) = served.outbound.next() else {
+            match served.outbound.poll_fill(cx) {
+                Poll::Ready(true) => continue,
+                Poll::Ready(false) | Poll::Pending => break,
+            }
+        };
+        match channel.tx.try_push(message, Some(cx.waker())) {
+            Ok(()) => served.outbound.done(),
+            Err(PushError::Full(message)) => {
+                served.outbound.undo(message);
+                break;
+            }
+            Err(PushError::Closed(message)) => {
+                served.outbound.undo(message);
+                return Err(ChannelEnd::Gone);
+            }
+        }
+    }
+    match channel.tx.poll_closed(cx) {
+        Poll::Ready(()) => Err(ChannelEnd::Gone),
+        Poll::Pending => Ok(()),
+    }
+}

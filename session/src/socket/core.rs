@@ -1,0 +1,298 @@
+//! What all tasks of one socket share.
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use flexbond_transport::pipe::{PipeReceiver, PipeSender, pipe};
+use flexbond_transport::{Endpoint, LinkOptions, Message, Registry};
+use flexbond_wire::zmtp::{self, Security, SocketType};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::lane::Lane;
+use super::monitor::{Event, Watchers};
+use super::outbound::Outbound;
+use super::pattern::{Pattern, pattern};
+use super::stats::{Counters, PeerStats, SharedCounter, Stats};
+use super::{Options, Peer};
+
+/// What all tasks of one socket share: its rules, its options and its peers.
+pub(crate) struct Core {
+    pub(crate) socket_type: SocketType,
+    pub(crate) options: Options,
+    pub(crate) link_options: LinkOptions,
+    pub(crate) zmtp: Arc<zmtp::Config>,
+    pub(crate) pattern: Box<dyn Pattern>,
+    pub(crate) watchers: Arc<Watchers>,
+    /// Messages that were still queued when their lane ended.
+    pub(crate) undelivered: SharedCounter,
+    lanes: Mutex<HashMap<u64, Arc<Lane>>>,
+    next_lane: AtomicU64,
+    /// The counters of lanes that are gone.
+    past: Mutex<Counters>,
+    past_reconnects: SharedCounter,
+    stop: watch::Sender<Stop>,
+    closed: AtomicBool,
+    /// Counts running tasks: each holds a receiver.
+    running: watch::Sender<()>,
+}
+
+/// Held by every task of a socket while it runs.
+pub(crate) struct TaskGuard {
+    _running: watch::Receiver<()>,
+}
+
+/// Whether tasks go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// They do.
+    Running,
+    /// They end once their queue is empty, or at this moment (`None`: whenever that is).
+    Drain(Option<Instant>),
+}
+
+/// A lane whose queues are served by a task.
+pub(crate) struct ServedLane {
+    pub(crate) lane: Arc<Lane>,
+    pub(crate) outbound: Outbound,
+    pub(crate) inbound: PipeSender<Message>,
+}
+
+impl Core {
+    pub(crate) fn new(socket_type: SocketType, options: Options) -> Arc<Self> {
+        Arc::new(Core {
+            socket_type,
+            link_options: options.link_options(socket_type),
+            zmtp: Arc::new(zmtp_config(socket_type, &options)),
+            pattern: pattern(socket_type, &options),
+            options,
+            watchers: Arc::default(),
+            undelivered: SharedCounter::default(),
+            lanes: Mutex::default(),
+            next_lane: AtomicU64::new(1),
+            past: Mutex::default(),
+            past_reconnects: SharedCounter::default(),
+            stop: watch::Sender::new(Stop::Running),
+            closed: AtomicBool::new(false),
+            running: watch::Sender::new(()),
+        })
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.options.registry
+    }
+
+    /// A peer of which only the endpoint is known yet.
+    pub(crate) fn unknown_peer(&self, endpoint: &Endpoint) -> Peer {
+        Peer::unknown(self.next_id(), endpoint.clone())
+    }
+
+    pub(crate) fn emit(&self, event: &Event) {
+        self.watchers.emit(event);
+    }
+
+    fn next_id(&self) -> u64 {
+        self.next_lane.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether messages of this socket may go from pipe to pipe without a task in between.
+    pub(crate) fn is_direct(&self) -> bool {
+        !self.pattern.inspects() && !self.options.conflates(self.socket_type)
+    }
+
+    /// Whether what this socket sends may be a subscription.
+    pub(crate) fn sends_subscriptions(&self) -> bool {
+        matches!(self.socket_type, SocketType::Sub | SocketType::XSub)
+    }
+
+    /// A lane to `endpoint` whose queues a task serves, and the queue for what arrives.
+    pub(crate) fn served_lane(&self, peer: Peer) -> (ServedLane, PipeReceiver<Message>) {
+        let send = match self.sends_subscriptions() {
+            // Subscriptions are exempt from the high-water mark.
+            true => Options::UNLIMITED_HWM,
+            false => Options::capacity(self.options.send_hwm),
+        };
+        let (tx, rx) = pipe(send);
+        let (inbound, inbound_rx) = pipe(Options::capacity(self.options.recv_hwm));
+        let lane = self.new_lane(peer, tx);
+        (
+            ServedLane {
+                lane,
+                outbound: Outbound::new(rx),
+                inbound,
+            },
+            inbound_rx,
+        )
+    }
+
+    /// A lane whose queue is `tx`, visible to `peers` and `stats`.
+    pub(crate) fn new_lane(&self, peer: Peer, tx: PipeSender<Message>) -> Arc<Lane> {
+        let lane = Lane::new(peer, tx, Arc::clone(&self.watchers));
+        self.lanes.lock().insert(lane.id(), Arc::clone(&lane));
+        lane
+    }
+
+    /// A lane is gone for good, with `undelivered` messages in its queue.
+    pub(crate) fn retire(&self, lane: &Arc<Lane>, undelivered: usize) {
+        lane.set_ready(false);
+        self.pattern.detach(lane);
+        lane.counters.dropped.add(undelivered as u64);
+        self.undelivered.add(undelivered as u64);
+        let mut lanes = self.lanes.lock();
+        if lanes.remove(&lane.id()).is_some() {
+            self.past.lock().absorb(&lane.counters);
+            self.past_reconnects.add(lane.reconnects.get());
+        }
+    }
+
+    /// Connected peers, and gone ones whose messages were not all received yet.
+    pub(crate) fn peer_count(&self) -> usize {
+        self.lanes.lock().len().max(self.pattern.sources())
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let lanes = self.lanes.lock();
+        let sum = Counters::default();
+        sum.absorb(&self.past.lock());
+        let mut reconnects = self.past_reconnects.get();
+        let mut peers = 0;
+        for lane in lanes.values() {
+            sum.absorb(&lane.counters);
+            reconnects += lane.reconnects.get();
+            peers += u64::from(lane.is_ready());
+        }
+        Stats {
+            messages_sent: sum.messages_sent.get(),
+            bytes_sent: sum.bytes_sent.get(),
+            messages_received: sum.messages_received.get(),
+            bytes_received: sum.bytes_received.get(),
+            dropped: sum.dropped.get() + self.pattern.dropped(),
+            peers,
+            handshakes: sum.handshakes.get(),
+            reconnects,
+        }
+    }
+
+    pub(crate) fn peers(&self) -> Vec<PeerStats> {
+        let mut peers: Vec<_> = self.lanes.lock().values().map(|lane| lane.stats()).collect();
+        peers.sort_by_key(|stats| stats.peer.id());
+        peers
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn stop_watch(&self) -> StopWatch {
+        StopWatch(self.stop.subscribe())
+    }
+
+    pub(crate) fn guard(&self) -> TaskGuard {
+        TaskGuard {
+            _running: self.running.subscribe(),
+        }
+    }
+
+    /// Ends all tasks after at most `linger`; true for the first call only.
+    pub(crate) fn begin_close(&self, linger: Option<Duration>) -> bool {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        self.stop.send_replace(Stop::Drain(deadline(linger)));
+        self.pattern.close();
+        true
+    }
+
+    /// Resolves once every task has ended.
+    pub(crate) async fn ended(&self) {
+        self.running.closed().await;
+    }
+}
+
+/// The moment at which lingering ends.
+pub(crate) fn deadline(linger: Option<Duration>) -> Option<Instant> {
+    linger.and_then(|linger| Instant::now().checked_add(linger))
+}
+
+/// One task's view of whether it goes on.
+#[derive(Clone)]
+pub(crate) struct StopWatch(watch::Receiver<Stop>);
+
+impl StopWatch {
+    pub(crate) fn channel() -> (watch::Sender<Stop>, Self) {
+        let (sender, receiver) = watch::channel(Stop::Running);
+        (sender, StopWatch(receiver))
+    }
+
+    pub(crate) fn get(&self) -> Stop {
+        *self.0.borrow()
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.get() != Stop::Running
+    }
+
+    /// Resolves when draining begins.
+    pub(crate) async fn stopping(&mut self) {
+        // An error means that the socket is gone with its sender, which is a stop as well.
+        let _ = self.0.wait_for(|stop| *stop != Stop::Running).await;
+    }
+
+    /// Resolves when draining has begun and there is nothing to drain, or when its time is over.
+    pub(crate) async fn over(&mut self, drained: bool) {
+        self.stopping().await;
+        let stop = self.get();
+        match stop {
+            Stop::Drain(_) if drained => {}
+            Stop::Drain(Some(until)) => tokio::time::sleep_until(until).await,
+            Stop::Drain(None) => pending().await,
+            Stop::Running => {}
+        }
+    }
+
+    /// Resolves when draining begins or, if it has, when its time is over.
+    pub(crate) async fn advance(&mut self, draining: bool) {
+        if draining {
+            self.over(false).await;
+        } else {
+            self.stopping().await;
+        }
+    }
+
+    /// Runs `work`, unless [`over`](Self::over) comes first.
+    pub(crate) async fn until_over<T>(&mut self, drained: bool, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.over(drained) => None,
+            done = work => Some(done),
+        }
+    }
+}
+
+fn zmtp_config(socket_type: SocketType, options: &Options) -> zmtp::Config {
+    let mut config = zmtp::Config::new(socket_type);
+    config.routing_id = options.routing_id.clone();
+    config.metadata = options.metadata.clone();
+    config.handshake_timeout = options.handshake_timeout;
+    config.max_message_size = options.max_message_size;
+    config.max_frames = options.max_message_parts;
+    config.heartbeat = options.heartbeat_interval.map(|interval| {
+        let mut heartbeat = zmtp::Heartbeat::new(interval);
+        heartbeat.timeout = options.heartbeat_timeout.unwrap_or(interval);
+        heartbeat.ttl = options.heartbeat_ttl.unwrap_or_default();
+        heartbeat
+    });
+    if let Some(user) = &options.plain_client {
+        config.security = Security::PlainClient {
+            username: user.username.clone(),
+            password: user.password.clone(),
+        };
+    } else if options.plain_server.is_some() {
+        config.security = Security::PlainServer;
+    }
+    config
+}

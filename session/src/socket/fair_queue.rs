@@ -1,0 +1,222 @@
+//! Receiving from many peers, one message from each in turn.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, Wake, Waker};
+
+use flexbond_transport::Message;
+use flexbond_transport::pipe::PipeReceiver;
+use parking_lot::Mutex;
+use slab::Slab;
+
+use super::lane::Lane;
+use super::wakers::WakerSet;
+
+/// The inbound queues of all peers, read in turn.
+///
+/// A queue costs nothing while it is empty: it is looked at again only after its waker has fired.
+#[derive(Debug)]
+pub(crate) struct FairQueue {
+    state: Mutex<State>,
+    news: Arc<News>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sources: Slab<Source>,
+    /// Keys of the sources that may have a message, in turn.
+    ready: VecDeque<usize>,
+}
+
+#[derive(Debug)]
+struct Source {
+    lane: Arc<Lane>,
+    rx: PipeReceiver<Message>,
+    waker: Waker,
+    is_ready: bool,
+}
+
+/// Which sources have something new, written by the wakers of their pipes.
+#[derive(Debug, Default)]
+struct News {
+    any: AtomicBool,
+    keys: Mutex<Vec<usize>>,
+    waiters: WakerSet,
+}
+
+struct SourceWaker {
+    news: Arc<News>,
+    key: usize,
+}
+
+impl Wake for SourceWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.news.keys.lock().push(self.key);
+        self.news.any.store(true, Ordering::Release);
+        self.news.waiters.wake_all();
+    }
+}
+
+impl FairQueue {
+    pub(crate) fn new() -> Self {
+        FairQueue {
+            state: Mutex::default(),
+            news: Arc::default(),
+        }
+    }
+
+    /// Adds the queue of a peer. It leaves by itself once its sender is gone and it was read to the end.
+    pub(crate) fn add(&self, lane: Arc<Lane>, rx: PipeReceiver<Message>) {
+        let mut state = self.state.lock();
+        let entry = state.sources.vacant_entry();
+        let key = entry.key();
+        let waker = Waker::from(Arc::new(SourceWaker {
+            news: Arc::clone(&self.news),
+            key,
+        }));
+        entry.insert(Source {
+            lane,
+            rx,
+            waker: waker.clone(),
+            is_ready: false,
+        });
+        drop(state);
+        waker.wake();
+    }
+
+    /// Takes the next message and the lane it came by.
+    pub(crate) fn try_recv(&self) -> Option<(Message, Arc<Lane>)> {
+        let mut state = self.state.lock();
+        let State { sources, ready } = &mut *state;
+        loop {
+            if self.news.any.load(Ordering::Acquire) {
+                self.collect(sources, ready);
+            }
+            let key = ready.pop_front()?;
+            let Some(source) = sources.get_mut(key) else {
+                continue;
+            };
+            if let Some(message) = source.next() {
+                source.lane.counters.received(message.size());
+                ready.push_back(key);
+                return Some((message, Arc::clone(&source.lane)));
+            }
+            source.is_ready = false;
+            if source.rx.fill(Some(&source.waker)) == Poll::Ready(false) {
+                sources.remove(key);
+            } else if source.rx.ready() > 0 {
+                // It was filled between the two looks.
+                source.is_ready = true;
+                ready.push_front(key);
+            }
+        }
+    }
+
+    /// Who to tell when [`try_recv`](Self::try_recv) may succeed again.
+    pub(crate) fn waiters(&self) -> &WakerSet {
+        &self.news.waiters
+    }
+
+    /// Drops everything that waits.
+    pub(crate) fn clear(&self) {
+        let state = std::mem::take(&mut *self.state.lock());
+        drop(state);
+        self.news.waiters.wake_all();
+    }
+
+    /// How many peers have, or may still have, something to read.
+    pub(crate) fn sources(&self) -> usize {
+        self.state.lock().sources.len()
+    }
+
+    fn collect(&self, sources: &mut Slab<Source>, ready: &mut VecDeque<usize>) {
+        let mut keys = self.news.keys.lock();
+        self.news.any.store(false, Ordering::Release);
+        for key in keys.drain(..) {
+            if let Some(source) = sources.get_mut(key)
+                && !source.is_ready
+            {
+                source.is_ready = true;
+                ready.push_back(key);
+            }
+        }
+    }
+}
+
+impl Source {
+    fn next(&mut self) -> Option<Message> {
+        if self.rx.ready() == 0 {
+            let _ = self.rx.fill(None);
+        }
+        self.rx.pop()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flexbond_transport::pipe::{PipeSender, pipe};
+
+    use super::*;
+    use crate::socket::Peer;
+
+    fn source(queue: &FairQueue, id: u64) -> PipeSender<Message> {
+        let (out, _) = pipe(1);
+        let (tx, rx) = pipe(100);
+        queue.add(
+            Lane::new(
+                Peer::unknown(id, "inproc://test".parse().unwrap()),
+                out,
+                Arc::default(),
+            ),
+            rx,
+        );
+        tx
+    }
+
+    fn next(queue: &FairQueue) -> Option<u64> {
+        queue.try_recv().map(|(_, lane)| lane.id())
+    }
+
+    #[test]
+    fn busy_peers_take_turns_message_by_message() {
+        let queue = FairQueue::new();
+        let senders: Vec<_> = (0..5).map(|id| source(&queue, id)).collect();
+        for sender in &senders {
+            for _ in 0..3 {
+                sender.try_push(Message::from("x"), None).unwrap();
+            }
+        }
+        let order: Vec<_> = std::iter::from_fn(|| next(&queue)).collect();
+        assert_eq!(order, [0, 1, 2, 3, 4].repeat(3));
+    }
+
+    #[test]
+    fn a_newcomer_is_served_while_another_never_runs_dry() {
+        let queue = FairQueue::new();
+        let busy = source(&queue, 0);
+        for _ in 0..50 {
+            busy.try_push(Message::from("x"), None).unwrap();
+        }
+        assert_eq!(next(&queue), Some(0));
+        let quiet = source(&queue, 1);
+        quiet.try_push(Message::from("x"), None).unwrap();
+        let soon: Vec<_> = (0..3).filter_map(|_| next(&queue)).collect();
+        assert!(soon.contains(&1), "{soon:?}");
+    }
+
+    #[test]
+    fn a_gone_peer_is_read_to_the_end_and_forgotten() {
+        let queue = FairQueue::new();
+        let sender = source(&queue, 0);
+        sender.try_push(Message::from("last"), None).unwrap();
+        drop(sender);
+        assert_eq!(next(&queue), Some(0));
+        assert_eq!(next(&queue), None);
+        assert_eq!(queue.sources(), 0);
+    }
+}

@@ -1,0 +1,137 @@
+//! The way from a socket to one peer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use flexbond_transport::pipe::PipeSender;
+use flexbond_transport::{Frame, Message};
+use parking_lot::Mutex;
+
+use super::Peer;
+use super::monitor::{Event, Watchers};
+use super::stats::{Counters, PeerStats, SharedCounter};
+
+/// The way from a socket to one peer: the queue towards it, who it is, and what has passed.
+///
+/// On the connecting side a lane outlives its connections; on the accepting side it lives as long as the one.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    id: u64,
+    tx: PipeSender<Message>,
+    ready: AtomicBool,
+    peer: Mutex<Peer>,
+    /// The name under which a ROUTER knows the peer.
+    alias: Mutex<Frame>,
+    pub(crate) counters: Counters,
+    pub(crate) reconnects: SharedCounter,
+    end: Mutex<End>,
+    watchers: Arc<Watchers>,
+}
+
+#[derive(Debug, Default)]
+struct End {
+    reason: Option<&'static str>,
+    waker: Option<Waker>,
+}
+
+impl Lane {
+    pub(crate) fn new(peer: Peer, tx: PipeSender<Message>, watchers: Arc<Watchers>) -> Arc<Self> {
+        Arc::new(Lane {
+            id: peer.id(),
+            tx,
+            ready: AtomicBool::new(false),
+            peer: Mutex::new(peer),
+            alias: Mutex::default(),
+            counters: Counters::default(),
+            reconnects: SharedCounter::default(),
+            end: Mutex::default(),
+            watchers,
+        })
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn tx(&self) -> &PipeSender<Message> {
+        &self.tx
+    }
+
+    pub(crate) fn peer(&self) -> Peer {
+        self.peer.lock().clone()
+    }
+
+    pub(crate) fn set_peer(&self, peer: Peer) {
+        *self.peer.lock() = peer;
+    }
+
+    pub(crate) fn alias(&self) -> Frame {
+        self.alias.lock().clone()
+    }
+
+    pub(crate) fn set_alias(&self, alias: &[u8]) {
+        *self.alias.lock() = Frame::copy_from_slice(alias);
+    }
+
+    /// Whether the handshake of the current connection is complete.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+    }
+
+    /// Counts messages that newer ones replaced, as conflation is meant to do.
+    pub(crate) fn count_replaced(&self, count: usize) {
+        self.counters.dropped.add(count as u64);
+    }
+
+    /// Counts messages that were for this peer and were dropped; reports the first and then every doubling.
+    pub(crate) fn drop_messages(&self, count: u64) {
+        let total = self.counters.dropped.add(count) + count;
+        if total.ilog2() > (total - count).checked_ilog2().unwrap_or(0) || total == count {
+            self.watchers.emit(&Event::Dropped {
+                peer: self.peer(),
+                total,
+            });
+        }
+    }
+
+    /// Asks the connection to end at once.
+    pub(crate) fn end(&self, reason: &'static str) {
+        let mut end = self.end.lock();
+        end.reason = Some(reason);
+        if let Some(waker) = end.waker.take() {
+            drop(end);
+            waker.wake();
+        }
+    }
+
+    /// Resolves once [`end`](Self::end) was called, and forgets the call.
+    pub(crate) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<&'static str> {
+        let mut end = self.end.lock();
+        match end.reason.take() {
+            Some(reason) => Poll::Ready(reason),
+            None => {
+                end.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    pub(crate) fn stats(&self) -> PeerStats {
+        PeerStats {
+            peer: self.peer(),
+            ready: self.is_ready(),
+            messages_sent: self.counters.messages_sent.get(),
+            bytes_sent: self.counters.bytes_sent.get(),
+            messages_received: self.counters.messages_received.get(),
+            bytes_received: self.counters.bytes_received.get(),
+            dropped: self.counters.dropped.get(),
+            queued: self.tx.len() as u64,
+            reconnects: self.reconnects.get(),
+        }
+    }
+}

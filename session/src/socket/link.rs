@@ -1,0 +1,379 @@
+//! One connection over a stream of bytes: moves what the protocol and the queues say, decides nothing itself.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use flexbond_transport::pipe::{PipeSender, PushError};
+use flexbond_transport::{ByteStream, Message};
+use flexbond_wire::zmtp::{self, PeerInfo, ProtocolError, Verdict};
+use thiserror::Error;
+use tokio::time::Sleep;
+
+use super::core::{Core, ServedLane, Stop, StopWatch};
+use super::lane::Lane;
+use super::outbound::Outbound;
+use super::subscription::{Subscription, message_of};
+
+/// Encoded bytes that may wait for the stream before no more messages are encoded.
+const WRITE_BATCH: usize = 128 << 10;
+/// Messages that are decoded before they are handed on.
+const READ_BATCH: usize = 256;
+/// Buffers that one write gathers.
+const WRITE_SLICES: usize = 64;
+/// Rounds of reading and writing before other tasks get their turn.
+const ROUNDS: usize = 32;
+/// How long a closing side waits for the peer to close too, so that no reset overtakes what was written.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Why a connection ended.
+#[derive(Debug, Error)]
+pub(crate) enum LinkEnd {
+    #[error("the peer closed the connection")]
+    Eof,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Protocol(#[from] ProtocolError),
+    #[error("{0}")]
+    Refused(&'static str),
+    #[error("closed here")]
+    Stopped,
+}
+
+/// One connection over a stream of bytes.
+pub(crate) struct Link {
+    core: Arc<Core>,
+    stream: Box<dyn ByteStream>,
+    zmtp: zmtp::Connection,
+    /// Decoded messages on their way to the application.
+    decoded: VecDeque<Message>,
+    paused: bool,
+    write_error: Option<LinkEnd>,
+    timer: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+impl Link {
+    pub(crate) fn new(core: Arc<Core>, stream: Box<dyn ByteStream>) -> Self {
+        let zmtp = zmtp::Connection::new(Arc::clone(&core.zmtp), now());
+        Link {
+            core,
+            stream,
+            zmtp,
+            decoded: VecDeque::new(),
+            paused: false,
+            write_error: None,
+            timer: None,
+        }
+    }
+
+    /// Brings the handshake to its end.
+    pub(crate) async fn handshake(&mut self) -> Result<PeerInfo, LinkEnd> {
+        let outcome = poll_fn(|cx| self.poll_handshake(cx)).await;
+        if outcome.is_err() {
+            // What the protocol has to say about the failure, if the stream takes it at once.
+            let _ = self.flush_some();
+        }
+        outcome
+    }
+
+    /// Moves messages both ways until the connection, the peer or the socket ends.
+    pub(crate) async fn run(&mut self, served: &mut ServedLane, stop: &mut StopWatch) -> LinkEnd {
+        let ServedLane {
+            lane,
+            outbound,
+            inbound,
+        } = served;
+        let end = loop {
+            let draining = stop.is_stopping();
+            tokio::select! {
+                biased;
+                reason = poll_fn(|cx| lane.poll_end(cx)) => break LinkEnd::Refused(reason),
+                end = poll_fn(|cx| self.poll_run(cx, lane, outbound, inbound, draining)) => match end {
+                    Ok(()) => {
+                        self.farewell(stop).await;
+                        break LinkEnd::Stopped;
+                    }
+                    Err(end) => break end,
+                },
+                () = stop.advance(draining) => if draining { break LinkEnd::Stopped },
+            }
+        };
+        if matches!(end, LinkEnd::Protocol(_)) {
+            let _ = self.flush_some();
+        }
+        end
+    }
+
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<PeerInfo, LinkEnd>> {
+        loop {
+            match self.zmtp.poll_event(now())? {
+                Some(zmtp::Event::Authenticate(credentials)) => {
+                    let verdict = match &self.core.options.plain_server {
+                        Some(users) => users.judge(&credentials),
+                        None => Verdict::Deny {
+                            reason: "no users".to_owned(),
+                        },
+                    };
+                    self.zmtp.handle_verdict(verdict);
+                    continue;
+                }
+                Some(zmtp::Event::Ready(info)) => return Poll::Ready(Ok(info)),
+                Some(_) => continue,
+                None => {}
+            }
+            let _ = self.poll_flush(cx)?;
+            match self.stream.poll_read(cx, self.zmtp.read_buffer())? {
+                Poll::Ready(0) => return Poll::Ready(Err(LinkEnd::Eof)),
+                Poll::Ready(_) => self.zmtp.handle_read(now()),
+                Poll::Pending => {
+                    if self.poll_timer(cx)? {
+                        continue;
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// `Ok` once everything is written and `draining` is set.
+    fn poll_run(
+        &mut self,
+        cx: &mut Context<'_>,
+        lane: &Arc<Lane>,
+        outbound: &mut Outbound,
+        inbound: &PipeSender<Message>,
+        draining: bool,
+    ) -> Poll<Result<(), LinkEnd>> {
+        for _ in 0..ROUNDS {
+            let mut progress = self.poll_inbound(cx, lane, inbound)?;
+            progress |= self.poll_outbound(cx, outbound, progress)?;
+            if draining && outbound.is_empty() && self.zmtp.transmit().is_empty() {
+                return self.stream.poll_flush(cx).map_err(LinkEnd::from);
+            }
+            if !progress && !self.poll_timer(cx)? {
+                return Poll::Pending;
+            }
+        }
+        self.poll_timer(cx)?;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Reads, decodes and hands on; true if anything moved.
+    fn poll_inbound(
+        &mut self,
+        cx: &mut Context<'_>,
+        lane: &Arc<Lane>,
+        inbound: &PipeSender<Message>,
+    ) -> Result<bool, LinkEnd> {
+        let needs_bytes = self.decode(lane)?;
+        let moved = !self.decoded.is_empty();
+        if !self.hand_on(cx, inbound) {
+            if !self.paused {
+                self.paused = true;
+                self.zmtp.pause();
+            }
+            return Ok(false);
+        }
+        if self.paused {
+            self.paused = false;
+            self.zmtp.resume(now());
+        }
+        if !needs_bytes {
+            return Ok(true);
+        }
+        match self.stream.poll_read(cx, self.zmtp.read_buffer())? {
+            Poll::Ready(0) => Err(LinkEnd::Eof),
+            Poll::Ready(_) => {
+                self.zmtp.handle_read(now());
+                Ok(true)
+            }
+            Poll::Pending => Ok(moved),
+        }
+    }
+
+    /// Decodes a batch of messages; true if that used up all bytes.
+    fn decode(&mut self, lane: &Arc<Lane>) -> Result<bool, LinkEnd> {
+        let pattern = &self.core.pattern;
+        let inspects = pattern.inspects();
+        let now = now();
+        while self.decoded.len() < READ_BATCH {
+            let message = match self.zmtp.poll_event(now)? {
+                Some(zmtp::Event::Message(message)) => message,
+                Some(zmtp::Event::Subscription { subscribe, topic }) if inspects => {
+                    message_of(subscribe, &topic)
+                }
+                Some(_) => continue,
+                None => return Ok(true),
+            };
+            if !inspects {
+                self.decoded.push_back(message);
+                continue;
+            }
+            match pattern.inspect(lane, message) {
+                Ok(message) => self.decoded.extend(message),
+                Err(refusal) => return Err(LinkEnd::Refused(refusal.0)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Moves decoded messages to the application's queue; true if all of them fitted.
+    fn hand_on(&mut self, cx: &mut Context<'_>, inbound: &PipeSender<Message>) -> bool {
+        if self.core.options.conflates(self.core.socket_type) {
+            if let Some(last) = self.decoded.drain(..).next_back() {
+                let _ = inbound.push_replacing(last);
+            }
+            return true;
+        }
+        if self.decoded.is_empty() {
+            return true;
+        }
+        match inbound.try_push_batch(&mut self.decoded, cx.waker()) {
+            Ok(_) => self.decoded.is_empty(),
+            Err(PushError::Closed(()) | PushError::Full(())) => {
+                // The pattern does not receive.
+                self.decoded.clear();
+                true
+            }
+        }
+    }
+
+    /// Encodes and writes; true if anything moved.
+    ///
+    /// A stream that can no longer be written may still hold messages from the peer: the error is reported only
+    /// once there is nothing more to read (`reading` is false).
+    fn poll_outbound(
+        &mut self,
+        cx: &mut Context<'_>,
+        outbound: &mut Outbound,
+        reading: bool,
+    ) -> Result<bool, LinkEnd> {
+        if self.write_error.is_none() {
+            self.encode(cx, outbound);
+            let pending = !self.zmtp.transmit().is_empty();
+            let flushed = self.poll_flush(cx);
+            outbound.written(self.zmtp.transmit().sent());
+            match flushed {
+                Poll::Ready(Ok(())) => return Ok(pending),
+                Poll::Pending => return Ok(false),
+                Poll::Ready(Err(error)) => self.write_error = Some(error),
+            }
+        }
+        match self.write_error.take() {
+            Some(error) if !reading && !self.paused => Err(error),
+            error => {
+                self.write_error = error;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Encodes what waits, up to a batch.
+    fn encode(&mut self, cx: &mut Context<'_>, outbound: &mut Outbound) {
+        let subscribes = self.core.sends_subscriptions();
+        while self.zmtp.transmit().len() < WRITE_BATCH {
+            let Some(message) = outbound.next() else {
+                match outbound.poll_fill(cx) {
+                    Poll::Ready(true) => continue,
+                    Poll::Ready(false) | Poll::Pending => break,
+                }
+            };
+            match Subscription::of(&message) {
+                Some(Subscription { subscribe, topic }) if subscribes => {
+                    self.zmtp.send_subscription(subscribe, topic);
+                }
+                _ => self.zmtp.send(&message),
+            }
+            let end = self.zmtp.transmit().total();
+            outbound.sent(message, end);
+        }
+    }
+
+    /// Writes all that is encoded.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
+        let transmit = self.zmtp.transmit();
+        while !transmit.is_empty() {
+            let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
+            let count = transmit.slices(&mut slices);
+            let written = ready!(self.stream.poll_write(cx, &slices[..count]))?;
+            transmit.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes what the stream takes without waiting.
+    fn flush_some(&mut self) -> io::Result<()> {
+        let transmit = self.zmtp.transmit();
+        while !transmit.is_empty() {
+            let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
+            let count = transmit.slices(&mut slices);
+            let written = self.stream.try_write(&slices[..count])?;
+            transmit.advance(written);
+        }
+        Ok(())
+    }
+
+    /// Sees to the protocol's timers; true if one of them fired.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<bool, LinkEnd> {
+        let Some(due) = self.zmtp.poll_timeout() else {
+            self.timer = None;
+            return Ok(false);
+        };
+        let sleep = match &mut self.timer {
+            Some((set, sleep)) => {
+                if *set != due {
+                    *set = due;
+                    sleep.as_mut().reset(due.into());
+                }
+                sleep
+            }
+            None => {
+                &mut self
+                    .timer
+                    .insert((due, Box::pin(tokio::time::sleep_until(due.into()))))
+                    .1
+            }
+        };
+        if sleep.as_mut().poll(cx).is_pending() {
+            return Ok(false);
+        }
+        self.timer = None;
+        self.zmtp.handle_timeout(now().max(due))?;
+        Ok(true)
+    }
+
+    /// Ends the writing direction and waits a little for the peer to do the same: a connection closed with unread
+    /// bytes is reset, and a reset can destroy what the peer has not read yet.
+    async fn farewell(&mut self, stop: &StopWatch) {
+        let mut patience = FAREWELL;
+        if let Stop::Drain(Some(until)) = stop.get() {
+            patience = patience.min(until.saturating_duration_since(tokio::time::Instant::now()));
+        }
+        if patience.is_zero() {
+            return;
+        }
+        let read_to_end = poll_fn(|cx| {
+            let mut shut = self.stream.poll_shutdown(cx).is_ready();
+            loop {
+                let mut scrap = bytes::BytesMut::with_capacity(4096);
+                match self.stream.poll_read(cx, &mut scrap) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                    Poll::Ready(Ok(_)) => shut = shut || self.stream.poll_shutdown(cx).is_ready(),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        });
+        let _ = tokio::time::timeout(patience, read_to_end).await;
+    }
+}
+
+/// The runtime's clock, which tests may stop and move.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

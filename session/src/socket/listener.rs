@@ -1,0 +1,171 @@
+//! The accepting side: one task for each bound endpoint, one for each connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flexbond_transport::{Connection, Endpoint, Link as Carrier, Listener, MessageChannel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Peer;
+use super::channel::{self, ChannelEnd};
+use super::core::{Core, StopWatch};
+use super::link::{Link, LinkEnd};
+use super::monitor::Event;
+
+/// Pause after an accept that failed, for the system may lack a resource.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts connections until the endpoint is unbound or the socket closed.
+pub(crate) async fn listen(core: Arc<Core>, mut listener: Box<dyn Listener>, mut unbound: StopWatch) {
+    let endpoint = listener.local_endpoint().clone();
+    let handshakes = Arc::new(Semaphore::new(core.options.max_handshakes));
+    let mut closed = core.stop_watch();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = unbound.stopping() => break,
+            () = closed.stopping() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok(connection) => admit(&core, &endpoint, connection, &handshakes),
+            Err(error) => {
+                core.emit(&Event::AcceptFailed {
+                    endpoint: endpoint.clone(),
+                    error: error.to_string(),
+                });
+                if error.is_fatal() {
+                    break;
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    core.emit(&Event::Unbound { endpoint });
+}
+
+/// Starts a task for a connection, if the limits allow one more.
+fn admit(core: &Arc<Core>, endpoint: &Endpoint, connection: Connection, handshakes: &Arc<Semaphore>) {
+    let from = connection.peer.clone();
+    let refuse = |error: String| {
+        core.emit(&Event::AcceptFailed {
+            endpoint: endpoint.clone(),
+            error,
+        });
+    };
+    if core.peer_count() >= core.options.max_peers {
+        return refuse(format!(
+            "{from} refused: {} peers are connected (max_peers)",
+            core.options.max_peers
+        ));
+    }
+    let Ok(permit) = Arc::clone(handshakes).try_acquire_owned() else {
+        let limit = core.options.max_handshakes;
+        return refuse(format!(
+            "{from} refused: {limit} handshakes are under way (max_handshakes)"
+        ));
+    };
+    core.emit(&Event::Accepted {
+        endpoint: endpoint.clone(),
+        from: from.clone(),
+    });
+    let core = Arc::clone(core);
+    let guard = core.guard();
+    tokio::spawn(async move {
+        match connection.link {
+            Carrier::Stream(stream) => {
+                serve_stream(&core, Link::new(Arc::clone(&core), stream), &from, permit).await;
+            }
+            Carrier::Messages(channel) => serve_channel(&core, channel, &from, permit).await,
+        }
+        drop(guard);
+    });
+}
+
+async fn serve_stream(core: &Arc<Core>, mut link: Link, from: &Endpoint, permit: OwnedSemaphorePermit) {
+    let mut stop = core.stop_watch();
+    let Some(outcome) = stop.until_over(true, link.handshake()).await else {
+        return;
+    };
+    drop(permit);
+    let failed = |end: LinkEnd| {
+        core.emit(&Event::HandshakeFailed {
+            endpoint: from.clone(),
+            error: end.to_string(),
+            retry_in: None,
+        });
+    };
+    let info = match outcome {
+        Ok(info) => info,
+        Err(end) => return failed(end),
+    };
+    let unknown = core.unknown_peer(from);
+    let peer = Peer::new(unknown.id(), from.clone(), info.into());
+    let (mut served, inbound) = core.served_lane(peer.clone());
+    let lane = Arc::clone(&served.lane);
+    lane.set_ready(true);
+    if let Err(refusal) = core.pattern.ready(&lane) {
+        core.retire(&lane, served.outbound.len());
+        return failed(LinkEnd::Refused(refusal.0));
+    }
+    lane.counters.handshakes.add(1);
+    drop(core.pattern.feed(&lane, inbound));
+    core.emit(&Event::Ready { peer: peer.clone() });
+    let end = link.run(&mut served, &mut stop).await;
+    drop(link);
+    core.pattern.lost(&lane);
+    core.retire(&lane, served.outbound.len());
+    core.emit(&Event::Disconnected {
+        peer,
+        reason: end.to_string(),
+        retry_in: None,
+    });
+}
+
+async fn serve_channel(
+    core: &Arc<Core>,
+    channel: MessageChannel,
+    from: &Endpoint,
+    permit: OwnedSemaphorePermit,
+) {
+    let mut stop = core.stop_watch();
+    let mut known = None;
+    let ready = |peer: &Peer| {
+        drop(permit);
+        known = Some(peer.clone());
+        core.emit(&Event::Ready { peer: peer.clone() });
+    };
+    let end = if core.is_direct() {
+        let (lane, rx) = channel::direct_lane(core, channel, from);
+        let end = channel::run_direct(core, &lane, rx, &mut stop, ready).await;
+        core.pattern.lost(&lane);
+        core.retire(&lane, 0);
+        end
+    } else {
+        let (mut served, inbound) = core.served_lane(core.unknown_peer(from));
+        let lane = Arc::clone(&served.lane);
+        drop(core.pattern.feed(&lane, inbound));
+        let end = channel::run_served(core, &mut served, channel, &mut stop, ready).await;
+        core.pattern.lost(&lane);
+        core.retire(&lane, served.outbound.len());
+        end
+    };
+    report_end(core, known, from, &end);
+}
+
+/// Tells how a connection over a channel ended.
+fn report_end(core: &Core, known: Option<Peer>, endpoint: &Endpoint, end: &ChannelEnd) {
+    core.emit(&match known {
+        Some(peer) => Event::Disconnected {
+            peer,
+            reason: end.reason(),
+            retry_in: None,
+        },
+        None => Event::HandshakeFailed {
+            endpoint: endpoint.clone(),
+            error: end.reason(),
+            retry_in: None,
+        },
+    });
+}

@@ -1,0 +1,61 @@
+//! ØMQ sockets: patterns over many peers.
+//!
+//! | pattern | sends | receives | when nobody has room |
+//! | --- | --- | --- | --- |
+//! | [`Req`], [`Rep`] | a request; its reply | a reply; a request | REQ waits; REP drops and counts |
+//! | [`Dealer`] | to its peers in turn | from all in turn | waits |
+//! | [`Router`] | to the peer named by the first frame | from all, with the peer's name in front | drops and counts, or waits with [`Options::router_mandatory`] |
+//! | [`Push`] / [`Pull`] | to its peers in turn | from all in turn | waits |
+//! | [`Pub`], [`XPub`] / [`Sub`], [`XSub`] | to all who subscribed | what was subscribed to | [`Options::slow_peer`] |
+//! | [`Pair`] | to its one peer | from its one peer | waits |
+//!
+//! Every socket may bind and connect to any number of endpoints of any transport, also while it is in use. What
+//! happens to its connections is reported by [`Socket::monitor`]; what passed, by [`Socket::stats`] and
+//! [`Socket::peers`].
+//!
+//! # Differences from libzmq, all in the user's favour
+//!
+//! - Linger is 30 s by default, not for ever; high-water mark 0 means ten million messages, not no limit; messages
+//!   are limited to 1 GiB and 65,536 parts. All three are options.
+//! - Reconnecting backs off (100 ms doubling to 5 s, with jitter) and goes on after protocol errors.
+//! - Messages that a broken connection had not fully taken are sent again over the next one.
+//! - A REQ whose peer is lost with the request gets an error that names the peer, and may send again.
+//! - A ROUTER refuses a second peer with a routing id in use, and that peer's monitor shows it.
+//! - Inproc endpoints reconnect too.
+
+mod backoff;
+mod channel;
+mod core;
+mod dialer;
+mod error;
+mod fair_queue;
+mod introduction;
+mod lane;
+mod link;
+mod listener;
+mod load_balancer;
+mod monitor;
+mod options;
+mod outbound;
+mod pattern;
+mod peer;
+mod proxy;
+mod security;
+#[expect(clippy::module_inception, reason = "the type that the module is about")]
+mod socket;
+mod stats;
+mod subscription;
+mod trie;
+mod typed;
+mod wakers;
+
+pub use error::{BindError, ConnectError, RecvError, ReleaseError, SendError, SendErrorKind, SubscribeError};
+pub use flexbond_wire::zmtp::{SocketType, Version};
+pub use monitor::{Event, Monitor};
+pub use options::{OptionError, Options, ReconnectStop, RouterNotify, SlowPeer, XpubVerbosity};
+pub use peer::Peer;
+pub use proxy::{Passed, Proxy, ProxyError, Traffic};
+pub use security::{PlainServer, PlainUser};
+pub use socket::{Closed, IntoEndpoint, Socket};
+pub use stats::{PeerStats, Stats};
+pub use typed::{Dealer, Pair, Pub, Pull, Push, Rep, Req, Router, Sub, XPub, XSub};

@@ -1,0 +1,252 @@
+//! What happens to a socket's connections, as it happens.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use flexbond_transport::Endpoint;
+use flexbond_transport::pipe::{PipeReceiver, PipeSender, pipe};
+use futures_core::Stream;
+use parking_lot::Mutex;
+
+use super::Peer;
+
+/// Something that happened to one of a socket's connections. Its `Display` is one line for people.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The socket listens here.
+    Listening {
+        /// The endpoint as bound.
+        endpoint: Endpoint,
+    },
+    /// The socket no longer listens here.
+    Unbound {
+        /// The endpoint that was bound.
+        endpoint: Endpoint,
+    },
+    /// A connection came in; its handshake begins.
+    Accepted {
+        /// Where it was accepted.
+        endpoint: Endpoint,
+        /// Where it came from.
+        from: Endpoint,
+    },
+    /// A connection could not be accepted. The socket goes on listening.
+    AcceptFailed {
+        /// Where.
+        endpoint: Endpoint,
+        /// Why.
+        error: String,
+    },
+    /// A connection was made; its handshake begins.
+    Connected {
+        /// The endpoint connected to.
+        endpoint: Endpoint,
+    },
+    /// A connection could not be made.
+    ConnectFailed {
+        /// The endpoint connected to.
+        endpoint: Endpoint,
+        /// Why.
+        error: String,
+        /// When it will be tried again; `None`: never.
+        retry_in: Option<Duration>,
+    },
+    /// The handshake is complete: messages flow.
+    Ready {
+        /// With whom.
+        peer: Peer,
+    },
+    /// The handshake failed or took too long; the connection is closed.
+    HandshakeFailed {
+        /// The other end.
+        endpoint: Endpoint,
+        /// Why.
+        error: String,
+        /// When it will be tried again; `None`: never, or by the other end.
+        retry_in: Option<Duration>,
+    },
+    /// A connection that was ready ended.
+    Disconnected {
+        /// With whom.
+        peer: Peer,
+        /// Why.
+        reason: String,
+        /// When it will be made again; `None`: never, or by the other end.
+        retry_in: Option<Duration>,
+    },
+    /// Messages for one peer were dropped because it is slow. Reported at the first and then at each doubling.
+    Dropped {
+        /// Who missed them.
+        peer: Peer,
+        /// How many so far.
+        total: u64,
+    },
+    /// This watcher was too slow: so many events were dropped before this one.
+    Missed(u64),
+    /// The socket is closed; no event follows.
+    Closed,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let retry = |f: &mut fmt::Formatter<'_>, pause: &Option<Duration>| match pause {
+            Some(pause) => write!(f, "; next attempt in {pause:.0?}"),
+            None => Ok(()),
+        };
+        match self {
+            Event::Listening { endpoint } => write!(f, "listening on {endpoint}"),
+            Event::Unbound { endpoint } => write!(f, "no longer listening on {endpoint}"),
+            Event::Accepted { endpoint, from } => write!(f, "accepted {from} on {endpoint}"),
+            Event::AcceptFailed { endpoint, error } => write!(f, "cannot accept on {endpoint}: {error}"),
+            Event::Connected { endpoint } => write!(f, "connected to {endpoint}"),
+            Event::ConnectFailed {
+                endpoint,
+                error,
+                retry_in,
+            } => {
+                write!(f, "no connection to {endpoint}: {error}")?;
+                retry(f, retry_in)
+            }
+            Event::Ready { peer } => write!(f, "ready: {peer}"),
+            Event::HandshakeFailed {
+                endpoint,
+                error,
+                retry_in,
+            } => {
+                write!(f, "handshake with {endpoint} failed: {error}")?;
+                retry(f, retry_in)
+            }
+            Event::Disconnected {
+                peer,
+                reason,
+                retry_in,
+            } => {
+                write!(f, "disconnected: {peer}: {reason}")?;
+                retry(f, retry_in)
+            }
+            Event::Dropped { peer, total } => write!(f, "too slow: {peer}: {total} messages dropped so far"),
+            Event::Missed(count) => write!(f, "{count} events missed"),
+            Event::Closed => f.write_str("closed"),
+        }
+    }
+}
+
+/// How many events wait for a slow watcher before the oldest are dropped.
+const CAPACITY: usize = 1024;
+
+/// A stream of a socket's [`Event`]s, from the moment it was made until [`Event::Closed`].
+///
+/// A watcher that falls behind by more than 1024 events loses the oldest and is told by [`Event::Missed`].
+#[derive(Debug)]
+pub struct Monitor {
+    rx: PipeReceiver<Event>,
+}
+
+impl Monitor {
+    /// Waits for the next event; `None` once the socket is closed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no event.
+    pub async fn recv(&mut self) -> Option<Event> {
+        std::future::poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// The next event if there is one already.
+    pub fn try_recv(&mut self) -> Option<Event> {
+        let _ = self.rx.fill(None);
+        self.rx.pop()
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.rx.poll_fill(cx).map(|_| self.rx.pop())
+    }
+}
+
+impl Stream for Monitor {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.poll_recv(cx)
+    }
+}
+
+/// All watchers of one socket.
+#[derive(Debug, Default)]
+pub(crate) struct Watchers {
+    list: Mutex<Vec<Watcher>>,
+}
+
+#[derive(Debug)]
+struct Watcher {
+    tx: PipeSender<Event>,
+    missed: u64,
+}
+
+impl Watchers {
+    pub(crate) fn add(&self) -> Monitor {
+        let (tx, rx) = pipe(CAPACITY);
+        self.list.lock().push(Watcher { tx, missed: 0 });
+        Monitor { rx }
+    }
+
+    pub(crate) fn emit(&self, event: &Event) {
+        tracing::debug!(target: "flexbond::socket", "{event}");
+        self.list.lock().retain_mut(|watcher| watcher.tell(event.clone()));
+    }
+
+    /// Ends every watcher's stream.
+    pub(crate) fn close(&self) {
+        self.emit(&Event::Closed);
+        self.list.lock().clear();
+    }
+}
+
+impl Watcher {
+    /// False when nobody watches any more.
+    fn tell(&mut self, event: Event) -> bool {
+        if self.missed > 0
+            && self.tx.room() >= 2
+            && self.tx.try_push(Event::Missed(self.missed), None).is_ok()
+        {
+            self.missed = 0;
+        }
+        match self.tx.push_evicting(event) {
+            Ok(evicted) => self.missed += u64::from(evicted.is_some()),
+            Err(_) => return false,
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listening(n: usize) -> Event {
+        Event::Listening {
+            endpoint: format!("inproc://{n}").parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_slow_watcher_learns_how_many_events_it_missed() {
+        let watchers = Watchers::default();
+        let mut monitor = watchers.add();
+        for n in 0..CAPACITY + 5 {
+            watchers.emit(&listening(n));
+        }
+        assert_eq!(monitor.try_recv().unwrap().to_string(), "listening on inproc://5");
+        for _ in 1..CAPACITY {
+            monitor.try_recv().unwrap();
+        }
+        watchers.emit(&listening(0));
+        assert!(matches!(monitor.try_recv(), Some(Event::Missed(5))));
+        watchers.close();
+        assert!(matches!(monitor.try_recv(), Some(Event::Listening { .. })));
+        assert!(matches!(monitor.try_recv(), Some(Event::Closed)));
+        assert!(monitor.try_recv().is_none());
+    }
+}

@@ -1,0 +1,426 @@
+//! What a socket can be told when it is made.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use flexbond_transport::{Keepalive, LinkOptions, Registry};
+use flexbond_wire::zmtp::SocketType;
+use thiserror::Error;
+
+use super::security::{PlainServer, PlainUser};
+
+/// The settings of one socket: libzmq's options under their names, in Rust's types.
+///
+/// Every option has a default and a bound; [`Options::validate`] (called by every `with_options`) says which one is
+/// out of bounds. Topics are subscribed and cancelled at run time, on the socket.
+///
+/// ```
+/// use std::time::Duration;
+/// use flexbond_session::socket::{Options, Push};
+///
+/// let options = Options::new().send_hwm(10).linger(Some(Duration::from_secs(1)));
+/// let push = Push::with_options(options)?;
+/// # Ok::<(), flexbond_session::socket::OptionError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Messages that may wait for each peer before the slow-peer policy applies. Default 1000; 0 means
+    /// [`Options::UNLIMITED_HWM`].
+    pub send_hwm: usize,
+    /// Messages from each peer that may wait to be received before its connection is no longer read.
+    /// Default 1000; 0 means [`Options::UNLIMITED_HWM`].
+    pub recv_hwm: usize,
+    /// How long closing waits for what is still queued; `None` waits for ever. Default 30 s (libzmq: for ever).
+    pub linger: Option<Duration>,
+    /// How long `send` waits for room or a peer; `None` waits for ever (the default). Zero never waits.
+    pub send_timeout: Option<Duration>,
+    /// How long `recv` waits for a message; `None` waits for ever (the default). Zero never waits.
+    pub recv_timeout: Option<Duration>,
+    /// How this socket is known to a ROUTER: 1 to 255 bytes, not starting with a zero byte. Default: the ROUTER
+    /// chooses.
+    pub routing_id: Bytes,
+    /// A name for the next peer reached by `connect`, as a ROUTER's or REP's own table of peers will know it.
+    /// Default: the peer's own routing id, or an automatic one.
+    pub connect_routing_id: Bytes,
+    /// Application metadata for the peer: names that begin with `X-`, up to 255 bytes each.
+    pub metadata: Vec<(String, Bytes)>,
+    /// First pause before a lost or failed connection is tried again; jittered. `None` never reconnects.
+    /// Default 100 ms.
+    pub reconnect_interval: Option<Duration>,
+    /// The pause doubles up to this; `None` keeps it at the first. Default 5 s (libzmq: does not grow).
+    pub reconnect_max: Option<Duration>,
+    /// Gives up when a connection is refused, or when the handshake fails. Default: neither.
+    pub reconnect_stop: ReconnectStop,
+    /// How long one attempt to connect may take. Default 30 s; `None` leaves it to the system.
+    pub connect_timeout: Option<Duration>,
+    /// How long a peer may take to complete the handshake. Default 30 s; `None` waits for ever.
+    pub handshake_timeout: Option<Duration>,
+    /// Sends a PING this often. Default: no heartbeats.
+    pub heartbeat_interval: Option<Duration>,
+    /// How long after a PING the peer may stay silent. Default: the interval.
+    pub heartbeat_timeout: Option<Duration>,
+    /// How long the peer may hear nothing from us before it gives up; sent with each PING. Default: nothing sent.
+    pub heartbeat_ttl: Option<Duration>,
+    /// Queues messages for completed connections only. Default off: a `connect` takes messages at once.
+    pub immediate: bool,
+    /// Keeps only the last message, in both directions (PUSH, PULL, PUB, SUB, DEALER; one-part messages only).
+    /// Default off.
+    pub conflate: bool,
+    /// Largest message that is accepted from a peer, in bytes over all its parts; a larger one ends the
+    /// connection. Default 1 GiB (libzmq: unlimited).
+    pub max_message_size: usize,
+    /// Most parts that a message from a peer may have. Default 65,536.
+    pub max_message_parts: usize,
+    /// Most connections that a socket accepts on its bound endpoints together. Default 65,536.
+    pub max_peers: usize,
+    /// Most connections that may be in their handshake at once on one bound endpoint. Default 1,024.
+    pub max_handshakes: usize,
+    /// Most topics that one peer may subscribe to (PUB, XPUB). Default 100,000.
+    pub max_subscriptions: usize,
+    /// Connections that may wait to be accepted by the system. Default 100.
+    pub backlog: u32,
+    /// Kernel send buffer in bytes. Default: the system's.
+    pub send_buffer: Option<usize>,
+    /// Kernel receive buffer in bytes. Default: the system's.
+    pub recv_buffer: Option<usize>,
+    /// TCP keepalive. Default: the system's.
+    pub tcp_keepalive: Option<Keepalive>,
+    /// Lets `*` and host names mean IPv6 too. Default off.
+    pub ipv6: bool,
+    /// ROUTER: sending to an unknown peer is an error instead of a silent drop that only the counters show, and
+    /// a full peer makes `send` wait. Default off.
+    pub router_mandatory: bool,
+    /// ROUTER: a new connection takes over a routing id in use. Default off: the newcomer is refused.
+    pub router_handover: bool,
+    /// ROUTER: an empty message is delivered when a peer connects or disconnects. Default: neither.
+    pub router_notify: RouterNotify,
+    /// REQ, DEALER, ROUTER: sends an empty message on every new connection. Default off.
+    pub probe_router: bool,
+    /// REQ: `send` may follow `send`; the answer to the older request is discarded. Default off.
+    pub req_relaxed: bool,
+    /// REQ: requests carry a number, and answers that do not repeat it are discarded. Default off.
+    pub req_correlate: bool,
+    /// XPUB: which subscription messages are delivered. Default: the first for a topic and the last cancellation.
+    pub xpub_verbosity: XpubVerbosity,
+    /// XPUB: peers receive what the application subscribes them to, not what they asked for. Default off.
+    pub xpub_manual: bool,
+    /// XPUB, PUB: a message sent to every new subscriber on its own, before all others. Default: none.
+    pub xpub_welcome: Option<Bytes>,
+    /// PUB, XPUB, XSUB: what happens to a message for a peer whose queue is full. Default
+    /// [`SlowPeer::DropNewest`].
+    pub slow_peer: SlowPeer,
+    /// SUB, XSUB, PUB: deliver what does *not* match. Default off.
+    pub invert_matching: bool,
+    /// Offers these credentials (mechanism PLAIN, client). Default: none (mechanism NULL).
+    pub plain_client: Option<PlainUser>,
+    /// Demands credentials and checks them (mechanism PLAIN, server). Default: none (mechanism NULL).
+    pub plain_server: Option<PlainServer>,
+    /// The transports that endpoints may name. Default: all that this build has.
+    pub registry: Registry,
+}
+
+/// What a ROUTER reports about its peers by an empty message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RouterNotify {
+    /// Nothing.
+    #[default]
+    Off,
+    /// New peers.
+    Connect,
+    /// Lost peers.
+    Disconnect,
+    /// Both.
+    Both,
+}
+
+/// Which subscription messages an XPUB delivers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum XpubVerbosity {
+    /// The first subscription to a topic and the cancellation that ends the last.
+    #[default]
+    Changes,
+    /// Every subscription, and the cancellation that ends the last.
+    Verbose,
+    /// Every subscription and every cancellation.
+    Verboser,
+}
+
+/// What a publisher does with a message for a peer whose queue is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SlowPeer {
+    /// Drops the new message for that peer, and counts it.
+    #[default]
+    DropNewest,
+    /// Drops the oldest waiting message for that peer, and counts it.
+    DropOldest,
+    /// Makes `send` wait until every matching peer has room (`ZMQ_XPUB_NODROP`). One slow peer then slows all.
+    Wait,
+    /// Ends the connection to that peer.
+    Disconnect,
+}
+
+/// When a connecting endpoint gives up for good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReconnectStop {
+    /// When nobody listens.
+    pub refused: bool,
+    /// When the handshake fails.
+    pub handshake: bool,
+}
+
+/// Why a set of options cannot be used. Nothing was made.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("option {option}: {reason}")]
+#[non_exhaustive]
+pub struct OptionError {
+    /// The name of the field.
+    pub option: &'static str,
+    /// What is wrong with its value.
+    pub reason: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            send_hwm: 1000,
+            recv_hwm: 1000,
+            linger: Some(Duration::from_secs(30)),
+            send_timeout: None,
+            recv_timeout: None,
+            routing_id: Bytes::new(),
+            connect_routing_id: Bytes::new(),
+            metadata: Vec::new(),
+            reconnect_interval: Some(Duration::from_millis(100)),
+            reconnect_max: Some(Duration::from_secs(5)),
+            reconnect_stop: ReconnectStop::default(),
+            connect_timeout: Some(Duration::from_secs(30)),
+            handshake_timeout: Some(Duration::from_secs(30)),
+            heartbeat_interval: None,
+            heartbeat_timeout: None,
+            heartbeat_ttl: None,
+            immediate: false,
+            conflate: false,
+            max_message_size: 1 << 30,
+            max_message_parts: 65_536,
+            max_peers: 65_536,
+            max_handshakes: 1_024,
+            max_subscriptions: 100_000,
+            backlog: 100,
+            send_buffer: None,
+            recv_buffer: None,
+            tcp_keepalive: None,
+            ipv6: false,
+            router_mandatory: false,
+            router_handover: false,
+            router_notify: RouterNotify::Off,
+            probe_router: false,
+            req_relaxed: false,
+            req_correlate: false,
+            xpub_verbosity: XpubVerbosity::Changes,
+            xpub_manual: false,
+            xpub_welcome: None,
+            slow_peer: SlowPeer::DropNewest,
+            invert_matching: false,
+            plain_client: None,
+            plain_server: None,
+            registry: Registry::standard(),
+        }
+    }
+}
+
+macro_rules! setters {
+    ($($name:ident: $type:ty),* $(,)?) => {$(
+        #[doc = concat!("Sets [`", stringify!($name), "`](Self#structfield.", stringify!($name), ").")]
+        #[must_use]
+        pub fn $name(mut self, value: impl Into<$type>) -> Self {
+            self.$name = value.into();
+            self
+        }
+    )*};
+}
+
+impl Options {
+    /// What a high-water mark of 0 stands for: ten million messages per peer.
+    pub const UNLIMITED_HWM: usize = 10_000_000;
+
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Options::default()
+    }
+
+    setters! {
+        send_hwm: usize, recv_hwm: usize, linger: Option<Duration>, send_timeout: Option<Duration>,
+        recv_timeout: Option<Duration>, routing_id: Bytes, connect_routing_id: Bytes,
+        reconnect_interval: Option<Duration>, reconnect_max: Option<Duration>, reconnect_stop: ReconnectStop,
+        connect_timeout: Option<Duration>, handshake_timeout: Option<Duration>,
+        heartbeat_interval: Option<Duration>, heartbeat_timeout: Option<Duration>,
+        heartbeat_ttl: Option<Duration>, immediate: bool, conflate: bool, max_message_size: usize,
+        max_message_parts: usize, max_peers: usize, max_handshakes: usize, max_subscriptions: usize, backlog: u32,
+        send_buffer: Option<usize>, recv_buffer: Option<usize>, tcp_keepalive: Option<Keepalive>, ipv6: bool,
+        router_mandatory: bool, router_handover: bool, router_notify: RouterNotify, probe_router: bool,
+        req_relaxed: bool, req_correlate: bool, xpub_verbosity: XpubVerbosity, xpub_manual: bool,
+        xpub_welcome: Option<Bytes>, slow_peer: SlowPeer, invert_matching: bool, plain_client: Option<PlainUser>,
+        plain_server: Option<PlainServer>, registry: Registry,
+    }
+
+    /// Sets both high-water marks.
+    #[must_use]
+    pub fn hwm(self, messages: usize) -> Self {
+        self.send_hwm(messages).recv_hwm(messages)
+    }
+
+    /// Adds an application property for the peer; `name` begins with `X-`.
+    #[must_use]
+    pub fn metadata(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
+        self.metadata.push((name.into(), value.into()));
+        self
+    }
+
+    /// Checks every bound.
+    ///
+    /// # Errors
+    /// The first option that is out of bounds, and why.
+    pub fn validate(&self) -> Result<(), OptionError> {
+        let error = |option, reason: &str| {
+            Err(OptionError {
+                option,
+                reason: reason.to_owned(),
+            })
+        };
+        for (option, id) in [
+            ("routing_id", &self.routing_id),
+            ("connect_routing_id", &self.connect_routing_id),
+        ] {
+            if id.len() > 255 {
+                return error(option, "longer than 255 bytes");
+            }
+            if id.first() == Some(&0) {
+                return error(option, "begins with a zero byte, which marks automatic ids");
+            }
+        }
+        for (name, value) in &self.metadata {
+            if !name
+                .get(..2)
+                .is_some_and(|prefix| prefix.eq_ignore_ascii_case("x-"))
+            {
+                return error("metadata", "a name must begin with X-");
+            }
+            if name.len() > 255
+                || !name
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_.+".contains(&b))
+            {
+                return error("metadata", "a name has up to 255 letters, digits, and - _ . +");
+            }
+            if value.len() > 8192 {
+                return error("metadata", "a value has up to 8192 bytes");
+            }
+        }
+        if self.metadata.len() > 64 {
+            return error("metadata", "more than 64 properties");
+        }
+        for (option, interval) in [
+            ("heartbeat_interval", self.heartbeat_interval),
+            ("reconnect_interval", self.reconnect_interval),
+            ("handshake_timeout", self.handshake_timeout),
+            ("connect_timeout", self.connect_timeout),
+        ] {
+            if interval == Some(Duration::ZERO) {
+                return error(option, "zero; leave it out to switch it off");
+            }
+        }
+        if self
+            .heartbeat_ttl
+            .is_some_and(|ttl| ttl > Duration::from_millis(6_553_500))
+        {
+            return error(
+                "heartbeat_ttl",
+                "longer than 6553.5 s, the most that the wire can say",
+            );
+        }
+        for (option, limit) in [
+            ("max_message_size", self.max_message_size),
+            ("max_message_parts", self.max_message_parts),
+            ("max_peers", self.max_peers),
+            ("max_handshakes", self.max_handshakes),
+            ("max_subscriptions", self.max_subscriptions),
+        ] {
+            if limit == 0 {
+                return error(option, "zero would refuse everything");
+            }
+        }
+        if self.plain_client.is_some() && self.plain_server.is_some() {
+            return error("plain_client", "a socket is either PLAIN client or PLAIN server");
+        }
+        Ok(())
+    }
+
+    /// The capacity that a high-water mark stands for.
+    pub(crate) fn capacity(hwm: usize) -> usize {
+        if hwm == 0 { Self::UNLIMITED_HWM } else { hwm }
+    }
+
+    /// Whether conflation applies to a socket of this type.
+    pub(crate) fn conflates(&self, socket_type: SocketType) -> bool {
+        use SocketType::{Dealer, Pub, Pull, Push, Sub};
+        self.conflate && matches!(socket_type, Dealer | Pub | Pull | Push | Sub)
+    }
+
+    /// What a transport needs to know.
+    pub(crate) fn link_options(&self, socket_type: SocketType) -> LinkOptions {
+        let mut link = LinkOptions::default();
+        link.backlog = self.backlog;
+        link.keepalive = self.tcp_keepalive;
+        link.send_buffer = self.send_buffer;
+        link.recv_buffer = self.recv_buffer;
+        link.ipv6 = self.ipv6;
+        // One more for the introduction that goes before all messages.
+        link.send_capacity = Self::capacity(self.send_hwm) + 1;
+        link.recv_capacity = Self::capacity(self.recv_hwm);
+        if matches!(socket_type, SocketType::Sub | SocketType::XSub) {
+            link.send_capacity = Self::UNLIMITED_HWM;
+        }
+        if self.conflates(socket_type) {
+            (link.send_capacity, link.recv_capacity) = (2, 1);
+        }
+        link
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        Options::new().validate().unwrap();
+    }
+
+    #[test]
+    fn each_bound_is_named() {
+        let bad = [
+            ("routing_id", Options::new().routing_id(vec![1; 256])),
+            ("routing_id", Options::new().routing_id(vec![0, 1])),
+            ("metadata", Options::new().metadata("Color", "red")),
+            ("metadata", Options::new().metadata("X-Color:", "red")),
+            (
+                "heartbeat_interval",
+                Options::new().heartbeat_interval(Duration::ZERO),
+            ),
+            (
+                "heartbeat_ttl",
+                Options::new().heartbeat_ttl(Duration::from_secs(7000)),
+            ),
+            ("max_message_size", Options::new().max_message_size(0_usize)),
+        ];
+        for (option, options) in bad {
+            assert_eq!(options.validate().unwrap_err().option, option);
+        }
+    }
+}

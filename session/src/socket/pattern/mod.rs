@@ -1,0 +1,128 @@
+//! What makes a PUSH a PUSH: one small state machine for each pattern, without any I/O.
+
+mod dealer;
+mod pair;
+mod pipeline;
+mod publisher;
+mod rep;
+mod req;
+mod router;
+mod subscriber;
+
+use std::sync::Arc;
+
+use flexbond_transport::Message;
+use flexbond_transport::pipe::PipeReceiver;
+use flexbond_wire::zmtp::SocketType;
+
+use super::lane::Lane;
+use super::wakers::WakerSet;
+use super::{Options, RecvError, SendErrorKind, SubscribeError};
+
+/// The rules of one pattern: where messages go, and whose are next.
+///
+/// A lane's life: `open` (connecting side only, before anything is known of the peer), `feed`, then `ready` and
+/// `lost` for each of its connections, `detach` at the end.
+pub(crate) trait Pattern: Send + Sync + 'static {
+    /// A lane is made ahead of its connection; it may queue messages.
+    fn open(&self, lane: &Arc<Lane>) {
+        let _ = lane;
+    }
+
+    /// Takes over what arrives by a lane. Hands it back if this pattern never receives.
+    fn feed(&self, lane: &Arc<Lane>, rx: PipeReceiver<Message>) -> Option<PipeReceiver<Message>> {
+        let _ = lane;
+        Some(rx)
+    }
+
+    /// A handshake is complete.
+    fn ready(&self, lane: &Arc<Lane>) -> Result<(), Refusal> {
+        let _ = lane;
+        Ok(())
+    }
+
+    /// A connection was lost; the lane stays.
+    fn lost(&self, lane: &Arc<Lane>) {
+        let _ = lane;
+    }
+
+    /// A lane is gone for good.
+    fn detach(&self, lane: &Arc<Lane>) {
+        let _ = lane;
+    }
+
+    /// Whether arriving messages go through [`inspect`](Self::inspect).
+    fn inspects(&self) -> bool {
+        false
+    }
+
+    /// Sees a message before it is queued for the application; returns what is to be queued.
+    fn inspect(&self, lane: &Arc<Lane>, message: Message) -> Result<Option<Message>, Refusal> {
+        let _ = lane;
+        Ok(Some(message))
+    }
+
+    /// Queues a message for whom it concerns.
+    fn try_send(&self, message: Message) -> Result<(), Unsent>;
+
+    /// Takes the next message and the lane it came by.
+    fn try_recv(&self) -> Result<Option<(Message, Arc<Lane>)>, RecvError>;
+
+    /// Who to tell when `try_send` may succeed again; none if it never can.
+    fn send_waiters(&self) -> Option<&WakerSet>;
+
+    /// Who to tell when `try_recv` may succeed again; none if it never can.
+    fn recv_waiters(&self) -> Option<&WakerSet>;
+
+    /// Changes what is subscribed to.
+    fn subscribe(&self, topic: &[u8], on: bool) -> Result<(), SubscribeError>;
+
+    /// Peers gone or not from which there may still be something to receive.
+    fn sources(&self) -> usize {
+        0
+    }
+
+    /// Messages dropped that were for no peer in particular.
+    fn dropped(&self) -> u64 {
+        0
+    }
+
+    /// The socket is closed: drops what nobody will receive, and wakes who waits.
+    fn close(&self) {
+        if let Some(waiters) = self.send_waiters() {
+            waiters.wake_all();
+        }
+        if let Some(waiters) = self.recv_waiters() {
+            waiters.wake_all();
+        }
+    }
+}
+
+/// Why a message was not queued.
+pub(crate) enum Unsent {
+    /// Nobody has room now.
+    Full(Message),
+    /// It cannot be sent as it is.
+    Failed(SendErrorKind, Message),
+}
+
+/// Why a peer's connection must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal(pub(crate) &'static str);
+
+/// The rules of a pattern with the given options.
+pub(crate) fn pattern(socket_type: SocketType, options: &Options) -> Box<dyn Pattern> {
+    let conflate = options.conflates(socket_type);
+    match socket_type {
+        SocketType::Push => Box::new(pipeline::Push::new(conflate, options.immediate)),
+        SocketType::Pull => Box::new(pipeline::Pull::new()),
+        SocketType::Pair => Box::new(pair::Pair::new(options.immediate)),
+        SocketType::Dealer => Box::new(dealer::Dealer::new(conflate, options)),
+        SocketType::Req => Box::new(req::Req::new(options)),
+        SocketType::Rep => Box::new(rep::Rep::new()),
+        SocketType::Router => Box::new(router::Router::new(options)),
+        SocketType::Pub | SocketType::XPub => Box::new(publisher::Publisher::new(socket_type, options)),
+        SocketType::Sub | SocketType::XSub => Box::new(subscriber::Subscriber::new(socket_type, options)),
+        other => unreachable!("{other} is not one of the patterns above, which are all"),
+    }
+}

@@ -1,0 +1,130 @@
+//! PAIR (RFC 31): exactly one peer, both ways.
+
+use std::sync::Arc;
+
+use flexbond_transport::Message;
+use flexbond_transport::pipe::PipeReceiver;
+use flexbond_wire::zmtp::SocketType;
+use parking_lot::Mutex;
+
+use super::{Pattern, Refusal, Unsent};
+use crate::socket::fair_queue::FairQueue;
+use crate::socket::lane::Lane;
+use crate::socket::load_balancer::LoadBalancer;
+use crate::socket::wakers::WakerSet;
+use crate::socket::{RecvError, SubscribeError};
+
+pub(crate) struct Pair {
+    /// The lane that holds the place.
+    holder: Mutex<Option<u64>>,
+    out: LoadBalancer,
+    queue: FairQueue,
+    immediate: bool,
+}
+
+impl Pair {
+    pub(crate) fn new(immediate: bool) -> Self {
+        Pair {
+            holder: Mutex::new(None),
+            out: LoadBalancer::new(false),
+            queue: FairQueue::new(),
+            immediate,
+        }
+    }
+
+    /// Takes the place for this lane, unless another has it.
+    fn hold(&self, lane: &Lane) -> bool {
+        *self.holder.lock().get_or_insert(lane.id()) == lane.id()
+    }
+}
+
+impl Pattern for Pair {
+    fn open(&self, lane: &Arc<Lane>) {
+        if !self.immediate && self.hold(lane) {
+            self.out.add(lane);
+        }
+    }
+
+    fn feed(&self, lane: &Arc<Lane>, rx: PipeReceiver<Message>) -> Option<PipeReceiver<Message>> {
+        self.queue.add(Arc::clone(lane), rx);
+        None
+    }
+
+    fn ready(&self, lane: &Arc<Lane>) -> Result<(), Refusal> {
+        if !self.hold(lane) {
+            return Err(Refusal("this PAIR has its one peer already"));
+        }
+        self.out.add(lane);
+        Ok(())
+    }
+
+    fn lost(&self, lane: &Arc<Lane>) {
+        if self.immediate {
+            self.out.remove(lane);
+        }
+    }
+
+    fn detach(&self, lane: &Arc<Lane>) {
+        self.out.remove(lane);
+        let mut holder = self.holder.lock();
+        if *holder == Some(lane.id()) {
+            *holder = None;
+        }
+    }
+
+    fn try_send(&self, message: Message) -> Result<(), Unsent> {
+        self.out.try_send(message).map(drop).map_err(Unsent::Full)
+    }
+
+    fn try_recv(&self) -> Result<Option<(Message, Arc<Lane>)>, RecvError> {
+        Ok(self.queue.try_recv())
+    }
+
+    fn send_waiters(&self) -> Option<&WakerSet> {
+        Some(self.out.waiters())
+    }
+
+    fn recv_waiters(&self) -> Option<&WakerSet> {
+        Some(self.queue.waiters())
+    }
+
+    fn subscribe(&self, _topic: &[u8], _on: bool) -> Result<(), SubscribeError> {
+        Err(SubscribeError::Unsupported(SocketType::Pair))
+    }
+
+    fn sources(&self) -> usize {
+        self.queue.sources()
+    }
+
+    fn close(&self) {
+        self.queue.clear();
+        self.out.waiters().wake_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flexbond_transport::pipe::pipe;
+
+    use super::*;
+    use crate::socket::Peer;
+
+    #[test]
+    fn the_place_is_free_again_once_its_holder_is_gone() {
+        let pair = Pair::new(false);
+        let lane = |id| {
+            Lane::new(
+                Peer::unknown(id, "inproc://test".parse().unwrap()),
+                pipe(1).0,
+                Arc::default(),
+            )
+        };
+        let (first, second) = (lane(1), lane(2));
+        assert!(pair.ready(&first).is_ok());
+        assert!(pair.ready(&second).is_err());
+        pair.detach(&second);
+        assert!(pair.ready(&second).is_err(), "a refused peer frees nothing");
+        pair.detach(&first);
+        assert!(pair.ready(&second).is_ok());
+    }
+}

@@ -1,0 +1,459 @@
+//! PUB and XPUB (RFC 29): every message to all who subscribed to a prefix of it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::Bytes;
+use flexbond_transport::Message;
+use flexbond_transport::pipe::{PipeReceiver, PipeSender, PushError, pipe};
+use flexbond_wire::zmtp::SocketType;
+use parking_lot::Mutex;
+
+use super::router::notices_endpoint;
+use super::{Pattern, Refusal, Unsent};
+use crate::socket::fair_queue::FairQueue;
+use crate::socket::lane::Lane;
+use crate::socket::peer::Peer;
+use crate::socket::subscription::{Subscription, message_of};
+use crate::socket::trie::{Added, Removed, Trie};
+use crate::socket::wakers::{WakerSet, forwarding_waker};
+use crate::socket::{Options, RecvError, SendErrorKind, SlowPeer, SubscribeError, XpubVerbosity};
+
+pub(crate) struct Publisher {
+    socket_type: SocketType,
+    book: Mutex<Book>,
+    queue: FairQueue,
+    /// Cancellations on behalf of peers that have gone.
+    notices: PipeSender<Message>,
+    /// Manual mode: the peer whose subscription message was received last.
+    asking: Mutex<Option<Arc<Lane>>>,
+    waiters: Arc<WakerSet>,
+    room: Waker,
+    verbosity: XpubVerbosity,
+    manual: bool,
+    welcome: Option<Bytes>,
+    slow_peer: SlowPeer,
+    conflate: bool,
+    invert: bool,
+    max_subscriptions: usize,
+}
+
+/// Who subscribed to what.
+struct Book {
+    topics: Trie<u64>,
+    lanes: HashMap<u64, Subscriber>,
+    /// The lanes of the message in hand; kept to spare an allocation per message.
+    matching: Vec<u64>,
+}
+
+struct Subscriber {
+    lane: Arc<Lane>,
+    topics: HashSet<Bytes>,
+}
+
+impl Publisher {
+    pub(crate) fn new(socket_type: SocketType, options: &Options) -> Self {
+        let waiters = Arc::new(WakerSet::default());
+        let queue = FairQueue::new();
+        // At most one notice for each subscription that was delivered before.
+        let (notices, rx) = pipe(Options::UNLIMITED_HWM);
+        queue.add(
+            Lane::new(Peer::unknown(0, notices_endpoint()), pipe(1).0, Arc::default()),
+            rx,
+        );
+        Publisher {
+            socket_type,
+            book: Mutex::new(Book {
+                topics: Trie::new(),
+                lanes: HashMap::new(),
+                matching: Vec::new(),
+            }),
+            queue,
+            notices,
+            asking: Mutex::new(None),
+            room: forwarding_waker(Arc::clone(&waiters)),
+            waiters,
+            verbosity: options.xpub_verbosity,
+            manual: options.xpub_manual && socket_type == SocketType::XPub,
+            welcome: options.xpub_welcome.clone(),
+            slow_peer: options.slow_peer,
+            conflate: options.conflates(socket_type),
+            invert: options.invert_matching,
+            max_subscriptions: options.max_subscriptions,
+        }
+    }
+
+    fn delivers(&self) -> bool {
+        self.socket_type == SocketType::XPub
+    }
+
+    /// Whether the application hears of it.
+    fn is_news(&self, subscribe: bool, first_or_last: bool) -> bool {
+        match self.verbosity {
+            XpubVerbosity::Changes => first_or_last,
+            XpubVerbosity::Verbose => subscribe || first_or_last,
+            XpubVerbosity::Verboser => true,
+        }
+    }
+
+    /// Gives the message to one peer as its policy says.
+    fn deliver(&self, lane: &Arc<Lane>, message: Message) {
+        let size = message.size();
+        let dropped = if self.conflate {
+            lane.tx().push_replacing(message).unwrap_or(1) as u64
+        } else {
+            match self.slow_peer {
+                SlowPeer::DropOldest => lane
+                    .tx()
+                    .push_evicting(message)
+                    .map_or(1, |old| u64::from(old.is_some())),
+                _ => match lane.tx().try_push(message, None) {
+                    Ok(()) => 0,
+                    Err(PushError::Closed(_)) => 1,
+                    Err(PushError::Full(_)) => {
+                        if self.slow_peer == SlowPeer::Disconnect {
+                            lane.end("it was too slow (policy: disconnect)");
+                        }
+                        1
+                    }
+                },
+            }
+        };
+        if dropped > 0 {
+            lane.drop_messages(dropped);
+        } else {
+            lane.counters.sent(size);
+        }
+    }
+}
+
+impl Book {
+    /// Collects the lanes that a message is for into `matching`.
+    fn find(&mut self, message: &Message, invert: bool) {
+        let Book {
+            topics,
+            lanes,
+            matching,
+        } = self;
+        matching.clear();
+        topics.visit_matches(&message[0], |id| matching.push(id));
+        if matching.len() > 1 {
+            // A peer with overlapping subscriptions still gets the message once.
+            matching.sort_unstable();
+            matching.dedup();
+        }
+        if invert {
+            let others = lanes
+                .iter()
+                .filter(|(id, peer)| !peer.topics.is_empty() && !matching.contains(id));
+            *matching = others.map(|(id, _)| *id).collect();
+        }
+    }
+
+    fn add(&mut self, lane: &Arc<Lane>, topic: Bytes) -> Added {
+        let added = self.topics.add(&topic, lane.id());
+        let subscriber = self.lanes.entry(lane.id()).or_insert_with(|| Subscriber {
+            lane: Arc::clone(lane),
+            topics: HashSet::new(),
+        });
+        subscriber.topics.insert(topic);
+        added
+    }
+
+    fn remove(&mut self, lane: &Lane, topic: &[u8]) -> Removed {
+        if let Some(subscriber) = self.lanes.get_mut(&lane.id()) {
+            subscriber.topics.remove(topic);
+        }
+        self.topics.remove(topic, lane.id())
+    }
+
+    fn subscriptions(&self, lane: &Lane) -> usize {
+        self.lanes
+            .get(&lane.id())
+            .map_or(0, |subscriber| subscriber.topics.len())
+    }
+}
+
+impl Pattern for Publisher {
+    fn feed(&self, lane: &Arc<Lane>, rx: PipeReceiver<Message>) -> Option<PipeReceiver<Message>> {
+        self.queue.add(Arc::clone(lane), rx);
+        None
+    }
+
+    fn ready(&self, lane: &Arc<Lane>) -> Result<(), Refusal> {
+        let mut book = self.book.lock();
+        book.lanes.entry(lane.id()).or_insert_with(|| Subscriber {
+            lane: Arc::clone(lane),
+            topics: HashSet::new(),
+        });
+        drop(book);
+        if let Some(welcome) = &self.welcome {
+            let _ = lane.tx().try_push(Message::from(welcome.clone()), None);
+        }
+        Ok(())
+    }
+
+    /// The connection's subscriptions end with it; a peer that comes back sends them again.
+    fn lost(&self, lane: &Arc<Lane>) {
+        let mut book = self.book.lock();
+        let Some(subscriber) = book.lanes.remove(&lane.id()) else {
+            return;
+        };
+        for topic in subscriber.topics {
+            let last = book.topics.remove(&topic, lane.id()) == Removed::Last;
+            if self.delivers() && self.is_news(false, last) {
+                let _ = self.notices.try_push(message_of(false, &topic), None);
+            }
+        }
+        drop(book);
+        self.waiters.wake_all();
+    }
+
+    fn detach(&self, lane: &Arc<Lane>) {
+        self.lost(lane);
+        let mut asking = self.asking.lock();
+        if asking.as_ref().is_some_and(|asking| asking.id() == lane.id()) {
+            *asking = None;
+        }
+    }
+
+    fn inspects(&self) -> bool {
+        true
+    }
+
+    fn inspect(&self, lane: &Arc<Lane>, message: Message) -> Result<Option<Message>, Refusal> {
+        let Some(Subscription { subscribe, topic }) = Subscription::of(&message) else {
+            return Ok(self.delivers().then_some(message));
+        };
+        if self.manual {
+            // The application decides, and only it can tell which requests are too many.
+            return Ok(Some(message));
+        }
+        let mut book = self.book.lock();
+        let news = if subscribe {
+            if book.subscriptions(lane) >= self.max_subscriptions {
+                return Err(Refusal("it has more subscriptions than max_subscriptions"));
+            }
+            // `Nothing`: the same peer again. Deployed peers count on their side; only a verbose XPUB hears of it.
+            self.is_news(
+                true,
+                book.add(lane, Bytes::copy_from_slice(topic)) == Added::First,
+            )
+        } else {
+            match book.remove(lane, topic) {
+                Removed::Nothing => false,
+                removed => self.is_news(false, removed == Removed::Last),
+            }
+        };
+        Ok((self.delivers() && news).then_some(message))
+    }
+
+    fn try_send(&self, message: Message) -> Result<(), Unsent> {
+        if message.is_empty() {
+            return Err(Unsent::Failed(SendErrorKind::Incomplete(false), message));
+        }
+        if self.conflate && message.len() > 1 {
+            return Err(Unsent::Failed(SendErrorKind::Multipart, message));
+        }
+        let mut book = self.book.lock();
+        book.find(&message, self.invert);
+        let Book { lanes, matching, .. } = &mut *book;
+        if self.slow_peer == SlowPeer::Wait && !self.conflate {
+            let full = |id: &u64| {
+                lanes
+                    .get(id)
+                    .is_some_and(|peer| !peer.lane.tx().has_room_or_register(&self.room))
+            };
+            if matching.iter().any(full) {
+                return Err(Unsent::Full(message));
+            }
+        }
+        let Some((last, others)) = matching.split_last() else {
+            return Ok(());
+        };
+        for id in others {
+            if let Some(peer) = lanes.get(id) {
+                self.deliver(&peer.lane, message.clone());
+            }
+        }
+        if let Some(peer) = lanes.get(last) {
+            self.deliver(&peer.lane, message);
+        }
+        Ok(())
+    }
+
+    fn try_recv(&self) -> Result<Option<(Message, Arc<Lane>)>, RecvError> {
+        if !self.delivers() {
+            return Err(RecvError::Unsupported(self.socket_type));
+        }
+        let received = self.queue.try_recv();
+        if self.manual
+            && let Some((message, lane)) = &received
+            && Subscription::of(message).is_some()
+        {
+            *self.asking.lock() = Some(Arc::clone(lane));
+        }
+        Ok(received)
+    }
+
+    fn send_waiters(&self) -> Option<&WakerSet> {
+        Some(&self.waiters)
+    }
+
+    fn recv_waiters(&self) -> Option<&WakerSet> {
+        Some(self.queue.waiters())
+    }
+
+    /// Manual mode: subscribes the peer that asked last, to this topic or another.
+    fn subscribe(&self, topic: &[u8], on: bool) -> Result<(), SubscribeError> {
+        if !self.manual {
+            return Err(SubscribeError::Unsupported(self.socket_type));
+        }
+        let asking = self.asking.lock();
+        let lane = asking.as_ref().ok_or(SubscribeError::NoPeer)?;
+        let mut book = self.book.lock();
+        if !on {
+            book.remove(lane, topic);
+        } else if lane.is_ready() {
+            book.add(lane, Bytes::copy_from_slice(topic));
+        }
+        Ok(())
+    }
+
+    fn sources(&self) -> usize {
+        self.queue.sources()
+    }
+
+    fn close(&self) {
+        self.queue.clear();
+        self.waiters.wake_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(publisher: &Publisher, id: u64, capacity: usize) -> (Arc<Lane>, PipeReceiver<Message>) {
+        let (tx, rx) = pipe(capacity);
+        let lane = Lane::new(Peer::unknown(id, notices_endpoint()), tx, Arc::default());
+        lane.set_ready(true);
+        assert!(publisher.ready(&lane).is_ok());
+        (lane, rx)
+    }
+
+    fn received(rx: &mut PipeReceiver<Message>) -> Vec<Message> {
+        let _ = rx.fill(None);
+        std::iter::from_fn(|| rx.pop()).collect()
+    }
+
+    fn subscribe(publisher: &Publisher, lane: &Arc<Lane>, topic: &str) -> Option<Message> {
+        publisher
+            .inspect(lane, message_of(true, topic.as_bytes()))
+            .unwrap()
+    }
+
+    #[test]
+    fn overlapping_topics_deliver_once() {
+        let publisher = Publisher::new(SocketType::Pub, &Options::new());
+        let (lane, mut rx) = peer(&publisher, 1, 10);
+        for topic in ["", "a", "ab"] {
+            subscribe(&publisher, &lane, topic);
+        }
+        assert!(publisher.try_send(Message::from("abc")).is_ok());
+        assert_eq!(received(&mut rx), [Message::from("abc")]);
+    }
+
+    #[test]
+    fn a_slow_peer_loses_its_own_messages_only() {
+        let publisher = Publisher::new(SocketType::Pub, &Options::new());
+        let (slow, mut slow_rx) = peer(&publisher, 1, 1);
+        let (quick, mut quick_rx) = peer(&publisher, 2, 10);
+        subscribe(&publisher, &slow, "");
+        subscribe(&publisher, &quick, "");
+        for text in ["1", "2", "3"] {
+            assert!(publisher.try_send(Message::from(text)).is_ok());
+        }
+        assert_eq!(received(&mut slow_rx).len(), 1);
+        assert_eq!(received(&mut quick_rx).len(), 3);
+        assert_eq!(slow.counters.dropped.get(), 2);
+    }
+
+    #[test]
+    fn waiting_sends_to_all_or_to_none() {
+        let publisher = Publisher::new(SocketType::XPub, &Options::new().slow_peer(SlowPeer::Wait));
+        let (slow, _slow_rx) = peer(&publisher, 1, 1);
+        let (quick, mut quick_rx) = peer(&publisher, 2, 10);
+        subscribe(&publisher, &slow, "");
+        subscribe(&publisher, &quick, "");
+        assert!(publisher.try_send(Message::from("1")).is_ok());
+        assert!(matches!(
+            publisher.try_send(Message::from("2")),
+            Err(Unsent::Full(_))
+        ));
+        assert_eq!(received(&mut quick_rx).len(), 1);
+    }
+
+    #[test]
+    fn verbosity_decides_what_an_xpub_hears() {
+        let heard = |verbosity| {
+            let publisher = Publisher::new(SocketType::XPub, &Options::new().xpub_verbosity(verbosity));
+            let (a, _a) = peer(&publisher, 1, 1);
+            let (b, _b) = peer(&publisher, 2, 1);
+            let cancel = |lane: &Arc<Lane>| publisher.inspect(lane, message_of(false, b"t")).unwrap();
+            [
+                subscribe(&publisher, &a, "t"),
+                subscribe(&publisher, &b, "t"),
+                cancel(&a),
+                cancel(&b),
+            ]
+            .map(|message| message.is_some())
+        };
+        assert_eq!(heard(XpubVerbosity::Changes), [true, false, false, true]);
+        assert_eq!(heard(XpubVerbosity::Verbose), [true, true, false, true]);
+        assert_eq!(heard(XpubVerbosity::Verboser), [true, true, true, true]);
+    }
+
+    #[test]
+    fn a_lost_peer_cancels_what_only_it_had() {
+        let publisher = Publisher::new(SocketType::XPub, &Options::new());
+        let (a, _a) = peer(&publisher, 1, 1);
+        let (b, _b) = peer(&publisher, 2, 1);
+        subscribe(&publisher, &a, "both");
+        subscribe(&publisher, &b, "both");
+        subscribe(&publisher, &a, "mine");
+        publisher.detach(&a);
+        let notices: Vec<_> =
+            std::iter::from_fn(|| publisher.try_recv().unwrap().map(|(message, _)| message)).collect();
+        assert_eq!(notices, [message_of(false, b"mine")]);
+    }
+
+    #[test]
+    fn subscriptions_are_limited_per_peer() {
+        let publisher = Publisher::new(SocketType::Pub, &Options::new().max_subscriptions(2_usize));
+        let (lane, _rx) = peer(&publisher, 1, 1);
+        subscribe(&publisher, &lane, "a");
+        subscribe(&publisher, &lane, "b");
+        assert!(publisher.inspect(&lane, message_of(true, b"c")).is_err());
+    }
+
+    #[test]
+    fn inverted_matching_delivers_the_rest() {
+        let publisher = Publisher::new(SocketType::Pub, &Options::new().invert_matching(true));
+        let (lane, mut rx) = peer(&publisher, 1, 10);
+        subscribe(&publisher, &lane, "a");
+        for text in ["apple", "bread"] {
+            assert!(publisher.try_send(Message::from(text)).is_ok());
+        }
+        assert_eq!(received(&mut rx), [Message::from("bread")]);
+    }
+
+    #[test]
+    fn an_unmatched_frame_is_no_subscription() {
+        let publisher = Publisher::new(SocketType::Pub, &Options::new());
+        let (lane, _rx) = peer(&publisher, 1, 1);
+        assert_eq!(publisher.inspect(&lane, Message::from("")), Ok(None));
+        assert_eq!(publisher.book.lock().subscriptions(&lane), 0);
+    }
+}

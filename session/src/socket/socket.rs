@@ -1,0 +1,512 @@
+//! One socket of any pattern.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use flexbond_transport::{Endpoint, EndpointError, Message};
+use flexbond_wire::zmtp::SocketType;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::core::{Core, Stop, StopWatch, deadline};
+use super::dialer::Dialer;
+use super::lane::Lane;
+use super::listener::listen;
+use super::monitor::{Event, Monitor};
+use super::pattern::Unsent;
+use super::stats::{PeerStats, Stats};
+use super::{
+    BindError, ConnectError, OptionError, Options, Peer, RecvError, ReleaseError, SendError, SendErrorKind,
+    SubscribeError,
+};
+
+/// One socket of any pattern: the common ground of [`Push`](super::Push), [`Req`](super::Req) and the others,
+/// which offer only what their pattern can do. Use this one where the pattern is decided at run time.
+///
+/// A clone is another handle to the same socket. When the last handle is dropped, the socket closes in the
+/// background: what is queued is still sent for at most [`Options::linger`]. [`close`](Self::close) waits for
+/// that.
+///
+/// ```
+/// use flexbond_session::socket::{Socket, SocketType};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pull = Socket::new(SocketType::Pull);
+/// let endpoint = pull.bind("tcp://127.0.0.1:0").await?;
+///
+/// let push = Socket::new(SocketType::Push);
+/// push.connect(&endpoint)?;
+/// push.send("hello").await?;
+/// assert_eq!(&pull.recv().await?[0], b"hello");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Socket {
+    handle: Arc<SocketHandle>,
+}
+
+struct SocketHandle {
+    core: Arc<Core>,
+    endpoints: Mutex<Vec<Entry>>,
+}
+
+/// One endpoint that the socket is bound or connected to.
+struct Entry {
+    endpoint: Endpoint,
+    bound: bool,
+    stop: watch::Sender<Stop>,
+    /// The lane of a connected endpoint, to be taken out of use at once.
+    lane: Option<Arc<Lane>>,
+}
+
+/// What was left when a socket was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Closed {
+    /// Messages that were still queued at the end of linger, over all peers.
+    pub undelivered: u64,
+}
+
+/// A text or value that names an endpoint.
+pub trait IntoEndpoint {
+    /// The endpoint.
+    ///
+    /// # Errors
+    /// When the text is not an endpoint: what is wrong with it, and where.
+    fn into_endpoint(self) -> Result<Endpoint, EndpointError>;
+}
+
+impl IntoEndpoint for Endpoint {
+    fn into_endpoint(self) -> Result<Endpoint, EndpointError> {
+        Ok(self)
+    }
+}
+
+impl IntoEndpoint for &Endpoint {
+    fn into_endpoint(self) -> Result<Endpoint, EndpointError> {
+        Ok(self.clone())
+    }
+}
+
+impl IntoEndpoint for &str {
+    fn into_endpoint(self) -> Result<Endpoint, EndpointError> {
+        self.parse()
+    }
+}
+
+impl IntoEndpoint for &String {
+    fn into_endpoint(self) -> Result<Endpoint, EndpointError> {
+        self.parse()
+    }
+}
+
+impl IntoEndpoint for String {
+    fn into_endpoint(self) -> Result<Endpoint, EndpointError> {
+        self.parse()
+    }
+}
+
+impl Socket {
+    /// A socket with default options.
+    #[must_use]
+    pub fn new(socket_type: SocketType) -> Self {
+        let core = Core::new(socket_type, Options::default());
+        Socket {
+            handle: Arc::new(SocketHandle {
+                core,
+                endpoints: Mutex::default(),
+            }),
+        }
+    }
+
+    /// A socket with the given options.
+    ///
+    /// # Errors
+    /// The first option that is out of bounds.
+    pub fn with_options(socket_type: SocketType, options: Options) -> Result<Self, OptionError> {
+        options.validate()?;
+        let core = Core::new(socket_type, options);
+        Ok(Socket {
+            handle: Arc::new(SocketHandle {
+                core,
+                endpoints: Mutex::default(),
+            }),
+        })
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        &self.handle.core
+    }
+
+    /// The pattern.
+    #[must_use]
+    pub fn socket_type(&self) -> SocketType {
+        self.core().socket_type
+    }
+
+    /// The options it was made with.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.core().options
+    }
+
+    /// Listens at `endpoint` and returns the endpoint as bound, port 0 replaced by the real port.
+    ///
+    /// # Errors
+    /// [`BindError`]; the socket is unchanged then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing bound.
+    pub async fn bind(&self, endpoint: impl IntoEndpoint) -> Result<Endpoint, BindError> {
+        let endpoint = endpoint.into_endpoint()?;
+        let core = self.core();
+        if core.is_closed() {
+            return Err(BindError::Closed);
+        }
+        let listener = core.registry().bind(&endpoint, &core.link_options).await?;
+        let bound = listener.local_endpoint().clone();
+        let (stop, watch) = StopWatch::channel();
+        let guard = core.guard();
+        let task = listen(Arc::clone(core), listener, watch);
+        tokio::spawn(async move {
+            task.await;
+            drop(guard);
+        });
+        core.emit(&Event::Listening {
+            endpoint: bound.clone(),
+        });
+        self.handle.endpoints.lock().push(Entry {
+            endpoint: bound.clone(),
+            bound: true,
+            stop,
+            lane: None,
+        });
+        Ok(bound)
+    }
+
+    /// Starts to connect to `endpoint` and returns at once; the connection is made, and made again whenever it is
+    /// lost, in the background. Messages may be sent straight away (unless [`Options::immediate`] is set).
+    ///
+    /// # Errors
+    /// [`ConnectError`] for what can never work; the socket is unchanged then. Everything else is reported to
+    /// [`monitor`](Self::monitor) and tried again.
+    pub fn connect(&self, endpoint: impl IntoEndpoint) -> Result<Endpoint, ConnectError> {
+        let endpoint = endpoint.into_endpoint()?;
+        let core = self.core();
+        if core.is_closed() {
+            return Err(ConnectError::Closed);
+        }
+        let runtime = Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
+        let (dialer, first) = Dialer::new(core, endpoint.clone())?;
+        let lane = dialer.lane(&first);
+        let (stop, watch) = StopWatch::channel();
+        let guard = core.guard();
+        runtime.spawn(async move {
+            dialer.run(first, watch).await;
+            drop(guard);
+        });
+        self.handle.endpoints.lock().push(Entry {
+            endpoint: endpoint.clone(),
+            bound: false,
+            stop,
+            lane,
+        });
+        Ok(endpoint)
+    }
+
+    /// Stops listening at `endpoint`. Connections that were accepted there stay.
+    ///
+    /// # Errors
+    /// [`ReleaseError`] when the socket is not bound there.
+    pub async fn unbind(&self, endpoint: impl IntoEndpoint) -> Result<(), ReleaseError> {
+        let endpoint = endpoint.into_endpoint()?;
+        let entry = self.take_entry(&endpoint, true)?;
+        entry.stop.send_replace(Stop::Drain(None));
+        // The task drops its watch when the listener is gone.
+        entry.stop.closed().await;
+        Ok(())
+    }
+
+    /// Gives up the connection to `endpoint`. What is queued for it is still sent, for at most
+    /// [`Options::linger`]; nothing more is queued.
+    ///
+    /// # Errors
+    /// [`ReleaseError`] when the socket is not connected there.
+    pub fn disconnect(&self, endpoint: impl IntoEndpoint) -> Result<(), ReleaseError> {
+        let endpoint = endpoint.into_endpoint()?;
+        let entry = self.take_entry(&endpoint, false)?;
+        if let Some(lane) = &entry.lane {
+            self.core().pattern.detach(lane);
+        }
+        entry
+            .stop
+            .send_replace(Stop::Drain(deadline(self.options().linger)));
+        Ok(())
+    }
+
+    fn take_entry(&self, endpoint: &Endpoint, bound: bool) -> Result<Entry, ReleaseError> {
+        let mut endpoints = self.handle.endpoints.lock();
+        match endpoints
+            .iter()
+            .position(|entry| entry.bound == bound && entry.endpoint == *endpoint)
+        {
+            Some(index) => Ok(endpoints.remove(index)),
+            None => Err(ReleaseError::Unknown {
+                endpoint: endpoint.clone(),
+            }),
+        }
+    }
+
+    /// The endpoints that the socket listens at, as bound, oldest first.
+    #[must_use]
+    pub fn bound(&self) -> Vec<Endpoint> {
+        let endpoints = self.handle.endpoints.lock();
+        endpoints
+            .iter()
+            .filter(|entry| entry.bound)
+            .map(|entry| entry.endpoint.clone())
+            .collect()
+    }
+
+    /// A stream of what happens to the socket's connections from now on.
+    #[must_use]
+    pub fn monitor(&self) -> Monitor {
+        self.core().watchers.add()
+    }
+
+    /// What has passed through the socket.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.core().stats()
+    }
+
+    /// What has passed between the socket and each of its peers, by age.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerStats> {
+        self.core().peers()
+    }
+
+    /// Sends a message: hands it to the queue of the peer or peers that the pattern chooses, and waits while none
+    /// has room, for at most [`Options::send_timeout`].
+    ///
+    /// # Errors
+    /// [`SendError`], with the message in it: nothing of it was sent.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, nothing of the message was or will be sent.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        let mut message = Some(message.into());
+        // Before the message moves, so that it cannot be both queued and reported as cancelled.
+        tokio::task::coop::consume_budget().await;
+        match self.options().send_timeout {
+            None => poll_fn(|cx| self.poll_send(cx, &mut message)).await,
+            Some(limit) => {
+                let sent = tokio::time::timeout(limit, poll_fn(|cx| self.poll_send(cx, &mut message))).await;
+                sent.unwrap_or_else(|_| {
+                    Err(SendError::new(
+                        SendErrorKind::Timeout(limit),
+                        message.take().unwrap_or_default(),
+                    ))
+                })
+            }
+        }
+    }
+
+    /// Sends a message if that is possible without waiting.
+    ///
+    /// # Errors
+    /// [`SendErrorKind::WouldBlock`] if nobody has room now; the message is in the error.
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.send_now(message.into()).map_err(|unsent| match unsent {
+            Unsent::Full(message) => SendError::new(SendErrorKind::WouldBlock, message),
+            Unsent::Failed(kind, message) => SendError::new(kind, message),
+        })
+    }
+
+    /// Polls for sending. Takes the message out of `message` when it was queued or cannot be sent at all; leaves it
+    /// there while nobody has room, and wakes the context's task when that may have changed.
+    pub fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        message: &mut Option<Message>,
+    ) -> Poll<Result<(), SendError>> {
+        let Some(mut current) = message.take() else {
+            return Poll::Ready(Ok(()));
+        };
+        for last_look in [false, true] {
+            current = match self.send_now(current) {
+                Ok(()) => return Poll::Ready(Ok(())),
+                Err(Unsent::Failed(kind, back)) => return Poll::Ready(Err(SendError::new(kind, back))),
+                Err(Unsent::Full(back)) => back,
+            };
+            if let (false, Some(waiters)) = (last_look, self.core().pattern.send_waiters()) {
+                waiters.register(cx.waker());
+            }
+        }
+        *message = Some(current);
+        Poll::Pending
+    }
+
+    fn send_now(&self, message: Message) -> Result<(), Unsent> {
+        let core = self.core();
+        if core.is_closed() {
+            return Err(Unsent::Failed(SendErrorKind::Closed, message));
+        }
+        if message.is_empty() {
+            return Err(Unsent::Failed(SendErrorKind::Incomplete(false), message));
+        }
+        core.pattern.try_send(message)
+    }
+
+    /// Receives the next message, for at most [`Options::recv_timeout`].
+    ///
+    /// # Errors
+    /// [`RecvError`]; no message was taken.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, no message was taken.
+    pub async fn recv(&self) -> Result<Message, RecvError> {
+        tokio::task::coop::consume_budget().await;
+        self.timed_recv(poll_fn(|cx| self.poll_next(cx)))
+            .await
+            .map(|(message, _)| message)
+    }
+
+    /// As [`recv`](Self::recv), and says which peer the message came from.
+    ///
+    /// # Errors
+    /// [`RecvError`]; no message was taken.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, no message was taken.
+    pub async fn recv_from(&self) -> Result<(Message, Peer), RecvError> {
+        tokio::task::coop::consume_budget().await;
+        self.timed_recv(poll_fn(|cx| self.poll_recv(cx))).await
+    }
+
+    async fn timed_recv<T>(&self, recv: impl Future<Output = Result<T, RecvError>>) -> Result<T, RecvError> {
+        match self.options().recv_timeout {
+            None => recv.await,
+            Some(limit) => tokio::time::timeout(limit, recv)
+                .await
+                .unwrap_or(Err(RecvError::Timeout(limit))),
+        }
+    }
+
+    /// Receives the next message if there is one already.
+    ///
+    /// # Errors
+    /// [`RecvError::WouldBlock`] if there is none.
+    pub fn try_recv(&self) -> Result<Message, RecvError> {
+        match self.recv_now()? {
+            Some((message, _)) => Ok(message),
+            None => Err(RecvError::WouldBlock),
+        }
+    }
+
+    /// Polls for the next message, and wakes the context's task when there may be one.
+    pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<Result<(Message, Peer), RecvError>> {
+        self.poll_next(cx)
+            .map_ok(|(message, lane)| (message, lane.peer()))
+    }
+
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Result<(Message, Arc<Lane>), RecvError>> {
+        if let Some(next) = self.recv_now()? {
+            return Poll::Ready(Ok(next));
+        }
+        if let Some(waiters) = self.core().pattern.recv_waiters() {
+            waiters.register(cx.waker());
+        }
+        match self.recv_now()? {
+            Some(next) => Poll::Ready(Ok(next)),
+            None => Poll::Pending,
+        }
+    }
+
+    fn recv_now(&self) -> Result<Option<(Message, Arc<Lane>)>, RecvError> {
+        let core = self.core();
+        if core.is_closed() {
+            return Err(RecvError::Closed);
+        }
+        core.pattern.try_recv()
+    }
+
+    /// Subscribes to everything that begins with `topic`; the empty topic is everything.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]; nothing changed.
+    pub fn subscribe(&self, topic: impl AsRef<[u8]>) -> Result<(), SubscribeError> {
+        self.change_subscription(topic.as_ref(), true)
+    }
+
+    /// Ends one subscription to `topic`. A topic that was subscribed to twice is still received.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]; nothing changed.
+    pub fn unsubscribe(&self, topic: impl AsRef<[u8]>) -> Result<(), SubscribeError> {
+        self.change_subscription(topic.as_ref(), false)
+    }
+
+    fn change_subscription(&self, topic: &[u8], on: bool) -> Result<(), SubscribeError> {
+        if self.core().is_closed() {
+            return Err(SubscribeError::Closed);
+        }
+        self.core().pattern.subscribe(topic, on)
+    }
+
+    /// Closes the socket, for all of its handles, and waits until what is queued was handed to the system, for at
+    /// most [`Options::linger`]. Messages not yet received are dropped.
+    ///
+    /// Messages handed to the system reach a peer that lives, but nobody confirms it: a peer may die with them.
+    ///
+    /// # Cancel safety
+    /// Once polled, the socket closes in the background even if the future is dropped.
+    pub async fn close(&self) -> Closed {
+        self.close_within(self.options().linger).await
+    }
+
+    /// As [`close`](Self::close), with another linger: zero drops what is queued, `None` waits for ever.
+    ///
+    /// # Cancel safety
+    /// Once polled, the socket closes in the background even if the future is dropped.
+    pub async fn close_within(&self, linger: Option<Duration>) -> Closed {
+        self.handle.begin_close(linger);
+        self.core().ended().await;
+        self.core().watchers.close();
+        Closed {
+            undelivered: self.core().undelivered.get(),
+        }
+    }
+}
+
+impl SocketHandle {
+    fn begin_close(&self, linger: Option<Duration>) {
+        if !self.core.begin_close(linger) {
+            return;
+        }
+        for entry in self.endpoints.lock().drain(..) {
+            entry.stop.send_replace(Stop::Drain(deadline(linger)));
+        }
+    }
+}
+
+impl Drop for SocketHandle {
+    fn drop(&mut self) {
+        self.begin_close(self.core.options.linger);
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("socket_type", &self.socket_type())
+            .field("bound", &self.bound())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,122 @@
+//! Counters of a socket and of each of its peers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Peer;
+
+/// What has passed through a socket since it was made, over all peers, those included that have gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Messages taken for sending.
+    pub messages_sent: u64,
+    /// Their payload bytes.
+    pub bytes_sent: u64,
+    /// Messages handed to the application.
+    pub messages_received: u64,
+    /// Their payload bytes.
+    pub bytes_received: u64,
+    /// Messages dropped: for slow or unknown peers, at the end of linger, with a peer that went away.
+    pub dropped: u64,
+    /// Peers now.
+    pub peers: u64,
+    /// Handshakes completed.
+    pub handshakes: u64,
+    /// Connections lost and made again.
+    pub reconnects: u64,
+}
+
+/// What has passed between a socket and one peer.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PeerStats {
+    /// Which one.
+    pub peer: Peer,
+    /// Whether its handshake is complete now.
+    pub ready: bool,
+    /// Messages queued for it, sent ones included.
+    pub messages_sent: u64,
+    /// Their payload bytes.
+    pub bytes_sent: u64,
+    /// Messages received from it by the application.
+    pub messages_received: u64,
+    /// Their payload bytes.
+    pub bytes_received: u64,
+    /// Messages that were for it and were dropped.
+    pub dropped: u64,
+    /// Messages that wait to be sent to it.
+    pub queued: u64,
+    /// Times its connection was lost and made again.
+    pub reconnects: u64,
+}
+
+/// Counters with one writer at a time (whoever holds the lock of the queue they count).
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) messages_sent: Counter,
+    pub(crate) bytes_sent: Counter,
+    pub(crate) messages_received: Counter,
+    pub(crate) bytes_received: Counter,
+    pub(crate) dropped: SharedCounter,
+    pub(crate) handshakes: SharedCounter,
+}
+
+impl Counters {
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.messages_sent.add(1);
+        self.bytes_sent.add(bytes as u64);
+    }
+
+    pub(crate) fn received(&self, bytes: usize) {
+        self.messages_received.add(1);
+        self.bytes_received.add(bytes as u64);
+    }
+
+    /// Adds all of `other`, whose owner is gone.
+    pub(crate) fn absorb(&self, other: &Counters) {
+        self.messages_sent
+            .0
+            .fetch_add(other.messages_sent.get(), Ordering::Relaxed);
+        self.bytes_sent
+            .0
+            .fetch_add(other.bytes_sent.get(), Ordering::Relaxed);
+        self.messages_received
+            .0
+            .fetch_add(other.messages_received.get(), Ordering::Relaxed);
+        self.bytes_received
+            .0
+            .fetch_add(other.bytes_received.get(), Ordering::Relaxed);
+        self.dropped.add(other.dropped.get());
+        self.handshakes.add(other.handshakes.get());
+    }
+}
+
+/// A counter whose writer holds a lock anyway: a plain store instead of a locked addition per message.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, n: u64) {
+        self.0
+            .store(self.0.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A counter for rare events, with any number of writers.
+#[derive(Debug, Default)]
+pub(crate) struct SharedCounter(AtomicU64);
+
+impl SharedCounter {
+    /// Returns the value before.
+    pub(crate) fn add(&self, n: u64) -> u64 {
+        self.0.fetch_add(n, Ordering::Relaxed)
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
