@@ -4,6 +4,9 @@ use super::{Heartbeat, ProtocolError};
 
 pub(crate) const READY: &[u8] = b"READY";
 pub(crate) const ERROR: &[u8] = b"ERROR";
+/// How libzmq 4.3 spells the start of a PLAIN server's ERROR: a slip in its source (`"\x5ERROR"`) turns the length and
+/// the E into one character. Its PLAIN client knows no other spelling.
+const LIBZMQ_ERROR: &[u8] = b"^RROR";
 pub(crate) const PING: &[u8] = b"PING";
 pub(crate) const PONG: &[u8] = b"PONG";
 pub(crate) const SUBSCRIBE: &[u8] = b"SUBSCRIBE";
@@ -21,10 +24,13 @@ impl<'a> Command<'a> {
         let (&len, rest) = bytes
             .split_first()
             .ok_or(ProtocolError::malformed("empty command"))?;
-        let (name, body) = rest
-            .split_at_checked(usize::from(len))
-            .ok_or(ProtocolError::malformed("command name longer than the command"))?;
-        Ok(Command { name, body })
+        if let Some((name, body)) = rest.split_at_checked(usize::from(len)) {
+            return Ok(Command { name, body });
+        }
+        match bytes.strip_prefix(LIBZMQ_ERROR) {
+            Some(body) => Ok(Command { name: ERROR, body }),
+            None => Err(ProtocolError::malformed("command name longer than the command")),
+        }
     }
 
     /// The bytes of a command with this name, ready for its body.
@@ -47,13 +53,14 @@ impl<'a> Command<'a> {
     }
 }
 
-/// An ERROR command.
-pub(crate) fn error(reason: &str) -> Vec<u8> {
+/// The ERROR command of a PLAIN server, in libzmq's spelling: a libzmq client tells its user of a failed authentication
+/// only then. Others see a command that cannot be, and close the connection all the same.
+pub(crate) fn plain_error(reason: &str) -> Vec<u8> {
     let mut cut = reason.len().min(255);
     while !reason.is_char_boundary(cut) {
         cut -= 1;
     }
-    let mut bytes = Command::start(ERROR);
+    let mut bytes = LIBZMQ_ERROR.to_vec();
     bytes.push(cut as u8);
     bytes.extend_from_slice(&reason.as_bytes()[..cut]);
     bytes
@@ -112,7 +119,7 @@ mod tests {
 
     #[test]
     fn errors_round_trip_and_are_cut_between_characters() {
-        let bytes = error(&"ü".repeat(200));
+        let bytes = plain_error(&"ü".repeat(200));
         let error = Command::parse(&bytes).expect("well formed").peer_error();
         assert_eq!(
             error,

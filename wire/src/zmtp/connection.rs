@@ -26,7 +26,7 @@ use super::{Config, Event, PeerInfo, ProtocolError, Transmit, Verdict, Version};
 ///
 /// After an error nothing more is read, but what was queued before (an ERROR command, say) should still be written.
 ///
-/// The [module documentation](super) has an example.
+/// The [crate documentation](crate) has an example.
 #[derive(Debug)]
 pub struct Connection {
     config: Arc<Config>,

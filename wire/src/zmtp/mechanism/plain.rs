@@ -116,7 +116,7 @@ impl Mechanism for Server {
                 Ok(())
             }
             Verdict::Deny { reason } => {
-                put_command(&command::error(reason), out);
+                put_command(&command::plain_error(reason), out);
                 Err(ProtocolError::Denied {
                     reason: reason.clone(),
                 })
