@@ -234,10 +234,10 @@ impl Default for Options {
 }
 
 macro_rules! setters {
-    ($($name:ident: $type:ty),* $(,)?) => {$(
+    ($($name:ident: $argument:ty),* $(,)?) => {$(
         #[doc = concat!("Sets [`", stringify!($name), "`](Self#structfield.", stringify!($name), ").")]
         #[must_use]
-        pub fn $name(mut self, value: impl Into<$type>) -> Self {
+        pub fn $name(mut self, value: $argument) -> Self {
             self.$name = value.into();
             self
         }
@@ -255,18 +255,21 @@ impl Options {
     }
 
     setters! {
-        send_hwm: usize, recv_hwm: usize, linger: Option<Duration>, send_timeout: Option<Duration>,
-        recv_timeout: Option<Duration>, routing_id: Bytes, connect_routing_id: Bytes,
-        reconnect_interval: Option<Duration>, reconnect_max: Option<Duration>, reconnect_stop: ReconnectStop,
-        connect_timeout: Option<Duration>, handshake_timeout: Option<Duration>,
-        heartbeat_interval: Option<Duration>, heartbeat_timeout: Option<Duration>,
-        heartbeat_ttl: Option<Duration>, immediate: bool, conflate: bool, max_message_size: usize,
-        max_message_parts: usize, max_peers: usize, max_handshakes: usize, max_subscriptions: usize, backlog: u32,
-        send_buffer: Option<usize>, recv_buffer: Option<usize>, tcp_keepalive: Option<Keepalive>, ipv6: bool,
+        send_hwm: usize, recv_hwm: usize, linger: impl Into<Option<Duration>>,
+        send_timeout: impl Into<Option<Duration>>, recv_timeout: impl Into<Option<Duration>>,
+        routing_id: impl Into<Bytes>, connect_routing_id: impl Into<Bytes>,
+        reconnect_interval: impl Into<Option<Duration>>, reconnect_max: impl Into<Option<Duration>>,
+        reconnect_stop: ReconnectStop, connect_timeout: impl Into<Option<Duration>>,
+        handshake_timeout: impl Into<Option<Duration>>, heartbeat_interval: impl Into<Option<Duration>>,
+        heartbeat_timeout: impl Into<Option<Duration>>, heartbeat_ttl: impl Into<Option<Duration>>,
+        immediate: bool, conflate: bool, max_message_size: usize, max_message_parts: usize, max_peers: usize,
+        max_handshakes: usize, max_subscriptions: usize, backlog: u32, send_buffer: impl Into<Option<usize>>,
+        recv_buffer: impl Into<Option<usize>>, tcp_keepalive: impl Into<Option<Keepalive>>, ipv6: bool,
         router_mandatory: bool, router_handover: bool, router_notify: RouterNotify, probe_router: bool,
         req_relaxed: bool, req_correlate: bool, xpub_verbosity: XpubVerbosity, xpub_manual: bool,
-        xpub_welcome: Option<Bytes>, slow_peer: SlowPeer, invert_matching: bool, plain_client: Option<PlainUser>,
-        plain_server: Option<PlainServer>, registry: Registry,
+        xpub_welcome: impl Into<Option<Bytes>>, slow_peer: SlowPeer, invert_matching: bool,
+        plain_client: impl Into<Option<PlainUser>>, plain_server: impl Into<Option<PlainServer>>,
+        registry: Registry,
     }
 
     /// Sets both high-water marks.
@@ -417,7 +420,7 @@ mod tests {
                 "heartbeat_ttl",
                 Options::new().heartbeat_ttl(Duration::from_secs(7000)),
             ),
-            ("max_message_size", Options::new().max_message_size(0_usize)),
+            ("max_message_size", Options::new().max_message_size(0)),
         ];
         for (option, options) in bad {
             assert_eq!(options.validate().unwrap_err().option, option);

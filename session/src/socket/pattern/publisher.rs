@@ -431,7 +431,7 @@ mod tests {
 
     #[test]
     fn subscriptions_are_limited_per_peer() {
-        let publisher = Publisher::new(SocketType::Pub, &Options::new().max_subscriptions(2_usize));
+        let publisher = Publisher::new(SocketType::Pub, &Options::new().max_subscriptions(2));
         let (lane, _rx) = peer(&publisher, 1, 1);
         subscribe(&publisher, &lane, "a");
         subscribe(&publisher, &lane, "b");
