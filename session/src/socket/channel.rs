@@ -14,6 +14,9 @@ use super::lane::Lane;
 use super::pattern::Refusal;
 use super::peer::Introduction;
 
+/// Messages that one round takes from a peer.
+const TURN: usize = 256;
+
 /// Why a connection over a channel ended.
 #[derive(Debug)]
 pub(crate) enum ChannelEnd {
@@ -170,7 +173,7 @@ fn poll_inbound(
     channel: &mut MessageChannel,
 ) -> Result<(), ChannelEnd> {
     let conflates = core.options.conflates(core.socket_type);
-    loop {
+    for _ in 0..TURN {
         if !conflates && !served.inbound.is_closed() && !served.inbound.has_room_or_register(cx.waker()) {
             return Ok(());
         }
@@ -193,6 +196,9 @@ fn poll_inbound(
             let _ = served.inbound.try_push(message, None);
         }
     }
+    // A full turn was used: others on this thread go first.
+    cx.waker().wake_by_ref();
+    Ok(())
 }
 
 fn poll_outbound(

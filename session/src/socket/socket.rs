@@ -211,6 +211,10 @@ impl Socket {
             dialer.run(first, watch).await;
             drop(guard);
         });
+        if core.is_closed() {
+            // Closed by another handle meanwhile, which did not see this endpoint.
+            stop.send_replace(Stop::Drain(deadline(core.options.linger)));
+        }
         self.handle.endpoints.lock().push(Entry {
             endpoint: endpoint.clone(),
             bound: false,
