@@ -21,16 +21,17 @@ pub(crate) struct Command<'a> {
 
 impl<'a> Command<'a> {
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, ProtocolError> {
+        // Nobody's command has a name of 94 bytes that starts with RROR.
+        if let Some(body) = bytes.strip_prefix(LIBZMQ_ERROR) {
+            return Ok(Command { name: ERROR, body });
+        }
         let (&len, rest) = bytes
             .split_first()
             .ok_or(ProtocolError::malformed("empty command"))?;
-        if let Some((name, body)) = rest.split_at_checked(usize::from(len)) {
-            return Ok(Command { name, body });
-        }
-        match bytes.strip_prefix(LIBZMQ_ERROR) {
-            Some(body) => Ok(Command { name: ERROR, body }),
-            None => Err(ProtocolError::malformed("command name longer than the command")),
-        }
+        let (name, body) = rest
+            .split_at_checked(usize::from(len))
+            .ok_or(ProtocolError::malformed("command name longer than the command"))?;
+        Ok(Command { name, body })
     }
 
     /// The bytes of a command with this name, ready for its body.

@@ -72,11 +72,21 @@ impl Greeting {
         if config.max_version < Version::V2_0 {
             return Ok(Some((Peer::Unversioned, 0)));
         }
-        match (bytes.first(), bytes.get(SIGNATURE - 1)) {
-            (Some(&first), _) if first != 0xff => return unversioned(config, out),
-            (_, Some(&last)) if last & 1 == 0 => return unversioned(config, out),
-            (_, Some(_)) => {}
-            (_, None) => return Ok(None),
+        match bytes {
+            [] | [0xff] => return Ok(None),
+            [0xff, rest @ ..] => match rest.get(SIGNATURE - 2) {
+                None => return Ok(None),
+                Some(last) if last & 1 == 0 => return unversioned(config, out),
+                Some(_) => {}
+            },
+            [_] => return Ok(None),
+            // The flags of a routing id message say at most that more follows. Anything else is not ØMQ: HTTP, say.
+            [_, flags, ..] if *flags > 1 => {
+                return Err(ProtocolError::malformed(
+                    "neither a greeting nor a routing id message",
+                ));
+            }
+            _ => return unversioned(config, out),
         }
         let modern = config.max_version >= Version::V3_0;
         if matches!(self.sent, Sent::Signature) {

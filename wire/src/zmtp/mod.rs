@@ -19,7 +19,8 @@
 //! - a PONG returns at most 16 bytes of the PING's context.
 //!
 //! Stricter than libzmq: a routing id is at most 255 bytes from any peer, a malformed command ends the connection, an
-//! ERROR command ends it at any time, ZMTP 2.0 peers of the wrong socket type are refused, and every size has a limit.
+//! ERROR command ends it at any time, ZMTP 2.0 peers of the wrong socket type are refused, a first
+//! message with impossible flags (an HTTP request, say) is not taken for ZMTP 1.0, and every size has a limit.
 //!
 //! # Limits
 //!

@@ -7,18 +7,18 @@ use std::time::Instant;
 
 use flexbond_wire::zmtp::{Config, Connection, Event, ProtocolError, Security, SocketType, Version};
 
-pub const VERSIONS: [Version; 4] = [Version::V1_0, Version::V2_0, Version::V3_0, Version::V3_1];
+pub(crate) const VERSIONS: [Version; 4] = [Version::V1_0, Version::V2_0, Version::V3_0, Version::V3_1];
 
-pub fn config(socket_type: SocketType) -> Config {
+pub(crate) fn config(socket_type: SocketType) -> Config {
     Config::new(socket_type)
 }
 
-pub fn connect(config: Config, now: Instant) -> Connection {
+pub(crate) fn connect(config: Config, now: Instant) -> Connection {
     config.validate().expect("a sound configuration");
     Connection::new(Arc::new(config), now)
 }
 
-pub fn plain_client() -> Security {
+pub(crate) fn plain_client() -> Security {
     Security::PlainClient {
         username: "admin".into(),
         password: "secret".into(),
@@ -26,7 +26,7 @@ pub fn plain_client() -> Security {
 }
 
 /// Everything `connection` has to say.
-pub fn drain(connection: &mut Connection) -> Vec<u8> {
+pub(crate) fn drain(connection: &mut Connection) -> Vec<u8> {
     let transmit = connection.transmit();
     let mut bytes = Vec::new();
     while !transmit.is_empty() {
@@ -42,7 +42,7 @@ pub fn drain(connection: &mut Connection) -> Vec<u8> {
 }
 
 /// Reads `bytes` as a driver does: never more than there is room for.
-pub fn feed(
+pub(crate) fn feed(
     connection: &mut Connection,
     mut bytes: &[u8],
     now: Instant,
@@ -63,7 +63,7 @@ pub fn feed(
 }
 
 /// Carries bytes both ways until both sides are silent; what each side reported. PLAIN servers let everyone in.
-pub fn settle(
+pub(crate) fn settle(
     a: &mut Connection,
     b: &mut Connection,
     now: Instant,
@@ -98,7 +98,7 @@ pub fn settle(
 }
 
 /// Two connections that have shaken hands.
-pub fn pair(a: Config, b: Config, now: Instant) -> (Connection, Connection) {
+pub(crate) fn pair(a: Config, b: Config, now: Instant) -> (Connection, Connection) {
     let (mut a, mut b) = (connect(a, now), connect(b, now));
     let (left, right) = settle(&mut a, &mut b, now);
     left.expect("the left side is content");
@@ -108,13 +108,13 @@ pub fn pair(a: Config, b: Config, now: Instant) -> (Connection, Connection) {
 }
 
 /// One recorded connection; see `golden/record.py`.
-pub struct Recording {
-    pub name: String,
+pub(crate) struct Recording {
+    pub(crate) name: String,
     lines: Vec<(String, String)>,
 }
 
 impl Recording {
-    pub fn all() -> Vec<Recording> {
+    pub(crate) fn all() -> Vec<Recording> {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
         let mut all = Vec::new();
         for entry in std::fs::read_dir(folder).expect("the recordings are beside the tests") {
@@ -138,23 +138,23 @@ impl Recording {
         all
     }
 
-    pub fn value(&self, key: &str) -> Option<&str> {
+    pub(crate) fn value(&self, key: &str) -> Option<&str> {
         self.lines
             .iter()
             .find(|(known, _)| known == key)
             .map(|(_, value)| value.as_str())
     }
 
-    pub fn socket_type(&self, key: &str) -> SocketType {
+    pub(crate) fn socket_type(&self, key: &str) -> SocketType {
         self.value(key).expect("present").parse().expect("a socket type")
     }
 
-    pub fn bytes(&self, key: &str) -> Vec<u8> {
+    pub(crate) fn bytes(&self, key: &str) -> Vec<u8> {
         unhex(self.value(key).expect("present"))
     }
 
     /// What libzmq was told to do, in order, each with its parts.
-    pub fn actions(&self) -> impl Iterator<Item = (&str, Vec<Vec<u8>>)> {
+    pub(crate) fn actions(&self) -> impl Iterator<Item = (&str, Vec<Vec<u8>>)> {
         self.lines
             .iter()
             .filter(|(key, _)| ["send", "subscribe", "cancel", "ping"].contains(&key.as_str()))
