@@ -19,14 +19,20 @@ pub(super) fn listening(
     if address.is_ipv6() {
         socket.set_only_v6(!dual_stack)?;
     }
-    // Lets a restarted program have its port back at once. On Windows the option would take a live listener's port;
-    // and with port 0 the system could choose one that another socket with the option is about to listen at.
-    if cfg!(unix) && address.port() != 0 {
+    // Lets the port be bound again at once while connections that were accepted there live on; a live listener's port
+    // stays refused, except on Windows, where the option would take it. When the system chooses the port, the option
+    // is set afterwards only: before, it could choose one that another socket with the option is about to listen at.
+    let reuse = cfg!(unix);
+    let chosen_by_system = address.port() == 0;
+    if reuse && !chosen_by_system {
         socket.set_reuse_address(true)?;
     }
     // The window scale is agreed upon in the handshake, and accepted sockets inherit the sizes.
     set_buffers(&socket, options)?;
     socket.bind(&address.into())?;
+    if reuse && chosen_by_system {
+        socket.set_reuse_address(true)?;
+    }
     socket.listen(i32::try_from(options.backlog.max(1)).unwrap_or(i32::MAX))?;
     Ok(socket.into())
 }
