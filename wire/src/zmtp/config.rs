@@ -237,3 +237,63 @@ pub enum ConfigError {
     #[error("version {0} is unknown or too old for the security mechanism")]
     Version(Version),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut Config)) -> ConfigError {
+        let mut config = Config::new(SocketType::Dealer);
+        assert_eq!(config.validate(), Ok(()));
+        change(&mut config);
+        config.validate().expect_err("out of bounds")
+    }
+
+    #[test]
+    fn every_bound_is_checked() {
+        let second = Duration::from_secs(1);
+        assert_eq!(
+            refused(|config| config.routing_id = vec![1; 256].into()),
+            ConfigError::RoutingIdTooLong(256)
+        );
+        for name in ["Colour", "X-", "X-a b", "X-\u{fc}"] {
+            let error = refused(|config| config.metadata.push((name.to_owned(), Bytes::new())));
+            assert_eq!(error, ConfigError::MetadataName(name.to_owned()));
+        }
+        let large = refused(|config| config.metadata.push(("X-a".to_owned(), vec![0; 40_000].into())));
+        assert!(matches!(large, ConfigError::MetadataTooLarge(_)));
+        let credentials = refused(|config| {
+            config.security = Security::PlainClient {
+                username: "u".repeat(256),
+                password: Secret::default(),
+            };
+        });
+        assert_eq!(credentials, ConfigError::CredentialsTooLong);
+        assert_eq!(refused(|config| config.max_frames = 0), ConfigError::ZeroLimit);
+        assert_eq!(
+            refused(|config| config.max_message_size = 0),
+            ConfigError::ZeroLimit
+        );
+        assert_eq!(
+            refused(|config| config.max_command_size = 9),
+            ConfigError::CommandLimitTooSmall(9)
+        );
+        assert_eq!(
+            refused(|config| config.heartbeat = Some(Heartbeat::new(Duration::ZERO))),
+            ConfigError::ZeroHeartbeat
+        );
+        let mut heartbeat = Heartbeat::new(second);
+        heartbeat.ttl = 6554 * second;
+        let error = refused(|config| config.heartbeat = Some(heartbeat.clone()));
+        assert_eq!(error, ConfigError::TtlTooLong(heartbeat.ttl));
+        let mut heartbeat = Heartbeat::new(second);
+        heartbeat.context = vec![0; 17].into();
+        let error = refused(|config| config.heartbeat = Some(heartbeat));
+        assert_eq!(error, ConfigError::ContextTooLong(17));
+        let old = refused(|config| {
+            config.max_version = Version::V2_0;
+            config.security = Security::PlainServer;
+        });
+        assert_eq!(old, ConfigError::Version(Version::V2_0));
+    }
+}

@@ -126,9 +126,21 @@ impl Connection {
         polled
     }
 
-    /// The hot path: takes frames until they make an event.
+    /// The hot path.
     #[inline]
     fn poll_frames(&mut self) -> Result<Option<Event>, ProtocolError> {
+        if self.framing == Framing::V2
+            && self.parts.is_empty()
+            && !self.config.socket_type.publishes()
+            && let Some(frame) = self.input.next_single(self.config.max_message_size)
+        {
+            return Ok(Some(Event::Message(Message::from(frame))));
+        }
+        self.poll_any_frame()
+    }
+
+    /// Takes frames of every kind until they make an event.
+    fn poll_any_frame(&mut self) -> Result<Option<Event>, ProtocolError> {
         loop {
             let (config, parts, parts_size) = (&*self.config, self.parts.len(), self.parts_size);
             let next = self
@@ -276,7 +288,7 @@ impl Connection {
     /// Answers [`Event::Authenticate`]: the handshake goes on, or [`poll_event`](Connection::poll_event) returns
     /// [`ProtocolError::Denied`] and an ERROR command waits in the transmit queue.
     ///
-    /// Without a question it does nothing.
+    /// Poll again afterwards: bytes that arrived meanwhile are waiting. Without a question it does nothing.
     pub fn handle_verdict(&mut self, verdict: Verdict) {
         if let Phase::Handshake(handshake) = &mut self.phase
             && let Err(error) = handshake.handle_verdict(verdict, &mut self.transmit)
@@ -456,5 +468,83 @@ fn tail(frame: &Frame, skip: usize) -> Frame {
     match frame.as_shared() {
         Some(bytes) => Frame::from(bytes.slice(skip..)),
         None => Frame::copy_from_slice(&frame[skip..]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zmtp::SocketType;
+
+    /// Stands for a mechanism that protects frames: flags inside, every byte turned over.
+    #[derive(Debug)]
+    struct Mirror;
+
+    impl Transform for Mirror {
+        fn seal(&mut self, more: bool, command: bool, body: &[u8]) -> Frame {
+            let flags = u8::from(more) | u8::from(command) << 1;
+            let sealed: Vec<u8> = std::iter::once(&flags).chain(body).map(|byte| !byte).collect();
+            Frame::from(sealed)
+        }
+
+        fn open(&mut self, sealed: &Frame) -> Result<(bool, bool, Frame), ProtocolError> {
+            let opened: Vec<u8> = sealed.iter().map(|byte| !byte).collect();
+            let (flags, body) = opened
+                .split_first()
+                .ok_or(ProtocolError::malformed("sealed frame without flags"))?;
+            Ok((flags & 1 != 0, flags & 2 != 0, Frame::from(body)))
+        }
+    }
+
+    fn carry(from: &mut Connection, to: &mut Connection, now: Instant) -> Result<Vec<Event>, ProtocolError> {
+        let mut slices = [std::io::IoSlice::new(&[]); 32];
+        let filled = from.transmit.slices(&mut slices);
+        for slice in &slices[..filled] {
+            to.read_buffer().extend_from_slice(slice);
+            to.handle_read(now);
+        }
+        let len = from.transmit.len();
+        from.transmit.advance(len);
+        let mut events = Vec::new();
+        while let Some(event) = to.poll_event(now)? {
+            events.push(event);
+        }
+        Ok(events)
+    }
+
+    #[test]
+    fn a_transform_sees_every_frame() {
+        let now = Instant::now();
+        let mut ends =
+            [SocketType::Pub, SocketType::Sub].map(|kind| Connection::new(Arc::new(Config::new(kind)), now));
+        let [publisher, subscriber] = &mut ends;
+        while !(publisher.is_ready() && subscriber.is_ready()) {
+            carry(publisher, subscriber, now).expect("content");
+            carry(subscriber, publisher, now).expect("content");
+        }
+        for end in [&mut *publisher, &mut *subscriber] {
+            end.transform = Some(Box::new(Mirror));
+        }
+        let message = Message::from(["a", "", "c"]);
+        publisher.send(&message);
+        publisher.put_command(b"\x04PING\0\0tick");
+        subscriber.send_subscription(true, b"topic");
+        assert_eq!(
+            carry(publisher, subscriber, now),
+            Ok(vec![Event::Message(message)])
+        );
+        let expected = Event::Subscription {
+            subscribe: true,
+            topic: Frame::from("topic"),
+        };
+        assert_eq!(
+            carry(subscriber, publisher, now),
+            Ok(vec![expected]),
+            "and the PONG says nothing"
+        );
+        subscriber.read_buffer().extend_from_slice(&[0, 0]);
+        subscriber.handle_read(now);
+        let error = subscriber.poll_event(now);
+        assert_eq!(error, Err(ProtocolError::malformed("sealed frame without flags")));
     }
 }
