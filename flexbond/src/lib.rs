@@ -1,1 +1,54 @@
-//! flexbond-flexbond
+//! <!-- intro -->
+//! flexbond moves messages between threads, processes and machines. Its sockets speak ØMQ's protocol (ZMTP 3.1), so
+//! a program in any language with a ØMQ library can be at the other end; its streams speak mflow's formats. It is
+//! written in Rust from the wire up: nothing of libzmq is linked in.
+//! <!-- /intro -->
+//!
+//! This crate is the facade: one dependency for all parts, a [`prelude`], sockets for code without a runtime
+//! ([`blocking`]), and the programs `flexbond`, `m_stats` and `m_generate`. Below it, each part is a crate of its
+//! own: a program that needs only sockets can depend on `flexbond-session` alone. Nothing is above it but your
+//! program.
+//!
+#![cfg_attr(feature = "inproc", doc = "```")]
+#![cfg_attr(not(feature = "inproc"), doc = "```no_run")]
+//! use flexbond::prelude::*;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let workers = Push::new();
+//! workers.bind("inproc://work").await?;
+//!
+//! let worker = Pull::new();
+//! worker.connect("inproc://work")?;
+//! workers.send(["resize", "picture.png"]).await?;
+//!
+//! let task = worker.recv().await?;
+//! assert_eq!(&task[1], b"picture.png");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! | --- | --- | --- |
+//! | `inproc` | yes | endpoints `inproc://name`: between tasks and threads of one process, without copying |
+//! | `ipc` | yes | endpoints `ipc:///path` and `ipc://@abstract`: between processes of one machine |
+//! | `tcp` | yes | endpoints `tcp://host:port` |
+//! | `stream` | yes | [`stream`]: typed data streams with statistics |
+//! | `blocking` | yes | [`blocking`]: sockets for code without a runtime |
+//! | `cli` | yes | the programs, and all features above but `blocking`; libraries want `default-features = false` |
+//! | `interop-tests` | no | this crate's own tests against pyzmq and Python mflow |
+
+#[cfg(feature = "blocking")]
+pub mod blocking;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+pub mod prelude;
+
+pub use flexbond_session as session;
+#[cfg(feature = "stream")]
+pub use flexbond_stream as stream;
+pub use flexbond_transport as transport;
+pub use flexbond_wire as wire;

@@ -1,0 +1,185 @@
+//! The stages of the demo, and what all of them share.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{dealing, pipeline, publishing, quantity, requests};
+use crate::session::socket::{RecvError, SendErrorKind, Socket};
+use crate::transport::Message;
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stage {
+    pub(super) pattern: Pattern,
+    pub(super) transport: &'static str,
+    pub(super) size: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pattern {
+    Pipeline,
+    Publishing,
+    Requests,
+    Dealing,
+}
+
+/// What a stage did.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outcome {
+    /// Messages received and checked (requests and replies: answered requests).
+    pub(super) messages: u64,
+    /// Their payload.
+    pub(super) bytes: u64,
+    pub(super) elapsed: Duration,
+    /// Median and 99th percentile of the round trips.
+    pub(super) round_trip: Option<(Duration, Duration)>,
+    /// Why the stage failed, if it did: what was lost, damaged or out of order.
+    pub(super) fault: Option<String>,
+}
+
+/// How a running stage is watched and stopped.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    pub(super) messages: AtomicU64,
+    pub(super) stop: AtomicBool,
+}
+
+/// A peer that does not move for this long has lost something.
+const STALL: Duration = Duration::from_secs(5);
+
+impl Stage {
+    pub(super) fn all() -> Vec<Stage> {
+        const TRANSPORTS: [&str; 3] = ["inproc", "ipc", "tcp"];
+        let sizes = |pattern, sizes: &'static [usize]| {
+            sizes.iter().flat_map(move |&size| {
+                TRANSPORTS.map(|transport| Stage {
+                    pattern,
+                    transport,
+                    size,
+                })
+            })
+        };
+        sizes(Pattern::Pipeline, &[16, 1 << 10, 64 << 10, 1 << 20])
+            .chain(sizes(Pattern::Publishing, &[128]))
+            .chain(sizes(Pattern::Requests, &[16]))
+            .chain(sizes(Pattern::Dealing, &[128]))
+            .collect()
+    }
+
+    pub(super) fn run(self, time: Duration, watch: &Watch) -> Outcome {
+        match self.pattern {
+            Pattern::Pipeline => pipeline::run(self, time, watch),
+            Pattern::Publishing => publishing::run(self, time, watch),
+            Pattern::Requests => requests::run(self, time, watch),
+            Pattern::Dealing => dealing::run(self, time, watch),
+        }
+        .unwrap_or_else(Outcome::failed)
+    }
+
+    /// Somewhere to bind that nobody else uses.
+    pub(super) fn address(self) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "flexbond-demo-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        match self.transport {
+            "inproc" => format!("inproc://{name}"),
+            "ipc" => format!("ipc://{}", std::env::temp_dir().join(name).display()),
+            _ => "tcp://127.0.0.1:0".to_owned(),
+        }
+    }
+}
+
+impl Pattern {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Pattern::Pipeline => "PUSH → PULL",
+            Pattern::Publishing => "PUB → 4 SUB",
+            Pattern::Requests => "REQ ↔ REP",
+            Pattern::Dealing => "DEALER ↔ ROUTER, 64 in flight",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {} {}",
+            self.pattern.name(),
+            self.transport,
+            quantity::size(self.size)
+        )
+    }
+}
+
+impl Outcome {
+    pub(super) fn failed(fault: impl Into<String>) -> Self {
+        Outcome {
+            fault: Some(fault.into()),
+            ..Outcome::default()
+        }
+    }
+
+    /// Messages per second.
+    pub(super) fn rate(&self) -> f64 {
+        self.messages as f64 / self.elapsed.as_secs_f64().max(1e-9)
+    }
+}
+
+impl Watch {
+    /// Whether a sender should stop: its time is over, or the user has seen enough. Looks rarely.
+    pub(super) fn is_over(&self, number: u64, begin: Instant, time: Duration) -> bool {
+        number.is_multiple_of(32) && (self.stop.load(Ordering::Relaxed) || begin.elapsed() >= time)
+    }
+}
+
+/// Runs both ends, each on a thread and runtime of its own, as two programs would.
+pub(super) fn both<A: Send, B, FA, FB>(
+    first: impl FnOnce() -> FA + Send,
+    second: impl FnOnce() -> FB,
+) -> Result<(A, B), String>
+where
+    FA: Future<Output = Result<A, String>>,
+    FB: Future<Output = Result<B, String>>,
+{
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| format!("no runtime: {error}"))
+    };
+    std::thread::scope(|scope| {
+        let first = scope.spawn(move || runtime()?.block_on(first()));
+        let second = runtime().and_then(|runtime| runtime.block_on(second()));
+        let first = first.join().map_err(|_| "one end broke off".to_owned())?;
+        Ok((first?, second?))
+    })
+}
+
+/// Sends; a socket that takes nothing for long is a fault.
+pub(super) async fn send(socket: &Socket, message: Message) -> Result<(), String> {
+    match socket.try_send(message) {
+        Err(error) if *error.kind() == SendErrorKind::WouldBlock => {
+            match tokio::time::timeout(STALL, socket.send(error.into_message())).await {
+                Ok(sent) => sent.map_err(|error| error.to_string()),
+                Err(_) => Err(format!("nothing could be sent for {STALL:?}")),
+            }
+        }
+        sent => sent.map_err(|error| error.to_string()),
+    }
+}
+
+/// Receives; `None` when nothing came for long, so what is missing is lost.
+pub(super) async fn receive(socket: &Socket) -> Result<Option<Message>, String> {
+    match socket.try_recv() {
+        Err(RecvError::WouldBlock) => match tokio::time::timeout(STALL, socket.recv()).await {
+            Ok(received) => received.map(Some).map_err(|error| error.to_string()),
+            Err(_) => Ok(None),
+        },
+        received => received.map(Some).map_err(|error| error.to_string()),
+    }
+}
