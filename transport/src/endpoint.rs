@@ -44,9 +44,12 @@ pub enum Endpoint {
     Tcp(TcpAddress),
     /// `ipc://path`, `ipc://@abstract` or `ipc://*`.
     Ipc(IpcAddress),
-    /// `inproc://name`; the name has 1 to [`Endpoint::MAX_INPROC_NAME`] bytes.
+    /// `inproc://name`; the name is one of 1 to [`Endpoint::MAX_INPROC_NAME`] bytes.
     #[non_exhaustive]
-    Inproc(String),
+    Inproc {
+        /// Any text.
+        name: String,
+    },
     /// A scheme that this crate does not know, for a transport that somebody registers.
     #[non_exhaustive]
     Other {
@@ -69,7 +72,7 @@ impl Endpoint {
         match self {
             Endpoint::Tcp(_) => "tcp",
             Endpoint::Ipc(_) => "ipc",
-            Endpoint::Inproc(_) => "inproc",
+            Endpoint::Inproc { .. } => "inproc",
             Endpoint::Other { scheme, .. } => scheme,
         }
     }
@@ -80,7 +83,8 @@ impl Endpoint {
         match self {
             Endpoint::Tcp(address) => address.to_string(),
             Endpoint::Ipc(address) => address.to_string(),
-            Endpoint::Inproc(address) | Endpoint::Other { address, .. } => address.clone(),
+            Endpoint::Inproc { name } => name.clone(),
+            Endpoint::Other { address, .. } => address.clone(),
         }
     }
 
@@ -143,7 +147,9 @@ impl FromStr for Endpoint {
                 length: address.len(),
                 endpoint: text.to_owned(),
             }),
-            "inproc" => Ok(Endpoint::Inproc(address.to_owned())),
+            "inproc" => Ok(Endpoint::Inproc {
+                name: address.to_owned(),
+            }),
             _ => Ok(Endpoint::Other {
                 scheme: scheme.to_owned(),
                 address: address.to_owned(),
@@ -157,7 +163,7 @@ impl fmt::Display for Endpoint {
         match self {
             Endpoint::Tcp(address) => write!(f, "tcp://{address}"),
             Endpoint::Ipc(address) => write!(f, "ipc://{address}"),
-            Endpoint::Inproc(name) => write!(f, "inproc://{name}"),
+            Endpoint::Inproc { name } => write!(f, "inproc://{name}"),
             Endpoint::Other { scheme, address } => write!(f, "{scheme}://{address}"),
         }
     }

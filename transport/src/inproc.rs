@@ -163,7 +163,7 @@ impl Names {
 #[async_trait]
 impl Transport for Inproc {
     async fn bind(&self, endpoint: &Endpoint, options: &LinkOptions) -> Result<Box<dyn Listener>, BindError> {
-        let Endpoint::Inproc(name) = endpoint else {
+        let Endpoint::Inproc { name } = endpoint else {
             return Err(BindError::Unusable {
                 endpoint: endpoint.clone(),
                 reason: "not an inproc endpoint".to_owned(),
@@ -194,7 +194,7 @@ impl Transport for Inproc {
     }
 
     async fn connect(&self, endpoint: &Endpoint, options: &LinkOptions) -> Result<Connection, ConnectError> {
-        let Endpoint::Inproc(name) = endpoint else {
+        let Endpoint::Inproc { name } = endpoint else {
             return Err(ConnectError::Unusable {
                 endpoint: endpoint.clone(),
                 reason: "not an inproc endpoint".to_owned(),
@@ -307,5 +307,38 @@ impl Drop for InprocListener {
                 names.table.remove(&self.name);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn names_of_departed_connectors_are_forgotten() {
+        let inproc = Inproc::new();
+        let options = LinkOptions::default();
+        for i in 0..10_000 {
+            let name = format!("inproc://name {i}").parse().unwrap();
+            inproc.connect(&name, &options).await.unwrap();
+        }
+        let names = inproc.names.lock();
+        assert!(names.table.len() <= MIN_SWEEP, "{} names", names.table.len());
+    }
+
+    #[tokio::test]
+    async fn names_in_use_are_kept() {
+        let inproc = Inproc::new();
+        let options = LinkOptions::default();
+        let name = |i: usize| format!("inproc://name {i}").parse::<Endpoint>().unwrap();
+        let mut bound = Vec::new();
+        let mut near = Vec::new();
+        for i in 0..500 {
+            bound.push(inproc.bind(&name(2 * i), &options).await.unwrap());
+            near.push(inproc.connect(&name(2 * i + 1), &options).await.unwrap());
+        }
+        assert_eq!(inproc.names.lock().table.len(), 1000);
+        drop(bound);
+        assert_eq!(inproc.names.lock().table.len(), 500);
     }
 }

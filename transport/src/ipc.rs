@@ -64,13 +64,13 @@ impl Transport for Ipc {
             },
         };
         let (local, listener, claim) = match address {
-            IpcAddress::Abstract(name) => {
+            IpcAddress::Abstract { .. } => {
                 let listener = sock_addr(address)
                     .and_then(|address| listen(&address, options))
                     .map_err(failed)?;
-                (IpcAddress::Abstract(name.clone()), listener, None)
+                (address.clone(), listener, None)
             }
-            IpcAddress::Path(_) | IpcAddress::Any => {
+            IpcAddress::Path { .. } | IpcAddress::Any => {
                 let (address, options) = (address.clone(), options.clone());
                 // Waiting for a lock on a directory may block. If this future is dropped, what the task made is
                 // dropped by the runtime once it has finished, and that unbinds.
@@ -143,12 +143,12 @@ fn listen(address: &SockAddr, options: &LinkOptions) -> io::Result<StdListener> 
 fn sock_addr(address: &IpcAddress) -> io::Result<SockAddr> {
     match address {
         IpcAddress::Any => Err(io::ErrorKind::InvalidInput.into()),
-        IpcAddress::Path(path) => SockAddr::unix(path),
+        IpcAddress::Path { path } => SockAddr::unix(path),
         // A leading NUL byte is what makes an address abstract (`unix(7)`).
-        IpcAddress::Abstract(name) if cfg!(any(target_os = "linux", target_os = "android")) => {
+        IpcAddress::Abstract { name } if cfg!(any(target_os = "linux", target_os = "android")) => {
             SockAddr::unix(PathBuf::from(format!("\0{name}")))
         }
-        IpcAddress::Abstract(_) => Err(io::Error::new(
+        IpcAddress::Abstract { .. } => Err(io::Error::new(
             io::ErrorKind::Unsupported,
             "this platform has no abstract socket names",
         )),

@@ -575,6 +575,24 @@ mod tests {
     }
 
     #[test]
+    fn either_side_can_make_room() {
+        let (tx, mut rx) = pipe(1);
+        let (count, waker) = counter();
+        tx.try_push(1, None).unwrap();
+        assert!(tx.try_push(2, Some(&waker)).is_err());
+        rx.set_capacity(2);
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        tx.try_push(2, None).unwrap();
+        assert!(tx.try_push(3, Some(&waker)).is_err());
+        tx.set_capacity(1);
+        assert_eq!((rx.capacity(), rx.len()), (1, 2), "what is in stays in");
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        tx.set_capacity(3);
+        assert_eq!(count.0.load(Ordering::SeqCst), 2);
+        tx.try_push(3, None).unwrap();
+    }
+
+    #[test]
     fn two_threads_lose_and_reorder_nothing() {
         const COUNT: u32 = 100_000;
         let (tx, mut rx) = pipe(16);

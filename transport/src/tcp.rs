@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::socket_stream::byte_stream;
@@ -155,6 +156,15 @@ struct Bound {
     options: LinkOptions,
 }
 
+impl Bound {
+    async fn accept_stream(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = self.listener.accept().await?;
+        // Nothing is awaited from here on, so that a dropped future has lost nothing.
+        socket::configure(&SockRef::from(&stream), &self.options)?;
+        Ok((stream, peer))
+    }
+}
+
 #[async_trait]
 impl Listener for Bound {
     fn local_endpoint(&self) -> &Endpoint {
@@ -162,15 +172,111 @@ impl Listener for Bound {
     }
 
     async fn accept(&mut self) -> Result<Connection, AcceptError> {
-        let accept = async {
-            let (stream, peer) = self.listener.accept().await?;
-            socket::configure(&socket2::SockRef::from(&stream), &self.options)?;
-            Ok(Connection::new(Link::Stream(Box::new(stream)), peer.into()))
+        match self.accept_stream().await {
+            Ok((stream, peer)) => Ok(Connection::new(Link::Stream(Box::new(stream)), peer.into())),
+            // None of these ends the listener: the connection was gone already, or a resource is short just now.
+            Err(source) => Err(AcceptError::Io {
+                endpoint: self.local.clone(),
+                source,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Keepalive;
+
+    /// Both ends of a connection whose ends have these options.
+    async fn pair(options: &LinkOptions) -> (TcpStream, TcpStream) {
+        let any: Endpoint = "tcp://127.0.0.1:0".parse().unwrap();
+        let bound = listen(([127, 0, 0, 1], 0).into(), false, options, &any).unwrap();
+        let address = bound.listener.local_addr().unwrap();
+        let (near, far) = tokio::join!(connect_to(address, options), bound.accept_stream());
+        (near.unwrap().0, far.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn nodelay_is_set_at_both_ends() {
+        for nodelay in [true, false] {
+            let options = LinkOptions {
+                nodelay,
+                ..LinkOptions::default()
+            };
+            let (near, far) = pair(&options).await;
+            assert_eq!(
+                (near.nodelay().unwrap(), far.nodelay().unwrap()),
+                (nodelay, nodelay)
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn buffers_are_sized_at_both_ends() {
+        let options = LinkOptions {
+            send_buffer: Some(48 * 1024),
+            recv_buffer: Some(56 * 1024),
+            ..LinkOptions::default()
         };
-        // None of these ends the listener: the connection was gone already, or a resource is short just now.
-        accept.await.map_err(|source| AcceptError::Io {
-            endpoint: self.local.clone(),
-            source,
-        })
+        // Linux doubles what it is given, for its own bookkeeping (`socket(7)`).
+        let factor = if cfg!(target_os = "linux") { 2 } else { 1 };
+        let (near, far) = pair(&options).await;
+        for stream in [&near, &far] {
+            let socket = SockRef::from(stream);
+            assert_eq!(socket.send_buffer_size().unwrap(), factor * 48 * 1024);
+            assert_eq!(socket.recv_buffer_size().unwrap(), factor * 56 * 1024);
+        }
+    }
+
+    #[tokio::test]
+    async fn absurd_sizes_are_limited() {
+        let options = LinkOptions {
+            send_buffer: Some(usize::MAX),
+            recv_buffer: Some(0),
+            backlog: u32::MAX,
+            ..LinkOptions::default()
+        };
+        pair(&options).await;
+    }
+
+    #[tokio::test]
+    async fn keepalive_is_set_at_both_ends() {
+        let (near, _far) = pair(&LinkOptions::default()).await;
+        assert!(!SockRef::from(&near).keepalive().unwrap());
+
+        let options = LinkOptions {
+            keepalive: Some(Keepalive {
+                idle: Some(Duration::from_secs(77)),
+                interval: Some(Duration::from_millis(1)),
+                retries: Some(5),
+            }),
+            ..LinkOptions::default()
+        };
+        let (near, far) = pair(&options).await;
+        for stream in [&near, &far] {
+            let socket = SockRef::from(stream);
+            assert!(socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(77));
+            let interval = socket.tcp_keepalive_interval().unwrap();
+            assert_eq!(
+                interval,
+                Duration::from_secs(1),
+                "what rounds to zero is raised to one"
+            );
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), 5);
+        }
+    }
+
+    #[tokio::test]
+    async fn keepalive_alone_keeps_the_systems_times() {
+        let options = LinkOptions {
+            keepalive: Some(Keepalive::default()),
+            ..LinkOptions::default()
+        };
+        let (near, _far) = pair(&options).await;
+        assert!(SockRef::from(&near).keepalive().unwrap());
     }
 }

@@ -13,10 +13,16 @@ pub enum IpcAddress {
     /// A socket file; a relative path counts from the working directory. A file whose name begins with `@` is
     /// written `./@name`, one that is called `*` is written `./*`.
     #[non_exhaustive]
-    Path(String),
-    /// `@name`: a name in Linux's abstract namespace, here without the `@`.
+    Path {
+        /// As it was written.
+        path: String,
+    },
+    /// `@name`: a name in Linux's abstract namespace.
     #[non_exhaustive]
-    Abstract(String),
+    Abstract {
+        /// Without the `@`.
+        name: String,
+    },
 }
 
 impl IpcAddress {
@@ -37,13 +43,17 @@ impl IpcAddress {
                 length: address.len(),
                 endpoint: endpoint(),
             }),
-            None => Ok(IpcAddress::Path(address.to_owned())),
+            None => Ok(IpcAddress::Path {
+                path: address.to_owned(),
+            }),
             Some("") => Err(EndpointError::EmptyAddress { endpoint: endpoint() }),
             Some(name) if name.len() > Self::MAX_LEN => Err(EndpointError::AbstractTooLong {
                 length: name.len(),
                 endpoint: endpoint(),
             }),
-            Some(name) => Ok(IpcAddress::Abstract(name.to_owned())),
+            Some(name) => Ok(IpcAddress::Abstract {
+                name: name.to_owned(),
+            }),
         }
     }
 }
@@ -52,8 +62,8 @@ impl fmt::Display for IpcAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             IpcAddress::Any => f.write_str("*"),
-            IpcAddress::Path(path) => f.write_str(path),
-            IpcAddress::Abstract(name) => write!(f, "@{name}"),
+            IpcAddress::Path { path } => f.write_str(path),
+            IpcAddress::Abstract { name } => write!(f, "@{name}"),
         }
     }
 }

@@ -30,7 +30,10 @@ pub enum TcpHost {
     },
     /// The name of a host or, for binding, of a network interface. Which of them is decided when it is bound.
     #[non_exhaustive]
-    Name(String),
+    Name {
+        /// ASCII letters, digits, `-`, `_` and `.`.
+        name: String,
+    },
 }
 
 impl TcpHost {
@@ -77,7 +80,7 @@ impl TcpHost {
                 endpoint: endpoint(),
             });
         }
-        Ok(TcpHost::Name(host_text()))
+        Ok(TcpHost::Name { name: host_text() })
     }
 
     /// Parses what stands between the brackets.
@@ -193,7 +196,7 @@ impl fmt::Display for TcpHost {
                 address,
                 zone: Some(zone),
             } => write!(f, "[{address}%{zone}]"),
-            TcpHost::Name(name) => f.write_str(name),
+            TcpHost::Name { name } => f.write_str(name),
         }
     }
 }

@@ -77,7 +77,7 @@ pub(super) fn bind(
     address: &IpcAddress,
     options: &LinkOptions,
 ) -> Result<(IpcAddress, UnixListener, Claim), ClaimError> {
-    if let IpcAddress::Path(path) = address {
+    if let IpcAddress::Path { path } = address {
         let (listener, claim) = bind_path(Path::new(path), &sock_addr(address)?, options)?;
         return Ok((address.clone(), listener, claim));
     }
@@ -91,7 +91,9 @@ pub(super) fn bind(
                 "the path of the temporary directory {directory} is too long or not UTF-8"
             )));
         };
-        let address = IpcAddress::Path(text.to_owned());
+        let address = IpcAddress::Path {
+            path: text.to_owned(),
+        };
         match bind_path(&path, &sock_addr(&address)?, options) {
             Ok((listener, claim)) => return Ok((address, listener, claim)),
             Err(ClaimError::Io(error)) if error.kind() == io::ErrorKind::AddrInUse => {}

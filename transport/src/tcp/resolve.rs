@@ -23,7 +23,7 @@ pub(super) async fn to_bind(address: &TcpAddress, options: &LinkOptions) -> Resu
     match address.host() {
         TcpHost::Any if options.ipv6 => Ok(vec![(Ipv6Addr::UNSPECIFIED, port).into()]),
         TcpHost::Any => Ok(vec![(Ipv4Addr::UNSPECIFIED, port).into()]),
-        TcpHost::Name(name) => {
+        TcpHost::Name { name } => {
             let interfaces = if_addrs::get_if_addrs().map_err(Failure::Io)?;
             match of_interface(name, port, &interfaces, options.ipv6) {
                 Some(addresses) => addresses,
@@ -40,7 +40,7 @@ pub(super) async fn to_connect(
     options: &LinkOptions,
 ) -> Result<Vec<SocketAddr>, Failure> {
     match address.host() {
-        TcpHost::Name(name) => by_name(name, address.port(), options.ipv6).await,
+        TcpHost::Name { name } => by_name(name, address.port(), options.ipv6).await,
         host => literal(host, address.port()).map(|address| vec![address]),
     }
 }
@@ -52,7 +52,7 @@ fn literal(host: &TcpHost, port: u16) -> Result<SocketAddr, Failure> {
             let scope = zone.as_deref().map_or(Ok(0), scope_id)?;
             Ok(SocketAddrV6::new(*address, port, 0, scope).into())
         }
-        TcpHost::Any | TcpHost::Name(_) => Err(Failure::Unusable(format!("{host} is no address"))),
+        TcpHost::Any | TcpHost::Name { .. } => Err(Failure::Unusable(format!("{host} is no address"))),
     }
 }
 

@@ -26,7 +26,12 @@ fn stream(connection: Connection) -> Arc<dyn ByteStream> {
 
 /// What stands at a place of every test stream; a period that is no power of two shows a shifted block.
 fn pattern(start: usize, len: usize) -> Vec<u8> {
-    (start..start + len).map(|at| (at % 251) as u8).collect()
+    let period: Vec<u8> = (0..251).collect();
+    let skipped = start % period.len();
+    let mut bytes = period.repeat((skipped + len).div_ceil(period.len()));
+    bytes.truncate(skipped + len);
+    bytes.drain(..skipped);
+    bytes
 }
 
 async fn write_all(stream: &dyn ByteStream, mut data: &[u8]) -> io::Result<()> {
