@@ -113,7 +113,7 @@ impl Transport for Ipc {
         let connect = || {
             let socket = new()?;
             set_buffers(&socket, options)?;
-            // Answers at once: a listener whose backlog is full refuses for now (EAGAIN).
+            // Answers at once: a listener whose backlog is full refuses (EAGAIN), and a retry is sound.
             socket.connect(&sock_addr(address)?)?;
             UnixStream::from_std(socket.into())
         };

@@ -1,4 +1,58 @@
 //! Where messages travel: inproc, ipc and tcp behind one pluggable trait, with the message type they carry.
+//!
+//! This is the lowest layer of flexbond. It knows how to reach another end, and nothing of what is said there:
+//! `flexbond-wire` gives bytes their meaning, `flexbond-session` makes sockets of many connections. There is nothing
+//! below but tokio and the operating system.
+//!
+//! - An [`Endpoint`] says where: `tcp://*:5555`, `ipc:///run/x.sock`, `inproc://name`, or any scheme of your own.
+//! - A [`Registry`] finds the [`Transport`] for its scheme. [`Registry::standard`] has those of this build;
+//!   [`Registry::register`] adds others.
+//! - A [`Transport`] binds a [`Listener`] or makes a [`Connection`], which is one of two kinds of [`Link`]: a
+//!   [`ByteStream`] (tcp, ipc), or a [`MessageChannel`] of whole messages that are never encoded (inproc).
+//! - A [`Message`] is a sequence of [`Frame`]s, small ones inline and large ones shared.
+//! - A [`DatagramSocket`] is the third kind, apart from the others: packets that may be lost.
+//!
+//! Connecting, binding and accepting are `async`; what moves data is polled. Everything that waits is bounded, in
+//! [`pipe`]s or in the kernel's buffers ([`LinkOptions`]).
+//!
+//! # Example
+//! ```
+//! # #[cfg(feature = "inproc")] {
+//! use std::future::poll_fn;
+//!
+//! use flexbond_transport::{Endpoint, Link, LinkOptions, Message, Registry};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let (registry, options) = (Registry::standard(), LinkOptions::default());
+//! let endpoint: Endpoint = "inproc://example".parse()?;
+//!
+//! let mut listener = registry.bind(&endpoint, &options).await?;
+//! let near = registry.connect(listener.local_endpoint(), &options).await?;
+//! let far = listener.accept().await?;
+//!
+//! let (Link::Messages(near), Link::Messages(mut far)) = (near.link, far.link) else { unreachable!() };
+//! near.tx.try_push(Message::from(["hello", "world"]), None).expect("there is room");
+//! assert!(poll_fn(|cx| far.rx.poll_fill(cx)).await);
+//! assert_eq!(far.rx.pop(), Some(Message::from(["hello", "world"])));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # A transport of your own
+//! Implement [`Transport`] and [`Listener`], hand out [`Connection`]s, and register the transport under its scheme.
+//! Whatever tokio can read and write becomes a [`ByteStream`] through [`IoStream`]. The tests of this crate run their
+//! conformance suite over such a transport beside the built-in ones.
+//!
+//! # Features
+//! All are on by default, and each adds something only.
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `inproc` | `Inproc`: whole messages between tasks of one process |
+//! | `ipc` | `Ipc`: Unix domain sockets, by path or in Linux's abstract namespace (Unix only) |
+//! | `tcp` | `Tcp`: TCP over IPv4 and IPv6 |
 
 mod connection;
 mod datagram;
@@ -12,6 +66,8 @@ mod io_stream;
 mod ipc;
 mod message;
 pub mod pipe;
+#[cfg(all(doctest, feature = "tcp"))]
+mod readme;
 mod registry;
 #[cfg(any(feature = "tcp", all(feature = "ipc", unix)))]
 mod socket_stream;

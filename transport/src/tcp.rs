@@ -138,16 +138,21 @@ fn listen(
 async fn connect_to(address: SocketAddr, options: &LinkOptions) -> io::Result<(TcpStream, SocketAddr)> {
     let socket = socket::unconnected(address, options)?;
     let stream = TcpSocket::from_std_stream(socket.into()).connect(address).await?;
+    let peer = refuse_self(&stream)?;
+    Ok((stream, peer))
+}
+
+/// The peer of a connection, which is not the connection itself: connecting to a free port of the range that the
+/// system takes source ports from may meet that very port (TCP's simultaneous open). Nobody listens there then.
+fn refuse_self(stream: &TcpStream) -> io::Result<SocketAddr> {
     let peer = stream.peer_addr()?;
-    // Connecting to a free port of the range that the system takes source ports from may meet itself (TCP's
-    // simultaneous open). That is nobody listening.
     if stream.local_addr()? == peer {
         return Err(io::Error::new(
             io::ErrorKind::ConnectionRefused,
             "nobody listens there: the connection met itself",
         ));
     }
-    Ok((stream, peer))
+    Ok(peer)
 }
 
 struct Bound {
@@ -267,6 +272,20 @@ mod tests {
                 "what rounds to zero is raised to one"
             );
             assert_eq!(socket.tcp_keepalive_retries().unwrap(), 5);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_to_itself_is_refused() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let own = socket.local_addr().unwrap();
+        match socket.connect(own).await {
+            Ok(stream) => {
+                let error = refuse_self(&stream).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+            }
+            Err(error) => eprintln!("not tested: this system lets no socket connect to itself ({error})"),
         }
     }
 

@@ -206,7 +206,8 @@ fn whatever_is_an_endpoint_converts() {
     let endpoint = parse(text);
     assert_eq!(take(text), Ok(endpoint.clone()));
     assert_eq!(take(text.to_owned()), Ok(endpoint.clone()));
-    assert_eq!(take(&text.to_owned()), Ok(endpoint.clone()));
+    let owned = text.to_owned();
+    assert_eq!(take(&owned), Ok(endpoint.clone()));
     assert_eq!(take(&endpoint), Ok(endpoint.clone()));
     assert_eq!(take(endpoint.clone()), Ok(endpoint.clone()));
     assert_eq!(

@@ -180,17 +180,3 @@ async fn a_live_listener_of_another_kind_is_refused() {
         );
     }
 }
-
-#[tokio::test]
-async fn a_connection_never_meets_itself() {
-    // A free port of the range that source ports come from: many attempts, each of which could be given that very
-    // port as its source.
-    let options = LinkOptions::default();
-    let listener = bind("tcp://127.0.0.1:0", &options).await.unwrap();
-    let free = listener.local_endpoint().clone();
-    drop(listener);
-    for _ in 0..2000 {
-        let error = Tcp::new().connect(&free, &options).await.unwrap_err();
-        assert!(!error.is_permanent());
-    }
-}

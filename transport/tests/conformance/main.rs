@@ -71,13 +71,21 @@ async fn limited(test: impl Future<Output = ()>) {
         .expect("the test hangs");
 }
 
+/// Every test on a runtime of one thread, and on one whose threads race.
 macro_rules! suite {
     ($name:ident, $place:expr, $($module:ident::{$($test:ident)*})*) => {
         mod $name {
             $($(
-                #[tokio::test]
-                async fn $test() {
-                    crate::limited(crate::$module::$test($place)).await;
+                mod $test {
+                    #[tokio::test]
+                    async fn one_thread() {
+                        crate::limited(crate::$module::$test($place)).await;
+                    }
+
+                    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                    async fn two_threads() {
+                        crate::limited(crate::$module::$test($place)).await;
+                    }
                 }
             )*)*
         }
@@ -106,6 +114,7 @@ macro_rules! streams {
                 a_writer_stalls_until_somebody_reads
                 writing_at_once_is_all_or_would_block
                 many_connections_do_not_mix
+                no_wake_up_is_lost
             }
         }
     };
@@ -134,7 +143,7 @@ macro_rules! messages {
     };
 }
 
-streams!(third_party, super::third_party());
+streams!(third_party, crate::third_party());
 
 fn third_party() -> Place {
     let place = Place::at("duplex://somewhere");
@@ -146,16 +155,16 @@ fn third_party() -> Place {
 }
 
 #[cfg(feature = "tcp")]
-streams!(tcp_literal, super::Place::at("tcp://127.0.0.1:0"));
+streams!(tcp_literal, crate::Place::at("tcp://127.0.0.1:0"));
 #[cfg(feature = "tcp")]
-streams!(tcp_wildcard, super::Place::at("tcp://*:*"));
+streams!(tcp_wildcard, crate::Place::at("tcp://*:*"));
 
 #[cfg(all(feature = "ipc", unix))]
-streams!(ipc_path, super::ipc_path());
+streams!(ipc_path, crate::ipc_path());
 #[cfg(all(feature = "ipc", unix))]
-streams!(ipc_wildcard, super::Place::at("ipc://*"));
+streams!(ipc_wildcard, crate::Place::at("ipc://*"));
 #[cfg(all(feature = "ipc", any(target_os = "linux", target_os = "android")))]
-streams!(ipc_abstract, super::ipc_abstract());
+streams!(ipc_abstract, crate::ipc_abstract());
 
 #[cfg(all(feature = "ipc", unix))]
 fn ipc_path() -> Place {
@@ -177,7 +186,7 @@ fn ipc_abstract() -> Place {
 }
 
 #[cfg(feature = "inproc")]
-messages!(inproc, super::inproc());
+messages!(inproc, crate::inproc());
 
 #[cfg(feature = "inproc")]
 fn inproc() -> Place {

@@ -234,3 +234,33 @@ pub(crate) async fn many_connections_do_not_mix(place: Place) {
         result.unwrap();
     }
 }
+
+pub(crate) async fn no_wake_up_is_lost(place: Place) {
+    const ROUNDS: usize = 3000;
+    let (near, far) = place.streams().await;
+    // Both ends mostly wait for the other, and read with more room than there are bytes.
+    let answering = tokio::spawn(async move {
+        let mut buffer = BytesMut::new();
+        loop {
+            buffer.reserve(4096);
+            if read_some(&*far, &mut buffer).await.unwrap() == 0 {
+                return;
+            }
+            write_all(&*far, &buffer.split()).await.unwrap();
+        }
+    });
+    let asking = tokio::spawn(async move {
+        let mut buffer = BytesMut::new();
+        for round in 0..ROUNDS {
+            let question = pattern(round, 1 + round % 300);
+            write_all(&*near, &question).await.unwrap();
+            while buffer.len() < question.len() {
+                buffer.reserve(4096);
+                assert_ne!(read_some(&*near, &mut buffer).await.unwrap(), 0);
+            }
+            assert!(buffer.split() == question);
+        }
+    });
+    asking.await.unwrap();
+    answering.await.unwrap();
+}

@@ -1,0 +1,2 @@
+//! Runs the README's example with the other documentation tests.
+#![doc = include_str!("../README.md")]
