@@ -61,7 +61,7 @@ pub(crate) struct Generate {
     htype: Htype,
 
     /// Wait this long before the first message, so that subscribers can arrive
-    #[arg(long, value_name = "SECONDS", value_parser = argument::seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = argument::seconds, allow_negative_numbers = true)]
     delay: Option<Duration>,
 
     /// How long the end waits for messages not yet delivered; -1 or inf: for ever
@@ -75,7 +75,7 @@ pub(crate) struct Generate {
 
     /// Seconds between two lines
     #[arg(short = 'i', long = "sampling-interval", value_name = "SECONDS", default_value = "0.5",
-          value_parser = argument::positive_seconds)]
+          value_parser = argument::positive_seconds, allow_negative_numbers = true)]
     interval: Duration,
 
     /// One JSON object a line instead of text
@@ -153,35 +153,39 @@ impl Generate {
             .await;
 
         let statistics = stream.statistics().clone();
-        let sent = sent.and_then(|()| report.summary(&statistics));
-        let dropped = stream.socket_stats().dropped;
+        let sent = sent.and_then(|interrupted| report.summary(&statistics).map(|()| interrupted));
+        let stats = stream.socket_stats();
         let undelivered = stream.disconnect().await.undelivered;
-        match sent {
-            Ok(()) | Err(Silent::ReaderGone) => {}
+        let interrupted = match sent {
+            Ok(interrupted) => interrupted,
+            Err(Silent::ReaderGone) => true,
             Err(Silent::Failure(failure)) => return Err(failure),
-        }
-        if dropped > 0 {
+        };
+        if self.mode == Sending::Pub && stats.dropped > 0 {
             eprintln!(
-                "{} messages were dropped for subscribers that are too slow",
-                quantity::grouped(dropped)
+                "{} dropped for subscribers that were too slow",
+                quantity::messages(stats.dropped)
             );
         }
-        if undelivered > 0 {
-            return Err(
-                Failure::timed_out(format!("{undelivered} messages not delivered"))
-                    .hint("a longer --linger waits longer for a receiver to take them"),
-            );
+        if undelivered == 0 {
+            return Ok(Exit::Done);
         }
-        Ok(Exit::Done)
+        let left = format!("{} not delivered", quantity::messages(undelivered));
+        if interrupted {
+            eprintln!("{left}: the receiver went away, or did not take them in time");
+            return Ok(Exit::Done);
+        }
+        Err(Failure::timed_out(left).hint("a longer --linger waits longer for a receiver to take them"))
     }
 
+    /// Whether Ctrl-C was the end.
     async fn send(
         &self,
         stream: &mut Stream,
         source: &mut Source,
         report: &mut Report,
         interrupt: &mut Interrupt,
-    ) -> Result<(), Silent> {
+    ) -> Result<bool, Silent> {
         report.note(&format!(
             "Sending messages of {} bytes, {} at {}",
             quantity::grouped(source.data.len() as u64),
@@ -190,7 +194,7 @@ impl Generate {
         ))?;
         if let Some(delay) = self.delay {
             tokio::select! {
-                _ = interrupt.wait() => return Ok(()),
+                _ = interrupt.wait() => return Ok(true),
                 () = tokio::time::sleep(delay) => {}
             }
         }
@@ -201,7 +205,7 @@ impl Generate {
         while self.count.is_none_or(|count| source.frame < count) {
             tokio::select! {
                 biased;
-                _ = interrupt.wait() => return Ok(()),
+                _ = interrupt.wait() => return Ok(true),
                 _ = ticks.tick() => report.rates(stream.statistics().totals())?,
                 result = self.turn(stream, source, pace.as_ref()) => {
                     result.map_err(|error| Silent::Failure(Failure::new(explain(&error))))?;
@@ -210,7 +214,7 @@ impl Generate {
             // A PUB always has room; its connections need this thread now and then.
             tokio::task::yield_now().await;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Sends some messages. Cancel safe: the frame number grows with each message that was sent.

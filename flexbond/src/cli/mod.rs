@@ -57,26 +57,25 @@ struct MGenerate {
 /// Runs the program `flexbond`.
 #[must_use]
 pub fn flexbond() -> ExitCode {
-    let result = match Flexbond::parse().command {
+    run("flexbond", |program: Flexbond| match program.command {
         Command::Demo(command) => command.run(),
         Command::Socket(command) => command.run(),
         Command::Stats(command) => command.run(),
         Command::Generate(command) => command.run(),
         Command::Completions(command) => command.run::<Flexbond>(),
-    };
-    finish("flexbond", result)
+    })
 }
 
 /// Runs the program `m_stats`.
 #[must_use]
 pub fn m_stats() -> ExitCode {
-    finish("m_stats", MStats::parse().command.run())
+    run("m_stats", |program: MStats| program.command.run())
 }
 
 /// Runs the program `m_generate`.
 #[must_use]
 pub fn m_generate() -> ExitCode {
-    finish("m_generate", MGenerate::parse().command.run())
+    run("m_generate", |program: MGenerate| program.command.run())
 }
 
 /// A runtime on the calling thread: for programs whose own work is small beside that of their connections.
@@ -87,14 +86,36 @@ fn current_thread() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Failure::new(format!("cannot start a runtime: {error}")))
 }
 
-fn finish(program: &str, result: Result<Exit, Failure>) -> ExitCode {
-    match result {
-        Ok(exit) => exit.into(),
-        Err(failure) => {
+/// Parses the arguments, runs the program and says how it ended.
+fn run<P: Parser>(program: &str, body: impl FnOnce(P) -> Result<Exit, Failure>) -> ExitCode {
+    let result = match P::try_parse() {
+        Ok(arguments) => body(arguments),
+        // Help and version are output, not errors.
+        Err(error) if !error.use_stderr() => {
+            let _ = error.print();
+            Ok(Exit::Done)
+        }
+        Err(error) => Err(Failure::usage(one_line(&error)).hint(format!("see {program} --help"))),
+    };
+    result.map_or_else(
+        |failure| {
             failure.report(program);
             failure.exit().into()
-        }
-    }
+        },
+        ExitCode::from,
+    )
+}
+
+/// clap's explanation without its usage lines.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let end = ["\n\nUsage:", "\n\nFor more"]
+        .iter()
+        .filter_map(|mark| text.find(mark))
+        .min();
+    let words: Vec<&str> = text[..end.unwrap_or(text.len())].split_whitespace().collect();
+    words.join(" ")
 }
 
 #[cfg(test)]

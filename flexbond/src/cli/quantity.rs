@@ -40,6 +40,15 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
+/// `1 message`, `12,345 messages`.
+pub(crate) fn messages(number: u64) -> String {
+    format!(
+        "{} message{}",
+        grouped(number),
+        if number == 1 { "" } else { "s" }
+    )
+}
+
 /// A size as it was asked for: `16 B`, `1 KiB`, `1 MiB`.
 pub(crate) fn size(bytes: usize) -> String {
     match bytes {
@@ -69,6 +78,8 @@ mod tests {
         assert_eq!(count(820_000.0), "820 k");
         assert_eq!(grouped(0), "0");
         assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(messages(1), "1 message");
+        assert_eq!(messages(1000), "1,000 messages");
         assert_eq!(size(16), "16 B");
         assert_eq!(size(1 << 14), "16 KiB");
         assert_eq!(short_time(Duration::from_nanos(45_200)), "45.2 µs");

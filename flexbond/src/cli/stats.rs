@@ -29,7 +29,7 @@ pub(crate) struct StatsCommand {
 
     /// Seconds between two lines; 0 prints one for every message
     #[arg(short = 'i', long = "sampling-interval", alias = "sampling_interval", value_name = "SECONDS",
-          default_value = "0.5", value_parser = argument::seconds)]
+          default_value = "0.5", value_parser = argument::seconds, allow_negative_numbers = true)]
     interval: Duration,
 
     /// End after this many messages
@@ -37,7 +37,7 @@ pub(crate) struct StatsCommand {
     count: Option<u64>,
 
     /// End when no message came for this long (exit code 3)
-    #[arg(long, value_name = "SECONDS", value_parser = argument::positive_seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = argument::positive_seconds, allow_negative_numbers = true)]
     timeout: Option<Duration>,
 
     /// Messages that may wait to be counted

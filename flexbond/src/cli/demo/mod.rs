@@ -128,9 +128,13 @@ fn live(stages: usize) -> ProgressBar {
 /// Shows the table and says what it amounts to.
 fn conclude(done: &[(Stage, Outcome)], elapsed: Duration, signal: Option<u8>) -> Result<Exit, Failure> {
     let messages: u64 = done.iter().map(|(_, outcome)| outcome.messages).sum();
-    let bytes: u64 = done.iter().map(|(_, outcome)| outcome.bytes).sum();
+    let bytes: u64 = done
+        .iter()
+        .filter(|(stage, _)| stage.moves_bytes())
+        .map(|(_, outcome)| outcome.bytes)
+        .sum();
     let moved = format!(
-        "{} messages, {}, in {:.1} s",
+        "{} messages, {} through ipc and tcp, in {:.1} s",
         quantity::grouped(messages),
         quantity::bytes(bytes as f64),
         elapsed.as_secs_f64()

@@ -77,6 +77,11 @@ impl Stage {
         .unwrap_or_else(Outcome::failed)
     }
 
+    /// Whether payloads travel as bytes, rather than by reference.
+    pub(super) fn moves_bytes(self) -> bool {
+        self.transport != "inproc"
+    }
+
     /// Somewhere to bind that nobody else uses.
     pub(super) fn address(self) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);

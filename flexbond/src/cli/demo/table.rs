@@ -1,6 +1,6 @@
 //! The table at the end of the demo.
 
-use comfy_table::{Cell, CellAlignment, Table, presets};
+use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 
 use super::quantity;
 use super::stage::{Outcome, Stage};
@@ -8,7 +8,13 @@ use super::stage::{Outcome, Stage};
 /// One row for each stage.
 pub(super) fn table(done: &[(Stage, Outcome)]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    let line = LineStyle::none().fill('─').junction('─');
+    table.load_style(
+        TableStyle::new()
+            .top_border(line)
+            .header_separator(line)
+            .bottom_border(line),
+    );
     table.set_header(
         [
             "pattern",
@@ -32,14 +38,23 @@ pub(super) fn table(done: &[(Stage, Outcome)]) -> Table {
                 quantity::short_time(high)
             )
         });
+        // Through inproc a message changes hands; its payload is not moved at all.
+        let (data, speed) = if stage.moves_bytes() {
+            (
+                quantity::bytes(outcome.bytes as f64),
+                format!("{}/s", quantity::bytes(outcome.bytes as f64 / seconds)),
+            )
+        } else {
+            ("not copied".to_owned(), String::new())
+        };
         let row = [
             stage.pattern.name().to_owned(),
             stage.transport.to_owned(),
             quantity::size(stage.size),
             quantity::grouped(outcome.messages),
-            quantity::bytes(outcome.bytes as f64),
+            data,
             quantity::count(outcome.rate()),
-            format!("{}/s", quantity::bytes(outcome.bytes as f64 / seconds)),
+            speed,
             round_trip,
             if outcome.fault.is_some() { "FAILED" } else { "0" }.to_owned(),
         ];

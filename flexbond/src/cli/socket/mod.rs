@@ -48,7 +48,7 @@ pub(crate) struct SocketCommand {
     recv: Option<u64>,
 
     /// Give up (exit code 3) when nothing was sent or received for this long while the socket was waited for
-    #[arg(long, value_name = "SECONDS", value_parser = argument::positive_seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = argument::positive_seconds, allow_negative_numbers = true)]
     timeout: Option<Duration>,
 
     /// How long the end waits for messages not yet delivered; -1 or inf: for ever. Default: 30, or --timeout if shorter
@@ -89,7 +89,7 @@ pub(crate) struct SocketCommand {
     print_endpoint: bool,
 
     /// Wait this long before the first message is sent, so that subscribers can arrive
-    #[arg(long, value_name = "SECONDS", value_parser = argument::seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = argument::seconds, allow_negative_numbers = true)]
     delay: Option<Duration>,
 
     /// Largest message accepted from a peer: 1500, 64K, 16M, 2G
@@ -97,7 +97,7 @@ pub(crate) struct SocketCommand {
     max_size: usize,
 
     /// Send heartbeats this often, and end connections that do not answer them
-    #[arg(long, value_name = "SECONDS", value_parser = argument::positive_seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = argument::positive_seconds, allow_negative_numbers = true)]
     heartbeat: Option<Duration>,
 
     /// Queue messages for completed connections only
@@ -266,14 +266,27 @@ impl SocketCommand {
         undelivered: u64,
     ) -> Result<Exit, Failure> {
         let stats = socket.stats();
-        let total = |messages: u64, bytes: u64| format!("{messages} ({})", quantity::bytes(bytes as f64));
+        let total = |messages, bytes: u64| {
+            format!(
+                "{} ({})",
+                quantity::messages(messages),
+                quantity::bytes(bytes as f64)
+            )
+        };
         let summary = format!(
             "{} sent, {} received",
             total(stats.messages_sent, stats.bytes_sent),
             total(stats.messages_received, stats.bytes_received)
         );
-        let left = (undelivered > 0).then(|| format!("{undelivered} messages not delivered"));
-        match end? {
+        let left = (undelivered > 0).then(|| format!("{} not delivered", quantity::messages(undelivered)));
+        let end = match (end, &left) {
+            (Err(failure), Some(left)) => {
+                eprintln!("flexbond: {left}");
+                return Err(failure);
+            }
+            (end, _) => end?,
+        };
+        match end {
             End::Signal(number) => {
                 eprintln!("flexbond: interrupted: {}", join(&summary, left));
                 Ok(Exit::Signal(number))

@@ -1,0 +1,183 @@
+//! `m_generate` and `m_stats` against those of Python mflow: both modes, 1 MB and 10 kB, nothing lost on PUSH/PULL.
+
+mod program;
+
+use std::process::Command;
+use std::time::Duration;
+
+use program::{End, Program};
+
+/// The programs of psi-mflow; the package installs no scripts of that name.
+const PYTHON_STATS: &str = "from mflow.cli.stats import main; main()";
+const PYTHON_GENERATE: &str = "from mflow.cli.generate import main; main()";
+/// Receives with mflow and says what it makes of each message.
+const PYTHON_RECEIVE: &str = "
+import sys, mflow
+stream = mflow.connect(sys.argv[1])
+for _ in range(int(sys.argv[2])):
+    message = stream.receive()
+    data = message.data['data'][0]
+    print(message.data['header']['frame'], data.dtype, data.shape, int(data.astype('int64').sum()), flush=True)
+";
+/// Sends the same array with mflow's own handler, and counts.
+const PYTHON_SEND: &str = "
+import sys, numpy, mflow
+from mflow.handlers import array_1_0
+stream = mflow.connect('tcp://127.0.0.1:*', conn_type=mflow.BIND, mode=mflow.PUSH, linger=10000)
+print(stream.socket.last_endpoint.decode(), flush=True)
+data = numpy.arange(12, dtype='uint16').reshape(3, 4)
+for frame in range(int(sys.argv[1])):
+    header = {'htype': 'array-1.0', 'type': 'uint16', 'shape': [3, 4], 'frame': frame}
+    stream.send(__import__('json').dumps(header).encode(), send_more=True)
+    stream.send(data.tobytes())
+stream.disconnect()
+";
+
+const SIZES: [&str; 2] = ["1", "0.01"];
+const MODES: [(&str, &str); 2] = [("push", "pull"), ("pub", "sub")];
+
+fn ours(program: &str, arguments: &[&str]) -> Program {
+    let path = match program {
+        "m_stats" => env!("CARGO_BIN_EXE_m_stats"),
+        _ => env!("CARGO_BIN_EXE_m_generate"),
+    };
+    Program::start(Command::new(path), arguments)
+}
+
+/// A port that was free a moment ago: Python's m_generate does not say which one it has got.
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("tcp://127.0.0.1:{}", listener.local_addr().unwrap().port())
+}
+
+/// Waits until rates are shown; returns the message rate.
+fn rate(program: &mut Program) -> f64 {
+    loop {
+        let line = program.line();
+        let numbers: Vec<f64> = line
+            .split_whitespace()
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        if line.starts_with("Data rate:") && numbers.len() == 2 && numbers[1] > 0.0 {
+            return numbers[1];
+        }
+    }
+}
+
+/// A number of a summary.
+fn total(end: &End, label: &str) -> f64 {
+    let line = end.stdout.iter().find(|line| line.starts_with(label));
+    let line = line.unwrap_or_else(|| panic!("no {label}: {end:?}"));
+    line[label.len()..]
+        .split_whitespace()
+        .next()
+        .and_then(|word| word.parse().ok())
+        .unwrap()
+}
+
+#[test]
+fn our_generator_into_their_statistics() {
+    for size in SIZES {
+        for (send, receive) in MODES {
+            let mut generate = ours("m_generate", &["-a", "tcp://127.0.0.1:0", "-s", size, "-m", send]);
+            let endpoint = generate.line().rsplit(' ').next().unwrap().to_owned();
+            let mut stats = Program::python(PYTHON_STATS, &[&endpoint, "-m", receive]);
+            assert!(rate(&mut stats) > 0.0);
+            rate(&mut generate);
+            stats.signal("INT");
+            let stats = stats.end();
+            assert!(total(&stats, "Messages received:") > 0.0);
+            generate.signal("INT");
+            let generate = generate.end();
+            assert_eq!(generate.code, Some(0), "{generate:?}");
+            assert!(total(&generate, "Messages sent:") >= total(&stats, "Messages received:"));
+        }
+    }
+}
+
+#[test]
+fn their_generator_into_our_statistics() {
+    for size in SIZES {
+        for (send, receive) in MODES {
+            let address = free_address();
+            let generate = Program::python(PYTHON_GENERATE, &["-a", &address, "-s", size, "-m", send]);
+            let mut stats = ours("m_stats", &[&address, "-m", receive]);
+            assert!(rate(&mut stats) > 0.0);
+            assert!(rate(&mut stats) > 0.0);
+            stats.signal("INT");
+            let stats = stats.end();
+            assert_eq!(stats.code, Some(0), "{stats:?}");
+            assert!(total(&stats, "Messages received:") > 0.0);
+            if send == "push" {
+                // Their frame numbers have no gap: what was pushed came.
+                assert_eq!(total(&stats, "Frames missing:"), 0.0, "{stats:?}");
+            }
+            generate.signal("INT");
+            generate.end();
+        }
+    }
+}
+
+#[test]
+fn every_message_of_a_known_number_arrives_at_theirs() {
+    for (size, count) in [("1", 300), ("0.01", 20_000)] {
+        let n = count.to_string();
+        let mut generate = ours(
+            "m_generate",
+            &["-a", "tcp://127.0.0.1:0", "-s", size, "--count", &n],
+        );
+        let endpoint = generate.line().rsplit(' ').next().unwrap().to_owned();
+        let mut stats = Program::python(PYTHON_STATS, &[&endpoint]);
+        // It ends when everything was handed over, so the receiver has it, or will have it in a moment.
+        let generate = generate.end();
+        assert_eq!(generate.code, Some(0), "{generate:?}");
+        while stats.line_within(Duration::from_secs(2)).is_some() {}
+        stats.signal("INT");
+        assert_eq!(total(&stats.end(), "Messages received:"), f64::from(count));
+    }
+}
+
+#[test]
+fn their_handler_understands_our_arrays() {
+    let mut generate = ours(
+        "m_generate",
+        &[
+            "-a",
+            "tcp://127.0.0.1:0",
+            "--size-bytes",
+            "400",
+            "--count",
+            "3",
+            "--htype",
+            "array-1.0",
+        ],
+    );
+    let endpoint = generate.line().rsplit(' ').next().unwrap().to_owned();
+    let end = Program::python(PYTHON_RECEIVE, &[&endpoint, "3"]).end();
+    let bytes: Vec<u8> = (0..400_usize).map(|index| (index % 251) as u8).collect();
+    let sum: i64 = bytes
+        .chunks(4)
+        .map(|word| i64::from(i32::from_le_bytes([word[0], word[1], word[2], word[3]])))
+        .sum();
+    let expected: Vec<String> = (0..3)
+        .map(|frame| format!("{frame} int32 (1, 100) {sum}"))
+        .collect();
+    assert_eq!(end.stdout, expected, "{end:?}");
+    assert_eq!(generate.end().code, Some(0));
+}
+
+#[test]
+fn their_arrays_are_understood() {
+    let mut sender = Program::python(PYTHON_SEND, &["50"]);
+    let endpoint = sender.line();
+    let stats = ours("m_stats", &[&endpoint, "--count", "50"]).end();
+    assert_eq!(total(&stats, "Messages received:"), 50.0);
+    assert_eq!(total(&stats, "Frames missing:"), 0.0);
+    assert!(
+        !stats
+            .stdout
+            .iter()
+            .any(|line| line.starts_with("Malformed") || line.starts_with("Unknown"))
+    );
+    sender.end();
+}

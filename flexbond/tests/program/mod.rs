@@ -1,0 +1,209 @@
+//! Runs programs and talks to them as a shell would: lines in, lines out, an exit code, and a deadline for each.
+
+#![allow(dead_code, reason = "every test target uses a part of it")]
+
+pub(crate) mod conversation;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Who is at one end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The program `flexbond`.
+    Ours,
+    /// pyzmq, behind the same arguments.
+    Pyzmq,
+}
+
+/// A running program.
+pub(crate) struct Program {
+    name: String,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: Receiver<String>,
+    stderr: Receiver<String>,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) code: Option<i32>,
+    /// The lines that were not read before.
+    pub(crate) stdout: Vec<String>,
+    pub(crate) stderr: Vec<String>,
+}
+
+impl Program {
+    /// Starts `flexbond` with these arguments.
+    pub(crate) fn flexbond<S: AsRef<str>>(arguments: &[S]) -> Self {
+        Program::start(Command::new(env!("CARGO_BIN_EXE_flexbond")), arguments)
+    }
+
+    /// Starts a socket at either side; the arguments are those of `flexbond socket`.
+    pub(crate) fn socket<S: AsRef<str>>(side: Side, arguments: &[S]) -> Self {
+        match side {
+            Side::Ours => {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_flexbond"));
+                command.arg("socket");
+                Program::start(command, arguments)
+            }
+            Side::Pyzmq => Program::python(include_str!("peer.py"), arguments),
+        }
+    }
+
+    /// Starts a Python script in the environment that `cargo xtask interop` makes.
+    pub(crate) fn python<S: AsRef<str>>(script: &str, arguments: &[S]) -> Self {
+        let python = std::env::var_os("FLEXBOND_PYTHON")
+            .expect("FLEXBOND_PYTHON is not set: run these tests with `cargo xtask interop`");
+        let mut command = Command::new(python);
+        command.args(["-u", "-c", script]);
+        Program::start(command, arguments)
+    }
+
+    pub(crate) fn start<S: AsRef<str>>(mut command: Command, arguments: &[S]) -> Self {
+        command
+            .args(arguments.iter().map(AsRef::as_ref))
+            .env_remove("FLEXBOND_PASSWORD");
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        Program {
+            name: arguments.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(" "),
+            stdin: child.stdin.take(),
+            stdout: lines(child.stdout.take().unwrap()),
+            stderr: lines(child.stderr.take().unwrap()),
+            child,
+        }
+    }
+
+    /// The next line of standard output.
+    pub(crate) fn line(&mut self) -> String {
+        match self.stdout.recv_timeout(PATIENCE) {
+            Ok(line) => line,
+            Err(error) => self.give_up(&format!("no line: {error}")),
+        }
+    }
+
+    /// The next line of standard output, if it comes that soon.
+    pub(crate) fn line_within(&mut self, time: Duration) -> Option<String> {
+        match self.stdout.recv_timeout(time) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => self.give_up("ended instead of printing a line"),
+        }
+    }
+
+    /// Waits for a line on standard error that contains `text`.
+    pub(crate) fn event(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self
+                .stderr
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            {
+                Ok(line) if line.contains(text) => return line,
+                Ok(_) => {}
+                Err(error) => self.give_up(&format!("no event with {text:?}: {error}")),
+            }
+        }
+    }
+
+    /// Writes a line to standard input.
+    pub(crate) fn write(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("the input was closed before");
+        if let Err(error) = stdin.write_all(format!("{line}\n").as_bytes()) {
+            self.give_up(&format!("cannot write: {error}"));
+        }
+    }
+
+    pub(crate) fn close_input(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Stops reading standard output, as `head` does when it has enough.
+    pub(crate) fn close_output(&mut self) {
+        let (_, closed) = channel();
+        self.stdout = closed;
+    }
+
+    /// Whether it has not ended yet.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Sends a signal, such as `INT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-s", name, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Closes the input and waits for the end.
+    pub(crate) fn end(mut self) -> End {
+        self.stdin = None;
+        let deadline = Instant::now() + PATIENCE;
+        let code = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status.code();
+            }
+            if Instant::now() > deadline {
+                self.give_up("does not end");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        End {
+            code,
+            stdout: self.stdout.iter().collect(),
+            stderr: self.stderr.iter().collect(),
+        }
+    }
+
+    /// Waits for the end, which must be a good one, with nothing more printed.
+    pub(crate) fn done(self) {
+        let name = self.name.clone();
+        let end = self.end();
+        assert_eq!((end.code, &end.stdout[..]), (Some(0), &[][..]), "{name}: {end:?}");
+    }
+
+    fn give_up(&mut self, what: &str) -> ! {
+        let _ = self.child.kill();
+        let stdout: Vec<_> = self.stdout.iter().collect();
+        let stderr: Vec<_> = self.stderr.iter().collect();
+        panic!(
+            "{}: {what}\nstandard output: {stdout:#?}\nstandard error: {stderr:#?}",
+            self.name
+        );
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (tx, rx) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if tx.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    rx
+}
