@@ -478,6 +478,41 @@ async fn two_messages_split_at_every_byte() {
 }
 
 #[tokio::test]
+async fn large_messages_in_pieces_of_every_kind() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let pull = socket(SocketType::Pull);
+    let mut peer = Raw::connect(&bind(&pull).await).await;
+    peer.handshake("PUSH").await;
+    let body: Vec<u8> = (0..400_000_u32).map(|i| (i % 253) as u8).collect();
+    let large = Message::from([&body[..], b"", &body[..131_072], b"end"]);
+    let bytes = [message("before"), message(large.clone()), message("after")].concat();
+    for round in 0..60 {
+        let largest = [10_usize, 1000, 70_000, 500_000][round % 4];
+        let sending = async {
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let most = if rest.len() + 100 > bytes.len() || rest.len() < 100 {
+                    7
+                } else {
+                    largest.max(2000)
+                };
+                let (piece, later) = rest.split_at(rng.usize(1..=most.min(rest.len())));
+                peer.send(piece).await;
+                tokio::task::yield_now().await;
+                rest = later;
+            }
+        };
+        let ((), messages) = tokio::join!(sending, harness::recv_many(&pull, 3));
+        assert!(
+            messages == [Message::from("before"), large.clone(), Message::from("after")],
+            "seed {seed}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn odd_sizes() {
     let pair = socket(SocketType::Pair);
     let endpoint = bind(&pair).await;
@@ -575,4 +610,63 @@ async fn a_request_in_a_thousand_pieces_does_not_hold_up_others() {
         }
     }
     assert_eq!(recv(&rep).await.size(), 1000);
+}
+
+#[tokio::test]
+async fn noise_after_the_handshake_harms_no_pattern() {
+    static PANICS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        // Tasks catch panics; nothing else would tell.
+        PANICS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        before(info);
+    }));
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut rng = fastrand::Rng::with_seed(seed);
+    for kind in SocketType::ALL {
+        let theirs = SocketType::ALL
+            .into_iter()
+            .find(|theirs| kind.accepts(*theirs))
+            .expect("some type");
+        let ours = socket_with(kind, brisk().recv_hwm(100_000_usize));
+        let endpoint = bind(&ours).await;
+        for round in 0..40 {
+            let mut peer = Raw::connect(&endpoint).await;
+            peer.handshake_with(rng.u8(..2), theirs.as_str(), &[]).await;
+            let mut noise = Vec::new();
+            for _ in 0..rng.usize(1..60) {
+                let body: Vec<u8> = (0..rng.usize(..40)).map(|_| rng.u8(..4)).collect();
+                match rng.u8(..10) {
+                    0 => noise.extend(command("SUBSCRIBE", &body)),
+                    1 => noise.extend(command("CANCEL", &body)),
+                    2 => noise.extend(command("PING", &body)),
+                    3 => noise.extend(message([&b""[..], &body])),
+                    4 => noise.extend(message([&b""[..], b""])),
+                    5 => noise.extend(frame(MORE, &body)),
+                    6 => noise.extend(message(&[&[rng.u8(..2)][..], &body].concat()[..])),
+                    7 if round % 4 == 0 => noise.extend(frame(rng.u8(..), &body)),
+                    _ => noise.extend(message(&body[..])),
+                }
+            }
+            let _ = peer.try_send(&noise).await;
+            // Some of the time the socket is used meanwhile.
+            let _ = ours.try_send(["", "x"]);
+            while ours.try_recv().is_ok() {
+                let _ = ours.try_send("answer");
+            }
+        }
+        peers(&ours, 0).await;
+        while ours.try_recv().is_ok() {
+            let _ = ours.try_send("answer");
+        }
+        let mut good = Raw::connect(&endpoint).await;
+        good.handshake(theirs.as_str()).await;
+        peers(&ours, 1).await;
+    }
+    assert_eq!(
+        PANICS.load(std::sync::atomic::Ordering::Relaxed),
+        0,
+        "seed {seed}"
+    );
 }

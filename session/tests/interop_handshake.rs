@@ -306,3 +306,78 @@ async fn a_restarted_libzmq_is_found_again() {
     assert_eq!(second.recv().await, Message::from("while nobody was there"));
     until("the count of reconnects", || ours.stats().reconnects == 1).await;
 }
+
+#[tokio::test]
+async fn a_full_receiver_is_slow_but_not_dead() {
+    let py = Pyzmq::start();
+    for binder in BINDERS {
+        // Our queue is full and the connection no longer read, so their PINGs wait: ours show that we live.
+        let beat = Duration::from_millis(50);
+        let ours = socket_with(
+            SocketType::Pull,
+            brisk()
+                .recv_hwm(1_usize)
+                .recv_buffer(65_536)
+                .heartbeat_interval(beat)
+                .heartbeat_timeout(beat * 20),
+        );
+        let their_options = json!({"HEARTBEAT_IVL": 50, "HEARTBEAT_TIMEOUT": 300, "SNDBUF": 65_536});
+        let theirs = py.socket_with(SocketType::Push, their_options).await;
+        link(&ours, &theirs, binder).await;
+        let count = 200;
+        assert_eq!(
+            theirs
+                .send_numbered(0, count, 65_536, Duration::from_secs(5))
+                .await,
+            count
+        );
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert_eq!(ours.stats().handshakes, 1, "{binder:?}: never connected anew");
+        for i in 0..count {
+            assert_eq!(harness::number(&recv(&ours).await[0]), i);
+        }
+        assert_eq!((ready_peers(&ours), ours.stats().handshakes), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn names_and_both_families_of_addresses() {
+    let py = Pyzmq::start();
+    for host in ["localhost", "127.0.0.1", "[::1]"] {
+        let options = brisk().ipv6(host.starts_with('['));
+        let ours = socket_with(SocketType::Pair, options.clone());
+        let bound = harness::within("bind", ours.bind(format!("tcp://{host}:0")))
+            .await
+            .unwrap();
+        let port = bound.to_string().rsplit(':').next().unwrap().to_owned();
+        let theirs = py.socket_with(SocketType::Pair, json!({"IPV6": 1})).await;
+        theirs.connect(&format!("tcp://{host}:{port}")).await;
+        send(&ours, host).await;
+        assert_eq!(theirs.recv().await, Message::from(host));
+
+        let theirs = py
+            .socket_with(
+                SocketType::Pair,
+                json!({"IPV6": i32::from(host.starts_with('['))}),
+            )
+            .await;
+        let address = if host == "localhost" { "127.0.0.1" } else { host };
+        let bound = theirs.bind(&format!("tcp://{address}:*")).await;
+        let port = bound.rsplit(':').next().unwrap();
+        let ours = socket_with(SocketType::Pair, options);
+        ours.connect(format!("tcp://{host}:{port}")).unwrap();
+        send(&ours, host).await;
+        assert_eq!(theirs.recv().await, Message::from(host));
+    }
+    // A wildcard serves every address.
+    let ours = socket(SocketType::Pull);
+    let bound = harness::within("bind", ours.bind("tcp://*:0"))
+        .await
+        .unwrap()
+        .to_string();
+    let port = bound.rsplit(':').next().unwrap();
+    let theirs = py.socket(SocketType::Push).await;
+    theirs.connect(&format!("tcp://127.0.0.1:{port}")).await;
+    theirs.send("x").await;
+    assert_eq!(recv(&ours).await, Message::from("x"));
+}

@@ -243,3 +243,27 @@ async fn announced_lengths_are_not_allocated() {
     recv(&pull).await;
     peak.within("announced lengths", SLACK);
 }
+
+#[tokio::test]
+async fn connections_that_come_and_go_leak_nothing() {
+    let _alone = ALONE.lock().await;
+    let rep = socket(SocketType::Rep);
+    let endpoint = bind(&rep).await;
+    let mut peak = None;
+    for i in 0..6000 {
+        if i == 1000 {
+            // Everything that grows once has grown.
+            until("no peers", || rep.peers().is_empty()).await;
+            peak = Some(Peak::start());
+        }
+        let mut peer = Raw::connect(&endpoint).await;
+        peer.handshake("REQ").await;
+        peer.send(&message(["", "question"])).await;
+        recv(&rep).await;
+        harness::send(&rep, "answer").await;
+        peer.recv_message().await;
+    }
+    until("no peers", || rep.peers().is_empty()).await;
+    peak.expect("started")
+        .within("five thousand connections", 8 << 20);
+}

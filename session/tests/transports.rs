@@ -156,6 +156,33 @@ async fn topics_filter(place: Place) {
     .await;
 }
 
+async fn subscriptions_are_exempt_from_the_mark(place: Place) {
+    for early in [true, false] {
+        let publisher = XPub::with_options(brisk().hwm(2)).unwrap();
+        let sub = Sub::with_options(brisk().hwm(2)).unwrap();
+        let topics: Vec<_> = (0..3000).map(|i| format!("{early} {i:04}")).collect();
+        if early {
+            topics.iter().for_each(|topic| sub.subscribe(topic).unwrap());
+        }
+        let endpoint = within("bind", publisher.bind(place.named(&early.to_string())))
+            .await
+            .unwrap();
+        sub.connect(endpoint).unwrap();
+        if !early {
+            until("a peer", || sub.peers().iter().any(|peer| peer.ready)).await;
+            topics.iter().for_each(|topic| sub.subscribe(topic).unwrap());
+        }
+        for _ in 0..3000 {
+            assert_eq!(within("a subscription", publisher.recv()).await.unwrap()[0][0], 1);
+        }
+        within("send", publisher.send(&topics[2999][..])).await.unwrap();
+        assert_eq!(
+            within("recv", sub.recv()).await.unwrap(),
+            Message::from(&topics[2999][..])
+        );
+    }
+}
+
 async fn work_is_shared(place: Place) {
     let push = Push::new();
     let endpoint = within("bind", push.bind(place.named("work"))).await.unwrap();
@@ -451,6 +478,7 @@ everywhere!(
     requests_are_answered,
     envelopes_route,
     topics_filter,
+    subscriptions_are_exempt_from_the_mark,
     work_is_shared,
     pairs_talk,
     streams_and_sinks,

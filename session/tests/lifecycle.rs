@@ -1,0 +1,322 @@
+//! Sockets from their first breath to their last: handles, closing, dropping, and calls that are given up.
+#![cfg(feature = "tcp")]
+
+mod harness;
+mod raw;
+
+use std::task::Poll;
+use std::time::Duration;
+
+use flexbond_session::Message;
+use flexbond_session::socket::{Event, Pull, Push, RecvError, Rep, Req, SendErrorKind, SocketType, Sub};
+use futures_util::{FutureExt, StreamExt};
+use harness::{
+    bind, brisk, event, numbered, peers, ready_peers, recv, send, socket, socket_with, until, vacant, within,
+};
+use raw::{Raw, listen, message};
+
+#[tokio::test]
+async fn a_closed_socket_says_so() {
+    let pull = socket(SocketType::Pull);
+    let other_handle = pull.clone();
+    let waiting = tokio::spawn(async move { other_handle.recv().await });
+    tokio::task::yield_now().await;
+    let endpoint = bind(&pull).await;
+    within("close", pull.close()).await;
+    assert!(matches!(
+        within("the waiting receiver", waiting).await.unwrap(),
+        Err(RecvError::Closed)
+    ));
+    assert!(matches!(
+        within("recv", pull.recv()).await,
+        Err(RecvError::Closed)
+    ));
+    assert!(within("bind", pull.bind("tcp://127.0.0.1:0")).await.is_err());
+    assert!(pull.connect(&endpoint).is_err());
+    assert_eq!(within("a second close", pull.close()).await.undelivered, 0);
+
+    let push = socket(SocketType::Push);
+    let other_handle = push.clone();
+    let waiting = tokio::spawn(async move { other_handle.send("x").await });
+    tokio::task::yield_now().await;
+    within("close", push.close()).await;
+    let error = within("the waiting sender", waiting).await.unwrap().unwrap_err();
+    assert_eq!(*error.kind(), SendErrorKind::Closed);
+    assert_eq!(error.into_message(), Message::from("x"));
+    assert_eq!(*push.try_send("y").unwrap_err().kind(), SendErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn a_closed_socket_gives_up_its_port() {
+    for _ in 0..20 {
+        let pull = socket(SocketType::Pull);
+        let endpoint = bind(&pull).await;
+        let mut peer = Raw::connect(&endpoint).await;
+        peer.handshake("PUSH").await;
+        peers(&pull, 1).await;
+        within("close", pull.close()).await;
+        peer.ended().await;
+        let next = socket(SocketType::Pull);
+        within("bind", next.bind(&endpoint))
+            .await
+            .expect("the port is free");
+    }
+}
+
+#[tokio::test]
+async fn the_monitor_ends_with_the_socket() {
+    let pull = socket(SocketType::Pull);
+    let mut monitor = pull.monitor();
+    bind(&pull).await;
+    event(&mut monitor, "Listening", |event| {
+        matches!(event, Event::Listening { .. }).then_some(())
+    })
+    .await;
+    within("close", pull.close()).await;
+    event(&mut monitor, "Closed", |event| {
+        matches!(event, Event::Closed).then_some(())
+    })
+    .await;
+    assert!(within("the end", monitor.next()).await.is_none());
+}
+
+#[test]
+fn a_socket_may_outlive_its_runtime() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
+    };
+    let first = runtime();
+    let (push, pull) = first.block_on(async {
+        let (push, pull) = (Push::new(), Pull::new());
+        let endpoint = pull.bind("tcp://127.0.0.1:0").await.expect("bound");
+        push.connect(endpoint).expect("connecting");
+        push.send("a").await.expect("sent");
+        pull.recv().await.expect("received");
+        (push, pull)
+    });
+    drop(first);
+    // Nobody serves it any more; it must neither hang nor panic.
+    let _ = push.try_send("b");
+    assert!(pull.try_recv().is_err());
+    assert!(
+        push.connect("tcp://127.0.0.1:1").is_err(),
+        "there is no runtime here"
+    );
+    runtime().block_on(async {
+        within("a close without its tasks", push.close()).await;
+    });
+    drop((push, pull));
+    drop(Req::new());
+}
+
+#[tokio::test]
+async fn a_bind_that_was_given_up_leaves_nothing() {
+    let pull = socket(SocketType::Pull);
+    let endpoint = vacant();
+    for polls in 0..3 {
+        let mut binding = Box::pin(pull.bind(endpoint.as_str()));
+        let mut bound = false;
+        for _ in 0..polls {
+            bound |= std::future::poll_fn(|cx| Poll::Ready(binding.as_mut().poll(cx).is_ready())).await;
+            if bound {
+                break;
+            }
+        }
+        drop(binding);
+        if bound {
+            within("unbind", pull.unbind(endpoint.as_str())).await.unwrap();
+        }
+        assert!(pull.bound().is_empty());
+        let listener = std::net::TcpListener::bind(endpoint.trim_start_matches("tcp://"));
+        assert!(listener.is_ok(), "the port is free after {polls} polls");
+    }
+}
+
+#[tokio::test]
+async fn a_close_that_was_given_up_goes_on() {
+    let (listener, endpoint) = listen().await;
+    let push = socket_with(SocketType::Push, brisk().linger(Duration::from_secs(30)));
+    push.connect(endpoint).unwrap();
+    for i in 0..100 {
+        send(&push, numbered(i, 10_000)).await;
+    }
+    assert!(
+        push.close().now_or_never().is_none(),
+        "nobody took the messages yet"
+    );
+    drop(push);
+    let mut peer = Raw::accept(&listener).await;
+    peer.handshake("PULL").await;
+    for i in 0..100 {
+        assert_eq!(peer.recv_message().await, Message::from(numbered(i, 10_000)));
+    }
+    peer.ended().await;
+}
+
+#[tokio::test]
+async fn closing_again_waits_as_well() {
+    let (listener, endpoint) = listen().await;
+    let push = socket_with(SocketType::Push, brisk().linger(Duration::from_secs(30)));
+    push.connect(endpoint).unwrap();
+    for i in 0..100 {
+        send(&push, numbered(i, 10_000)).await;
+    }
+    assert!(
+        push.close().now_or_never().is_none(),
+        "nobody took the messages yet"
+    );
+    let again = push.clone();
+    let mut closing = [
+        tokio::spawn(async move { push.close().await }),
+        tokio::spawn(async move { again.close().await }),
+    ];
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(
+        closing.iter().all(|task| !task.is_finished()),
+        "nobody took the messages yet"
+    );
+    let mut peer = Raw::accept(&listener).await;
+    peer.handshake("PULL").await;
+    for i in 0..100 {
+        assert_eq!(peer.recv_message().await, Message::from(numbered(i, 10_000)));
+    }
+    for task in &mut closing {
+        assert_eq!(within("close", task).await.unwrap().undelivered, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_disconnect_sends_what_was_queued() {
+    let (listener, endpoint) = listen().await;
+    let push = socket_with(SocketType::Push, brisk().linger(Duration::from_secs(30)));
+    push.connect(endpoint.as_str()).unwrap();
+    for i in 0..10 {
+        send(&push, numbered(i, 8)).await;
+    }
+    push.disconnect(endpoint.as_str()).unwrap();
+    assert_eq!(
+        *push.try_send("x").unwrap_err().kind(),
+        SendErrorKind::WouldBlock,
+        "nothing more is queued"
+    );
+    let mut peer = Raw::accept(&listener).await;
+    peer.handshake("PULL").await;
+    for i in 0..10 {
+        assert_eq!(peer.recv_message().await, Message::from(numbered(i, 8)));
+    }
+    peer.ended().await;
+    until("no peers", || push.peers().is_empty()).await;
+}
+
+#[tokio::test]
+async fn no_more_peers_than_allowed() {
+    let pull = socket_with(SocketType::Pull, brisk().max_peers(3_usize));
+    let endpoint = bind(&pull).await;
+    let mut allowed = Vec::new();
+    for i in 0..3 {
+        let mut peer = Raw::connect(&endpoint).await;
+        peer.handshake("PUSH").await;
+        peers(&pull, i + 1).await;
+        allowed.push(peer);
+    }
+    for _ in 0..5 {
+        Raw::connect(&endpoint).await.ended().await;
+    }
+    for peer in &mut allowed {
+        peer.send(&message("still served")).await;
+        assert_eq!(recv(&pull).await, Message::from("still served"));
+    }
+    drop(allowed.pop());
+    peers(&pull, 2).await;
+    // A peer counts until its queue was read to the end.
+    assert!(harness::idle(&pull));
+    let mut peer = Raw::connect(&endpoint).await;
+    peer.handshake("PUSH").await;
+    peers(&pull, 3).await;
+}
+
+#[tokio::test]
+async fn timeouts_are_kept_and_lose_nothing() {
+    let limit = Duration::from_millis(20);
+    let (req, rep) = (
+        Req::with_options(brisk().recv_timeout(limit)).unwrap(),
+        Rep::with_options(brisk().recv_timeout(Duration::ZERO)).unwrap(),
+    );
+    let endpoint = within("bind", rep.bind("tcp://127.0.0.1:0")).await.unwrap();
+    assert!(matches!(
+        within("recv", rep.recv()).await,
+        Err(RecvError::Timeout(Duration::ZERO))
+    ));
+    req.connect(endpoint).unwrap();
+    within("send", req.send("q")).await.unwrap();
+    for _ in 0..3 {
+        assert!(
+            matches!(within("recv", req.recv()).await, Err(RecvError::Timeout(waited)) if waited == limit)
+        );
+    }
+    until("the request", || {
+        rep.try_recv().is_ok_and(|request| request == Message::from("q"))
+    })
+    .await;
+    within("send", rep.send("a")).await.unwrap();
+    let reply = within("the reply", async {
+        loop {
+            if let Ok(reply) = req.recv().await {
+                return reply;
+            }
+        }
+    })
+    .await;
+    assert_eq!(reply, Message::from("a"));
+}
+
+#[tokio::test]
+async fn a_connection_refused_again_and_again_is_tried_again_and_again() {
+    let endpoint = vacant();
+    let push = socket(SocketType::Push);
+    let mut monitor = push.monitor();
+    push.connect(endpoint.as_str()).unwrap();
+    for _ in 0..5 {
+        let text = event(&mut monitor, "ConnectFailed", |event| {
+            matches!(
+                event,
+                Event::ConnectFailed {
+                    retry_in: Some(_),
+                    ..
+                }
+            )
+            .then(|| event.to_string())
+        })
+        .await;
+        assert!(text.contains(&endpoint), "{text}");
+    }
+    let pull = socket(SocketType::Pull);
+    within("bind", pull.bind(endpoint)).await.unwrap();
+    peers(&push, 1).await;
+    assert_eq!(ready_peers(&pull), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_work_fails_at_once() {
+    let sub = Sub::new();
+    for endpoint in [
+        "tcp://",
+        "tcp://127.0.0.1",
+        "nonsense",
+        "smoke://signal",
+        "tcp://127.0.0.1:99999",
+        "",
+    ] {
+        assert!(sub.connect(endpoint).is_err(), "{endpoint}");
+        assert!(within("bind", sub.bind(endpoint)).await.is_err(), "{endpoint}");
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("tcp://{}", taken.local_addr().unwrap());
+    let first = socket(SocketType::Pull);
+    let _ = within("bind", first.bind(taken.as_str())).await;
+    let second = socket(SocketType::Pull);
+    assert!(within("bind", second.bind(taken)).await.is_err());
+}
