@@ -613,6 +613,55 @@ async fn a_request_in_a_thousand_pieces_does_not_hold_up_others() {
 }
 
 #[tokio::test]
+async fn a_peer_that_floods_starves_neither_others_nor_the_application() {
+    let pull = socket(SocketType::Pull);
+    let endpoint = bind(&pull).await;
+    let address = endpoint.to_string().trim_start_matches("tcp://").to_owned();
+    // From a thread of its own, as fast as it can.
+    let flooder = std::thread::spawn(move || {
+        use std::io::Write;
+        let mut stream = std::net::TcpStream::connect(address).expect("connected");
+        stream
+            .write_all(&[greeting(1, "NULL"), raw::ready("PUSH", &[])].concat())
+            .expect("written");
+        let flood = message("x").repeat(20_000);
+        while stream.write_all(&flood).is_ok() {}
+    });
+    peers(&pull, 1).await;
+    let mut modest = Raw::connect(&endpoint).await;
+    modest.handshake("PUSH").await;
+    peers(&pull, 2).await;
+    let receiver = pull.clone();
+    let receiving = tokio::spawn(async move {
+        let mut others = 0;
+        let mut heard = 0;
+        while heard < 100 {
+            match recv(&receiver).await {
+                message if message == Message::from("x") => others += 1,
+                _ => heard += 1,
+            }
+        }
+        others
+    });
+    let mut ticks = tokio::time::interval(Duration::from_millis(1));
+    for i in 0..100 {
+        // The application's other tasks, and the clock, go on.
+        within("a tick", ticks.tick()).await;
+        modest.send(&message(numbered(i, 8))).await;
+    }
+    let others = within("the modest peer to be heard", receiving).await.unwrap();
+    println!("{others} messages of the flood came between");
+    within("close", pull.close()).await;
+    within(
+        "the flooder to be thrown out",
+        tokio::task::spawn_blocking(|| flooder.join()),
+    )
+    .await
+    .unwrap()
+    .unwrap();
+}
+
+#[tokio::test]
 async fn noise_after_the_handshake_harms_no_pattern() {
     static PANICS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     let before = std::panic::take_hook();

@@ -8,7 +8,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use flexbond_session::Message;
-use flexbond_session::socket::{Event, Pull, Push, RecvError, Rep, Req, SendErrorKind, SocketType, Sub};
+use flexbond_session::socket::{
+    Event, Pull, Push, ReconnectStop, RecvError, Rep, Req, SendErrorKind, SocketType, Sub,
+};
 use futures_util::{FutureExt, StreamExt};
 use harness::{
     bind, brisk, event, numbered, peers, ready_peers, recv, send, socket, socket_with, until, vacant, within,
@@ -319,4 +321,72 @@ async fn what_cannot_work_fails_at_once() {
     let _ = within("bind", first.bind(taken.as_str())).await;
     let second = socket(SocketType::Pull);
     assert!(within("bind", second.bind(taken)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_socket_may_be_told_not_to_try_again() {
+    // After a loss.
+    let (listener, endpoint) = listen().await;
+    let push = socket_with(SocketType::Push, brisk().reconnect_interval(None));
+    let mut monitor = push.monitor();
+    push.connect(endpoint).unwrap();
+    let mut peer = Raw::accept(&listener).await;
+    peer.handshake("PULL").await;
+    peers(&push, 1).await;
+    drop(peer);
+    event(&mut monitor, "Disconnected", |event| {
+        matches!(event, Event::Disconnected { retry_in: None, .. }).then_some(())
+    })
+    .await;
+    let again = tokio::time::timeout(Duration::from_millis(200), listener.accept()).await;
+    assert!(again.is_err(), "it was told not to");
+
+    // When nobody listens.
+    let mut stop = ReconnectStop::default();
+    stop.refused = true;
+    let push = socket_with(SocketType::Push, brisk().reconnect_stop(stop));
+    let mut monitor = push.monitor();
+    push.connect(vacant()).unwrap();
+    event(&mut monitor, "ConnectFailed", |event| {
+        matches!(event, Event::ConnectFailed { retry_in: None, .. }).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn subscriptions_are_heard_again_after_a_reconnect() {
+    let (listener, endpoint) = listen().await;
+    let sub = socket_with(SocketType::Sub, brisk());
+    sub.subscribe("kept").unwrap();
+    sub.subscribe("cancelled").unwrap();
+    sub.connect(endpoint).unwrap();
+    for round in 0..3 {
+        let mut peer = Raw::accept(&listener).await;
+        peer.handshake("PUB").await;
+        let mut topics = Vec::new();
+        for _ in 0..(if round == 0 { 2 } else { 1 }) {
+            let (name, topic) = peer.recv_command().await;
+            assert_eq!(name, "SUBSCRIBE");
+            topics.push(String::from_utf8(topic).unwrap());
+        }
+        topics.sort();
+        assert_eq!(
+            topics,
+            if round == 0 {
+                vec!["cancelled", "kept"]
+            } else {
+                vec!["kept"]
+            }
+        );
+        peer.send(&message("kept: text")).await;
+        assert_eq!(recv(&sub).await, Message::from("kept: text"));
+        if round == 0 {
+            sub.unsubscribe("cancelled").unwrap();
+            assert_eq!(
+                peer.recv_command().await,
+                ("CANCEL".to_owned(), b"cancelled".to_vec())
+            );
+        }
+    }
+    until("two reconnects", || sub.stats().reconnects == 2).await;
 }

@@ -267,3 +267,25 @@ async fn connections_that_come_and_go_leak_nothing() {
     peak.expect("started")
         .within("five thousand connections", 8 << 20);
 }
+
+#[tokio::test]
+async fn sockets_that_come_and_go_leave_no_descriptors() {
+    let _alone = ALONE.lock().await;
+    let open = || std::fs::read_dir("/proc/self/fd").expect("Linux").count();
+    let mut before = 0;
+    for i in 0..300 {
+        if i == 50 {
+            before = open();
+        }
+        let (bound, connecting) = (socket(SocketType::Pair), socket(SocketType::Pair));
+        let endpoint = bind(&bound).await;
+        connecting.connect(endpoint).expect("connecting");
+        harness::send(&connecting, "x").await;
+        recv(&bound).await;
+        if i % 2 == 0 {
+            within("close", connecting.close()).await;
+            within("close", bound.close()).await;
+        }
+    }
+    until("every descriptor to be closed", || open() <= before).await;
+}
