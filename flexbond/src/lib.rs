@@ -40,6 +40,10 @@
 //! | `cli` | yes | the programs, and all features above but `blocking`; libraries want `default-features = false` |
 //! | `interop-tests` | no | this crate's own tests against pyzmq and Python mflow |
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 #[cfg(feature = "blocking")]
 pub mod blocking;
 #[cfg(feature = "cli")]

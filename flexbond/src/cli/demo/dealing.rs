@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 
 use super::latency::Latency;
 use super::payload::{Payload, Said, Tally};
-use super::stage::{Outcome, Stage, Watch, both, receive, send};
-use crate::session::socket::{Socket, SocketType};
+use super::stage::{Outcome, Stage, Watch, both, receive, send, socket};
+use crate::session::socket::SocketType;
 
 /// Questions not yet answered at any time.
 const WINDOW: usize = 64;
@@ -17,7 +17,7 @@ const WINDOW: usize = 64;
 pub(super) fn run(stage: Stage, time: Duration, watch: &Watch) -> Result<Outcome, String> {
     let (tell, endpoint) = oneshot::channel();
     let server = || async move {
-        let router = Socket::new(SocketType::Router);
+        let router = socket(SocketType::Router, stage.options())?;
         let endpoint = router
             .bind(stage.address())
             .await
@@ -37,7 +37,7 @@ pub(super) fn run(stage: Stage, time: Duration, watch: &Watch) -> Result<Outcome
         Ok(())
     };
     let client = || async move {
-        let dealer = Socket::new(SocketType::Dealer);
+        let dealer = socket(SocketType::Dealer, stage.options())?;
         let endpoint = endpoint.await.map_err(|_| "there is no server".to_owned())?;
         dealer.connect(endpoint).map_err(|error| error.to_string())?;
         let mut payload = Payload::new(b"", stage.size);

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::payload::{Payload, Tally};
-use super::stage::{Outcome, Stage, Watch, both, receive, send};
-use crate::session::socket::{Socket, SocketType};
+use super::stage::{Outcome, Stage, Watch, both, receive, send, socket};
+use crate::session::socket::SocketType;
 
 pub(super) fn run(stage: Stage, time: Duration, watch: &Watch) -> Result<Outcome, String> {
     let (tell, endpoint) = oneshot::channel();
     let receiver = || async move {
-        let pull = Socket::new(SocketType::Pull);
+        let pull = socket(SocketType::Pull, stage.options())?;
         let endpoint = pull
             .bind(stage.address())
             .await
@@ -29,7 +29,7 @@ pub(super) fn run(stage: Stage, time: Duration, watch: &Watch) -> Result<Outcome
         Ok((tally, end))
     };
     let sender = || async move {
-        let push = Socket::new(SocketType::Push);
+        let push = socket(SocketType::Push, stage.options())?;
         let endpoint = endpoint.await.map_err(|_| "there is no receiver".to_owned())?;
         push.connect(endpoint).map_err(|error| error.to_string())?;
         let mut payload = Payload::new(b"", stage.size);

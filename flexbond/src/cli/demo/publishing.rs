@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::payload::{Payload, Tally};
-use super::stage::{Outcome, Stage, Watch, both, receive, send};
-use crate::session::socket::{Options, SlowPeer, Socket, SocketType};
+use super::stage::{Outcome, Stage, Watch, both, receive, send, socket};
+use crate::session::socket::{SlowPeer, SocketType};
 use crate::transport::Message;
 
 const SUBSCRIBERS: usize = 4;
@@ -23,8 +23,7 @@ pub(super) fn run(stage: Stage, time: Duration, watch: &Watch) -> Result<Outcome
     let (tell, endpoint) = oneshot::channel();
     let arrived = &AtomicUsize::new(0);
     let publisher = || async move {
-        let options = Options::new().slow_peer(SlowPeer::Wait);
-        let publisher = Socket::with_options(SocketType::Pub, options).map_err(|error| error.to_string())?;
+        let publisher = socket(SocketType::Pub, stage.options().slow_peer(SlowPeer::Wait))?;
         let endpoint = publisher
             .bind(stage.address())
             .await
@@ -61,7 +60,7 @@ pub(super) fn run(stage: Stage, time: Duration, watch: &Watch) -> Result<Outcome
         let one = |_| {
             let endpoint = endpoint.clone();
             async move {
-                let subscriber = Socket::new(SocketType::Sub);
+                let subscriber = socket(SocketType::Sub, stage.options())?;
                 subscriber.subscribe(NEWS).map_err(|error| error.to_string())?;
                 subscriber.connect(endpoint).map_err(|error| error.to_string())?;
                 let mut tally = Tally::default();

@@ -7,13 +7,13 @@ use tokio::sync::oneshot;
 
 use super::latency::Latency;
 use super::payload::{Payload, Said, Tally};
-use super::stage::{Outcome, Stage, Watch, both, receive, send};
-use crate::session::socket::{Socket, SocketType};
+use super::stage::{Outcome, Stage, Watch, both, receive, send, socket};
+use crate::session::socket::SocketType;
 
 pub(super) fn run(stage: Stage, time: Duration, watch: &Watch) -> Result<Outcome, String> {
     let (tell, endpoint) = oneshot::channel();
     let server = || async move {
-        let rep = Socket::new(SocketType::Rep);
+        let rep = socket(SocketType::Rep, stage.options())?;
         let endpoint = rep
             .bind(stage.address())
             .await
@@ -32,7 +32,7 @@ pub(super) fn run(stage: Stage, time: Duration, watch: &Watch) -> Result<Outcome
         Ok(())
     };
     let client = || async move {
-        let req = Socket::new(SocketType::Req);
+        let req = socket(SocketType::Req, stage.options())?;
         let endpoint = endpoint.await.map_err(|_| "there is no server".to_owned())?;
         req.connect(endpoint).map_err(|error| error.to_string())?;
         let mut payload = Payload::new(b"", stage.size);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{dealing, pipeline, publishing, quantity, requests};
-use crate::session::socket::{RecvError, SendErrorKind, Socket};
+use crate::session::socket::{Options, RecvError, SendErrorKind, Socket, SocketType};
 use crate::transport::Message;
 
 /// One row of the table.
@@ -75,6 +75,12 @@ impl Stage {
             Pattern::Dealing => dealing::run(self, time, watch),
         }
         .unwrap_or_else(Outcome::failed)
+    }
+
+    /// Socket options: queues that hold a moderate number of bytes, whatever the size of the messages.
+    pub(super) fn options(self) -> Options {
+        const QUEUED: usize = 32 << 20;
+        Options::new().hwm((QUEUED / self.size).clamp(16, 1000))
     }
 
     /// Whether payloads travel as bytes, rather than by reference.
@@ -163,6 +169,11 @@ where
         let first = first.join().map_err(|_| "one end broke off".to_owned())?;
         Ok((first?, second?))
     })
+}
+
+/// A socket with the stage's options.
+pub(super) fn socket(socket_type: SocketType, options: Options) -> Result<Socket, String> {
+    Socket::with_options(socket_type, options).map_err(|error| error.to_string())
 }
 
 /// Sends; a socket that takes nothing for long is a fault.
