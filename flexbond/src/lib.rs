@@ -41,8 +41,7 @@
 //! | `interop-tests` | no | this crate's own tests against pyzmq and Python mflow |
 
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-mod readme {}
+mod readme;
 
 #[cfg(feature = "blocking")]
 pub mod blocking;

@@ -44,8 +44,7 @@
 //! | `tcp` | yes | addresses `tcp://host:port` |
 
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-mod readme {}
+mod readme;
 
 mod array;
 mod element;

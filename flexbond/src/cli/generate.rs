@@ -28,7 +28,7 @@ use crate::transport::{Endpoint, Frame, Message};
 /// Exit codes: 0 done (Ctrl-C too), 1 failed, 2 usage, 3 messages were left when the linger was over.
 #[derive(Args)]
 pub(crate) struct Generate {
-    /// Address to listen at, format tcp://<address>:<port>
+    /// Address to listen at, format `tcp://HOST:PORT`
     #[arg(short, long, default_value = "tcp://*:9999")]
     address: Endpoint,
 

@@ -20,7 +20,7 @@ use crate::transport::Endpoint;
 /// Exit codes: 0 done (Ctrl-C too), 1 failed, 2 usage, 3 timed out.
 #[derive(Args)]
 pub(crate) struct StatsCommand {
-    /// Source address, format tcp://<address>:<port>; tcp://*:<port> waits for the source to connect
+    /// Source address, format `tcp://HOST:PORT`; `tcp://*:PORT` waits for the source to connect
     source: Endpoint,
 
     /// Communication mode

@@ -120,37 +120,46 @@ pub(crate) struct SocketCommand {
 type Bytes = Vec<u8>;
 
 const HELP: &str = r#"Messages:
-  One JSON array of parts a line, in and out. A part is a string, or {"hex": "00ff"} when it is not UTF-8.
-  Blank lines are skipped. A line that is not a message stops the program with exit code 2, after what came
-  before it was delivered. A line may be up to 80 MiB long.
-  ROUTER: the first part is the peer's routing id, in and out. XPUB receives and XSUB sends subscriptions:
-  a byte 01 (subscribe) or 00 (cancel), then the topic.
+  One JSON array of parts a line, in and out. A part is a string, or
+  {"hex": "00ff"} when it is not UTF-8. Blank lines are skipped. A line that is
+  not a message stops the program with exit code 2, after what came before it
+  was delivered. A line may be up to 80 MiB long.
+  ROUTER: the first part is the peer's routing id, in and out.
+  XPUB receives and XSUB sends subscriptions: a byte 01 (subscribe) or 00
+  (cancel), then the topic.
+  PUB: what is sent before a subscriber has arrived is not for it; --delay waits.
 
 When it ends:
-  PUSH, PUB         at the end of input
-  PULL, SUB         after --recv N messages, else at Ctrl-C; standard input is not read
-  REQ               each line is a request, sent when the reply to the one before has come; ends after the reply
-                    to the last line, or after --recv N replies
-  REP               prints a request, then sends the next line as its reply; ends at the end of input (once a
-                    request came that no line is left for), or after --recv N requests. --echo: after --recv N, else at Ctrl-C
-  the others        send lines as they come and print messages as they come; end after --recv N messages if
-                    given, otherwise at the end of input. --echo: after --recv N, else at Ctrl-C
-  The end waits for messages not yet delivered, at most --linger seconds. A reader of standard output that goes
-  away ends the program too, with exit code 0.
-  --timeout does not count time spent waiting for input, except where messages are received meanwhile (DEALER,
-  ROUTER, PAIR, XPUB, XSUB). It also bounds the linger that --linger does not set.
+  PUSH, PUB   at the end of input
+  PULL, SUB   after --recv N messages, else at Ctrl-C; standard input is not read
+  REQ         each line is a request, sent when the reply to the one before has
+              come; ends after the reply to the last line, or after --recv N
+              replies
+  REP         prints a request, then sends the next line as its reply; ends when
+              a request comes that no line is left for, or after --recv N
+              requests
+  others      send lines as they come and print messages as they come; end after
+              --recv N messages if that is given, else at the end of input
+  --echo      after --recv N messages, else at Ctrl-C
+  The end waits for messages not yet delivered, at most --linger seconds. A
+  reader of standard output that goes away ends the program too, with code 0.
+  --timeout does not count time spent waiting for input, except where messages
+  are received meanwhile (DEALER, ROUTER, PAIR, XPUB, XSUB). It also bounds the
+  linger that --linger does not set.
 
 Exit codes:
-  0  done
-  1  failed: an endpoint cannot be bound, the peer with the request is lost, ...
-  2  usage: the arguments or an input line cannot be used
-  3  timed out: nothing moved for --timeout seconds, or messages were left when the linger was over
-  130, 143  ended by Ctrl-C (SIGINT) or SIGTERM
+  0         done
+  1         failed: an endpoint cannot be bound, the peer with the request is
+            lost, ...
+  2         usage: the arguments or an input line cannot be used
+  3         timed out: nothing moved for --timeout seconds, or messages were left
+            when the linger was over
+  130, 143  ended by Ctrl-C (SIGINT) or SIGTERM; a second one ends at once
 
 Examples:
   flexbond socket REP --bind tcp://127.0.0.1:5555 --echo
-  echo '["hello"]' | flexbond socket REQ --connect tcp://127.0.0.1:5555 --timeout 5
-  flexbond socket SUB --connect tcp://127.0.0.1:5556 --subscribe weather. --monitor"#;
+  echo '["hello"]' | flexbond socket REQ --connect tcp://127.0.0.1:5555
+  flexbond socket SUB --connect tcp://127.0.0.1:5556 --subscribe weather."#;
 
 /// After Ctrl-C, what is queued gets this long at most.
 const HURRIED_LINGER: Duration = Duration::from_secs(1);
