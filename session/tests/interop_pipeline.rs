@@ -379,6 +379,11 @@ async fn unbind_and_disconnect_work_at_run_time() {
     push.connect(&endpoint).await;
     push.send("a").await;
     assert_eq!(recv(&pull).await, Message::from("a"));
+    peers(&pull, 1).await;
+    push.disconnect(&endpoint).await;
+    peers(&pull, 0).await;
+    push.connect(&endpoint).await;
+    peers(&pull, 1).await;
     within("unbind", pull.unbind(&endpoint)).await.unwrap();
     assert!(pull.bound().is_empty());
     // The port is free for anyone.

@@ -9,7 +9,6 @@ import errno
 import json
 import os
 import select
-import socket as tcp
 import sys
 import threading
 import time
@@ -21,7 +20,6 @@ CONTEXT = zmq.Context()
 CONTEXT.max_sockets = 4096
 SOCKETS = {}
 MONITORS = {}
-RAW = {}
 
 
 def hexed(message):
@@ -53,10 +51,6 @@ def await_input(socket, timeout):
 def numbered(number, size):
     """Eight bytes of number, then filling up to `size`."""
     return number.to_bytes(8, "big") + b"." * max(0, size - 8)
-
-
-def op_version(_):
-    return {"pyzmq": zmq.__version__, "libzmq": zmq.zmq_version(), "pid": os.getpid()}
 
 
 def op_socket(args):
@@ -168,18 +162,8 @@ def op_serve(args):
     return {"served": served}
 
 
-def op_poll(args):
-    events = SOCKETS[args["name"]].poll(args["timeout"], zmq.POLLIN | zmq.POLLOUT)
-    return {"in": bool(events & zmq.POLLIN), "out": bool(events & zmq.POLLOUT)}
-
-
 def op_setsockopt(args):
     SOCKETS[args["name"]].setsockopt(option(args["option"]), value(args["value"]))
-
-
-def op_getsockopt(args):
-    got = SOCKETS[args["name"]].getsockopt(option(args["option"]))
-    return {"value": {"hex": got.hex()} if isinstance(got, bytes) else got}
 
 
 def op_monitor(args):
@@ -224,43 +208,6 @@ def op_zap(args):
             handler.send_multipart([version, sequence, *status, user if good else b"", b""])
 
     threading.Thread(target=answer, daemon=True).start()
-
-
-def op_raw_listen(args):
-    listener = tcp.create_server((args.get("host", "127.0.0.1"), 0))
-    RAW[args["name"]] = listener
-    return {"port": listener.getsockname()[1]}
-
-
-def op_raw_accept(args):
-    listener = RAW[args["listener"]]
-    listener.settimeout(args["timeout"] / 1000)
-    RAW[args["name"]] = listener.accept()[0]
-
-
-def op_raw_connect(args):
-    RAW[args["name"]] = tcp.create_connection((args["host"], args["port"]), args["timeout"] / 1000)
-
-
-def op_raw_send(args):
-    RAW[args["name"]].sendall(bytes.fromhex(args["hex"]))
-
-
-def op_raw_recv(args):
-    """Reads exactly `count` bytes, or what came before the end of the stream."""
-    stream = RAW[args["name"]]
-    stream.settimeout(args["timeout"] / 1000)
-    got = b""
-    while len(got) < args["count"]:
-        piece = stream.recv(args["count"] - len(got))
-        if not piece:
-            break
-        got += piece
-    return {"hex": got.hex(), "end": len(got) < args["count"]}
-
-
-def op_raw_close(args):
-    RAW.pop(args["name"]).close()
 
 
 def op_close(args):
