@@ -3,6 +3,7 @@
 //! No crate of the workspace depends on this package, and it depends on none of them. The commands are a library so
 //! that tests can call them: `xtask/tests/tidy.rs` is `cargo xtask tidy` as a test.
 
+pub mod bench;
 pub mod ci;
 pub mod cli;
 pub mod fuzz;

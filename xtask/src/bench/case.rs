@@ -1,0 +1,139 @@
+//! A case: what the programs are told, and what is read from their results.
+
+use serde_json::Value;
+
+/// One case of one group.
+#[derive(Clone, Debug)]
+pub(super) struct Case {
+    pub(super) group: &'static str,
+    /// The name in reports; that of its first metric.
+    pub(super) name: String,
+    /// `tcp`, `ipc` or `inproc`.
+    pub(super) transport: &'static str,
+    /// Bytes of a message, or of each part.
+    pub(super) size: usize,
+    /// The peers' name for the traffic.
+    pub(super) traffic: &'static str,
+    /// More `key=value` words.
+    pub(super) words: Vec<String>,
+    /// Which of the two processes measures.
+    pub(super) measures: Side,
+    /// What is read from the results; the first one decides between settings.
+    pub(super) metrics: Vec<Metric>,
+}
+
+/// One of the two processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Bind,
+    Connect,
+}
+
+/// A number read from the results.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Metric {
+    /// Added to the case's name; empty for the first.
+    pub(super) suffix: &'static str,
+    pub(super) unit: &'static str,
+    pub(super) better: Better,
+    pub(super) read: fn(&Outcome) -> Option<f64>,
+}
+
+/// Which direction is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Better {
+    Higher,
+    Lower,
+}
+
+impl Better {
+    /// The word in the report.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Better::Higher => "higher",
+            Better::Lower => "lower",
+        }
+    }
+
+    /// How often `ours` is as good as `theirs`: above 1 is better than they are.
+    pub(super) fn ratio(self, ours: f64, theirs: f64) -> f64 {
+        match self {
+            Better::Higher => ours / theirs,
+            Better::Lower => theirs / ours,
+        }
+    }
+}
+
+/// The lines that the two processes printed at the end.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outcome {
+    /// Of the one that measured.
+    pub(super) measured: Value,
+    /// Of the other, when there are two.
+    pub(super) other: Value,
+}
+
+impl Outcome {
+    pub(super) fn number(&self, key: &str) -> Option<f64> {
+        self.measured[key].as_f64()
+    }
+
+    /// Messages of the window, for each second and loop.
+    pub(super) fn rate(&self) -> Option<f64> {
+        Some(self.number("messages")? / self.number("seconds")? / self.number("loops")?.max(1.0))
+    }
+
+    /// CPU seconds of a process for a million of its messages.
+    pub(super) fn cpu(result: &Value) -> Option<f64> {
+        let messages = result["messages"].as_f64().filter(|messages| *messages > 0.0)?;
+        Some(result["cpu_seconds"].as_f64()? / messages * 1e6)
+    }
+}
+
+impl Case {
+    /// Name, transport and size.
+    pub(super) fn title(&self) -> String {
+        format!("{} {} {}", self.name, self.transport, bytes(self.size))
+    }
+}
+
+/// A size as people write it.
+pub(super) fn bytes(size: usize) -> String {
+    match size {
+        size if size >= 1 << 20 && size.is_multiple_of(1 << 20) => format!("{} MiB", size >> 20),
+        size if size >= 1 << 10 && size.is_multiple_of(1 << 10) => format!("{} KiB", size >> 10),
+        size => format!("{size} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn rates_and_cpu_are_per_loop_and_message() {
+        let outcome = Outcome {
+            measured: json!({ "messages": 2_000_000, "seconds": 0.5, "loops": 4, "cpu_seconds": 1.0 }),
+            other: Value::Null,
+        };
+        assert_eq!(outcome.rate(), Some(1_000_000.0));
+        assert_eq!(Outcome::cpu(&outcome.measured), Some(0.5));
+        assert_eq!(Outcome::cpu(&outcome.other), None);
+    }
+
+    #[test]
+    fn a_ratio_above_one_is_better_either_way() {
+        assert_eq!(Better::Higher.ratio(2.0, 1.0), 2.0);
+        assert_eq!(Better::Lower.ratio(1.0, 2.0), 2.0);
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        assert_eq!(
+            [bytes(16), bytes(16 << 10), bytes(1 << 20)],
+            ["16 B", "16 KiB", "1 MiB"]
+        );
+    }
+}

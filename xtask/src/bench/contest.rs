@@ -1,0 +1,227 @@
+//! A contest: all contenders in one case, in turn.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::case::{Better, Case, Outcome};
+use super::record::{Entry, Record, Report};
+use super::series::Series;
+use super::{Contender, OURS, PEERS, RAW, run};
+
+/// The high-water mark of every socket.
+pub(super) const HWM: usize = 1000;
+
+/// How long things take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timing {
+    pub(super) warmup_ms: u64,
+    pub(super) window_ms: u64,
+    /// The window when settings are tried.
+    trial_ms: u64,
+}
+
+impl Timing {
+    pub(super) const FULL: Timing = Timing {
+        warmup_ms: 150,
+        window_ms: 500,
+        trial_ms: 250,
+    };
+    pub(super) const QUICK: Timing = Timing {
+        warmup_ms: 60,
+        window_ms: 150,
+        trial_ms: 100,
+    };
+}
+
+/// One case, and those who take part.
+pub(super) struct Contest<'a> {
+    case: &'a Case,
+    contenders: &'a [Contender],
+    timing: Timing,
+    folder: &'a Path,
+}
+
+/// A contender with its best setting, and what it reached.
+struct Entrant {
+    name: &'static str,
+    program: PathBuf,
+    setting: (String, String),
+    /// For each metric.
+    series: Vec<Series>,
+}
+
+impl<'a> Contest<'a> {
+    pub(super) fn new(case: &'a Case, contenders: &'a [Contender], timing: Timing, folder: &'a Path) -> Self {
+        Contest {
+            case,
+            contenders,
+            timing,
+            folder,
+        }
+    }
+
+    /// Tries all settings, then measures `runs` rounds, and adds a record for each metric to the report.
+    ///
+    /// # Errors
+    /// When flexbond itself fails.
+    pub(super) fn hold(&self, runs: usize, report: &mut Report) -> Result<()> {
+        fs::create_dir_all(self.folder)?;
+        let mut ours = self
+            .enter(OURS, None, report)?
+            .context("flexbond cannot be measured")?;
+        let mut others = Vec::new();
+        for name in PEERS {
+            others.extend(self.enter(name, None, report)?);
+        }
+        // Ping-pong on the runtime that we run on.
+        let wanted = format!("tokio-{}", ours.setting.0);
+        let mut raw = self.enter(RAW, Some(&wanted), report)?;
+        for _ in 0..runs {
+            for peer in &mut others {
+                self.measure(&mut ours, report)?;
+                self.measure(peer, report)?;
+            }
+            if others.is_empty() {
+                self.measure(&mut ours, report)?;
+            }
+            if let Some(raw) = &mut raw {
+                self.measure(raw, report)?;
+            }
+        }
+        for (index, metric) in self.case.metrics.iter().enumerate() {
+            let entry = |entrant: &Entrant| Entry {
+                name: entrant.name,
+                setting: entrant.setting.0.clone(),
+                about: entrant.setting.1.clone(),
+                series: entrant.series[index].clone(),
+            };
+            let ours = entry(&ours);
+            if ours.series.is_empty() {
+                continue;
+            }
+            let measured = |entry: &Entry| !entry.series.is_empty();
+            report.records.push(Record {
+                group: self.case.group,
+                case: format!("{}{}", self.case.name, metric.suffix),
+                transport: self.case.transport,
+                size: self.case.size,
+                unit: metric.unit,
+                better: metric.better,
+                headline: index == 0,
+                ours,
+                peers: others.iter().map(entry).filter(measured).collect(),
+                raw: raw.as_ref().map(entry).filter(measured),
+            });
+        }
+        Ok(())
+    }
+
+    /// The contender with the setting that is best here; `wanted` decides when it exists.
+    fn enter(
+        &self,
+        name: &'static str,
+        wanted: Option<&str>,
+        report: &mut Report,
+    ) -> Result<Option<Entrant>> {
+        let Some(contender) = self.contenders.iter().find(|contender| contender.name == name) else {
+            return Ok(None);
+        };
+        let settings = match run::settings(&contender.program, self.case) {
+            Ok(Ok(settings)) => settings,
+            Ok(Err(why)) => {
+                report.miss(self.case, name, &why);
+                return Ok(None);
+            }
+            Err(error) => {
+                report.miss(self.case, name, &format!("{error:#}"));
+                return Ok(None);
+            }
+        };
+        let chosen = match settings
+            .iter()
+            .find(|(setting, _)| Some(setting.as_str()) == wanted)
+        {
+            Some(setting) => Some(setting.clone()),
+            None if settings.len() == 1 => settings.into_iter().next(),
+            None => self.best(contender, settings, report),
+        };
+        Ok(chosen.map(|setting| Entrant {
+            name,
+            program: contender.program.clone(),
+            setting,
+            series: vec![Series::default(); self.case.metrics.len()],
+        }))
+    }
+
+    /// Tries each setting once.
+    fn best(
+        &self,
+        contender: &Contender,
+        settings: Vec<(String, String)>,
+        report: &mut Report,
+    ) -> Option<(String, String)> {
+        let metric = self.case.metrics[0];
+        let mut best: Option<(f64, (String, String))> = None;
+        for setting in settings {
+            let value = self.once(&contender.program, &setting.0, self.timing.trial_ms);
+            match value.map(|outcome| (metric.read)(&outcome)) {
+                Ok(Some(value)) => {
+                    report.trial(self.case, contender.name, &setting.0, value);
+                    let wins = best
+                        .as_ref()
+                        .is_none_or(|(record, _)| metric.better.ratio(value, *record) > 1.0);
+                    if wins {
+                        best = Some((value, setting));
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => report.miss(self.case, contender.name, &format!("{}: {error:#}", setting.0)),
+            }
+        }
+        best.map(|(_, setting)| setting)
+    }
+
+    fn once(&self, program: &Path, setting: &str, window_ms: u64) -> Result<Outcome> {
+        let words = [
+            format!("setting={setting}"),
+            format!("hwm={HWM}"),
+            format!("warmup_ms={}", self.timing.warmup_ms),
+            format!("window_ms={window_ms}"),
+        ];
+        run::measure(program, self.case, &words, self.folder)
+    }
+
+    fn measure(&self, entrant: &mut Entrant, report: &mut Report) -> Result<()> {
+        match self.once(&entrant.program, &entrant.setting.0, self.timing.window_ms) {
+            Ok(outcome) => {
+                for (metric, series) in self.case.metrics.iter().zip(&mut entrant.series) {
+                    if let Some(value) = (metric.read)(&outcome).filter(|value| value.is_finite()) {
+                        series.add(value);
+                    }
+                }
+            }
+            Err(error) if entrant.name == OURS => {
+                bail!("flexbond failed in `{}`: {error:#}", self.case.title())
+            }
+            Err(error) => report.miss(
+                self.case,
+                entrant.name,
+                &format!("{}: {error:#}", entrant.setting.0),
+            ),
+        }
+        Ok(())
+    }
+}
+
+/// The best of several entries.
+pub(super) fn best(entries: &[Entry], better: Better) -> Option<&Entry> {
+    entries.iter().reduce(|best, entry| {
+        if better.ratio(entry.series.median(), best.series.median()) > 1.0 {
+            entry
+        } else {
+            best
+        }
+    })
+}

@@ -1,0 +1,114 @@
+//! The report as a Markdown document.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use super::PEERS;
+use super::case::bytes;
+use super::record::{Entry, Report};
+use super::table::{number, ratio};
+
+/// The whole document.
+pub(super) fn render(report: &Report) -> String {
+    let mut text = String::from("# Bench report\n\n");
+    for fact in &report.facts {
+        line(&mut text, format_args!("- {fact}"));
+    }
+    text.push_str(
+        "\nMedian (minimum to maximum) of the runs; behind a peer's figure how often flexbond is as good: above 1 \
+         flexbond is better.\n\n![chart](report.svg)\n\n",
+    );
+    line(
+        &mut text,
+        format_args!(
+            "| case | transport | size | unit | flexbond | {} | raw |",
+            PEERS.join(" | ")
+        ),
+    );
+    line(&mut text, format_args!("|{}", " --- |".repeat(6 + PEERS.len())));
+    for record in &report.records {
+        let other = |entry: &Entry| format!("{} **{}x**", spread(entry), ratio(record, entry));
+        let peers: Vec<String> = PEERS
+            .iter()
+            .map(|name| {
+                record
+                    .peers
+                    .iter()
+                    .find(|peer| peer.name == *name)
+                    .map_or_else(|| "-".to_owned(), other)
+            })
+            .collect();
+        line(
+            &mut text,
+            format_args!(
+                "| {} | {} | {} | {} | {} | {} | {} |",
+                record.case,
+                record.transport,
+                bytes(record.size),
+                record.unit,
+                spread(&record.ours),
+                peers.join(" | "),
+                record.raw.as_ref().map_or_else(|| "-".to_owned(), other)
+            ),
+        );
+    }
+    text.push_str("\n## Settings\n\nOf each contender the best setting for the case:\n\n");
+    let mut settings = BTreeSet::new();
+    for record in report.records.iter().filter(|record| record.headline) {
+        let entries = std::iter::once(&record.ours)
+            .chain(&record.peers)
+            .chain(&record.raw);
+        let chosen: Vec<String> = entries
+            .map(|entry| {
+                settings.insert(format!("- {}, {}: {}", entry.name, entry.setting, entry.about));
+                format!("{} {}", entry.name, entry.setting)
+            })
+            .collect();
+        let (case, transport, size) = (&record.case, record.transport, bytes(record.size));
+        line(
+            &mut text,
+            format_args!("- {case} {transport} {size}: {}", chosen.join(", ")),
+        );
+    }
+    text.push_str("\nWhat they mean:\n\n");
+    for setting in settings {
+        line(&mut text, format_args!("{setting}"));
+    }
+    if !report.missing.is_empty() {
+        text.push_str("\n## Missing\n\n");
+        for note in &report.missing {
+            line(&mut text, format_args!("- {note}"));
+        }
+    }
+    text
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{line}");
+}
+
+fn spread(entry: &Entry) -> String {
+    let series = &entry.series;
+    format!(
+        "{} ({} to {})",
+        number(series.median()),
+        number(series.min()),
+        number(series.max())
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::record::tests::report;
+
+    #[test]
+    fn the_document_has_spreads_ratios_settings_and_gaps() {
+        let text = render(&report());
+        assert!(text.contains("6.00 M (5.00 M to 7.00 M)"), "{text}");
+        assert!(text.contains("4.00 M (4.00 M to 4.00 M) **1.50x**"), "{text}");
+        assert!(text.contains("- flexbond, current-thread: one thread"), "{text}");
+        assert!(text.contains("## Missing"), "{text}");
+    }
+}

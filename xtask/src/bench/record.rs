@@ -1,0 +1,203 @@
+//! What was measured: records, and what is missing.
+
+use serde_json::{Map, Value, json};
+
+use super::case::{Better, Case};
+use super::contest;
+use super::series::Series;
+
+/// Everything that goes into the files.
+#[derive(Debug)]
+pub(super) struct Report {
+    /// About the machine and the programs.
+    pub(super) facts: Vec<String>,
+    pub(super) records: Vec<Record>,
+    /// What could not be built or run, and why.
+    pub(super) missing: Vec<String>,
+    trials: Vec<Value>,
+}
+
+/// One number of one case, of everybody.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) group: &'static str,
+    pub(super) case: String,
+    pub(super) transport: &'static str,
+    pub(super) size: usize,
+    pub(super) unit: &'static str,
+    pub(super) better: Better,
+    /// The case's first metric.
+    pub(super) headline: bool,
+    pub(super) ours: Entry,
+    pub(super) peers: Vec<Entry>,
+    pub(super) raw: Option<Entry>,
+}
+
+/// One contender's part in a record.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    pub(super) setting: String,
+    pub(super) about: String,
+    pub(super) series: Series,
+}
+
+impl Record {
+    /// The peer with the best median.
+    pub(super) fn best(&self) -> Option<&Entry> {
+        contest::best(&self.peers, self.better)
+    }
+
+    /// How often we are as good as `other`; above 1 we are better.
+    pub(super) fn ratio(&self, other: &Entry) -> f64 {
+        self.better
+            .ratio(self.ours.series.median(), other.series.median())
+    }
+
+    fn json(&self, entry: impl Fn(&Entry) -> Value) -> Value {
+        let peers: Map<String, Value> = self
+            .peers
+            .iter()
+            .map(|peer| (peer.name.to_owned(), entry(peer)))
+            .collect();
+        json!({
+            "group": self.group,
+            "case": self.case,
+            "transport": self.transport,
+            "size": self.size,
+            "unit": self.unit,
+            "better": self.better.word(),
+            "ours": entry(&self.ours),
+            "peers": peers,
+            "raw": self.raw.as_ref().map(entry),
+        })
+    }
+}
+
+impl Report {
+    pub(super) fn new(facts: Vec<String>) -> Self {
+        Report {
+            facts,
+            records: Vec::new(),
+            missing: Vec::new(),
+            trials: Vec::new(),
+        }
+    }
+
+    /// Notes and shows that a contender is missing from a case.
+    pub(super) fn miss(&mut self, case: &Case, name: &str, why: &str) {
+        let note = format!("{name} in `{}`: {why}", case.title());
+        if !self.missing.contains(&note) {
+            eprintln!("    missing: {note}");
+            self.missing.push(note);
+        }
+    }
+
+    /// Notes what a setting reached when it was tried.
+    pub(super) fn trial(&mut self, case: &Case, name: &str, setting: &str, value: f64) {
+        let unit = case.metrics[0].unit;
+        self.trials.push(
+            json!({ "case": case.title(), "name": name, "setting": setting, "value": value, "unit": unit }),
+        );
+    }
+
+    /// `report.json`: a list of records.
+    pub(super) fn json(&self) -> String {
+        let records = self
+            .records
+            .iter()
+            .map(|record| record.json(|entry| entry.series.json()))
+            .collect();
+        pretty(&Value::Array(records))
+    }
+
+    /// `details.json`: the settings, every value, the trials of settings and what is missing.
+    pub(super) fn details(&self) -> String {
+        let entry = |entry: &Entry| json!({ "setting": entry.setting, "about": entry.about, "values": entry.series.values() });
+        let records: Vec<Value> = self.records.iter().map(|record| record.json(entry)).collect();
+        pretty(&json!({
+            "facts": self.facts,
+            "missing": self.missing,
+            "records": records,
+            "trials": self.trials,
+        }))
+    }
+}
+
+fn pretty(value: &Value) -> String {
+    // A value with string keys always has a text.
+    format!("{value:#}\n")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(crate) fn entry(name: &'static str, values: &[f64]) -> Entry {
+        let mut series = Series::default();
+        values.iter().for_each(|value| series.add(*value));
+        Entry {
+            name,
+            setting: "current-thread".to_owned(),
+            about: "one thread".to_owned(),
+            series,
+        }
+    }
+
+    pub(crate) fn report() -> Report {
+        let mut report = Report::new(vec!["a machine".to_owned()]);
+        report
+            .missing
+            .push("rzmq is missing everywhere: it cannot be built".to_owned());
+        report.records.push(Record {
+            group: "sockets",
+            case: "push/pull".to_owned(),
+            transport: "tcp",
+            size: 16,
+            unit: "messages/s",
+            better: Better::Higher,
+            headline: true,
+            ours: entry("flexbond", &[6e6, 5e6, 7e6]),
+            peers: vec![entry("libzmq", &[3e6]), entry("omq-tokio", &[4e6])],
+            raw: Some(entry("raw", &[12e6])),
+        });
+        report
+    }
+
+    #[test]
+    fn the_report_has_the_fields_that_readers_expect() {
+        let value: Value = serde_json::from_str(&report().json()).unwrap();
+        let record = &value[0];
+        assert_eq!(
+            record["ours"],
+            json!({ "median": 6e6, "min": 5e6, "max": 7e6, "runs": 3 })
+        );
+        assert_eq!(record["peers"]["omq-tokio"]["median"], 4e6);
+        assert_eq!(
+            (&record["better"], &record["raw"]["runs"]),
+            (&json!("higher"), &json!(1))
+        );
+        let keys: Vec<_> = record.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(
+            keys,
+            [
+                "better",
+                "case",
+                "group",
+                "ours",
+                "peers",
+                "raw",
+                "size",
+                "transport",
+                "unit"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_best_peer_has_the_best_median() {
+        let report = report();
+        let best = report.records[0].best().unwrap();
+        assert_eq!((best.name, report.records[0].ratio(best)), ("omq-tokio", 1.5));
+    }
+}
