@@ -19,7 +19,12 @@ pub(crate) fn parse(line: &[u8]) -> Result<Message, LineError> {
     let parts: Parts = serde_json::from_slice(line).map_err(|error| {
         let text = error.to_string();
         // serde_json appends its own position, whose line is always 1 here.
-        let what = text.split(" at line ").next().unwrap_or(&text).to_owned();
+        let what = text.split(" at line ").next().unwrap_or(&text);
+        let what = if error.is_data() {
+            what.to_owned()
+        } else {
+            format!("not JSON: {what}")
+        };
         LineError {
             column: error.column(),
             what,
