@@ -10,8 +10,10 @@ use super::record::{Entry, Record, Report};
 use super::series::Series;
 use super::{Contender, OURS, PEERS, RAW, run};
 
-/// The high-water mark of every socket.
-pub(super) const HWM: usize = 1000;
+/// The high-water mark of every socket, in messages.
+const HWM: usize = 1000;
+/// What may wait in a queue at most, so that large messages do not measure how fast memory can be had.
+const HWM_BYTES: usize = 64 << 20;
 
 /// How long things take.
 #[derive(Clone, Copy, Debug)]
@@ -186,7 +188,7 @@ impl<'a> Contest<'a> {
     fn once(&self, program: &Path, setting: &str, window_ms: u64) -> Result<Outcome> {
         let words = [
             format!("setting={setting}"),
-            format!("hwm={HWM}"),
+            format!("hwm={}", hwm(self.case)),
             format!("warmup_ms={}", self.timing.warmup_ms),
             format!("window_ms={window_ms}"),
         ];
@@ -213,6 +215,23 @@ impl<'a> Contest<'a> {
         }
         Ok(())
     }
+}
+
+/// The high-water mark of every socket in a case.
+fn hwm(case: &Case) -> usize {
+    HWM.min(HWM_BYTES / case.size.max(1))
+}
+
+/// What is equal for all, in a line for the report.
+pub(super) fn rules(runs: usize, timing: Timing) -> String {
+    format!(
+        "{runs} runs of {} ms after {} ms of warm-up. High-water marks {HWM} messages, and {} for 1 MiB; kernel \
+         buffers as the system sets them; both sides of a contender have the same setting; each message is made for \
+         its own send, a copy of the application's bytes that owns its memory; both sides run on this machine",
+        timing.window_ms,
+        timing.warmup_ms,
+        HWM_BYTES >> 20
+    )
 }
 
 /// The best of several entries.

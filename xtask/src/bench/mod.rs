@@ -71,13 +71,7 @@ pub fn run(args: &Args) -> Result<()> {
     if runs == 0 {
         bail!("--runs is at least 1");
     }
-    report.facts.push(format!(
-        "{runs} runs of {} ms after {} ms of warm-up; high-water mark {} messages, kernel buffers as the system sets \
-         them; each message is made for its own send",
-        timing.window_ms,
-        timing.warmup_ms,
-        contest::HWM
-    ));
+    report.facts.push(contest::rules(runs, timing));
     let total = cases.len();
     let folder = workspace.target.join("bench");
     for (index, case) in cases.iter().enumerate() {

@@ -12,7 +12,10 @@ use tokio::runtime::{Builder, Runtime};
 use crate::contender::{Contender, Result, Setting, Support, Threads};
 use crate::control::{Control, Go};
 use crate::meter::Meter;
-use crate::{Args, Case, Role, traffic};
+use crate::{Args, Case, Role, Transport, traffic};
+
+/// Most address space that a program may use.
+const MEMORY: u64 = 12 << 30;
 
 /// Prints one line for the bench.
 pub fn print(value: &Value) {
@@ -38,13 +41,16 @@ pub fn main<C: Contender>() {
 
 fn run<C: Contender>() -> Result<()> {
     let args = Args::read()?;
-    let settings = match C::support(&args) {
+    let mut settings = match C::support(&args) {
         Support::Settings(settings) => settings,
         Support::Missing(why) => {
             print(&json!({ "missing": why }));
             return Ok(());
         }
     };
+    // A runtime with several workers is not one thread.
+    let alone = args.transport == Transport::Inproc && args.threads == 1;
+    settings.retain(|setting| !(alone && matches!(setting.threads, Threads::Multi(_))));
     if args.role == Role::List {
         let list: Vec<Value> = settings
             .iter()
@@ -57,6 +63,8 @@ fn run<C: Contender>() -> Result<()> {
         .into_iter()
         .find(|setting| setting.name == args.setting)
         .ok_or_else(|| format!("unknown setting `{}`", args.setting))?;
+    // A queue without bound must not take the machine down.
+    let _ = setrlimit(Resource::RLIMIT_AS, MEMORY, MEMORY);
     // Thousands of connections in one case.
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
@@ -132,9 +140,15 @@ fn inproc<C: Contender>(
             setting,
             traffic::alternate(contender.clone(), args.clone(), Arc::clone(meter), go.clone()),
         ),
-        (Threads::Current, 1) | (Threads::Multi(_), _) => block_on(setting, async move {
+        (Threads::Current, 1) => block_on(setting, async move {
             let one = tokio::spawn(binds);
             tokio::spawn(connects).await??;
+            one.await?
+        }),
+        // One side on the workers, the other on the thread that waits: never both on one.
+        (Threads::Multi(workers), _) => multi(workers)?.block_on(async move {
+            let one = tokio::spawn(binds);
+            connects.await?;
             one.await?
         }),
         _ => {
@@ -145,17 +159,18 @@ fn inproc<C: Contender>(
     }
 }
 
+fn multi(workers: usize) -> Result<Runtime> {
+    Ok(Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()?)
+}
+
 fn block_on(setting: Setting, task: impl Future<Output = Result<()>> + Send + 'static) -> Result<()> {
     match setting.threads {
         Threads::Current => Builder::new_current_thread().enable_all().build()?.block_on(task),
-        Threads::Multi(workers) => {
-            let runtime: Runtime = Builder::new_multi_thread()
-                .worker_threads(workers)
-                .enable_all()
-                .build()?;
-            // On a worker, not on the thread that waits for it.
-            runtime.block_on(async move { tokio::spawn(task).await? })
-        }
+        // On a worker, not on the thread that waits for it.
+        Threads::Multi(workers) => multi(workers)?.block_on(async move { tokio::spawn(task).await? }),
         Threads::Blocking => pollster::block_on(task),
     }
 }

@@ -1,7 +1,6 @@
 //! The traffic of every case: who sends, who receives, who counts.
 
 use std::future::pending;
-use std::process;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -118,7 +117,8 @@ pub(crate) async fn connect_side<C: Contender>(
                     break;
                 }
             }
-            finish(latencies, &meter)
+            latencies.print(&meter);
+            pending().await
         }
         Case::Connect => {
             ready();
@@ -136,7 +136,8 @@ pub(crate) async fn connect_side<C: Contender>(
                     break;
                 }
             }
-            finish(latencies, &meter)
+            latencies.print(&meter);
+            pending().await
         }
         Case::DealerRouter => {
             let mut socket = connected(&contender, Kind::Dealer, &args).await?;
@@ -183,12 +184,8 @@ pub(crate) async fn alternate<C: Contender>(
             break;
         }
     }
-    finish(latencies, &meter)
-}
-
-fn finish(latencies: Latencies, meter: &Meter) -> Result<()> {
-    latencies.print(meter);
-    process::exit(0);
+    latencies.print(&meter);
+    pending().await
 }
 
 async fn connected<C: Contender>(contender: &C, kind: Kind, args: &Args) -> Result<C::Socket> {

@@ -8,7 +8,7 @@ mod channel;
 mod echo;
 mod stream;
 
-use std::process;
+use std::thread;
 
 use peer_common::{Args, Case, Control, Meter, Result, Role, Transport, fail, print};
 use serde_json::json;
@@ -22,11 +22,11 @@ fn main() {
 
 fn settings(args: &Args) -> Vec<(&'static str, &'static str)> {
     match (args.case, args.transport) {
-        (Case::PushPull, Transport::Inproc) => vec![
+        (Case::PushPull, Transport::Inproc) if args.parts == 1 => vec![
             ("crossbeam", "crossbeam bounded channel between two threads"),
             ("std", "std sync_channel between two threads"),
         ],
-        (Case::PushPull, _) if args.parts == 1 && args.rate == 0 => vec![(
+        (Case::PushPull, Transport::Tcp | Transport::Ipc) if args.parts == 1 && args.rate == 0 => vec![(
             "blocking",
             "blocking stream, unframed, at least 64 KiB a write; each payload a new Vec from 16 KiB on, a copy into \
              the write buffer below",
@@ -74,5 +74,7 @@ fn run() -> Result<()> {
         (_, Role::Bind, _) => echo::serve(&args)?,
         (_, _, _) => echo::ask(&args, &meter, go)?,
     }
-    process::exit(0);
+    // The bench ends this program, after the other side.
+    thread::park();
+    Ok(())
 }
