@@ -24,6 +24,7 @@ pub fn pipe<T>(capacity: usize) -> (PipeSender<T>, PipeReceiver<T>) {
         receiver_waker: None,
         sender_gone: false,
         receiver_gone: false,
+        discarded: 0,
     }));
     (
         PipeSender {
@@ -53,6 +54,26 @@ pub struct PipeReceiver<T> {
     step: usize,
 }
 
+/// Ends a [`pipe`] from the receiving side, while the receiver itself is elsewhere and reads what waits to the end.
+pub struct PipeGate<T> {
+    shared: Arc<Mutex<State<T>>>,
+}
+
+impl<T> PipeGate<T> {
+    /// No item is taken any more; what waits stays readable. Idempotent.
+    pub fn shut(&self) {
+        let mut state = self.shared.lock();
+        state.receiver_gone = true;
+        let wakers = [
+            state.sender_waker.take(),
+            state.closed_waker.take(),
+            state.receiver_waker.take(),
+        ];
+        drop(state);
+        wakers.into_iter().for_each(wake);
+    }
+}
+
 struct State<T> {
     queue: VecDeque<T>,
     /// Taken by the receiver and not yet released.
@@ -66,6 +87,8 @@ struct State<T> {
     receiver_waker: Option<Waker>,
     sender_gone: bool,
     receiver_gone: bool,
+    /// Items that were dropped unread when the receiver went.
+    discarded: usize,
 }
 
 /// Why an item was not taken; it is handed back.
@@ -268,6 +291,28 @@ impl<T> PipeSender<T> {
         Poll::Pending
     }
 
+    /// Adds an item without regard to the capacity: for the few that must not wait, bounded by the caller.
+    ///
+    /// # Errors
+    /// [`PushError::Closed`] when the receiver is gone.
+    pub fn push_over(&self, item: T) -> Result<(), PushError<T>> {
+        let mut state = self.shared.lock();
+        if state.receiver_gone {
+            return Err(PushError::Closed(item));
+        }
+        state.queue.push_back(item);
+        let receiver = state.receiver_waker.take();
+        drop(state);
+        wake(receiver);
+        Ok(())
+    }
+
+    /// How many items the receiver dropped unread when it went.
+    #[must_use]
+    pub fn discarded(&self) -> usize {
+        self.shared.lock().discarded
+    }
+
     /// Ends the pipe from this side: the receiver still gets what waits, then the end. Idempotent.
     pub fn close(&self) {
         let mut state = self.shared.lock();
@@ -317,6 +362,14 @@ impl<T> PipeReceiver<T> {
         }
     }
 
+    /// A handle that ends the pipe while this receiver is elsewhere.
+    #[must_use]
+    pub fn gate(&self) -> PipeGate<T> {
+        PipeGate {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
     /// How many items [`pop`](Self::pop) can take without another fill.
     #[must_use]
     pub fn ready(&self) -> usize {
@@ -331,6 +384,12 @@ impl<T> PipeReceiver<T> {
 
     /// As [`poll_fill`](Self::poll_fill) with the waker given directly, or none at all.
     pub fn fill(&mut self, waker: Option<&Waker>) -> Poll<bool> {
+        self.fill_up_to(usize::MAX, waker)
+    }
+
+    /// As [`fill`](Self::fill), but brings over at most `limit` items, so that the sender can still evict or replace
+    /// the others.
+    pub fn fill_up_to(&mut self, limit: usize, waker: Option<&Waker>) -> Poll<bool> {
         if !self.batch.is_empty() {
             return Poll::Ready(true);
         }
@@ -339,12 +398,16 @@ impl<T> PipeReceiver<T> {
             0 => None,
             count => state.release(count),
         };
-        std::mem::swap(&mut state.queue, &mut self.batch);
+        if limit >= state.queue.len() {
+            std::mem::swap(&mut state.queue, &mut self.batch);
+        } else {
+            self.batch.extend(state.queue.drain(..limit));
+        }
         state.held += self.batch.len();
         self.step = release_step(state.capacity);
         let outcome = if !self.batch.is_empty() {
             Poll::Ready(true)
-        } else if state.sender_gone {
+        } else if state.sender_gone || state.receiver_gone {
             Poll::Ready(false)
         } else {
             if let Some(waker) = waker {
@@ -390,12 +453,13 @@ impl<T> PipeReceiver<T> {
         let mut state = self.shared.lock();
         state.receiver_gone = true;
         let old = std::mem::take(&mut state.queue);
+        let dropped = old.len() + self.batch.len();
+        state.discarded += dropped;
         let sender = state.sender_waker.take();
         let watcher = state.closed_waker.take();
         drop(state);
         wake(sender);
         wake(watcher);
-        let dropped = old.len() + self.batch.len();
         self.batch.clear();
         dropped
     }
@@ -423,6 +487,12 @@ impl<T> fmt::Debug for PipeSender<T> {
         f.debug_struct("PipeSender")
             .field("len", &self.len())
             .finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for PipeGate<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PipeGate").finish_non_exhaustive()
     }
 }
 

@@ -8,15 +8,21 @@ pub(crate) struct Backoff {
     first: Duration,
     max: Duration,
     attempt: u32,
+    last: Duration,
 }
 
 impl Backoff {
+    /// No pause is longer, whatever the options say.
+    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
     /// Pauses from `first` on, at most `max`; without a `max` they do not grow.
     pub(crate) fn new(first: Duration, max: Option<Duration>) -> Self {
+        let first = first.min(Self::LONGEST);
         Backoff {
             first,
-            max: max.unwrap_or(first).max(first),
+            max: max.unwrap_or(first).clamp(first, Self::LONGEST),
             attempt: 0,
+            last: Duration::ZERO,
         }
     }
 
@@ -29,12 +35,15 @@ impl Backoff {
         if doubled < self.max {
             self.attempt += 1;
         }
-        doubled.mul_f64(0.75 + 0.5 * random).min(self.max)
+        self.last = doubled.mul_f64(0.75 + 0.5 * random).min(self.max);
+        self.last
     }
 
-    /// A connection worked: the next pause is short again.
-    pub(crate) fn reset(&mut self) {
-        self.attempt = 0;
+    /// A connection lived this long. After one that outlived the last pause, the next pause is short again.
+    pub(crate) fn worked_for(&mut self, life: Duration) {
+        if life > self.last {
+            self.attempt = 0;
+        }
     }
 }
 
@@ -49,7 +58,9 @@ mod tests {
         let mut backoff = Backoff::new(100 * MS, Some(500 * MS));
         let pauses: Vec<_> = (0..5).map(|_| backoff.next(0.5).as_millis()).collect();
         assert_eq!(pauses, [100, 200, 400, 500, 500]);
-        backoff.reset();
+        backoff.worked_for(400 * MS);
+        assert_eq!(backoff.next(0.5), 500 * MS, "the last pause was longer");
+        backoff.worked_for(600 * MS);
         assert_eq!(backoff.next(0.5), 100 * MS);
     }
 
@@ -64,7 +75,7 @@ mod tests {
 
     #[test]
     fn many_attempts_do_not_overflow() {
-        let mut backoff = Backoff::new(Duration::from_secs(1), Some(Duration::MAX));
+        let mut backoff = Backoff::new(Duration::MAX, Some(Duration::MAX));
         for _ in 0..100 {
             backoff.next(0.0);
         }

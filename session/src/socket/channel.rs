@@ -66,7 +66,7 @@ pub(crate) async fn run_direct(
     stop: &mut StopWatch,
     ready: impl FnOnce(&Peer),
 ) -> ChannelEnd {
-    let only_introduction = lane.tx().len() <= 1;
+    let only_introduction = || lane.tx().len() <= 1;
     let introduced = stop
         .until_over(only_introduction, introduced(core, &mut rx))
         .await;
@@ -82,20 +82,25 @@ pub(crate) async fn run_direct(
     if let Err(refusal) = core.pattern.ready(lane) {
         return refusal.into();
     }
+    if stop.is_stopping() {
+        core.pattern.detach(lane);
+    }
     lane.counters.handshakes.add(1);
     ready(&lane.peer());
     // A pattern that never receives leaves the queue here; it is kept, for closing it would end the channel.
+    let gate = rx.gate();
     let _unread = core.pattern.feed(lane, rx);
-    tokio::select! {
+    let end = tokio::select! {
         biased;
         reason = poll_fn(|cx| lane.poll_end(cx)) => ChannelEnd::Refused(reason.to_owned()),
         () = poll_fn(|cx| lane.tx().poll_closed(cx)) => ChannelEnd::Gone,
-        () = stop.stopping() => {
-            // What is queued is in the peer's hands already.
-            lane.tx().close();
-            ChannelEnd::Stopped
-        }
-    }
+        // What is queued is in the peer's hands already.
+        () = stop.stopping() => ChannelEnd::Stopped,
+    };
+    // Both directions, whatever the reason: others may hold the lane and its queue for long.
+    lane.tx().close();
+    gate.shut();
+    end
 }
 
 /// Sees a channel through whose messages pass a task, because the socket looks into or conflates them.
@@ -110,19 +115,21 @@ pub(crate) async fn run_served(
     if channel.tx.try_push(ours, None).is_err() {
         return ChannelEnd::Gone;
     }
-    let introduction = match stop
-        .until_over(served.outbound.is_empty(), introduced(core, &mut channel.rx))
-        .await
-    {
+    let lane = Arc::clone(&served.lane);
+    let drained = || served.outbound.is_empty();
+    let introduction = match stop.until_over(drained, introduced(core, &mut channel.rx)).await {
         None => return ChannelEnd::Stopped,
         Some(Err(end)) => return end,
         Some(Ok(introduction)) => introduction,
     };
-    let lane = Arc::clone(&served.lane);
     lane.set_peer(Peer::new(lane.id(), lane.peer().endpoint().clone(), introduction));
+    lane.renew();
     lane.set_ready(true);
     if let Err(refusal) = core.pattern.ready(&lane) {
         return refusal.into();
+    }
+    if stop.is_stopping() {
+        core.pattern.detach(&lane);
     }
     lane.counters.handshakes.add(1);
     ready(&lane.peer());
@@ -173,8 +180,13 @@ fn poll_inbound(
     channel: &mut MessageChannel,
 ) -> Result<(), ChannelEnd> {
     let conflates = core.options.conflates(core.socket_type);
+    // A pattern that never receives has closed its queue: what comes is looked into and dropped.
+    let inbound = served.lane.inbound().filter(|inbound| !inbound.is_closed());
     for _ in 0..TURN {
-        if !conflates && !served.inbound.is_closed() && !served.inbound.has_room_or_register(cx.waker()) {
+        if let Some(inbound) = inbound
+            && !conflates
+            && !inbound.has_room_or_register(cx.waker())
+        {
             return Ok(());
         }
         let Some(message) = channel.rx.pop() else {
@@ -188,12 +200,14 @@ fn poll_inbound(
             true => core.pattern.inspect(&served.lane, message)?,
             false => Some(message),
         };
-        let Some(message) = message else { continue };
+        let (Some(message), Some(inbound)) = (message, inbound) else {
+            continue;
+        };
         if conflates {
-            let _ = served.inbound.push_replacing(message);
+            let _ = inbound.push_replacing(message);
         } else {
-            // There is room, or nobody receives.
-            let _ = served.inbound.try_push(message, None);
+            // There is room, for nobody else pushes here.
+            let _ = inbound.try_push(message, None);
         }
     }
     // A full turn was used: others on this thread go first.
@@ -226,7 +240,8 @@ fn poll_outbound(
         }
     }
     match channel.tx.poll_closed(cx) {
-        Poll::Ready(()) => Err(ChannelEnd::Gone),
-        Poll::Pending => Ok(()),
+        // What it sent before comes first; the end of that is an end as well.
+        Poll::Ready(()) if channel.rx.is_empty() => Err(ChannelEnd::Gone),
+        _ => Ok(()),
     }
 }

@@ -10,7 +10,7 @@ use flexbond_transport::pipe::{PipeReceiver, PipeSender, pipe};
 use flexbond_transport::{Endpoint, LinkOptions, Message, Registry};
 use flexbond_wire::zmtp::{self, Security, SocketType};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::lane::Lane;
@@ -18,7 +18,7 @@ use super::monitor::{Event, Watchers};
 use super::outbound::Outbound;
 use super::pattern::{Pattern, pattern};
 use super::stats::{Counters, PeerStats, SharedCounter, Stats};
-use super::{Options, Peer};
+use super::{Options, Peer, SlowPeer};
 
 /// What all tasks of one socket share: its rules, its options and its peers.
 pub(crate) struct Core {
@@ -32,18 +32,53 @@ pub(crate) struct Core {
     pub(crate) undelivered: SharedCounter,
     lanes: Mutex<HashMap<u64, Arc<Lane>>>,
     next_lane: AtomicU64,
-    /// The counters of lanes that are gone.
-    past: Mutex<Counters>,
-    past_reconnects: SharedCounter,
+    past: Mutex<Past>,
+    /// One permit for each connection that may still be accepted.
+    pub(crate) admissions: Arc<Semaphore>,
     stop: watch::Sender<Stop>,
     closed: AtomicBool,
     /// Counts running tasks: each holds a receiver.
     running: watch::Sender<()>,
 }
 
+/// Lanes that are gone. They still count while messages that came by them wait to be received.
+#[derive(Default)]
+struct Past {
+    lanes: Vec<Arc<Lane>>,
+    counters: Counters,
+    reconnects: u64,
+}
+
+impl Past {
+    /// Adds up the lanes that nobody else holds any more.
+    fn settle(&mut self) {
+        let Past {
+            lanes,
+            counters,
+            reconnects,
+        } = self;
+        lanes.retain(|lane| {
+            let gone = Arc::strong_count(lane) == 1;
+            if gone {
+                counters.absorb(&lane.counters);
+                *reconnects += lane.reconnects.get();
+            }
+            !gone
+        });
+    }
+}
+
 /// Held by every task of a socket while it runs.
 pub(crate) struct TaskGuard {
-    _running: watch::Receiver<()>,
+    core: Arc<Core>,
+    running: Option<watch::Receiver<()>>,
+}
+
+impl Drop for TaskGuard {
+    fn drop(&mut self) {
+        self.running = None;
+        self.core.report_closed();
+    }
 }
 
 /// Whether tasks go on.
@@ -59,11 +94,11 @@ pub(crate) enum Stop {
 pub(crate) struct ServedLane {
     pub(crate) lane: Arc<Lane>,
     pub(crate) outbound: Outbound,
-    pub(crate) inbound: PipeSender<Message>,
 }
 
 impl Core {
     pub(crate) fn new(socket_type: SocketType, options: Options) -> Arc<Self> {
+        let admissions = Arc::new(Semaphore::new(options.max_peers.min(Semaphore::MAX_PERMITS)));
         Arc::new(Core {
             socket_type,
             link_options: options.link_options(socket_type),
@@ -75,7 +110,7 @@ impl Core {
             lanes: Mutex::default(),
             next_lane: AtomicU64::new(1),
             past: Mutex::default(),
-            past_reconnects: SharedCounter::default(),
+            admissions,
             stop: watch::Sender::new(Stop::Running),
             closed: AtomicBool::new(false),
             running: watch::Sender::new(()),
@@ -118,35 +153,49 @@ impl Core {
         };
         let (tx, rx) = pipe(send);
         let (inbound, inbound_rx) = pipe(Options::capacity(self.options.recv_hwm));
-        let lane = self.new_lane(peer, tx);
-        (
-            ServedLane {
-                lane,
-                outbound: Outbound::new(rx),
-                inbound,
-            },
-            inbound_rx,
-        )
+        let lane = self.register(Lane::served(peer, tx, Some(inbound), Arc::clone(&self.watchers)));
+        let outbound = Outbound::new(rx, self.eviction_batch());
+        (ServedLane { lane, outbound }, inbound_rx)
     }
 
-    /// A lane whose queue is `tx`, visible to `peers` and `stats`.
+    /// How many messages a task may take from a lane's queue at once: few, where those that wait may still be
+    /// evicted or replaced.
+    fn eviction_batch(&self) -> Option<usize> {
+        let publishes = matches!(self.socket_type, SocketType::Pub | SocketType::XPub);
+        if self.options.conflates(self.socket_type) {
+            Some(1)
+        } else if publishes && self.options.slow_peer == SlowPeer::DropOldest {
+            Some(16)
+        } else {
+            None
+        }
+    }
+
+    /// A lane whose queue is `tx`.
     pub(crate) fn new_lane(&self, peer: Peer, tx: PipeSender<Message>) -> Arc<Lane> {
-        let lane = Lane::new(peer, tx, Arc::clone(&self.watchers));
+        self.register(Lane::new(peer, tx, Arc::clone(&self.watchers)))
+    }
+
+    /// Makes a lane visible to `peers` and `stats`.
+    fn register(&self, lane: Arc<Lane>) -> Arc<Lane> {
         self.lanes.lock().insert(lane.id(), Arc::clone(&lane));
         lane
     }
 
-    /// A lane is gone for good, with `undelivered` messages in its queue.
-    pub(crate) fn retire(&self, lane: &Arc<Lane>, undelivered: usize) {
+    /// A lane is gone for good. `undelivered` says what is left in its queue, once nothing more can be added.
+    pub(crate) fn retire(&self, lane: &Arc<Lane>, undelivered: impl FnOnce() -> usize) {
         lane.set_ready(false);
         self.pattern.detach(lane);
-        lane.counters.dropped.add(undelivered as u64);
-        self.undelivered.add(undelivered as u64);
-        let mut lanes = self.lanes.lock();
-        if lanes.remove(&lane.id()).is_some() {
-            self.past.lock().absorb(&lane.counters);
-            self.past_reconnects.add(lane.reconnects.get());
+        let undelivered = undelivered() as u64;
+        lane.counters.dropped.add(undelivered);
+        if self.is_closed() {
+            self.undelivered.add(undelivered);
         }
+        lane.close();
+        let lane = self.lanes.lock().remove(&lane.id());
+        let mut past = self.past.lock();
+        past.settle();
+        past.lanes.extend(lane);
     }
 
     /// Connected peers, and gone ones whose messages were not all received yet.
@@ -156,11 +205,13 @@ impl Core {
 
     pub(crate) fn stats(&self) -> Stats {
         let lanes = self.lanes.lock();
+        let mut past = self.past.lock();
+        past.settle();
         let sum = Counters::default();
-        sum.absorb(&self.past.lock());
-        let mut reconnects = self.past_reconnects.get();
+        sum.absorb(&past.counters);
+        let mut reconnects = past.reconnects;
         let mut peers = 0;
-        for lane in lanes.values() {
+        for lane in lanes.values().chain(&past.lanes) {
             sum.absorb(&lane.counters);
             reconnects += lane.reconnects.get();
             peers += u64::from(lane.is_ready());
@@ -183,6 +234,13 @@ impl Core {
         peers
     }
 
+    /// Tells the watchers that the socket is closed, once it is and the last task has ended.
+    fn report_closed(&self) {
+        if self.is_closed() && self.running.receiver_count() == 0 {
+            self.watchers.close();
+        }
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
@@ -191,26 +249,47 @@ impl Core {
         StopWatch(self.stop.subscribe())
     }
 
-    pub(crate) fn guard(&self) -> TaskGuard {
+    pub(crate) fn guard(self: &Arc<Self>) -> TaskGuard {
         TaskGuard {
-            _running: self.running.subscribe(),
+            core: Arc::clone(self),
+            running: Some(self.running.subscribe()),
         }
     }
 
-    /// Ends all tasks after at most `linger`; true for the first call only.
-    pub(crate) fn begin_close(&self, linger: Option<Duration>) -> bool {
-        if self.closed.swap(true, Ordering::AcqRel) {
-            return false;
+    /// When lingering ends, if the socket is closed.
+    pub(crate) fn stop_deadline(&self) -> Option<Instant> {
+        match *self.stop.borrow() {
+            Stop::Drain(until) => until,
+            Stop::Running => None,
         }
-        self.stop.send_replace(Stop::Drain(deadline(linger)));
-        self.pattern.close();
-        true
+    }
+
+    /// Ends all tasks after at most `linger`, or after what an earlier call said if that is less.
+    pub(crate) fn begin_close(&self, linger: Option<Duration>) {
+        let first = !self.closed.swap(true, Ordering::AcqRel);
+        shorten(&self.stop, deadline(linger));
+        if first {
+            self.pattern.close();
+            self.report_closed();
+        }
     }
 
     /// Resolves once every task has ended.
     pub(crate) async fn ended(&self) {
         self.running.closed().await;
     }
+}
+
+/// Stops, or stops earlier than was said before; never later.
+pub(crate) fn shorten(stop: &watch::Sender<Stop>, until: Option<Instant>) {
+    stop.send_if_modified(|stop| {
+        let new = match (*stop, until) {
+            (Stop::Drain(Some(old)), Some(until)) => Stop::Drain(Some(old.min(until))),
+            (Stop::Drain(Some(old)), None) => Stop::Drain(Some(old)),
+            (Stop::Drain(None) | Stop::Running, until) => Stop::Drain(until),
+        };
+        std::mem::replace(stop, new) != new
+    });
 }
 
 /// The moment at which lingering ends.
@@ -243,28 +322,53 @@ impl StopWatch {
     }
 
     /// Resolves when draining has begun and there is nothing to drain, or when its time is over.
-    pub(crate) async fn over(&mut self, drained: bool) {
+    ///
+    /// `drained` is asked once draining has begun, for messages may be queued until then; the time may be shortened
+    /// while this waits.
+    pub(crate) async fn over(&mut self, drained: impl Fn() -> bool) {
         self.stopping().await;
-        let stop = self.get();
-        match stop {
-            Stop::Drain(_) if drained => {}
-            Stop::Drain(Some(until)) => tokio::time::sleep_until(until).await,
-            Stop::Drain(None) => pending().await,
-            Stop::Running => {}
+        loop {
+            let until = match *self.0.borrow_and_update() {
+                Stop::Drain(_) if drained() => return,
+                Stop::Drain(until) => until,
+                Stop::Running => None,
+            };
+            let expired = async {
+                match until {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => pending().await,
+                }
+            };
+            let mut changes = self.0.clone();
+            let changed = async move {
+                if changes.changed().await.is_err() {
+                    // The sender is gone: what it said last stands.
+                    pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = changed => {}
+                () = expired => return,
+            }
         }
     }
 
     /// Resolves when draining begins or, if it has, when its time is over.
     pub(crate) async fn advance(&mut self, draining: bool) {
         if draining {
-            self.over(false).await;
+            self.over(|| false).await;
         } else {
             self.stopping().await;
         }
     }
 
     /// Runs `work`, unless [`over`](Self::over) comes first.
-    pub(crate) async fn until_over<T>(&mut self, drained: bool, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn until_over<T>(
+        &mut self,
+        drained: impl Fn() -> bool,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
         tokio::select! {
             biased;
             () = self.over(drained) => None,

@@ -9,6 +9,9 @@ use std::time::Duration;
 use flexbond_transport::pipe::PipeReceiver;
 use flexbond_transport::{ConnectError, Connection, Endpoint, Link as Carrier, Message, MessageChannel};
 
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
 use super::Peer;
 use super::backoff::Backoff;
 use super::channel;
@@ -16,6 +19,10 @@ use super::core::{Core, ServedLane, StopWatch};
 use super::lane::Lane;
 use super::link::Link;
 use super::monitor::Event;
+use super::subscription::Subscription;
+
+/// The lane that messages for an endpoint take now, known to the task that connects and to who may give it up.
+pub(crate) type CurrentLane = Arc<Mutex<Option<Arc<Lane>>>>;
 
 type Attempt = Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>;
 
@@ -25,6 +32,7 @@ pub(crate) struct Dialer {
     endpoint: Endpoint,
     way: Way,
     backoff: Option<Backoff>,
+    current: CurrentLane,
     /// Whether a connection was ready before, so that the next one is a reconnect.
     was_ready: bool,
 }
@@ -68,14 +76,21 @@ impl Dialer {
             Poll::Ready(Ok(Connection {
                 link: Carrier::Messages(channel),
                 ..
-            })) if core.is_direct() => First::direct(core, channel, &endpoint),
+            })) if core.is_direct() => {
+                let (lane, rx) = channel::direct_lane(core, channel, &endpoint);
+                First::Direct(lane, rx)
+            }
             Poll::Ready(Ok(connection)) => First::Made(connection),
             Poll::Ready(Err(error)) => First::Failed(error),
             Poll::Pending => First::Attempt(attempt),
         };
-        let way = match first {
-            First::Direct(..) => Way::Direct,
-            _ => Way::served(core, &endpoint),
+        let current = CurrentLane::default();
+        let way = match &first {
+            First::Direct(lane, _) => {
+                open(core, &current, lane);
+                Way::Direct
+            }
+            _ => Way::served(core, &current, &endpoint),
         };
         let interval = core.options.reconnect_interval;
         let backoff = interval.map(|interval| Backoff::new(interval, core.options.reconnect_max));
@@ -85,34 +100,38 @@ impl Dialer {
                 endpoint,
                 way,
                 backoff,
+                current,
                 was_ready: false,
             },
             first,
         ))
     }
 
-    /// The lane that messages take now, if it is known yet.
-    pub(crate) fn lane(&self, first: &First) -> Option<Arc<Lane>> {
-        match (&self.way, first) {
-            (Way::Served(served), _) => Some(Arc::clone(&served.lane)),
-            (Way::Direct, First::Direct(lane, _)) => Some(Arc::clone(lane)),
-            (Way::Direct, _) => None,
-        }
+    /// The lane that messages take now.
+    pub(crate) fn current(&self) -> CurrentLane {
+        Arc::clone(&self.current)
     }
 
     /// Connects, and connects again, until the socket or the endpoint is closed.
     pub(crate) async fn run(mut self, first: First, mut stop: StopWatch) {
         let mut next = Some(first);
         loop {
+            let begun = Instant::now();
             let failure = match self.connect_and_run(next.take(), &mut stop).await {
                 Outcome::Again(failure) => failure,
                 Outcome::Stopped => break,
             };
+            if matches!(failure, Failure::Lost(..)) {
+                // A peer that ends every connection at once is not asked again at once.
+                self.backoff
+                    .iter_mut()
+                    .for_each(|backoff| backoff.worked_for(begun.elapsed()));
+            }
             let pause = self.pause(&failure);
             self.report(failure, pause);
             let Some(pause) = pause else { break };
             if stop
-                .until_over(self.is_drained(), tokio::time::sleep(pause))
+                .until_over(|| self.is_drained(), tokio::time::sleep(pause))
                 .await
                 .is_none()
             {
@@ -120,7 +139,7 @@ impl Dialer {
             }
         }
         if let Way::Served(served) = &self.way {
-            self.core.retire(&served.lane, served.outbound.len());
+            self.core.retire(&served.lane, || served.outbound.len());
         }
     }
 
@@ -133,18 +152,23 @@ impl Dialer {
 
     async fn connect_and_run(&mut self, first: Option<First>, stop: &mut StopWatch) -> Outcome {
         let made = match first {
-            Some(First::Direct(lane, rx)) => return self.run_direct(lane, rx, stop).await,
+            Some(First::Direct(lane, rx)) => {
+                self.core.emit(&Event::Connected {
+                    endpoint: self.endpoint.clone(),
+                });
+                return self.run_direct(lane, rx, stop).await;
+            }
             Some(First::Made(connection)) => Ok(connection),
             Some(First::Failed(error)) => Err(error),
             Some(First::Attempt(attempt)) => {
-                match stop.until_over(self.is_drained(), self.timed(attempt)).await {
+                match stop.until_over(|| self.is_drained(), self.timed(attempt)).await {
                     Some(made) => made,
                     None => return Outcome::Stopped,
                 }
             }
             None => {
                 let attempt = attempt(&self.core, &self.endpoint);
-                match stop.until_over(self.is_drained(), self.timed(attempt)).await {
+                match stop.until_over(|| self.is_drained(), self.timed(attempt)).await {
                     Some(made) => made,
                     None => return Outcome::Stopped,
                 }
@@ -164,7 +188,10 @@ impl Dialer {
             }
             Carrier::Messages(channel) if matches!(self.way, Way::Direct) => {
                 let (lane, rx) = channel::direct_lane(&self.core, channel, &self.endpoint);
-                self.core.pattern.open(&lane);
+                open(&self.core, &self.current, &lane);
+                if stop.is_stopping() {
+                    self.core.pattern.detach(&lane);
+                }
                 self.run_direct(lane, rx, stop).await
             }
             Carrier::Messages(channel) => self.run_served(channel, stop).await,
@@ -186,10 +213,10 @@ impl Dialer {
 
     async fn run_stream(&mut self, mut link: Link, stop: &mut StopWatch) -> Outcome {
         let core = Arc::clone(&self.core);
-        let served = Way::make_served(&mut self.way, &core, &self.endpoint);
+        let served = Way::make_served(&mut self.way, &core, &self.current, &self.endpoint);
         let lane = Arc::clone(&served.lane);
         let info = match stop
-            .until_over(served.outbound.is_empty(), link.handshake())
+            .until_over(|| served.outbound.is_empty(), link.handshake())
             .await
         {
             None => return Outcome::Stopped,
@@ -198,18 +225,29 @@ impl Dialer {
         };
         let peer = Peer::new(lane.id(), self.endpoint.clone(), info.into());
         lane.set_peer(peer.clone());
+        lane.renew();
         lane.set_ready(true);
         if let Err(refusal) = core.pattern.ready(&lane) {
             lane.set_ready(false);
             return Outcome::Again(Failure::Handshake(refusal.0.to_owned()));
         }
+        if stop.is_stopping() {
+            // Given up meanwhile: what is queued still goes out, but nothing more comes in.
+            core.pattern.detach(&lane);
+        }
         lane.counters.handshakes.add(1);
-        note_ready(&core, &mut self.was_ready, &mut self.backoff, &lane, &peer);
+        note_ready(&core, &mut self.was_ready, &lane, &peer);
         let end = link.run(served, stop).await;
         drop(link);
         served.outbound.rewind();
         lane.set_ready(false);
         core.pattern.lost(&lane);
+        if core.sends_subscriptions() {
+            // The next connection begins with all subscriptions that still hold then.
+            served
+                .outbound
+                .discard(|message| Subscription::of(message).is_some());
+        }
         if stop.is_stopping() && (served.outbound.is_empty() || matches!(end, super::link::LinkEnd::Stopped))
         {
             core.emit(&Event::Disconnected {
@@ -230,31 +268,27 @@ impl Dialer {
     ) -> Outcome {
         let core = Arc::clone(&self.core);
         let mut known = None;
-        let (was_ready, backoff) = (&mut self.was_ready, &mut self.backoff);
+        let was_ready = &mut self.was_ready;
         let ready = |peer: &Peer| {
             known = Some(peer.clone());
-            note_ready(&core, was_ready, backoff, &lane, peer);
+            note_ready(&core, was_ready, &lane, peer);
         };
         let end = channel::run_direct(&core, &lane, rx, stop, ready).await;
         core.pattern.lost(&lane);
-        let unsent = if known.is_none() {
-            lane.tx().len().saturating_sub(1)
-        } else {
-            0
-        };
-        core.retire(&lane, unsent);
+        let introduced = known.is_some();
+        core.retire(&lane, || undelivered(&lane, introduced));
         finished(&core, known, &end, stop)
     }
 
     async fn run_served(&mut self, channel: MessageChannel, stop: &mut StopWatch) -> Outcome {
         let core = Arc::clone(&self.core);
-        let served = Way::make_served(&mut self.way, &core, &self.endpoint);
+        let served = Way::make_served(&mut self.way, &core, &self.current, &self.endpoint);
         let lane = Arc::clone(&served.lane);
         let mut known = None;
-        let (was_ready, backoff) = (&mut self.was_ready, &mut self.backoff);
+        let was_ready = &mut self.was_ready;
         let ready = |peer: &Peer| {
             known = Some(peer.clone());
-            note_ready(&core, was_ready, backoff, &lane, peer);
+            note_ready(&core, was_ready, &lane, peer);
         };
         let end = channel::run_served(&core, served, channel, stop, ready).await;
         lane.set_ready(false);
@@ -302,26 +336,23 @@ impl Dialer {
     }
 }
 
-impl First {
-    fn direct(core: &Core, channel: MessageChannel, endpoint: &Endpoint) -> Self {
-        let (lane, rx) = channel::direct_lane(core, channel, endpoint);
-        core.pattern.open(&lane);
-        First::Direct(lane, rx)
-    }
-}
-
 impl Way {
-    fn served(core: &Core, endpoint: &Endpoint) -> Self {
+    fn served(core: &Core, current: &CurrentLane, endpoint: &Endpoint) -> Self {
         let (served, inbound) = core.served_lane(core.unknown_peer(endpoint));
-        core.pattern.open(&served.lane);
+        open(core, current, &served.lane);
         drop(core.pattern.feed(&served.lane, inbound));
         Way::Served(Box::new(served))
     }
 
     /// The served lane, made now if a transport that gave channels so far gives a stream this time.
-    fn make_served<'a>(way: &'a mut Way, core: &Core, endpoint: &Endpoint) -> &'a mut ServedLane {
+    fn make_served<'a>(
+        way: &'a mut Way,
+        core: &Core,
+        current: &CurrentLane,
+        endpoint: &Endpoint,
+    ) -> &'a mut ServedLane {
         if let Way::Direct = way {
-            *way = Way::served(core, endpoint);
+            *way = Way::served(core, current, endpoint);
         }
         match way {
             Way::Served(served) => served,
@@ -330,17 +361,30 @@ impl Way {
     }
 }
 
+/// Lets a lane take messages, and says that it is the one that does.
+fn open(core: &Core, current: &CurrentLane, lane: &Arc<Lane>) {
+    *current.lock() = Some(Arc::clone(lane));
+    core.pattern.open(lane);
+}
+
 fn attempt(core: &Arc<Core>, endpoint: &Endpoint) -> Attempt {
     let (core, endpoint) = (Arc::clone(core), endpoint.clone());
     Box::pin(async move { core.registry().connect(&endpoint, &core.link_options).await })
 }
 
-fn note_ready(core: &Core, was_ready: &mut bool, backoff: &mut Option<Backoff>, lane: &Lane, peer: &Peer) {
+/// What a channel took and its other end never will: messages dropped there unread or, before it was there, all but
+/// the introduction.
+fn undelivered(lane: &Lane, introduced: bool) -> usize {
+    if introduced {
+        lane.tx().discarded()
+    } else {
+        (lane.tx().len() + lane.tx().discarded()).saturating_sub(1)
+    }
+}
+
+fn note_ready(core: &Core, was_ready: &mut bool, lane: &Lane, peer: &Peer) {
     if std::mem::replace(was_ready, true) {
         lane.reconnects.add(1);
-    }
-    if let Some(backoff) = backoff {
-        backoff.reset();
     }
     core.emit(&Event::Ready { peer: peer.clone() });
 }

@@ -114,6 +114,14 @@ pub enum SendErrorKind {
     /// A message needs at least one part (a ROUTER's: the routing id and one more).
     #[error("a message needs at least one part{}", if *.0 { " besides the routing id" } else { "" })]
     Incomplete(bool),
+    /// XSUB: a subscription message whose topic is longer than a peer would accept.
+    #[error("a topic has at most {limit} bytes, this one has {size}")]
+    TopicTooLong {
+        /// Its length.
+        size: usize,
+        /// The most that is accepted.
+        limit: usize,
+    },
     /// The socket conflates, which keeps single parts only.
     #[error("a conflating socket takes one-part messages only")]
     Multipart,

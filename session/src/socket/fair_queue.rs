@@ -129,9 +129,21 @@ impl FairQueue {
         self.news.waiters.wake_all();
     }
 
-    /// How many peers have, or may still have, something to read.
+    /// How many peers have, or may still have, something to read. Forgets those that are gone and were read.
     pub(crate) fn sources(&self) -> usize {
-        self.state.lock().sources.len()
+        let mut state = self.state.lock();
+        let State { sources, ready } = &mut *state;
+        self.collect(sources, ready);
+        ready.retain(|&key| {
+            let gone = sources
+                .get_mut(key)
+                .is_some_and(|source| source.rx.fill(None) == Poll::Ready(false));
+            if gone {
+                sources.remove(key);
+            }
+            !gone
+        });
+        sources.len()
     }
 
     fn collect(&self, sources: &mut Slab<Source>, ready: &mut VecDeque<usize>) {

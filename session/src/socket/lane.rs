@@ -19,6 +19,8 @@ use super::stats::{Counters, PeerStats, SharedCounter};
 pub(crate) struct Lane {
     id: u64,
     tx: PipeSender<Message>,
+    /// Towards the application, when a task serves the lane; a direct lane's peer pushes by itself.
+    inbound: Option<PipeSender<Message>>,
     ready: AtomicBool,
     peer: Mutex<Peer>,
     /// The name under which a ROUTER knows the peer.
@@ -37,9 +39,20 @@ struct End {
 
 impl Lane {
     pub(crate) fn new(peer: Peer, tx: PipeSender<Message>, watchers: Arc<Watchers>) -> Arc<Self> {
+        Lane::served(peer, tx, None, watchers)
+    }
+
+    /// A lane whose inbound messages a task pushes.
+    pub(crate) fn served(
+        peer: Peer,
+        tx: PipeSender<Message>,
+        inbound: Option<PipeSender<Message>>,
+        watchers: Arc<Watchers>,
+    ) -> Arc<Self> {
         Arc::new(Lane {
             id: peer.id(),
             tx,
+            inbound,
             ready: AtomicBool::new(false),
             peer: Mutex::new(peer),
             alias: Mutex::default(),
@@ -56,6 +69,18 @@ impl Lane {
 
     pub(crate) fn tx(&self) -> &PipeSender<Message> {
         &self.tx
+    }
+
+    pub(crate) fn inbound(&self) -> Option<&PipeSender<Message>> {
+        self.inbound.as_ref()
+    }
+
+    /// Ends both queues: what waits for the application stays readable.
+    pub(crate) fn close(&self) {
+        self.tx.close();
+        if let Some(inbound) = &self.inbound {
+            inbound.close();
+        }
     }
 
     pub(crate) fn peer(&self) -> Peer {
@@ -107,6 +132,11 @@ impl Lane {
             drop(end);
             waker.wake();
         }
+    }
+
+    /// A new connection begins: what was said to the one before does not concern it.
+    pub(crate) fn renew(&self) {
+        self.end.lock().reason = None;
     }
 
     /// Resolves once [`end`](Self::end) was called, and forgets the call.

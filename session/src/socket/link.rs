@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use flexbond_transport::pipe::{PipeSender, PushError};
+use flexbond_transport::pipe::PushError;
 use flexbond_transport::{ByteStream, Message};
-use flexbond_wire::zmtp::{self, PeerInfo, ProtocolError, Verdict};
+use flexbond_wire::zmtp::{self, PeerInfo, ProtocolError, SocketType, Verdict};
 use thiserror::Error;
 use tokio::time::Sleep;
 
@@ -83,17 +83,13 @@ impl Link {
 
     /// Moves messages both ways until the connection, the peer or the socket ends.
     pub(crate) async fn run(&mut self, served: &mut ServedLane, stop: &mut StopWatch) -> LinkEnd {
-        let ServedLane {
-            lane,
-            outbound,
-            inbound,
-        } = served;
+        let ServedLane { lane, outbound } = served;
         let end = loop {
             let draining = stop.is_stopping();
             tokio::select! {
                 biased;
                 reason = poll_fn(|cx| lane.poll_end(cx)) => break LinkEnd::Refused(reason),
-                end = poll_fn(|cx| self.poll_run(cx, lane, outbound, inbound, draining)) => match end {
+                end = poll_fn(|cx| self.poll_run(cx, lane, outbound, draining)) => match end {
                     Ok(()) => {
                         self.farewell(stop).await;
                         break LinkEnd::Stopped;
@@ -146,13 +142,12 @@ impl Link {
         cx: &mut Context<'_>,
         lane: &Arc<Lane>,
         outbound: &mut Outbound,
-        inbound: &PipeSender<Message>,
         draining: bool,
     ) -> Poll<Result<(), LinkEnd>> {
         for _ in 0..ROUNDS {
-            let mut progress = self.poll_inbound(cx, lane, inbound)?;
+            let mut progress = self.poll_inbound(cx, lane)?;
             progress |= self.poll_outbound(cx, outbound, progress)?;
-            if draining && outbound.is_empty() && self.zmtp.transmit().is_empty() {
+            if draining && self.is_drained(outbound) {
                 return self.stream.poll_flush(cx).map_err(LinkEnd::from);
             }
             if !progress && !self.poll_timer(cx)? {
@@ -164,16 +159,16 @@ impl Link {
         Poll::Pending
     }
 
+    /// Whether closing has nothing to wait for. Nobody misses the subscriptions of a SUB that is closed.
+    fn is_drained(&mut self, outbound: &Outbound) -> bool {
+        self.core.socket_type == SocketType::Sub || (outbound.is_empty() && self.zmtp.transmit().is_empty())
+    }
+
     /// Reads, decodes and hands on; true if anything moved.
-    fn poll_inbound(
-        &mut self,
-        cx: &mut Context<'_>,
-        lane: &Arc<Lane>,
-        inbound: &PipeSender<Message>,
-    ) -> Result<bool, LinkEnd> {
+    fn poll_inbound(&mut self, cx: &mut Context<'_>, lane: &Arc<Lane>) -> Result<bool, LinkEnd> {
         let needs_bytes = self.decode(lane)?;
         let moved = !self.decoded.is_empty();
-        if !self.hand_on(cx, inbound) {
+        if !self.hand_on(cx, lane) {
             if !self.paused {
                 self.paused = true;
                 self.zmtp.pause();
@@ -224,7 +219,11 @@ impl Link {
     }
 
     /// Moves decoded messages to the application's queue; true if all of them fitted.
-    fn hand_on(&mut self, cx: &mut Context<'_>, inbound: &PipeSender<Message>) -> bool {
+    fn hand_on(&mut self, cx: &mut Context<'_>, lane: &Lane) -> bool {
+        let Some(inbound) = lane.inbound() else {
+            self.decoded.clear();
+            return true;
+        };
         if self.core.options.conflates(self.core.socket_type) {
             if let Some(last) = self.decoded.drain(..).next_back() {
                 let _ = inbound.push_replacing(last);
@@ -276,8 +275,12 @@ impl Link {
 
     /// Encodes what waits, up to a batch.
     fn encode(&mut self, cx: &mut Context<'_>, outbound: &mut Outbound) {
+        if outbound.is_evicting() && !self.zmtp.transmit().is_empty() {
+            return;
+        }
         let subscribes = self.core.sends_subscriptions();
-        while self.zmtp.transmit().len() < WRITE_BATCH {
+        let mut budget = outbound.batch();
+        while self.zmtp.transmit().len() < WRITE_BATCH && budget > 0 {
             let Some(message) = outbound.next() else {
                 match outbound.poll_fill(cx) {
                     Poll::Ready(true) => continue,
@@ -292,6 +295,7 @@ impl Link {
             }
             let end = self.zmtp.transmit().total();
             outbound.sent(message, end);
+            budget -= 1;
         }
     }
 
@@ -304,7 +308,7 @@ impl Link {
             let written = ready!(self.stream.poll_write(cx, &slices[..count]))?;
             transmit.advance(written);
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(ready!(self.stream.poll_flush(cx))?))
     }
 
     /// Writes what the stream takes without waiting.

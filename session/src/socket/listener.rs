@@ -60,6 +60,12 @@ fn admit(core: &Arc<Core>, endpoint: &Endpoint, connection: Connection, handshak
             core.options.max_peers
         ));
     }
+    let Ok(place) = Arc::clone(&core.admissions).try_acquire_owned() else {
+        return refuse(format!(
+            "{from} refused: {} connections were accepted (max_peers)",
+            core.options.max_peers
+        ));
+    };
     let Ok(permit) = Arc::clone(handshakes).try_acquire_owned() else {
         let limit = core.options.max_handshakes;
         return refuse(format!(
@@ -79,13 +85,14 @@ fn admit(core: &Arc<Core>, endpoint: &Endpoint, connection: Connection, handshak
             }
             Carrier::Messages(channel) => serve_channel(&core, channel, &from, permit).await,
         }
+        drop(place);
         drop(guard);
     });
 }
 
 async fn serve_stream(core: &Arc<Core>, mut link: Link, from: &Endpoint, permit: OwnedSemaphorePermit) {
     let mut stop = core.stop_watch();
-    let Some(outcome) = stop.until_over(true, link.handshake()).await else {
+    let Some(outcome) = stop.until_over(|| true, link.handshake()).await else {
         return;
     };
     drop(permit);
@@ -106,7 +113,7 @@ async fn serve_stream(core: &Arc<Core>, mut link: Link, from: &Endpoint, permit:
     let lane = Arc::clone(&served.lane);
     lane.set_ready(true);
     if let Err(refusal) = core.pattern.ready(&lane) {
-        core.retire(&lane, served.outbound.len());
+        core.retire(&lane, || served.outbound.len());
         return failed(LinkEnd::Refused(refusal.0));
     }
     lane.counters.handshakes.add(1);
@@ -115,7 +122,7 @@ async fn serve_stream(core: &Arc<Core>, mut link: Link, from: &Endpoint, permit:
     let end = link.run(&mut served, &mut stop).await;
     drop(link);
     core.pattern.lost(&lane);
-    core.retire(&lane, served.outbound.len());
+    core.retire(&lane, || served.outbound.len());
     core.emit(&Event::Disconnected {
         peer,
         reason: end.to_string(),
@@ -140,7 +147,7 @@ async fn serve_channel(
         let (lane, rx) = channel::direct_lane(core, channel, from);
         let end = channel::run_direct(core, &lane, rx, &mut stop, ready).await;
         core.pattern.lost(&lane);
-        core.retire(&lane, 0);
+        core.retire(&lane, || lane.tx().discarded());
         end
     } else {
         let (mut served, inbound) = core.served_lane(core.unknown_peer(from));
@@ -148,7 +155,7 @@ async fn serve_channel(
         drop(core.pattern.feed(&lane, inbound));
         let end = channel::run_served(core, &mut served, channel, &mut stop, ready).await;
         core.pattern.lost(&lane);
-        core.retire(&lane, served.outbound.len());
+        core.retire(&lane, || served.outbound.len());
         end
     };
     report_end(core, known, from, &end);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -177,6 +178,7 @@ impl Stream for Monitor {
 #[derive(Debug, Default)]
 pub(crate) struct Watchers {
     list: Mutex<Vec<Watcher>>,
+    closed: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -188,7 +190,12 @@ struct Watcher {
 impl Watchers {
     pub(crate) fn add(&self) -> Monitor {
         let (tx, rx) = pipe(CAPACITY);
-        self.list.lock().push(Watcher { tx, missed: 0 });
+        let mut list = self.list.lock();
+        // A watcher of a closed socket sees the end at once.
+        if !self.closed.load(Ordering::Acquire) {
+            list.push(Watcher { tx, missed: 0 });
+        }
+        drop(list);
         Monitor { rx }
     }
 
@@ -199,8 +206,13 @@ impl Watchers {
 
     /// Ends every watcher's stream.
     pub(crate) fn close(&self) {
-        self.emit(&Event::Closed);
-        self.list.lock().clear();
+        let mut list = self.list.lock();
+        if !self.closed.swap(true, Ordering::AcqRel) {
+            for watcher in &mut *list {
+                let _ = watcher.tell(Event::Closed);
+            }
+        }
+        list.clear();
     }
 }
 

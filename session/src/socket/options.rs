@@ -107,7 +107,7 @@ pub struct Options {
     pub xpub_manual: bool,
     /// XPUB, PUB: a message sent to every new subscriber on its own, before all others. Default: none.
     pub xpub_welcome: Option<Bytes>,
-    /// PUB, XPUB, XSUB: what happens to a message for a peer whose queue is full. Default
+    /// PUB, XPUB: what happens to a message for a peer whose queue is full. Default
     /// [`SlowPeer::DropNewest`].
     pub slow_peer: SlowPeer,
     /// SUB, XSUB, PUB: deliver what does *not* match. Default off.

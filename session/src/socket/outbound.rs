@@ -17,12 +17,15 @@ pub(crate) struct Outbound {
     in_flight: VecDeque<(u64, Message)>,
     /// Messages of a broken connection, to be sent before all others.
     again: VecDeque<Message>,
+    /// The most that is taken from the queue at once, where what waits may still be evicted or replaced.
+    batch: Option<usize>,
 }
 
 impl Outbound {
-    pub(crate) fn new(rx: PipeReceiver<Message>) -> Self {
+    pub(crate) fn new(rx: PipeReceiver<Message>, batch: Option<usize>) -> Self {
         Outbound {
             rx,
+            batch,
             in_flight: VecDeque::new(),
             again: VecDeque::new(),
         }
@@ -31,7 +34,7 @@ impl Outbound {
     /// `Ready(true)`: [`next`](Self::next) has a message. `Ready(false)`: there will never be one again.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.again.is_empty() {
-            self.rx.poll_fill(cx)
+            self.rx.fill_up_to(self.batch(), Some(cx.waker()))
         } else {
             Poll::Ready(true)
         }
@@ -78,6 +81,29 @@ impl Outbound {
         self.rx.settle();
     }
 
+    /// Whether messages must not be taken ahead of time, for newer ones may take their place.
+    pub(crate) fn is_evicting(&self) -> bool {
+        self.batch.is_some()
+    }
+
+    /// The most messages to encode before they are written.
+    pub(crate) fn batch(&self) -> usize {
+        self.batch.unwrap_or(usize::MAX)
+    }
+
+    /// Drops the waiting messages that `stale` says so of.
+    pub(crate) fn discard(&mut self, stale: impl Fn(&Message) -> bool) {
+        while let Poll::Ready(true) = self.rx.fill(None) {
+            while let Some(message) = self.rx.pop_held() {
+                self.again.push_back(message);
+            }
+        }
+        let before = self.again.len();
+        self.again.retain(|message| !stale(message));
+        self.rx.release(before - self.again.len());
+        self.rx.settle();
+    }
+
     /// How many messages wait, or were not written whole yet.
     pub(crate) fn len(&self) -> usize {
         self.rx.len()
@@ -104,7 +130,7 @@ mod tests {
     #[test]
     fn what_was_not_written_whole_goes_out_again_in_order() {
         let (tx, rx) = pipe(10);
-        let mut outbound = Outbound::new(rx);
+        let mut outbound = Outbound::new(rx, None);
         for text in ["a", "b", "c"] {
             tx.try_push(Message::from(text), None).unwrap();
         }
@@ -123,7 +149,7 @@ mod tests {
     #[test]
     fn a_second_break_keeps_the_order_too() {
         let (tx, rx) = pipe(10);
-        let mut outbound = Outbound::new(rx);
+        let mut outbound = Outbound::new(rx, None);
         for text in ["a", "b", "c"] {
             tx.try_push(Message::from(text), None).unwrap();
         }

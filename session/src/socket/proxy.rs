@@ -13,6 +13,8 @@ use super::{Dealer, Pull, Push, RecvError, Router, SendErrorKind, Socket, XPub, 
 
 /// Messages that one direction moves before the other gets its turn.
 const TURN: usize = 64;
+/// Turns of both directions before other tasks on the thread get theirs.
+const ROUNDS: usize = 4;
 
 /// Passes messages between two sockets, both ways as far as their patterns can (`zmq_proxy`).
 ///
@@ -230,12 +232,17 @@ impl Proxy {
         if self.paused {
             return Poll::Pending;
         }
-        let forward = self.forward.poll_turn(cx, &mut self.capture)?;
-        let backward = self.backward.poll_turn(cx, &mut self.capture)?;
-        if forward || backward {
-            // A full turn was used: others on this thread go first.
-            cx.waker().wake_by_ref();
+        for _ in 0..ROUNDS {
+            // Both until neither moves: what one direction passes on may be what the other waits for, as between a
+            // REP and a REQ, and only a socket that has nothing remembers to wake this task.
+            let forward = self.forward.poll_turn(cx, &mut self.capture)?;
+            let backward = self.backward.poll_turn(cx, &mut self.capture)?;
+            if !forward && !backward {
+                return Poll::Pending;
+            }
         }
+        // Others on this thread go first.
+        cx.waker().wake_by_ref();
         Poll::Pending
     }
 
@@ -295,21 +302,21 @@ impl Direction {
         }
     }
 
-    /// Moves up to a turn of messages; true if the turn was used up.
+    /// Moves up to a turn of messages; true if any moved.
     fn poll_turn(&mut self, cx: &mut Context<'_>, capture: &mut Option<Capture>) -> Result<bool, ProxyError> {
         if !self.active {
             return Ok(false);
         }
+        let mut moved = false;
         for _ in 0..TURN {
             if let Some(capture) = capture
                 && !capture.poll_empty(cx)?
             {
-                return Ok(false);
+                break;
             }
             if self.slot.is_none() {
-                let Some(message) = self.poll_take(cx)? else {
-                    return Ok(false);
-                };
+                let Some(message) = self.poll_take(cx)? else { break };
+                moved = true;
                 if let Some(capture) = capture {
                     capture.slot = Some(self.prefixed(&message));
                 }
@@ -317,10 +324,11 @@ impl Direction {
                 continue;
             }
             if !self.poll_pass(cx)? {
-                return Ok(false);
+                break;
             }
+            moved = true;
         }
-        Ok(true)
+        Ok(moved)
     }
 
     fn poll_take(&mut self, cx: &mut Context<'_>) -> Result<Option<Message>, ProxyError> {

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::core::{Core, Stop, StopWatch, deadline};
-use super::dialer::Dialer;
+use super::core::{Core, Stop, StopWatch, deadline, shorten};
+use super::dialer::{CurrentLane, Dialer};
 use super::lane::Lane;
 use super::listener::listen;
 use super::monitor::{Event, Monitor};
@@ -54,6 +54,8 @@ pub struct Socket {
 struct SocketHandle {
     core: Arc<Core>,
     endpoints: Mutex<Vec<Entry>>,
+    /// Endpoints given up whose queues are still being drained.
+    leaving: Mutex<Vec<watch::Sender<Stop>>>,
 }
 
 /// One endpoint that the socket is bound or connected to.
@@ -62,7 +64,7 @@ struct Entry {
     bound: bool,
     stop: watch::Sender<Stop>,
     /// The lane of a connected endpoint, to be taken out of use at once.
-    lane: Option<Arc<Lane>>,
+    current: Option<CurrentLane>,
 }
 
 /// What was left when a socket was closed.
@@ -118,10 +120,7 @@ impl Socket {
     pub fn new(socket_type: SocketType) -> Self {
         let core = Core::new(socket_type, Options::default());
         Socket {
-            handle: Arc::new(SocketHandle {
-                core,
-                endpoints: Mutex::default(),
-            }),
+            handle: SocketHandle::new(core),
         }
     }
 
@@ -133,10 +132,7 @@ impl Socket {
         options.validate()?;
         let core = Core::new(socket_type, options);
         Ok(Socket {
-            handle: Arc::new(SocketHandle {
-                core,
-                endpoints: Mutex::default(),
-            }),
+            handle: SocketHandle::new(core),
         })
     }
 
@@ -173,11 +169,7 @@ impl Socket {
         let bound = listener.local_endpoint().clone();
         let (stop, watch) = StopWatch::channel();
         let guard = core.guard();
-        let task = listen(Arc::clone(core), listener, watch);
-        tokio::spawn(async move {
-            task.await;
-            drop(guard);
-        });
+        // Said and noted before the task can have anything to say.
         core.emit(&Event::Listening {
             endpoint: bound.clone(),
         });
@@ -185,7 +177,12 @@ impl Socket {
             endpoint: bound.clone(),
             bound: true,
             stop,
-            lane: None,
+            current: None,
+        });
+        let task = listen(Arc::clone(core), listener, watch);
+        tokio::spawn(async move {
+            task.await;
+            drop(guard);
         });
         Ok(bound)
     }
@@ -204,23 +201,26 @@ impl Socket {
         }
         let runtime = Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
         let (dialer, first) = Dialer::new(core, endpoint.clone())?;
-        let lane = dialer.lane(&first);
+        let current = Some(dialer.current());
         let (stop, watch) = StopWatch::channel();
         let guard = core.guard();
         runtime.spawn(async move {
             dialer.run(first, watch).await;
             drop(guard);
         });
+        let mut endpoints = self.handle.endpoints.lock();
         if core.is_closed() {
-            // Closed by another handle meanwhile, which did not see this endpoint.
-            stop.send_replace(Stop::Drain(deadline(core.options.linger)));
+            // Closed by another handle meanwhile, which did not see this endpoint. Looked at under the lock, which
+            // closing takes after it has said so.
+            shorten(&stop, core.stop_deadline());
         }
-        self.handle.endpoints.lock().push(Entry {
+        endpoints.push(Entry {
             endpoint: endpoint.clone(),
             bound: false,
             stop,
-            lane,
+            current,
         });
+        drop(endpoints);
         Ok(endpoint)
     }
 
@@ -245,12 +245,13 @@ impl Socket {
     pub fn disconnect(&self, endpoint: impl IntoEndpoint) -> Result<(), ReleaseError> {
         let endpoint = endpoint.into_endpoint()?;
         let entry = self.take_entry(&endpoint, false)?;
-        if let Some(lane) = &entry.lane {
-            self.core().pattern.detach(lane);
+        // In this order: a lane that becomes ready after the one is taken out by its task, before it by the other.
+        shorten(&entry.stop, deadline(self.options().linger));
+        let lane = entry.current.and_then(|current| current.lock().clone());
+        if let Some(lane) = lane {
+            self.core().pattern.detach(&lane);
         }
-        entry
-            .stop
-            .send_replace(Stop::Drain(deadline(self.options().linger)));
+        self.handle.leave(entry.stop);
         Ok(())
     }
 
@@ -482,27 +483,52 @@ impl Socket {
     pub async fn close_within(&self, linger: Option<Duration>) -> Closed {
         self.handle.begin_close(linger);
         self.core().ended().await;
-        self.core().watchers.close();
         Closed {
             undelivered: self.core().undelivered.get(),
         }
     }
 }
 
+impl AsRef<Socket> for Socket {
+    fn as_ref(&self) -> &Socket {
+        self
+    }
+}
+
 impl SocketHandle {
+    fn new(core: Arc<Core>) -> Arc<Self> {
+        Arc::new(SocketHandle {
+            core,
+            endpoints: Mutex::default(),
+            leaving: Mutex::default(),
+        })
+    }
+
+    /// Keeps the stop of an endpoint that is being drained, so that closing can shorten it.
+    fn leave(&self, stop: watch::Sender<Stop>) {
+        let mut leaving = self.leaving.lock();
+        leaving.retain(|stop| !stop.is_closed());
+        if self.core.is_closed() {
+            shorten(&stop, self.core.stop_deadline());
+        }
+        leaving.push(stop);
+    }
+
     fn begin_close(&self, linger: Option<Duration>) {
-        if !self.core.begin_close(linger) {
-            return;
-        }
-        for entry in self.endpoints.lock().drain(..) {
-            entry.stop.send_replace(Stop::Drain(deadline(linger)));
-        }
+        self.core.begin_close(linger);
+        let until = deadline(linger);
+        let mut leaving = self.leaving.lock();
+        leaving.extend(self.endpoints.lock().drain(..).map(|entry| entry.stop));
+        leaving.retain(|stop| !stop.is_closed());
+        leaving.iter().for_each(|stop| shorten(stop, until));
     }
 }
 
 impl Drop for SocketHandle {
     fn drop(&mut self) {
-        self.begin_close(self.core.options.linger);
+        if !self.core.is_closed() {
+            self.begin_close(self.core.options.linger);
+        }
     }
 }
 

@@ -19,7 +19,7 @@ macro_rules! socket_type {
         $(#[$doc])*
         ///
         /// A clone is another handle to the same socket; see [`Socket`] for its life.
-        #[derive(Clone, Debug)]
+        #[derive(Debug)]
         pub struct $name {
             socket: Socket,
             // A message that the `Sink` has accepted and not yet sent.
@@ -112,6 +112,13 @@ macro_rules! socket_type {
             /// Once polled, the socket closes in the background even if the future is dropped.
             pub async fn close(&self) -> Closed {
                 self.socket.close().await
+            }
+        }
+
+        /// What the `Sink` of the original holds stays with it.
+        impl Clone for $name {
+            fn clone(&self) -> Self {
+                $name { socket: self.socket.clone(), $($slot: None)? }
             }
         }
 

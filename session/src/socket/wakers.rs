@@ -7,22 +7,65 @@ use parking_lot::Mutex;
 
 /// Tasks that wait for one condition. An event wakes them all, and each looks again: a task that was cancelled in
 /// between cannot take a wake-up with it.
-#[derive(Debug, Default)]
-pub(crate) struct WakerSet(Mutex<Vec<Waker>>);
+///
+/// A task that was cancelled leaves its waker behind until the next event. So that a socket without events does not
+/// collect them, all are woken when they become many: the living register again, the others are forgotten.
+#[derive(Debug)]
+pub(crate) struct WakerSet(Mutex<Waiting>);
+
+#[derive(Debug)]
+struct Waiting {
+    wakers: Vec<Waker>,
+    /// Who was woken only to see who lives, and has not registered again yet.
+    asked: Vec<Waker>,
+    /// How many of those have.
+    living: usize,
+    limit: usize,
+}
+
+/// Wakers that may wait before the first look at who lives.
+const FIRST_LIMIT: usize = 64;
+
+impl Default for WakerSet {
+    fn default() -> Self {
+        WakerSet(Mutex::new(Waiting {
+            wakers: Vec::new(),
+            asked: Vec::new(),
+            living: 0,
+            limit: FIRST_LIMIT,
+        }))
+    }
+}
 
 impl WakerSet {
     /// Remembers a task until the next [`wake_all`](Self::wake_all). The caller looks at its condition once more
     /// after this.
     pub(crate) fn register(&self, waker: &Waker) {
-        let mut wakers = self.0.lock();
-        if !wakers.iter().any(|known| known.will_wake(waker)) {
-            wakers.push(waker.clone());
+        let mut waiting = self.0.lock();
+        if waiting.wakers.iter().any(|known| known.will_wake(waker)) {
+            return;
+        }
+        if let Some(index) = waiting.asked.iter().position(|known| known.will_wake(waker)) {
+            waiting.asked.swap_remove(index);
+            waiting.living += 1;
+        }
+        waiting.wakers.push(waker.clone());
+        if waiting.wakers.len() > waiting.limit {
+            let wakers = std::mem::take(&mut waiting.wakers);
+            waiting.asked.clone_from(&wakers);
+            waiting.limit = FIRST_LIMIT + 2 * std::mem::take(&mut waiting.living);
+            drop(waiting);
+            wakers.into_iter().for_each(Waker::wake);
         }
     }
 
     /// Wakes every task that waits.
     pub(crate) fn wake_all(&self) {
-        let wakers = std::mem::take(&mut *self.0.lock());
+        let mut waiting = self.0.lock();
+        let wakers = std::mem::take(&mut waiting.wakers);
+        waiting.asked.clear();
+        waiting.living = 0;
+        drop(waiting);
         wakers.into_iter().for_each(Waker::wake);
     }
 }

@@ -42,6 +42,7 @@ pub struct Connection {
     handshake_by: Option<Instant>,
     /// Where in the transmit queue the last PING ends.
     last_ping: u64,
+    ping_delay: PingDelay,
     pongs: Pongs,
     peer: Option<PeerInfo>,
 }
@@ -61,6 +62,15 @@ struct Pongs {
     queued: u32,
     /// Where in the transmit queue the last one ends.
     last: u64,
+}
+
+/// A PING behind a large message: who reads slowly cannot answer before it arrives, and is alive as long as it reads.
+#[derive(Debug, Default)]
+struct PingDelay {
+    /// The last time somebody looked, the PING had not left yet.
+    under_way: bool,
+    /// How much had been sent then.
+    sent: u64,
 }
 
 impl Pongs {
@@ -90,6 +100,7 @@ impl Connection {
             pulse: Pulse::new(now),
             handshake_by,
             last_ping: 0,
+            ping_delay: PingDelay::default(),
             pongs: Pongs::default(),
             peer: None,
         }
@@ -400,6 +411,7 @@ impl Connection {
         if let Phase::Dead(error) = &self.phase {
             return Err(error.clone());
         }
+        self.excuse_delay(now);
         let due = if self.handshake_by.is_some_and(|deadline| deadline <= now) {
             Err(ProtocolError::HandshakeTimeout)
         } else {
@@ -411,6 +423,10 @@ impl Connection {
                 let ping = command::ping(heartbeat);
                 self.put_command(&ping);
                 self.last_ping = self.transmit.total();
+                self.ping_delay = PingDelay {
+                    under_way: false,
+                    sent: self.transmit.sent(),
+                };
                 Ok(())
             }
             (Ok(_), _) => Ok(()),
@@ -419,6 +435,28 @@ impl Connection {
                 Err(error)
             }
         }
+    }
+
+    /// Gives the peer more time for its answer while our PING is still on its way behind other bytes that the peer
+    /// takes, and once more when the PING has left.
+    fn excuse_delay(&mut self, now: Instant) {
+        let Some(heartbeat) = &self.config.heartbeat else {
+            return;
+        };
+        if !self.pulse.is_overdue(now) {
+            return;
+        }
+        let sent = self.transmit.sent();
+        let under_way = sent < self.last_ping;
+        let excused = if under_way {
+            sent > self.ping_delay.sent
+        } else {
+            self.ping_delay.under_way
+        };
+        if excused {
+            self.pulse.postpone(now, heartbeat.timeout);
+        }
+        self.ping_delay = PingDelay { under_way, sent };
     }
 
     /// The driver stops reading, because nobody takes the messages: the peer's silence no longer counts. PINGs go on,

@@ -59,6 +59,16 @@ impl Pulse {
         }
     }
 
+    /// Whether the answer to a PING should be here by now.
+    pub(crate) fn is_overdue(&self, now: Instant) -> bool {
+        !self.paused && self.answer_by.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// The answer may take this much longer.
+    pub(crate) fn postpone(&mut self, now: Instant, timeout: Duration) {
+        self.answer_by = now.checked_add(timeout);
+    }
+
     fn expires_at(&self) -> Option<Instant> {
         self.heard.checked_add(self.promised?)
     }

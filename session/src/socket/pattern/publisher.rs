@@ -6,15 +6,13 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use flexbond_transport::Message;
-use flexbond_transport::pipe::{PipeReceiver, PipeSender, PushError, pipe};
+use flexbond_transport::pipe::{PipeReceiver, PushError};
 use flexbond_wire::zmtp::SocketType;
 use parking_lot::Mutex;
 
-use super::router::notices_endpoint;
 use super::{Pattern, Refusal, Unsent};
 use crate::socket::fair_queue::FairQueue;
 use crate::socket::lane::Lane;
-use crate::socket::peer::Peer;
 use crate::socket::subscription::{Subscription, message_of};
 use crate::socket::trie::{Added, Removed, Trie};
 use crate::socket::wakers::{WakerSet, forwarding_waker};
@@ -24,8 +22,6 @@ pub(crate) struct Publisher {
     socket_type: SocketType,
     book: Mutex<Book>,
     queue: FairQueue,
-    /// Cancellations on behalf of peers that have gone.
-    notices: PipeSender<Message>,
     /// Manual mode: the peer whose subscription message was received last.
     asking: Mutex<Option<Arc<Lane>>>,
     waiters: Arc<WakerSet>,
@@ -56,12 +52,6 @@ impl Publisher {
     pub(crate) fn new(socket_type: SocketType, options: &Options) -> Self {
         let waiters = Arc::new(WakerSet::default());
         let queue = FairQueue::new();
-        // At most one notice for each subscription that was delivered before.
-        let (notices, rx) = pipe(Options::UNLIMITED_HWM);
-        queue.add(
-            Lane::new(Peer::unknown(0, notices_endpoint()), pipe(1).0, Arc::default()),
-            rx,
-        );
         Publisher {
             socket_type,
             book: Mutex::new(Book {
@@ -70,7 +60,6 @@ impl Publisher {
                 matching: Vec::new(),
             }),
             queue,
-            notices,
             asking: Mutex::new(None),
             room: forwarding_waker(Arc::clone(&waiters)),
             waiters,
@@ -100,30 +89,30 @@ impl Publisher {
     /// Gives the message to one peer as its policy says.
     fn deliver(&self, lane: &Arc<Lane>, message: Message) {
         let size = message.size();
-        let dropped = if self.conflate {
-            lane.tx().push_replacing(message).unwrap_or(1) as u64
-        } else {
-            match self.slow_peer {
-                SlowPeer::DropOldest => lane
-                    .tx()
-                    .push_evicting(message)
-                    .map_or(1, |old| u64::from(old.is_some())),
-                _ => match lane.tx().try_push(message, None) {
-                    Ok(()) => 0,
-                    Err(PushError::Closed(_)) => 1,
-                    Err(PushError::Full(_)) => {
-                        if self.slow_peer == SlowPeer::Disconnect {
-                            lane.end("it was too slow (policy: disconnect)");
-                        }
-                        1
-                    }
-                },
-            }
-        };
-        if dropped > 0 {
-            lane.drop_messages(dropped);
-        } else {
+        if self.conflate {
+            let replaced = lane.tx().push_replacing(message).unwrap_or(1);
+            lane.count_replaced(replaced);
             lane.counters.sent(size);
+            return;
+        }
+        let outcome = match self.slow_peer {
+            SlowPeer::DropOldest => match lane.tx().push_evicting(message) {
+                Ok(evicted) => {
+                    evicted.into_iter().for_each(|_| lane.drop_messages(1));
+                    Ok(())
+                }
+                Err(closed) => Err(closed),
+            },
+            _ => lane.tx().try_push(message, None),
+        };
+        match outcome {
+            Ok(()) => lane.counters.sent(size),
+            Err(error) => {
+                if self.slow_peer == SlowPeer::Disconnect && matches!(error, PushError::Full(_)) {
+                    lane.end("it was too slow (policy: disconnect)");
+                }
+                lane.drop_messages(1);
+            }
         }
     }
 }
@@ -146,19 +135,18 @@ impl Book {
         if invert {
             let others = lanes
                 .iter()
-                .filter(|(id, peer)| !peer.topics.is_empty() && !matching.contains(id));
+                .filter(|(id, peer)| !peer.topics.is_empty() && matching.binary_search(id).is_err());
             *matching = others.map(|(id, _)| *id).collect();
         }
     }
 
-    fn add(&mut self, lane: &Arc<Lane>, topic: Bytes) -> Added {
-        let added = self.topics.add(&topic, lane.id());
-        let subscriber = self.lanes.entry(lane.id()).or_insert_with(|| Subscriber {
-            lane: Arc::clone(lane),
-            topics: HashSet::new(),
-        });
-        subscriber.topics.insert(topic);
-        added
+    fn add(&mut self, lane: &Arc<Lane>, topic: &[u8]) -> Added {
+        // A peer that is no longer, or not yet, in the book cannot be written to.
+        let Some(subscriber) = self.lanes.get_mut(&lane.id()) else {
+            return Added::Nothing;
+        };
+        subscriber.topics.insert(Bytes::copy_from_slice(topic));
+        self.topics.add(topic, lane.id())
     }
 
     fn remove(&mut self, lane: &Lane, topic: &[u8]) -> Removed {
@@ -166,6 +154,12 @@ impl Book {
             subscriber.topics.remove(topic);
         }
         self.topics.remove(topic, lane.id())
+    }
+
+    fn has(&self, lane: &Lane, topic: &[u8]) -> bool {
+        self.lanes
+            .get(&lane.id())
+            .is_some_and(|subscriber| subscriber.topics.contains(topic))
     }
 
     fn subscriptions(&self, lane: &Lane) -> usize {
@@ -177,6 +171,9 @@ impl Book {
 
 impl Pattern for Publisher {
     fn feed(&self, lane: &Arc<Lane>, rx: PipeReceiver<Message>) -> Option<PipeReceiver<Message>> {
+        if !self.delivers() {
+            return Some(rx);
+        }
         self.queue.add(Arc::clone(lane), rx);
         None
     }
@@ -203,7 +200,10 @@ impl Pattern for Publisher {
         for topic in subscriber.topics {
             let last = book.topics.remove(&topic, lane.id()) == Removed::Last;
             if self.delivers() && self.is_news(false, last) {
-                let _ = self.notices.try_push(message_of(false, &topic), None);
+                // Behind the subscriptions it follows, and no more of them than those.
+                let _ = lane
+                    .inbound()
+                    .map(|inbound| inbound.push_over(message_of(false, &topic)));
             }
         }
         drop(book);
@@ -232,16 +232,16 @@ impl Pattern for Publisher {
         }
         let mut book = self.book.lock();
         let news = if subscribe {
-            if book.subscriptions(lane) >= self.max_subscriptions {
+            if book.subscriptions(lane) >= self.max_subscriptions && !book.has(lane, topic) {
                 return Err(Refusal("it has more subscriptions than max_subscriptions"));
             }
             // `Nothing`: the same peer again. Deployed peers count on their side; only a verbose XPUB hears of it.
-            self.is_news(
-                true,
-                book.add(lane, Bytes::copy_from_slice(topic)) == Added::First,
-            )
+            self.is_news(true, book.add(lane, topic) == Added::First)
         } else {
-            match book.remove(lane, topic) {
+            let removed = book.remove(lane, topic);
+            // A send may have waited for this peer alone.
+            self.waiters.wake_all();
+            match removed {
                 Removed::Nothing => false,
                 removed => self.is_news(false, removed == Removed::Last),
             }
@@ -315,8 +315,9 @@ impl Pattern for Publisher {
         let mut book = self.book.lock();
         if !on {
             book.remove(lane, topic);
+            self.waiters.wake_all();
         } else if lane.is_ready() {
-            book.add(lane, Bytes::copy_from_slice(topic));
+            book.add(lane, topic);
         }
         Ok(())
     }
@@ -333,13 +334,20 @@ impl Pattern for Publisher {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use flexbond_transport::pipe::pipe;
 
+    use super::*;
+    use crate::socket::Peer;
+
+    /// A peer that is ready, and what was sent to it.
     fn peer(publisher: &Publisher, id: u64, capacity: usize) -> (Arc<Lane>, PipeReceiver<Message>) {
         let (tx, rx) = pipe(capacity);
-        let lane = Lane::new(Peer::unknown(id, notices_endpoint()), tx, Arc::default());
+        let (inbound, inbound_rx) = pipe(100);
+        let peer = Peer::unknown(id, "inproc://test".parse().unwrap());
+        let lane = Lane::served(peer, tx, Some(inbound), Arc::default());
         lane.set_ready(true);
         assert!(publisher.ready(&lane).is_ok());
+        drop(publisher.feed(&lane, inbound_rx));
         (lane, rx)
     }
 
@@ -435,6 +443,10 @@ mod tests {
         let (lane, _rx) = peer(&publisher, 1, 1);
         subscribe(&publisher, &lane, "a");
         subscribe(&publisher, &lane, "b");
+        assert!(
+            publisher.inspect(&lane, message_of(true, b"b")).is_ok(),
+            "nothing new"
+        );
         assert!(publisher.inspect(&lane, message_of(true, b"c")).is_err());
     }
 

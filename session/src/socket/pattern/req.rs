@@ -16,9 +16,15 @@ use crate::socket::{Options, Peer, RecvError, SendErrorKind, SubscribeError};
 /// A DEALER that keeps to send, receive, send, … and hides the envelope.
 pub(crate) struct Req {
     dealer: Dealer,
-    phase: Mutex<Phase>,
+    state: Mutex<State>,
     relaxed: bool,
     correlate: bool,
+}
+
+struct State {
+    phase: Phase,
+    /// The reply to the current request, found while a send in its place was tried and had to wait.
+    reply: Option<(Message, Arc<Lane>)>,
 }
 
 enum Phase {
@@ -42,7 +48,10 @@ impl Req {
     pub(crate) fn new(options: &Options) -> Self {
         Req {
             dealer: Dealer::new(false, options),
-            phase: Mutex::new(Phase::Idle(fastrand::u32(..))),
+            state: Mutex::new(State {
+                phase: Phase::Idle(fastrand::u32(..)),
+                reply: None,
+            }),
             relaxed: options.req_relaxed,
             correlate: options.req_correlate,
         }
@@ -57,6 +66,38 @@ impl Req {
             return None;
         }
         Some(message)
+    }
+
+    /// Takes everything that has arrived; returns the reply to the current request if it is there.
+    fn take_reply(&self, phase: &Phase) -> Option<(Message, Arc<Lane>)> {
+        let (asked, request) = match phase {
+            Phase::Asked { lane, request } => (Some(*lane), *request),
+            Phase::Lost { peer, request } => (Some(peer.id()), *request),
+            Phase::Idle(request) => (None, *request),
+        };
+        while let Ok(Some((message, lane))) = self.dealer.try_recv() {
+            if Some(lane.id()) == asked
+                && let Some(body) = self.open_envelope(message, request)
+            {
+                return Some((body, lane));
+            }
+        }
+        None
+    }
+
+    /// The peer of this lane went away; if it had the request, nobody will answer.
+    fn lose(&self, lane: &Arc<Lane>) {
+        let mut state = self.state.lock();
+        if let Phase::Asked { lane: asked, request } = state.phase
+            && asked == lane.id()
+        {
+            state.phase = Phase::Lost {
+                peer: lane.peer(),
+                request,
+            };
+            drop(state);
+            self.wake_all();
+        }
     }
 
     fn wake_all(&self) {
@@ -84,62 +125,48 @@ impl Pattern for Req {
 
     fn lost(&self, lane: &Arc<Lane>) {
         self.dealer.lost(lane);
-        let mut phase = self.phase.lock();
         // A request that still waits in the queue goes out with the next connection; only one that was written
         // is lost with this one.
-        if let Phase::Asked { lane: asked, request } = *phase
-            && asked == lane.id()
-            && lane.tx().is_empty()
-        {
-            *phase = Phase::Lost {
-                peer: lane.peer(),
-                request,
-            };
-            drop(phase);
-            self.wake_all();
+        if lane.tx().is_empty() {
+            self.lose(lane);
         }
     }
 
     fn detach(&self, lane: &Arc<Lane>) {
         self.dealer.detach(lane);
-        let mut phase = self.phase.lock();
-        if let Phase::Asked { lane: asked, request } = *phase
-            && asked == lane.id()
-        {
-            *phase = Phase::Lost {
-                peer: lane.peer(),
-                request,
-            };
-            drop(phase);
-            self.wake_all();
-        }
+        self.lose(lane);
     }
 
     fn try_send(&self, mut message: Message) -> Result<(), Unsent> {
-        let mut phase = self.phase.lock();
-        if matches!(*phase, Phase::Asked { .. }) && !self.relaxed {
+        let mut state = self.state.lock();
+        if matches!(state.phase, Phase::Asked { .. }) && !self.relaxed {
             let kind = SendErrorKind::WrongState {
                 socket_type: SocketType::Req,
                 expected: "receive the reply",
             };
             return Err(Unsent::Failed(kind, message));
         }
-        let request = phase.request().wrapping_add(1);
+        // Whatever has arrived is stale once this request is out: it has to go before the request does, for the
+        // answer may be quick. The reply to the current request is kept in case this one has to wait.
+        if let Some(reply) = self.take_reply(&state.phase) {
+            state.reply.get_or_insert(reply);
+            while self.take_reply(&state.phase).is_some() {}
+        }
+        let request = state.phase.request().wrapping_add(1);
         message.push_front(Frame::new());
         if self.correlate {
             message.push_front(&request.to_be_bytes());
         }
         match self.dealer.try_send_to_next(message) {
             Ok(lane) => {
-                if self.relaxed {
-                    // Whatever has arrived answers an older request.
-                    while self.dealer.try_recv().is_ok_and(|stale| stale.is_some()) {}
-                }
-                *phase = Phase::Asked {
-                    lane: lane.id(),
-                    request,
+                *state = State {
+                    phase: Phase::Asked {
+                        lane: lane.id(),
+                        request,
+                    },
+                    reply: None,
                 };
-                drop(phase);
+                drop(state);
                 self.wake_all();
                 Ok(())
             }
@@ -154,30 +181,23 @@ impl Pattern for Req {
     }
 
     fn try_recv(&self) -> Result<Option<(Message, Arc<Lane>)>, RecvError> {
-        let mut phase = self.phase.lock();
-        if let Phase::Idle(_) = *phase {
+        let mut state = self.state.lock();
+        let request = state.phase.request();
+        if let Phase::Idle(_) = state.phase {
             return Err(RecvError::WrongState {
                 socket_type: SocketType::Req,
                 expected: "send a request",
             });
         }
-        while let Some((message, lane)) = self.dealer.try_recv()? {
-            let (asked, request) = match &*phase {
-                Phase::Asked { lane, request } => (*lane, *request),
-                Phase::Lost { peer, request } => (peer.id(), *request),
-                Phase::Idle(_) => unreachable!("looked at above, under the same lock"),
-            };
-            if lane.id() == asked
-                && let Some(body) = self.open_envelope(message, request)
-            {
-                *phase = Phase::Idle(request);
-                return Ok(Some((body, lane)));
-            }
+        let reply = state.reply.take().or_else(|| self.take_reply(&state.phase));
+        if reply.is_some() {
+            state.phase = Phase::Idle(request);
+            return Ok(reply);
         }
-        if let Phase::Lost { peer, request } = &*phase {
-            let (peer, request) = (peer.clone(), *request);
-            *phase = Phase::Idle(request);
-            return Err(RecvError::PeerLost(peer));
+        if let Phase::Lost { peer, .. } = &state.phase {
+            let error = RecvError::PeerLost(peer.clone());
+            state.phase = Phase::Idle(request);
+            return Err(error);
         }
         Ok(None)
     }

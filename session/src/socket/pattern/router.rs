@@ -160,7 +160,17 @@ impl Pattern for Router {
 
     fn lost(&self, lane: &Arc<Lane>) {
         if matches!(self.notify, RouterNotify::Disconnect | RouterNotify::Both) {
-            self.notice(lane.alias());
+            let alias = lane.alias();
+            // A name that was handed over meanwhile still has its peer.
+            let holds = self
+                .table
+                .lock()
+                .by_id
+                .get(&*alias)
+                .is_some_and(|holder| holder.id() == lane.id());
+            if holds {
+                self.notice(alias);
+            }
         }
     }
 
@@ -229,7 +239,8 @@ impl Pattern for Router {
     }
 
     fn sources(&self) -> usize {
-        self.queue.sources()
+        // One of them is the socket's own.
+        self.queue.sources() - usize::from(self.notices.is_some())
     }
 
     fn close(&self) {

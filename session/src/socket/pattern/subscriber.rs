@@ -120,6 +120,13 @@ impl Pattern for Subscriber {
         }
         let mut wanted = self.wanted.lock();
         let tell = match Subscription::of(&message) {
+            Some(Subscription { topic, .. }) if topic.len() > MAX_TOPIC => {
+                let kind = SendErrorKind::TopicTooLong {
+                    size: topic.len(),
+                    limit: MAX_TOPIC,
+                };
+                return Err(Unsent::Failed(kind, message));
+            }
             Some(Subscription { subscribe, topic }) => wanted.change(subscribe, topic),
             None => true,
         };
