@@ -1,30 +1,62 @@
-//! Messages to standard output, a line each, written when nothing more is ready.
+//! Messages to standard output, a line each, written by a thread of its own when nothing more is ready.
 
 use std::io::{self, Write};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
 
 use super::line;
 use crate::transport::Message;
 
-/// How many bytes are collected at most before they are written.
+/// How many bytes are collected before they are handed to the writer.
 const BUFFER: usize = 64 << 10;
+/// How many handed-over buffers wait for the writer.
+const BUFFERS: usize = 2;
 
 /// Standard output, as lines of messages.
+///
+/// A reader who stalls holds up what is printed, and with it what is received, but neither signals nor time-outs.
 pub(crate) struct Output {
     buffer: Vec<u8>,
+    buffers: Option<mpsc::Sender<Vec<u8>>>,
+    /// How the writer ended.
+    ended: Option<oneshot::Receiver<io::Result<()>>>,
 }
 
 impl Output {
-    pub(crate) fn stdout() -> Self {
-        Output {
-            buffer: Vec::with_capacity(BUFFER),
-        }
+    /// Starts the writer.
+    pub(crate) fn stdout() -> io::Result<Self> {
+        Output::to(io::stdout())
+    }
+
+    fn to(mut writer: impl Write + Send + 'static) -> io::Result<Self> {
+        let (tx, mut rx) = mpsc::channel::<Vec<u8>>(BUFFERS);
+        let (done, ended) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("flexbond-stdout".to_owned())
+            .spawn(move || {
+                let mut result = Ok(());
+                while result.is_ok()
+                    && let Some(bytes) = rx.blocking_recv()
+                {
+                    result = writer.write_all(&bytes).and_then(|()| writer.flush());
+                }
+                let _ = done.send(result);
+            })?;
+        Ok(Output {
+            buffer: Vec::new(),
+            buffers: Some(tx),
+            ended: Some(ended),
+        })
     }
 
     /// Adds a line.
-    pub(crate) fn message(&mut self, message: &Message) -> io::Result<()> {
+    ///
+    /// Cancel safe: the line is added before anything is waited for.
+    pub(crate) async fn message(&mut self, message: &Message) -> io::Result<()> {
         line::write(message, &mut self.buffer);
         if self.buffer.len() >= BUFFER {
-            self.flush()
+            self.flush().await
         } else {
             Ok(())
         }
@@ -36,15 +68,94 @@ impl Output {
         self.buffer.push(b'\n');
     }
 
-    /// Writes what was collected; waits as long as the reader of a pipe does.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
-        if !self.buffer.is_empty() {
-            let mut stdout = io::stdout().lock();
-            let result = stdout.write_all(&self.buffer).and_then(|()| stdout.flush());
-            self.buffer.clear();
-            self.buffer.shrink_to(BUFFER);
-            result?;
+    /// Hands over what was collected; waits while the reader does not read.
+    ///
+    /// Cancel safe: what was not handed over stays collected.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let Some(buffers) = &self.buffers else {
+            return Ok(());
+        };
+        match buffers.reserve().await {
+            Ok(permit) => {
+                permit.send(std::mem::take(&mut self.buffer));
+                Ok(())
+            }
+            // The writer has failed; it says why before it goes, and only once.
+            Err(_) => match self.ended.take() {
+                Some(ended) => ended
+                    .await
+                    .unwrap_or(Ok(()))
+                    .and(Err(io::ErrorKind::BrokenPipe.into())),
+                None => Err(io::ErrorKind::BrokenPipe.into()),
+            },
+        }
+    }
+
+    /// Waits until everything was written, at most for `limit`; a reader who does not read has it no longer.
+    pub(crate) async fn finish(&mut self, limit: Option<Duration>) {
+        let written = async {
+            let _ = self.flush().await;
+            self.buffers = None;
+            if let Some(ended) = self.ended.take() {
+                let _ = ended.await;
+            }
+        };
+        match limit {
+            Some(limit) => drop(tokio::time::timeout(limit, written).await),
+            None => written.await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc as thread_channel;
+
+    use super::*;
+
+    /// Takes one write for every word it is given.
+    struct Stalling(thread_channel::Receiver<()>);
+
+    impl Write for Stalling {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.recv().map_err(|_| io::ErrorKind::BrokenPipe)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_who_stalls_does_not_stop_the_clock() {
+        let (_go, stall) = thread_channel::channel();
+        let mut output = Output::to(Stalling(stall)).unwrap();
+        let endless = async {
+            loop {
+                output.message(&Message::from(vec![b'x'; BUFFER])).await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_millis(20), endless)
+            .await
+            .unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_reader_who_is_gone_is_reported() {
+        let (go, stall) = thread_channel::channel();
+        drop(go);
+        let mut output = Output::to(Stalling(stall)).unwrap();
+        let error = loop {
+            output.text("line");
+            if let Err(error) = output.flush().await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        output.finish(None).await;
     }
 }

@@ -113,12 +113,13 @@ impl<'a> Conversation<'a> {
     async fn receive_lines(&self, output: &mut Output) -> Result<(), Stop> {
         while !self.is_enough() {
             let message = self.receive(output).await?;
-            output.message(&message)?;
             if self.echo {
-                self.send(message, &"echo").await?;
+                // Before it is printed: who asks does not wait for who reads.
+                self.send(message.clone(), &"echo").await?;
             }
+            output.message(&message).await?;
         }
-        output.flush()?;
+        output.flush().await?;
         Ok(())
     }
 
@@ -140,9 +141,9 @@ impl<'a> Conversation<'a> {
         }
         // What had already arrived is printed; what comes later is not waited for.
         while let Ok(message) = self.socket.try_recv() {
-            output.message(&message)?;
+            output.message(&message).await?;
         }
-        output.flush()?;
+        output.flush().await?;
         Ok(())
     }
 
@@ -153,8 +154,8 @@ impl<'a> Conversation<'a> {
             let Some(line) = input.next().await else { break };
             if self.send_line(line?).await? {
                 let reply = self.receive(output).await?;
-                output.message(&reply)?;
-                output.flush()?;
+                output.message(&reply).await?;
+                output.flush().await?;
             }
         }
         Ok(())
@@ -164,13 +165,15 @@ impl<'a> Conversation<'a> {
     async fn answer(&self, mut input: Option<Input>, output: &mut Output) -> Result<(), Stop> {
         while !self.is_enough() {
             let request = self.receive(output).await?;
-            output.message(&request)?;
             match &mut input {
                 None => {
-                    self.send(request, &"echo").await?;
+                    // Before it is printed: who asks does not wait for who reads.
+                    self.send(request.clone(), &"echo").await?;
+                    output.message(&request).await?;
                 }
                 Some(lines) => {
-                    output.flush()?;
+                    output.message(&request).await?;
+                    output.flush().await?;
                     let Some(line) = lines.next().await else {
                         eprintln!("flexbond: the input has ended; the last request was not answered");
                         return Ok(());
@@ -179,7 +182,7 @@ impl<'a> Conversation<'a> {
                 }
             }
         }
-        output.flush()?;
+        output.flush().await?;
         Ok(())
     }
 
@@ -191,7 +194,7 @@ impl<'a> Conversation<'a> {
     async fn receive(&self, output: &mut Output) -> Result<Message, Stop> {
         let result = match self.socket.try_recv() {
             Err(RecvError::WouldBlock) => {
-                output.flush()?;
+                output.flush().await?;
                 self.progress.wait(self.socket.recv()).await
             }
             result => result,

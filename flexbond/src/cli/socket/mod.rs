@@ -169,8 +169,7 @@ const DEFAULT_LINGER: Duration = Duration::from_secs(30);
 impl SocketCommand {
     pub(crate) fn run(&self) -> Result<Exit, Failure> {
         self.check()?;
-        // Connections live on a thread of their own, so that a reader of standard output who stalls this one does
-        // not stop heartbeats.
+        // Connections live on a thread of their own: parsing and printing large messages does not delay them.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -187,7 +186,8 @@ impl SocketCommand {
         let socket = Socket::with_options(self.pattern, self.options())
             .map_err(|error| Failure::usage(error.to_string()))?;
         let watcher = self.monitor.then(|| tokio::spawn(watch(socket.monitor())));
-        let mut output = Output::stdout();
+        let mut output = Output::stdout()
+            .map_err(|error| Failure::new(format!("cannot write standard output: {error}")))?;
         self.attach(&socket, &mut output).await?;
 
         let input = if self.reads_input() {
@@ -203,8 +203,12 @@ impl SocketCommand {
             end = conversation.run(input, &mut output, self.delay) => end,
             number = interrupt.wait() => Ok(End::Signal(number)),
         };
-        // What was printed belongs to the reader, however this ended.
-        let _ = output.flush();
+        // What was received belongs to the reader, unless that one does not read.
+        let patience = match end {
+            Ok(End::Done { .. }) | Err(_) => self.timeout,
+            Ok(End::TimedOut | End::Signal(_)) => Some(HURRIED_LINGER),
+        };
+        output.finish(patience).await;
 
         let limit = match end {
             Ok(End::Signal(_)) => Some(
@@ -248,6 +252,7 @@ impl SocketCommand {
         }
         output
             .flush()
+            .await
             .map_err(|error| Failure::new(format!("cannot write to standard output: {error}")))?;
         for endpoint in &self.connect {
             socket
