@@ -37,10 +37,7 @@ pub(super) fn all(workspace: &Workspace, report: &mut Report) -> Result<Vec<Cont
             Ok(program) => contenders.push(Contender { name, program }),
             Err(error) if name == OURS => return Err(error),
             Err(error) => {
-                eprintln!("{name} cannot be built: {error:#}");
-                report.missing.push(format!(
-                    "{name} is missing everywhere: it cannot be built: {error:#}"
-                ));
+                report.miss_all(name, &format!("it cannot be built: {error:#}"));
             }
         }
     }

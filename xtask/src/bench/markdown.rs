@@ -74,9 +74,10 @@ pub(super) fn render(report: &Report) -> String {
     for setting in settings {
         line(&mut text, format_args!("{setting}"));
     }
-    if !report.missing.is_empty() {
+    let missing = report.missing();
+    if !missing.is_empty() {
         text.push_str("\n## Missing\n\n");
-        for note in &report.missing {
+        for note in missing {
             line(&mut text, format_args!("- {note}"));
         }
     }

@@ -12,9 +12,17 @@ pub(super) struct Report {
     /// About the machine and the programs.
     pub(super) facts: Vec<String>,
     pub(super) records: Vec<Record>,
-    /// What could not be built or run, and why.
-    pub(super) missing: Vec<String>,
+    gaps: Vec<Gap>,
     trials: Vec<Value>,
+}
+
+/// What could not be built or run, and why.
+#[derive(Debug)]
+struct Gap {
+    name: String,
+    why: String,
+    /// The cases' titles; none: everywhere.
+    cases: Vec<String>,
 }
 
 /// One number of one case, of everybody.
@@ -79,18 +87,49 @@ impl Report {
         Report {
             facts,
             records: Vec::new(),
-            missing: Vec::new(),
+            gaps: Vec::new(),
             trials: Vec::new(),
         }
     }
 
-    /// Notes and shows that a contender is missing from a case.
+    /// Notes and shows that a contender could not be built.
+    pub(super) fn miss_all(&mut self, name: &str, why: &str) {
+        eprintln!("missing everywhere: {name}: {why}");
+        self.gaps.push(Gap {
+            name: name.to_owned(),
+            why: why.to_owned(),
+            cases: Vec::new(),
+        });
+    }
+
+    /// Notes and shows that a contender, or one setting of it, is missing from a case.
     pub(super) fn miss(&mut self, case: &Case, name: &str, why: &str) {
-        let note = format!("{name} in `{}`: {why}", case.title());
-        if !self.missing.contains(&note) {
-            eprintln!("    missing: {note}");
-            self.missing.push(note);
+        let index = self
+            .gaps
+            .iter()
+            .position(|gap| gap.name == name && gap.why == why)
+            .unwrap_or_else(|| {
+                self.gaps.push(Gap {
+                    name: name.to_owned(),
+                    why: why.to_owned(),
+                    cases: Vec::new(),
+                });
+                self.gaps.len() - 1
+            });
+        let cases = &mut self.gaps[index].cases;
+        if !cases.contains(&case.title()) {
+            eprintln!("    missing: {name}: {why}");
+            cases.push(case.title());
         }
+    }
+
+    /// What could not be built or run, and why, a line for each.
+    pub(super) fn missing(&self) -> Vec<String> {
+        let line = |gap: &Gap| match gap.cases.len() {
+            0 => format!("{} everywhere: {}", gap.name, gap.why),
+            _ => format!("{}: {} (in: {})", gap.name, gap.why, gap.cases.join("; ")),
+        };
+        self.gaps.iter().map(line).collect()
     }
 
     /// Notes what a setting reached when it was tried.
@@ -117,7 +156,7 @@ impl Report {
         let records: Vec<Value> = self.records.iter().map(|record| record.json(entry)).collect();
         pretty(&json!({
             "facts": self.facts,
-            "missing": self.missing,
+            "missing": self.missing(),
             "records": records,
             "trials": self.trials,
         }))
@@ -146,9 +185,7 @@ pub(super) mod tests {
 
     pub(crate) fn report() -> Report {
         let mut report = Report::new(vec!["a machine".to_owned()]);
-        report
-            .missing
-            .push("rzmq is missing everywhere: it cannot be built".to_owned());
+        report.miss_all("rzmq", "it cannot be built");
         report.records.push(Record {
             group: "sockets",
             case: "push/pull".to_owned(),

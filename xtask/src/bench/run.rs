@@ -112,7 +112,8 @@ fn words(role: &str, case: &Case, endpoint: &str, more: &[String]) -> Vec<String
         format!("size={}", case.size),
         format!("endpoint={endpoint}"),
     ];
-    words.extend(case.words.iter().chain(more).cloned());
+    // The case's own words come last: they win.
+    words.extend(more.iter().chain(&case.words).cloned());
     words
 }
 
@@ -149,7 +150,7 @@ pub(super) fn measure(program: &Path, case: &Case, more: &[String], folder: &Pat
     let bound = bind.expect("bound", PATIENCE)?;
     let endpoint = bound["bound"].as_str().unwrap_or_default();
     let mut connect = Program::start(program, &words("connect", case, endpoint, more))?;
-    connect.expect("ready", PATIENCE * 2)?;
+    connect.expect("ready", PATIENCE)?;
     thread::sleep(SETTLE);
     bind.go()?;
     connect.go()?;

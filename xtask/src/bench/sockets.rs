@@ -225,7 +225,7 @@ fn idle() -> Case {
             "tcp",
             128,
             "idle",
-            &[&peers, "rate=200"],
+            &[&peers, "rate=200", "warmup_ms=1500", "window_ms=2000"],
         )
     }
 }

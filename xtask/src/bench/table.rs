@@ -57,9 +57,9 @@ pub(super) fn render(report: &Report) -> String {
         text.push('\n');
     }
     text.push_str("(ratio and of raw: above 1 flexbond is better)\n");
-    for note in &report.missing {
+    for note in report.missing() {
         text.push_str("missing: ");
-        text.push_str(note);
+        text.push_str(&note);
         text.push('\n');
     }
     text
