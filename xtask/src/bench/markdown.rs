@@ -27,7 +27,7 @@ pub(super) fn render(report: &Report) -> String {
     );
     line(&mut text, format_args!("|{}", " --- |".repeat(6 + PEERS.len())));
     for record in &report.records {
-        let other = |entry: &Entry| format!("{} **{}x**", spread(entry), ratio(record, entry));
+        let other = |entry: &Entry| format!("{} **{}**", spread(entry), ratio(record, entry));
         let peers: Vec<String> = PEERS
             .iter()
             .map(|name| {

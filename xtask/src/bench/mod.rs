@@ -27,7 +27,7 @@ use record::Report;
 ///
 /// The contenders live in xtask/peers, each a program with the same command line. They are run in turn (ours, a peer,
 /// ours, the next peer …) with equal settings; for each case every documented setting of every contender is tried
-/// once, and the best one is measured. Writes report.json, details.json, report.md and report.svg into the target
+/// first, and the best one is measured. Writes report.json, details.json, report.md and report.svg into the target
 /// folder's `bench`, and prints the table. What cannot be built or run is named there.
 #[derive(clap::Args)]
 pub struct Args {

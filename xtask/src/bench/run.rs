@@ -154,6 +154,13 @@ pub(super) fn measure(program: &Path, case: &Case, more: &[String], folder: &Pat
     thread::sleep(SETTLE);
     bind.go()?;
     connect.go()?;
+    if case.traffic == "reconnect" {
+        // The first life of the bound side ends with its result; the second one is measured.
+        bind.expect("seconds", limit)?;
+        drop(bind);
+        bind = Program::start(program, &words("bind", case, endpoint, more))?;
+        bind.expect("bound", PATIENCE)?;
+    }
     let (measuring, other) = match case.measures {
         Side::Bind => (&bind, &mut connect),
         Side::Connect => (&connect, &mut bind),

@@ -42,6 +42,7 @@ pub(super) fn cases() -> Vec<Case> {
     for transport in NETWORK {
         cases.push(connect(transport));
     }
+    cases.push(reconnect());
     cases
 }
 
@@ -237,6 +238,22 @@ fn connect(transport: &'static str) -> Case {
             metric(" p99", "µs", Better::Lower, |outcome| outcome.number("p99_us")),
         ],
         ..case("connect and first reply", transport, 16, "connect", &[])
+    }
+}
+
+fn reconnect() -> Case {
+    Case {
+        measures: Side::Bind,
+        metrics: vec![metric("", "ms", Better::Lower, |outcome| {
+            outcome.number("first_ms")
+        })],
+        ..case(
+            "from a restarted PULL to its first message",
+            "tcp",
+            16,
+            "reconnect",
+            &["rate=1000"],
+        )
     }
 }
 

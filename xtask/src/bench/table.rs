@@ -78,7 +78,7 @@ pub(super) fn line(record: &Record) -> String {
     );
     for other in record.peers.iter().chain(&record.raw) {
         text.push_str(&format!(
-            " | {} {} {}x ({})",
+            " | {} {} {} ({})",
             other.name,
             number(other.series.median()),
             ratio(record, other),
@@ -92,7 +92,7 @@ pub(super) fn line(record: &Record) -> String {
 pub(super) fn ratio(record: &Record, other: &Entry) -> String {
     let ratio = record.ratio(other);
     if ratio.is_finite() {
-        format!("{ratio:.2}")
+        format!("{ratio:.2}x")
     } else {
         "-".to_owned()
     }
@@ -120,10 +120,10 @@ mod tests {
         let text = render(&report());
         let row = text.lines().nth(1).unwrap();
         assert!(
-            row.contains("6.00 M") && row.contains("4.00 M omq-tokio") && row.contains("1.50"),
+            row.contains("6.00 M") && row.contains("4.00 M omq-tokio") && row.contains("1.50x"),
             "{text}"
         );
-        assert!(row.ends_with("0.50"), "{text}");
+        assert!(row.ends_with("0.50x"), "{text}");
         assert!(text.contains("missing: rzmq"), "{text}");
     }
 

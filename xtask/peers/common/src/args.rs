@@ -32,6 +32,8 @@ pub enum Case {
     Idle,
     /// A new socket connects and gets a first reply, again and again.
     Connect,
+    /// A PUSH whose PULL is gone and comes back.
+    Reconnect,
 }
 
 /// How the two sides reach each other.
@@ -172,6 +174,7 @@ impl Case {
             "dealer-router" => Case::DealerRouter,
             "idle" => Case::Idle,
             "connect" => Case::Connect,
+            "reconnect" => Case::Reconnect,
             other => return Err(format!("unknown case `{other}`").into()),
         })
     }

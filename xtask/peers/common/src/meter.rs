@@ -98,8 +98,9 @@ impl Meter {
                 if begun.elapsed() > PATIENCE + args.warmup {
                     fail("no message arrived");
                 }
-                thread::sleep(Duration::from_millis(2));
+                thread::sleep(Duration::from_micros(500));
             }
+            let first = begun.elapsed();
             thread::sleep(args.warmup);
             let (before, at) = (Usage::now(), Instant::now());
             let (messages, lost) = meter.totals();
@@ -112,8 +113,10 @@ impl Meter {
                     "stalled"
                 });
             }
+            let mut result = meter.result(messages_after - messages, lost_after - lost, Some(span), before);
+            result["first_ms"] = json!(first.as_secs_f64() * 1e3);
             // The traffic goes on until the bench has ended the other side.
-            print(&meter.result(messages_after - messages, lost_after - lost, Some(span), before));
+            print(&result);
         });
     }
 }

@@ -107,7 +107,7 @@ fn inproc<C: Contender>(
     // The sources of an inproc case count for nobody.
     let other = Meter::new(args.peers.max(1));
     let (bind_meter, connect_meter) = match args.case {
-        Case::PushPull | Case::Idle => (meter, &other),
+        Case::PushPull | Case::Idle | Case::Reconnect => (meter, &other),
         _ => (&other, meter),
     };
     let (tx, rx) = tokio::sync::oneshot::channel();

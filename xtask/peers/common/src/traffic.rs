@@ -27,7 +27,7 @@ pub(crate) async fn bind_side<C: Contender>(
     bound: impl FnOnce(String) + Send + 'static,
 ) -> Result<()> {
     let kind = match args.case {
-        Case::PushPull | Case::Idle => Kind::Pull,
+        Case::PushPull | Case::Idle | Case::Reconnect => Kind::Pull,
         Case::ReqRep | Case::Connect => Kind::Rep,
         Case::PubSub => Kind::Pub,
         Case::DealerRouter => Kind::Router,
@@ -36,7 +36,7 @@ pub(crate) async fn bind_side<C: Contender>(
     let endpoint = contender.bind(&mut socket, &args.endpoint).await?;
     bound(endpoint);
     match args.case {
-        Case::PushPull | Case::Idle => {
+        Case::PushPull | Case::Idle | Case::Reconnect => {
             meter.measure(&args);
             receive_all(&contender, &mut socket, &args, &meter, 0).await
         }
@@ -60,7 +60,7 @@ pub(crate) async fn connect_side<C: Contender>(
     mut go: Go,
 ) -> Result<()> {
     match args.case {
-        Case::PushPull => {
+        Case::PushPull | Case::Reconnect => {
             let sources = Meter::new(args.peers);
             for index in 0..args.peers {
                 let mut socket = connected(&contender, Kind::Push, &args).await?;

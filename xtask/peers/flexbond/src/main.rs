@@ -9,6 +9,9 @@ use peer_common::{Args, Contender, Kind, Result, Setting, Support, Threads};
 /// Messages taken without waiting after one that was waited for.
 const BATCH: usize = 128;
 
+/// The pause before a lost connection is tried again, the same for all.
+const RECONNECT: std::time::Duration = std::time::Duration::from_millis(100);
+
 #[derive(Clone)]
 struct Flexbond {
     hwm: usize,
@@ -37,7 +40,10 @@ impl Contender for Flexbond {
     }
 
     async fn socket(&self, kind: Kind) -> Result<Socket> {
-        let options = Options::new().hwm(self.hwm);
+        let options = Options::new()
+            .hwm(self.hwm)
+            .reconnect_interval(RECONNECT)
+            .reconnect_max(RECONNECT);
         Ok(match kind {
             Kind::Push => Push::with_options(options)?.into(),
             Kind::Pull => Pull::with_options(options)?.into(),

@@ -59,6 +59,7 @@ impl Contender for Libzmq {
         socket.set_sndhwm(self.hwm)?;
         socket.set_rcvhwm(self.hwm)?;
         socket.set_linger(0)?;
+        socket.set_reconnect_ivl(100)?;
         if kind == Kind::Pub {
             let on: i32 = 1;
             // SAFETY: the socket is valid, and the option takes a pointer to an int and its size.

@@ -3,7 +3,7 @@
 use peer_common::{Args, Contender, Kind, Result, Setting, Support, Threads, Transport};
 use rzmq::socket::{
     ADAPTIVE_THROTTLE, IO_URING_RCVMULTISHOT, IO_URING_SESSION_ENABLED, IO_URING_SNDZEROCOPY, LAST_ENDPOINT,
-    LINGER, RCVHWM, SNDHWM, SUBSCRIBE, TCP_CORK, XPUB_NODROP,
+    LINGER, RCVHWM, RECONNECT_IVL, RECONNECT_IVL_MAX, SNDHWM, SUBSCRIBE, TCP_CORK, XPUB_NODROP,
 };
 use rzmq::uring::{UringConfig, initialize_uring_backend};
 use rzmq::{Context, Msg, MsgFlags, Socket, SocketType};
@@ -101,6 +101,8 @@ impl Contender for Rzmq {
         socket.set_option(SNDHWM, self.hwm).await?;
         socket.set_option(RCVHWM, self.hwm).await?;
         socket.set_option(LINGER, 0i32).await?;
+        socket.set_option(RECONNECT_IVL, 100i32).await?;
+        socket.set_option(RECONNECT_IVL_MAX, 100i32).await?;
         if !self.throttle {
             socket.set_option(ADAPTIVE_THROTTLE, 0i32).await?;
         }
