@@ -117,9 +117,9 @@ impl<'a> Conversation<'a> {
                 // Before it is printed: who asks does not wait for who reads.
                 self.send(message.clone(), &"echo").await?;
             }
-            output.message(&message).await?;
+            self.progress.wait(output.message(&message)).await?;
         }
-        output.flush().await?;
+        self.progress.wait(output.flush()).await?;
         Ok(())
     }
 
@@ -141,9 +141,9 @@ impl<'a> Conversation<'a> {
         }
         // What had already arrived is printed; what comes later is not waited for.
         while let Ok(message) = self.socket.try_recv() {
-            output.message(&message).await?;
+            self.progress.wait(output.message(&message)).await?;
         }
-        output.flush().await?;
+        self.progress.wait(output.flush()).await?;
         Ok(())
     }
 
@@ -154,8 +154,8 @@ impl<'a> Conversation<'a> {
             let Some(line) = input.next().await else { break };
             if self.send_line(line?).await? {
                 let reply = self.receive(output).await?;
-                output.message(&reply).await?;
-                output.flush().await?;
+                self.progress.wait(output.message(&reply)).await?;
+                self.progress.wait(output.flush()).await?;
             }
         }
         Ok(())
@@ -169,11 +169,11 @@ impl<'a> Conversation<'a> {
                 None => {
                     // Before it is printed: who asks does not wait for who reads.
                     self.send(request.clone(), &"echo").await?;
-                    output.message(&request).await?;
+                    self.progress.wait(output.message(&request)).await?;
                 }
                 Some(lines) => {
-                    output.message(&request).await?;
-                    output.flush().await?;
+                    self.progress.wait(output.message(&request)).await?;
+                    self.progress.wait(output.flush()).await?;
                     let Some(line) = lines.next().await else {
                         eprintln!("flexbond: the input has ended; the last request was not answered");
                         return Ok(());
@@ -182,7 +182,7 @@ impl<'a> Conversation<'a> {
                 }
             }
         }
-        output.flush().await?;
+        self.progress.wait(output.flush()).await?;
         Ok(())
     }
 
@@ -194,7 +194,7 @@ impl<'a> Conversation<'a> {
     async fn receive(&self, output: &mut Output) -> Result<Message, Stop> {
         let result = match self.socket.try_recv() {
             Err(RecvError::WouldBlock) => {
-                output.flush().await?;
+                self.progress.wait(output.flush()).await?;
                 self.progress.wait(self.socket.recv()).await
             }
             result => result,
