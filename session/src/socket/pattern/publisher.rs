@@ -9,6 +9,7 @@ use flexbond_transport::Message;
 use flexbond_transport::pipe::{PipeReceiver, PushError};
 use flexbond_wire::zmtp::SocketType;
 use parking_lot::Mutex;
+use slab::Slab;
 
 use super::{Pattern, Refusal, Unsent};
 use crate::socket::fair_queue::FairQueue;
@@ -37,10 +38,12 @@ pub(crate) struct Publisher {
 
 /// Who subscribed to what.
 struct Book {
-    topics: Trie<u64>,
-    lanes: HashMap<u64, Subscriber>,
-    /// The lanes of the message in hand; kept to spare an allocation per message.
-    matching: Vec<u64>,
+    topics: Trie<usize>,
+    subscribers: Slab<Subscriber>,
+    /// Where each lane's subscriber is, for what concerns one lane; messages find subscribers by the trie.
+    places: HashMap<u64, usize>,
+    /// The subscribers of the message in hand; kept to spare an allocation per message.
+    matching: Vec<usize>,
 }
 
 struct Subscriber {
@@ -56,7 +59,8 @@ impl Publisher {
             socket_type,
             book: Mutex::new(Book {
                 topics: Trie::new(),
-                lanes: HashMap::new(),
+                subscribers: Slab::new(),
+                places: HashMap::new(),
                 matching: Vec::new(),
             }),
             queue,
@@ -118,53 +122,82 @@ impl Publisher {
 }
 
 impl Book {
-    /// Collects the lanes that a message is for into `matching`.
+    /// Collects the subscribers that a message is for into `matching`.
     fn find(&mut self, message: &Message, invert: bool) {
         let Book {
             topics,
-            lanes,
+            subscribers,
             matching,
+            ..
         } = self;
         matching.clear();
-        topics.visit_matches(&message[0], |id| matching.push(id));
+        topics.visit_matches(&message[0], |place| matching.push(place));
         if matching.len() > 1 {
             // A peer with overlapping subscriptions still gets the message once.
             matching.sort_unstable();
             matching.dedup();
         }
         if invert {
-            let others = lanes
+            let others = subscribers
                 .iter()
-                .filter(|(id, peer)| !peer.topics.is_empty() && matching.binary_search(id).is_err());
-            *matching = others.map(|(id, _)| *id).collect();
+                .filter(|(place, peer)| !peer.topics.is_empty() && matching.binary_search(place).is_err());
+            *matching = others.map(|(place, _)| place).collect();
         }
     }
 
-    fn add(&mut self, lane: &Arc<Lane>, topic: &[u8]) -> Added {
+    /// Opens the book for a lane.
+    fn enter(&mut self, lane: &Arc<Lane>) {
+        let Book {
+            subscribers, places, ..
+        } = self;
+        places.entry(lane.id()).or_insert_with(|| {
+            subscribers.insert(Subscriber {
+                lane: Arc::clone(lane),
+                topics: HashSet::new(),
+            })
+        });
+    }
+
+    /// Closes the book for a lane; `cancelled` sees each of its topics, and whether it was the last one's.
+    fn leave(&mut self, lane: &Lane, mut cancelled: impl FnMut(&[u8], bool)) {
+        let Some(place) = self.places.remove(&lane.id()) else {
+            return;
+        };
+        for topic in self.subscribers.remove(place).topics {
+            cancelled(&topic, self.topics.remove(&topic, place) == Removed::Last);
+        }
+    }
+
+    fn add(&mut self, lane: &Lane, topic: &[u8]) -> Added {
         // A peer that is no longer, or not yet, in the book cannot be written to.
-        let Some(subscriber) = self.lanes.get_mut(&lane.id()) else {
+        let Some(&place) = self.places.get(&lane.id()) else {
             return Added::Nothing;
         };
-        subscriber.topics.insert(Bytes::copy_from_slice(topic));
-        self.topics.add(topic, lane.id())
+        self.subscribers[place]
+            .topics
+            .insert(Bytes::copy_from_slice(topic));
+        self.topics.add(topic, place)
     }
 
     fn remove(&mut self, lane: &Lane, topic: &[u8]) -> Removed {
-        if let Some(subscriber) = self.lanes.get_mut(&lane.id()) {
-            subscriber.topics.remove(topic);
-        }
-        self.topics.remove(topic, lane.id())
+        let Some(&place) = self.places.get(&lane.id()) else {
+            return Removed::Nothing;
+        };
+        self.subscribers[place].topics.remove(topic);
+        self.topics.remove(topic, place)
+    }
+
+    fn subscriber(&self, lane: &Lane) -> Option<&Subscriber> {
+        self.subscribers.get(*self.places.get(&lane.id())?)
     }
 
     fn has(&self, lane: &Lane, topic: &[u8]) -> bool {
-        self.lanes
-            .get(&lane.id())
+        self.subscriber(lane)
             .is_some_and(|subscriber| subscriber.topics.contains(topic))
     }
 
     fn subscriptions(&self, lane: &Lane) -> usize {
-        self.lanes
-            .get(&lane.id())
+        self.subscriber(lane)
             .map_or(0, |subscriber| subscriber.topics.len())
     }
 }
@@ -179,12 +212,7 @@ impl Pattern for Publisher {
     }
 
     fn ready(&self, lane: &Arc<Lane>) -> Result<(), Refusal> {
-        let mut book = self.book.lock();
-        book.lanes.entry(lane.id()).or_insert_with(|| Subscriber {
-            lane: Arc::clone(lane),
-            topics: HashSet::new(),
-        });
-        drop(book);
+        self.book.lock().enter(lane);
         if let Some(welcome) = &self.welcome {
             let _ = lane.tx().try_push(Message::from(welcome.clone()), None);
         }
@@ -193,20 +221,14 @@ impl Pattern for Publisher {
 
     /// The connection's subscriptions end with it; a peer that comes back sends them again.
     fn lost(&self, lane: &Arc<Lane>) {
-        let mut book = self.book.lock();
-        let Some(subscriber) = book.lanes.remove(&lane.id()) else {
-            return;
-        };
-        for topic in subscriber.topics {
-            let last = book.topics.remove(&topic, lane.id()) == Removed::Last;
+        self.book.lock().leave(lane, |topic, last| {
             if self.delivers() && self.is_news(false, last) {
                 // Behind the subscriptions it follows, and no more of them than those.
                 let _ = lane
                     .inbound()
-                    .map(|inbound| inbound.push_over(message_of(false, &topic)));
+                    .map(|inbound| inbound.push_over(message_of(false, topic)));
             }
-        }
-        drop(book);
+        });
         self.waiters.wake_all();
     }
 
@@ -258,13 +280,13 @@ impl Pattern for Publisher {
         }
         let mut book = self.book.lock();
         book.find(&message, self.invert);
-        let Book { lanes, matching, .. } = &mut *book;
+        let Book {
+            subscribers,
+            matching,
+            ..
+        } = &mut *book;
         if self.slow_peer == SlowPeer::Wait && !self.conflate {
-            let full = |id: &u64| {
-                lanes
-                    .get(id)
-                    .is_some_and(|peer| !peer.lane.tx().has_room_or_register(&self.room))
-            };
+            let full = |place: &usize| !subscribers[*place].lane.tx().has_room_or_register(&self.room);
             if matching.iter().any(full) {
                 return Err(Unsent::Full(message));
             }
@@ -272,14 +294,10 @@ impl Pattern for Publisher {
         let Some((last, others)) = matching.split_last() else {
             return Ok(());
         };
-        for id in others {
-            if let Some(peer) = lanes.get(id) {
-                self.deliver(&peer.lane, message.clone());
-            }
+        for place in others {
+            self.deliver(&subscribers[*place].lane, message.clone());
         }
-        if let Some(peer) = lanes.get(last) {
-            self.deliver(&peer.lane, message);
-        }
+        self.deliver(&subscribers[*last].lane, message);
         Ok(())
     }
 
