@@ -48,7 +48,7 @@ pub(super) fn all(workspace: &Workspace, report: &mut Report) -> Result<Vec<Cont
 fn build(workspace: &Workspace, name: &str) -> Result<PathBuf> {
     let mut command = process::cargo();
     command
-        .args(["build", "--release", "--locked", "--manifest-path"])
+        .args(["build", "--release", "--manifest-path"])
         .arg(workspace.root.join("xtask/peers/Cargo.toml"))
         .arg("--target-dir")
         .arg(&workspace.target)

@@ -213,7 +213,7 @@ impl<'a> Contest<'a> {
                 }
             }
             Err(error) if entrant.name == OURS => {
-                bail!("flexbond failed in `{}`: {error:#}", self.case.title())
+                bail!("{}: {error:#}", entrant.setting.0)
             }
             Err(error) => report.miss(
                 self.case,

@@ -73,11 +73,15 @@ pub fn run(args: &Args) -> Result<()> {
     }
     report.facts.push(contest::rules(runs, timing));
     let total = cases.len();
+    let mut failed = Vec::new();
     let folder = workspace.target.join("bench");
     for (index, case) in cases.iter().enumerate() {
         eprintln!("[{}/{total}] {}", index + 1, case.title());
         let before = report.records.len();
-        Contest::new(case, &contenders, timing, &folder).hold(runs, &mut report)?;
+        if let Err(error) = Contest::new(case, &contenders, timing, &folder).hold(runs, &mut report) {
+            report.miss(case, OURS, &format!("{error:#}"));
+            failed.push(case.title());
+        }
         for record in &report.records[before..] {
             eprintln!("    {}", table::line(record));
         }
@@ -86,6 +90,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     println!("{}", table::render(&report));
     println!("written: {}", folder.join("report.{json,md,svg}").display());
+    if !failed.is_empty() {
+        bail!("flexbond could not be measured in: {}", failed.join("; "));
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use flexbond_session::Message;
 use flexbond_session::socket::{
     Dealer, Options, Pub, Pull, Push, RecvError, Rep, Req, Router, SendErrorKind, SlowPeer, Socket, Sub,
 };
-use peer_common::{Args, Contender, Kind, Result, Setting, Support, Threads};
+use peer_harness::{Args, Contender, Kind, Result, Setting, Support, Threads};
 
 /// Messages taken without waiting after one that was waited for.
 const BATCH: usize = 128;
@@ -125,5 +125,5 @@ fn show(message: &Message, each: &mut impl FnMut(&[u8], usize)) {
 }
 
 fn main() {
-    peer_common::main::<Flexbond>();
+    peer_harness::main::<Flexbond>();
 }

@@ -4,7 +4,7 @@
     reason = "one socket option that the zmq crate has no method for"
 )]
 
-use peer_common::{Args, Contender, Kind, Result, Setting, Support, Threads};
+use peer_harness::{Args, Contender, Kind, Result, Setting, Support, Threads};
 use zmq::{Context, Error, Message, SNDMORE, Socket, SocketType};
 
 /// `ZMQ_XPUB_NODROP` of `zmq.h`.
@@ -30,7 +30,7 @@ impl Contender for Libzmq {
             "ZMQ_IO_THREADS 1 (the default), blocking calls",
         )];
         // Inproc uses no I/O thread, and one connection never uses two.
-        if args.peers > 1 && args.transport != peer_common::Transport::Inproc {
+        if args.peers > 1 && args.transport != peer_harness::Transport::Inproc {
             settings.push(setting("io-threads-2", "ZMQ_IO_THREADS 2, blocking calls"));
         }
         Support::Settings(settings)
@@ -145,5 +145,5 @@ fn retry(mut call: impl FnMut() -> std::result::Result<(), Error>) -> Result<()>
 }
 
 fn main() {
-    peer_common::main::<Libzmq>();
+    peer_harness::main::<Libzmq>();
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use omq_tokio::exclusive;
 use omq_tokio::{Context, Endpoint, Message, Options, SocketType, TrySendError, blocking};
-use peer_common::{Args, Case, Contender, Kind, Result, Setting, Support, Threads, Transport};
+use peer_harness::{Args, Case, Contender, Kind, Result, Setting, Support, Threads, Transport};
 
 /// Messages asked for at once, as in the library's own benches.
 const BATCH: usize = 128;
@@ -220,5 +220,5 @@ async fn tokio_yield() {
 }
 
 fn main() {
-    peer_common::main::<Omq>();
+    peer_harness::main::<Omq>();
 }

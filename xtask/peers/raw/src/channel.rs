@@ -4,7 +4,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use crossbeam_channel::bounded;
-use peer_common::{Args, Go, Meter, fail, print};
+use peer_harness::{Args, Go, Meter, fail, print};
 use serde_json::json;
 
 /// Sends new messages from one thread to another and counts them.

@@ -10,7 +10,7 @@ mod stream;
 
 use std::thread;
 
-use peer_common::{Args, Case, Control, Meter, Result, Role, Transport, fail, print};
+use peer_harness::{Args, Case, Control, Meter, Result, Role, Transport, fail, print};
 use serde_json::json;
 
 fn main() {

@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::thread;
 
-use peer_common::{Args, Go, Meter, Result, print};
+use peer_harness::{Args, Go, Meter, Result, print};
 use serde_json::json;
 
 /// Bytes of a write or read, for messages smaller than that.

@@ -1,6 +1,6 @@
 //! rzmq as a bench peer.
 
-use peer_common::{Args, Contender, Kind, Result, Setting, Support, Threads, Transport};
+use peer_harness::{Args, Contender, Kind, Result, Setting, Support, Threads, Transport};
 use rzmq::socket::{
     ADAPTIVE_THROTTLE, IO_URING_RCVMULTISHOT, IO_URING_SESSION_ENABLED, IO_URING_SNDZEROCOPY, LAST_ENDPOINT,
     LINGER, RCVHWM, RECONNECT_IVL, RECONNECT_IVL_MAX, SNDHWM, SUBSCRIBE, TCP_CORK, XPUB_NODROP,
@@ -186,5 +186,5 @@ impl Contender for Rzmq {
 }
 
 fn main() {
-    peer_common::main::<Rzmq>();
+    peer_harness::main::<Rzmq>();
 }

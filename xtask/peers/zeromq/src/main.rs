@@ -1,7 +1,7 @@
 //! zeromq (zmq.rs) as a bench peer.
 
 use bytes::Bytes;
-use peer_common::{Args, Contender, Kind, Result, Setting, Support, Threads, Transport};
+use peer_harness::{Args, Contender, Kind, Result, Setting, Support, Threads, Transport};
 use zeromq::{
     DealerSocket, PubSocket, PullSocket, PushSocket, RepSocket, ReqSocket, RouterSocket, Socket as _,
     SocketRecv, SocketSend, SubSocket, ZmqMessage,
@@ -139,5 +139,5 @@ fn size(message: &ZmqMessage) -> usize {
 }
 
 fn main() {
-    peer_common::main::<Zeromq>();
+    peer_harness::main::<Zeromq>();
 }
