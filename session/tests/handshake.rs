@@ -534,6 +534,31 @@ async fn frames_of_a_message_may_come_in_the_long_form() {
 }
 
 #[tokio::test]
+async fn a_slow_reader_of_a_large_message_is_not_taken_for_dead() {
+    const SIZE: usize = 24 << 20;
+    let beat = Duration::from_millis(200);
+    let options = brisk()
+        .heartbeat_interval(beat)
+        .heartbeat_timeout(2 * beat)
+        .send_buffer(65_536);
+    let push = socket_with(SocketType::Push, options);
+    let mut raw = Raw::connect(&bind(&push).await).await;
+    raw.handshake("PULL").await;
+    peers(&push, 1).await;
+    send(&push, vec![7; SIZE]).await;
+    // Takes longer than the peer may be silent, but at no time is there no progress for so long.
+    let start = Instant::now();
+    let mut read = raw.recv(9).await.len();
+    while read < SIZE {
+        let part = (SIZE + 9 - read).min(1 << 20);
+        raw.recv(part).await;
+        read += part;
+        tokio::time::sleep(beat / 5).await;
+    }
+    assert!(start.elapsed() > 2 * beat);
+}
+
+#[tokio::test]
 async fn options_out_of_bounds_are_named() {
     let error = Options::new().routing_id(vec![1; 256]).validate().unwrap_err();
     assert!(error.to_string().contains("routing_id"), "{error}");

@@ -4,16 +4,18 @@
 mod harness;
 mod raw;
 
-use std::task::Poll;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use flexbond_session::Message;
 use flexbond_session::socket::{
     Event, Pull, Push, ReconnectStop, RecvError, Rep, Req, SendErrorKind, SocketType, Sub,
 };
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use harness::{
     bind, brisk, event, numbered, peers, ready_peers, recv, send, socket, socket_with, until, vacant, within,
+    would_block,
 };
 use raw::{Raw, listen, message};
 
@@ -389,4 +391,86 @@ async fn subscriptions_are_heard_again_after_a_reconnect() {
         }
     }
     until("two reconnects", || sub.stats().reconnects == 2).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_refuses_is_asked_less_and_less_often() {
+    let bound = socket(SocketType::Pair);
+    let endpoint = bind(&bound).await;
+    let first = socket(SocketType::Pair);
+    first.connect(&endpoint).unwrap();
+    peers(&bound, 1).await;
+    let interval = Duration::from_millis(10);
+    let second = socket_with(
+        SocketType::Pair,
+        brisk()
+            .reconnect_interval(interval)
+            .reconnect_max(Duration::from_secs(5)),
+    );
+    let mut monitor = second.monitor();
+    second.connect(&endpoint).unwrap();
+    event(&mut monitor, "a pause eight times as long", |event| match event {
+        Event::HandshakeFailed { retry_in, .. } | Event::Disconnected { retry_in, .. } => {
+            retry_in.filter(|pause| *pause > 8 * interval)
+        }
+        _ => None,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_disconnected_endpoint_takes_no_more_messages_once_it_is_ready() {
+    let (listener, endpoint) = listen().await;
+    let options = brisk().linger(Duration::from_secs(30)).send_buffer(4096);
+    let push = socket_with(SocketType::Push, options);
+    let mut monitor = push.monitor();
+    push.connect(&endpoint).unwrap();
+    // More than the connection takes without being read.
+    send(&push, vec![0; 32 << 20]).await;
+    let mut raw = Raw::accept(&listener).await;
+    push.disconnect(&endpoint).unwrap();
+    assert!(would_block(&push, "x"), "right after disconnect");
+    raw.handshake("PULL").await;
+    event(&mut monitor, "Ready", |event| {
+        matches!(event, Event::Ready { .. }).then_some(())
+    })
+    .await;
+    assert!(would_block(&push, "x"), "after the handshake");
+    raw.recv(1 << 20).await;
+    assert!(would_block(&push, "x"), "while the rest is sent");
+    within("close", push.close_within(Some(Duration::ZERO))).await;
+}
+
+#[tokio::test]
+async fn a_clone_does_not_send_what_waits_in_the_sink_again() {
+    let pull = socket(SocketType::Pull);
+    let endpoint = bind(&pull).await;
+    let mut push = Push::with_options(brisk()).unwrap();
+    push.connect(&endpoint).unwrap();
+    within("feed", push.feed(Message::from("a"))).await.unwrap();
+    let mut clone = push.clone();
+    within("flush", push.flush()).await.unwrap();
+    within("flush", clone.flush()).await.unwrap();
+    within("send", push.send("b")).await.unwrap();
+    assert_eq!(recv(&pull).await, Message::from("a"));
+    assert_eq!(recv(&pull).await, Message::from("b"));
+}
+
+#[tokio::test]
+async fn receives_that_were_given_up_leave_nothing_behind() {
+    struct Nobody;
+    impl Wake for Nobody {
+        fn wake(self: Arc<Self>) {}
+    }
+    let pull = socket(SocketType::Pull);
+    bind(&pull).await;
+    let mut tasks = Vec::new();
+    for _ in 0..10_000 {
+        let task = Arc::new(Nobody);
+        tasks.push(Arc::downgrade(&task));
+        let waker = Waker::from(task);
+        assert!(pull.poll_recv(&mut Context::from_waker(&waker)).is_pending());
+    }
+    let kept = tasks.iter().filter(|task| task.strong_count() > 0).count();
+    assert!(kept < 1000, "{kept} tasks that no longer wait are remembered");
 }

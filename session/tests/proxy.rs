@@ -269,6 +269,30 @@ async fn a_cancelled_run_loses_nothing() {
 }
 
 #[tokio::test]
+async fn between_rep_and_req_one_exchange_follows_another() {
+    let (clients, servers) = (Rep::new(), Req::new());
+    let front = clients.bind(endpoint("exchange-front")).await.unwrap();
+    let back = servers.bind(endpoint("exchange-back")).await.unwrap();
+    tokio::spawn(async move { Proxy::new(clients, servers).run().await });
+    let server = Rep::new();
+    server.connect(&back).unwrap();
+    tokio::spawn(async move {
+        while let Ok(request) = server.recv().await {
+            server.send(request).await.unwrap();
+        }
+    });
+    let client = Req::new();
+    client.connect(&front).unwrap();
+    for n in 0..5 {
+        let question = Message::from(format!("question {n}"));
+        within("the question", client.send(question.clone()))
+            .await
+            .unwrap();
+        assert_eq!(within("the answer", client.recv()).await.unwrap(), question);
+    }
+}
+
+#[tokio::test]
 async fn closing_a_side_ends_the_proxy_and_names_it() {
     let (producers, workers) = (Pull::new(), Push::new());
     let closing = producers.clone();

@@ -4,12 +4,14 @@
 mod harness;
 mod raw;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flexbond_session::Message;
-use flexbond_session::socket::{Options, SocketType};
-use harness::{bind, number, numbered, peers, recv, send, socket, socket_with, within};
-use raw::{Raw, message};
+use flexbond_session::socket::{Options, RecvError, SocketType};
+use harness::{
+    DEADLINE, bind, brisk, disconnected, number, numbered, peers, recv, send, socket, socket_with, within,
+};
+use raw::{Raw, listen, message};
 
 #[tokio::test]
 async fn a_stranger_cannot_answer_a_request() {
@@ -50,7 +52,7 @@ async fn a_relaxed_request_never_misses_a_quick_reply() {
             }
         });
         let asking = tokio::spawn(async move {
-            for i in 0..20_000 {
+            for i in 0..3000 {
                 req.send(numbered(i, 8)).await.unwrap();
                 let reply = within("a quick reply", req.recv()).await.unwrap();
                 assert_eq!(number(&reply[0]), i);
@@ -58,4 +60,95 @@ async fn a_relaxed_request_never_misses_a_quick_reply() {
         });
         asking.await.expect(endpoint);
     }
+}
+
+#[tokio::test]
+async fn a_second_answer_does_not_answer_the_next_request() {
+    let req = socket(SocketType::Req);
+    let mut rep = Raw::connect(&bind(&req).await).await;
+    rep.handshake("REP").await;
+    for said_before in [true, false] {
+        send(&req, "first").await;
+        assert_eq!(rep.recv_message().await, Message::from(["", "first"]));
+        rep.send(&message(["", "one"])).await;
+        if said_before {
+            rep.send(&message(["", "one again"])).await;
+            rep.echo().await;
+        }
+        assert_eq!(recv(&req).await, Message::from("one"));
+        if !said_before {
+            rep.send(&message(["", "one again"])).await;
+            rep.echo().await;
+        }
+        send(&req, "second").await;
+        assert_eq!(rep.recv_message().await, Message::from(["", "second"]));
+        rep.send(&message(["", "two"])).await;
+        assert_eq!(recv(&req).await, Message::from("two"));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_a_lost_connection_does_not_answer_the_next_request() {
+    let (listener, endpoint) = listen().await;
+    let req = socket(SocketType::Req);
+    let mut monitor = req.monitor();
+    req.connect(&endpoint).unwrap();
+    let mut first = Raw::accept(&listener).await;
+    first.handshake("REP").await;
+    send(&req, "first").await;
+    first.recv_message().await;
+    first.send(&message(["", "one"])).await;
+    first.echo().await;
+    drop(first);
+    disconnected(&mut monitor).await;
+    // Nobody can answer any longer, so that another request is allowed.
+    let mut second = Raw::accept(&listener).await;
+    second.handshake("REP").await;
+    send(&req, "second").await;
+    assert_eq!(second.recv_message().await, Message::from(["", "second"]));
+    second.send(&message(["", "two"])).await;
+    second.echo().await;
+    assert_eq!(recv(&req).await, Message::from("two"));
+}
+
+#[test]
+fn a_relaxed_request_never_misses_a_reply_of_another_thread() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let _guard = runtime.enter();
+    let rep = socket(SocketType::Rep);
+    let req = socket_with(SocketType::Req, brisk().req_relaxed(true));
+    runtime.block_on(async {
+        within("bind", rep.bind("inproc://spinning")).await.unwrap();
+        req.connect("inproc://spinning").unwrap();
+        peers(&req, 1).await;
+    });
+    let server = rep.clone();
+    // Neither side ever sleeps, so that the reply may come before the call that asks has returned.
+    let answering = std::thread::spawn(move || {
+        loop {
+            match server.try_recv() {
+                Ok(request) => server.try_send(request).unwrap(),
+                Err(RecvError::Closed) => return,
+                Err(_) => std::hint::spin_loop(),
+            }
+        }
+    });
+    for round in 0..3000 {
+        req.try_send(numbered(round, 8)).unwrap();
+        let asked = Instant::now();
+        let reply = loop {
+            match req.try_recv() {
+                Ok(reply) => break reply,
+                Err(_) => std::hint::spin_loop(),
+            }
+            assert!(asked.elapsed() < DEADLINE, "round {round}: no reply");
+        };
+        assert_eq!(number(&reply[0]), round);
+    }
+    runtime.block_on(within("close", rep.close()));
+    answering.join().unwrap();
 }

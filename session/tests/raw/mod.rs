@@ -205,6 +205,12 @@ impl Raw {
         data
     }
 
+    /// Asks for a PONG and reads it: whatever was sent before has been read by then, and the connection lives.
+    pub(crate) async fn echo(&mut self) {
+        self.send(&command("PING", &[0, 0])).await;
+        assert_eq!(self.recv_command().await, ("PONG".to_owned(), Vec::new()));
+    }
+
     /// Reads until the socket ends the connection; how many bytes came.
     pub(crate) async fn ended(&mut self) -> usize {
         let mut scratch = vec![0; 65_536];
