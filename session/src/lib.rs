@@ -8,6 +8,7 @@
 //! ```
 //! use flexbond_session::socket::{Rep, Req};
 //!
+//! # #[cfg(feature = "tcp")]
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = Rep::new();
@@ -25,6 +26,8 @@
 //! client.close().await;
 //! # Ok(())
 //! # }
+//! # #[cfg(not(feature = "tcp"))]
+//! # fn main() {}
 //! ```
 //!
 //! # Layers

@@ -34,6 +34,7 @@ use super::{
 /// ```
 /// use flexbond_session::socket::{Socket, SocketType};
 ///
+/// # #[cfg(feature = "tcp")]
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let pull = Socket::new(SocketType::Pull);
@@ -45,6 +46,8 @@ use super::{
 /// assert_eq!(&pull.recv().await?[0], b"hello");
 /// # Ok(())
 /// # }
+/// # #[cfg(not(feature = "tcp"))]
+/// # fn main() {}
 /// ```
 #[derive(Clone)]
 pub struct Socket {
