@@ -78,19 +78,28 @@ pub(super) fn features(run: &mut Run) -> Result<()> {
     let mut failed = Vec::new();
     for package in run.workspace.publishable() {
         for features in single_features(package) {
-            let mut command = test_runner();
-            command
-                .current_dir(&run.workspace.root)
-                .args(["--package", &package.name, "--no-default-features"])
-                .args(targets(package));
-            if !features.is_empty() {
-                command.args(["--features", &features]);
+            let mut commands = vec![test_runner()];
+            commands[0].args(targets(package));
+            if package.has("lib") {
+                let mut examples = cargo();
+                examples.args(["test", "--quiet", "--locked", "--doc"]);
+                commands.push(examples);
             }
-            match process::run_keeping(&mut command, is_closing_line) {
-                Ok(lines) => run.closing.extend(lines),
-                Err(error) => {
-                    eprintln!("{error:#}");
-                    failed.push(format!("{} with features [{features}]", package.name));
+            for mut command in commands {
+                command.current_dir(&run.workspace.root).args([
+                    "--package",
+                    &package.name,
+                    "--no-default-features",
+                ]);
+                if !features.is_empty() {
+                    command.args(["--features", &features]);
+                }
+                match process::run_keeping(&mut command, is_closing_line) {
+                    Ok(lines) => run.closing.extend(lines),
+                    Err(error) => {
+                        eprintln!("{error:#}");
+                        failed.push(format!("{} with features [{features}]", package.name));
+                    }
                 }
             }
         }
