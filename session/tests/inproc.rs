@@ -5,8 +5,8 @@ mod harness;
 
 use std::time::Duration;
 
-use flexbond_session::Message;
 use flexbond_session::socket::{Event, SocketType};
+use flexbond_session::{LinkOptions, Message, Registry};
 use harness::{
     brisk, disconnected, event, idle, number, numbered, peers, recv, recv_many, socket, socket_with, until,
     within, would_block,
@@ -124,4 +124,26 @@ async fn messages_for_a_peer_that_refuses_are_counted() {
     .await;
     until("three messages counted", || second.stats().dropped == 3).await;
     assert!(idle(&bound));
+}
+
+/// A peer that takes the channel and never introduces itself must not hold its place for ever.
+#[tokio::test]
+async fn a_silent_inproc_peer_times_out_with_an_event() {
+    for socket_type in [SocketType::Pull, SocketType::XPub] {
+        let endpoint = format!("inproc://silent-{socket_type}");
+        let bound = socket_with(socket_type, brisk().handshake_timeout(Duration::from_millis(50)));
+        let mut monitor = bound.monitor();
+        bound.bind(&endpoint).await.unwrap();
+        let silent = Registry::standard()
+            .connect(&endpoint.parse().unwrap(), &LinkOptions::default())
+            .await
+            .unwrap();
+        let error = event(&mut monitor, "HandshakeFailed", |event| match event {
+            Event::HandshakeFailed { error, .. } => Some(error.clone()),
+            _ => None,
+        })
+        .await;
+        assert_eq!(error, "the peer did not introduce itself in time");
+        drop(silent);
+    }
 }

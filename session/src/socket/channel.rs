@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use flexbond_transport::pipe::{PipeReceiver, PushError};
 use flexbond_transport::{Endpoint, Message, MessageChannel};
@@ -64,11 +65,12 @@ pub(crate) async fn run_direct(
     lane: &Arc<Lane>,
     mut rx: PipeReceiver<Message>,
     stop: &mut StopWatch,
+    patience: Option<Duration>,
     ready: impl FnOnce(&Peer),
 ) -> ChannelEnd {
     let only_introduction = || lane.tx().len() <= 1;
     let introduced = stop
-        .until_over(only_introduction, introduced(core, &mut rx))
+        .until_over(only_introduction, introduced(core, &mut rx, patience))
         .await;
     let introduction = match introduced {
         None => return ChannelEnd::Stopped,
@@ -109,6 +111,7 @@ pub(crate) async fn run_served(
     served: &mut ServedLane,
     mut channel: MessageChannel,
     stop: &mut StopWatch,
+    patience: Option<Duration>,
     ready: impl FnOnce(&Peer),
 ) -> ChannelEnd {
     let ours = introduction::compose(core.socket_type, &core.options);
@@ -117,7 +120,10 @@ pub(crate) async fn run_served(
     }
     let lane = Arc::clone(&served.lane);
     let drained = || served.outbound.is_empty();
-    let introduction = match stop.until_over(drained, introduced(core, &mut channel.rx)).await {
+    let introduction = match stop
+        .until_over(drained, introduced(core, &mut channel.rx, patience))
+        .await
+    {
         None => return ChannelEnd::Stopped,
         Some(Err(end)) => return end,
         Some(Ok(introduction)) => introduction,
@@ -144,10 +150,25 @@ pub(crate) async fn run_served(
     }
 }
 
-/// The peer's first message.
-async fn introduced(core: &Core, rx: &mut PipeReceiver<Message>) -> Result<Introduction, ChannelEnd> {
-    if !poll_fn(|cx| rx.poll_fill(cx)).await {
-        return Err(ChannelEnd::Gone);
+/// The peer's first message. Who connects may have to wait for somebody to bind; who accepts has `patience`.
+async fn introduced(
+    core: &Core,
+    rx: &mut PipeReceiver<Message>,
+    patience: Option<Duration>,
+) -> Result<Introduction, ChannelEnd> {
+    let arrival = poll_fn(|cx| rx.poll_fill(cx));
+    let arrived = match patience {
+        None => Ok(arrival.await),
+        Some(patience) => tokio::time::timeout(patience, arrival).await,
+    };
+    match arrived {
+        Ok(true) => {}
+        Ok(false) => return Err(ChannelEnd::Gone),
+        Err(_) => {
+            return Err(ChannelEnd::Refused(
+                "the peer did not introduce itself in time".to_owned(),
+            ));
+        }
     }
     let first = rx.pop().unwrap_or_default();
     introduction::read(core.socket_type, first).map_err(ChannelEnd::Refused)

@@ -273,7 +273,7 @@ impl Dialer {
             known = Some(peer.clone());
             note_ready(&core, was_ready, &lane, peer);
         };
-        let end = channel::run_direct(&core, &lane, rx, stop, ready).await;
+        let end = channel::run_direct(&core, &lane, rx, stop, None, ready).await;
         core.pattern.lost(&lane);
         let introduced = known.is_some();
         core.retire(&lane, || undelivered(&lane, introduced));
@@ -290,7 +290,7 @@ impl Dialer {
             known = Some(peer.clone());
             note_ready(&core, was_ready, &lane, peer);
         };
-        let end = channel::run_served(&core, served, channel, stop, ready).await;
+        let end = channel::run_served(&core, served, channel, stop, None, ready).await;
         lane.set_ready(false);
         core.pattern.lost(&lane);
         finished(&core, known, &end, stop)

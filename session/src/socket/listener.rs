@@ -137,6 +137,7 @@ async fn serve_channel(
     permit: OwnedSemaphorePermit,
 ) {
     let mut stop = core.stop_watch();
+    let patience = core.options.handshake_timeout;
     let mut known = None;
     let ready = |peer: &Peer| {
         drop(permit);
@@ -145,7 +146,7 @@ async fn serve_channel(
     };
     let end = if core.is_direct() {
         let (lane, rx) = channel::direct_lane(core, channel, from);
-        let end = channel::run_direct(core, &lane, rx, &mut stop, ready).await;
+        let end = channel::run_direct(core, &lane, rx, &mut stop, patience, ready).await;
         core.pattern.lost(&lane);
         core.retire(&lane, || lane.tx().discarded());
         end
@@ -153,7 +154,7 @@ async fn serve_channel(
         let (mut served, inbound) = core.served_lane(core.unknown_peer(from));
         let lane = Arc::clone(&served.lane);
         drop(core.pattern.feed(&lane, inbound));
-        let end = channel::run_served(core, &mut served, channel, &mut stop, ready).await;
+        let end = channel::run_served(core, &mut served, channel, &mut stop, patience, ready).await;
         core.pattern.lost(&lane);
         core.retire(&lane, || served.outbound.len());
         end

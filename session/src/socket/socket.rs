@@ -277,7 +277,8 @@ impl Socket {
         let endpoints = self.handle.endpoints.lock();
         endpoints
             .iter()
-            .filter(|entry| entry.bound)
+            // A listener that ended for good has dropped its watch.
+            .filter(|entry| entry.bound && !entry.stop.is_closed())
             .map(|entry| entry.endpoint.clone())
             .collect()
     }

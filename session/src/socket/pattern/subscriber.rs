@@ -25,8 +25,6 @@ pub(crate) struct Subscriber {
     queue: FairQueue,
     wanted: Mutex<Wanted>,
     invert: bool,
-    /// A socket whose sends never wait needs no waiters; XSUB's never do.
-    nobody: WakerSet,
 }
 
 struct Wanted {
@@ -79,7 +77,6 @@ impl Subscriber {
                 lanes: HashMap::new(),
             }),
             invert: options.invert_matching,
-            nobody: WakerSet::default(),
         }
     }
 }
@@ -151,7 +148,8 @@ impl Pattern for Subscriber {
     }
 
     fn send_waiters(&self) -> Option<&WakerSet> {
-        Some(&self.nobody)
+        // An XSUB's sends never wait.
+        None
     }
 
     fn recv_waiters(&self) -> Option<&WakerSet> {
@@ -178,7 +176,6 @@ impl Pattern for Subscriber {
 
     fn close(&self) {
         self.queue.clear();
-        self.nobody.wake_all();
     }
 }
 
