@@ -50,6 +50,7 @@ impl Frame {
     ///
     /// Use `Frame::from(Bytes)` or `Frame::from(Vec<u8>)` to hand over a large buffer without a copy.
     #[must_use]
+    #[inline]
     pub fn copy_from_slice(payload: &[u8]) -> Self {
         if payload.len() <= Self::INLINE {
             let mut data = [0; Self::INLINE];
@@ -72,6 +73,7 @@ impl Frame {
 
     /// The payload.
     #[must_use]
+    #[inline]
     pub fn as_slice(&self) -> &[u8] {
         match &self.0 {
             Repr::Inline { len, data } => &data[..usize::from(*len)],
@@ -95,6 +97,33 @@ impl Frame {
             Repr::Inline { .. } => None,
             Repr::Shared(bytes) => Some(bytes),
         }
+    }
+
+    /// The storage of an inline payload and how much of it is the payload, for codecs: a copy of constant size is
+    /// cheaper than one of exact size. What lies behind the payload means nothing.
+    #[must_use]
+    #[inline]
+    pub const fn as_inline(&self) -> Option<(&[u8; Frame::INLINE], usize)> {
+        match &self.0 {
+            Repr::Inline { len, data } => Some((data, *len as usize)),
+            Repr::Shared(_) => None,
+        }
+    }
+
+    /// A frame whose payload is the first `len` bytes of `storage`, for codecs: the counterpart of
+    /// [`as_inline`](Self::as_inline).
+    ///
+    /// # Panics
+    /// When `len` is more than [`Frame::INLINE`].
+    #[must_use]
+    #[inline]
+    pub const fn from_inline(storage: &[u8; Frame::INLINE], len: usize) -> Self {
+        assert!(len <= Frame::INLINE, "an inline payload has a limit");
+        Frame(Repr::Inline {
+            // Below 256, as was just checked.
+            len: len as u8,
+            data: *storage,
+        })
     }
 
     /// The payload as text, when it is UTF-8.

@@ -47,21 +47,32 @@ impl Message {
 
     /// Whether there is no frame at all. A message with one empty frame is not empty.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.frames().is_empty()
     }
 
     /// The payload bytes of all frames together.
     #[must_use]
+    #[inline]
     pub fn size(&self) -> usize {
         self.frames().iter().map(|frame| frame.as_slice().len()).sum()
     }
 
     /// All frames, in order.
     #[must_use]
+    #[inline]
     pub fn frames(&self) -> &[Frame] {
         match &self.0 {
             Parts::One(frame) => std::slice::from_ref(frame),
+            Parts::Many(frames) => frames,
+        }
+    }
+
+    /// All frames, in order, to be changed in place.
+    pub fn frames_mut(&mut self) -> &mut [Frame] {
+        match &mut self.0 {
+            Parts::One(frame) => std::slice::from_mut(frame),
             Parts::Many(frames) => frames,
         }
     }
@@ -210,6 +221,7 @@ impl<'a> IntoIterator for &'a Message {
 }
 
 impl From<Frame> for Message {
+    #[inline]
     fn from(frame: Frame) -> Self {
         Message(Parts::One(frame))
     }

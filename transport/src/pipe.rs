@@ -186,6 +186,8 @@ impl<T> PipeSender<T> {
         }
         if state.queue.is_empty() && count == batch.len() {
             std::mem::swap(&mut state.queue, batch);
+        } else if count == batch.len() {
+            state.queue.append(batch);
         } else {
             state.queue.extend(batch.drain(..count));
         }
@@ -340,6 +342,13 @@ impl<T> PipeReceiver<T> {
             self.release_popped();
         }
         Some(item)
+    }
+
+    /// Takes at most `limit` items, as [`pop`](Self::pop) does, and adds them to the end of `items`.
+    pub fn pop_many(&mut self, limit: usize, items: &mut Vec<T>) {
+        let count = limit.min(self.batch.len());
+        items.extend(self.batch.drain(..count));
+        self.release(count);
     }
 
     /// Takes the oldest item without giving its room back; [`release`](Self::release) does that later.

@@ -55,7 +55,7 @@ pub(crate) fn direct_lane(
     // A channel that is closed already shows when the introduction is awaited.
     let _ = lane
         .tx()
-        .try_push(introduction::compose(core.socket_type, &core.options), None);
+        .try_push(&mut introduction::compose(core.socket_type, &core.options), None);
     (lane, channel.rx)
 }
 
@@ -241,15 +241,9 @@ fn poll_outbound(
     served: &mut ServedLane,
     channel: &mut MessageChannel,
 ) -> Result<(), ChannelEnd> {
-    loop {
-        let Some(message) = served.outbound.next() else {
-            match served.outbound.poll_fill(cx) {
-                Poll::Ready(true) => continue,
-                Poll::Ready(false) | Poll::Pending => break,
-            }
-        };
+    while let Poll::Ready(Some(message)) = served.outbound.poll_next(cx) {
         match channel.tx.try_push(message, Some(cx.waker())) {
-            Ok(()) => served.outbound.done(),
+            Ok(()) => served.outbound.written(1),
             Err(PushError::Full(message)) => {
                 served.outbound.undo(message);
                 break;

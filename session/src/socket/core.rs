@@ -16,8 +16,10 @@ use tokio::time::Instant;
 use super::lane::Lane;
 use super::monitor::{Event, Watchers};
 use super::outbound::Outbound;
+use super::outbox::Outboxes;
 use super::pattern::{Pattern, pattern};
 use super::stats::{Counters, PeerStats, SharedCounter, Stats};
+use super::turn::Turn;
 use super::{Options, Peer, SlowPeer};
 
 /// What all tasks of one socket share: its rules, its options and its peers.
@@ -27,6 +29,8 @@ pub(crate) struct Core {
     pub(crate) link_options: LinkOptions,
     pub(crate) zmtp: Arc<zmtp::Config>,
     pub(crate) pattern: Box<dyn Pattern>,
+    boxes: Arc<Outboxes>,
+    pub(crate) turn: Turn,
     pub(crate) watchers: Arc<Watchers>,
     /// Messages that were still queued when their lane ended.
     pub(crate) undelivered: SharedCounter,
@@ -99,12 +103,15 @@ pub(crate) struct ServedLane {
 impl Core {
     pub(crate) fn new(socket_type: SocketType, options: Options) -> Arc<Self> {
         let admissions = Arc::new(Semaphore::new(options.max_peers.min(Semaphore::MAX_PERMITS)));
+        let boxes = Arc::default();
         Arc::new(Core {
             socket_type,
             link_options: options.link_options(socket_type),
             zmtp: Arc::new(zmtp_config(socket_type, &options)),
-            pattern: pattern(socket_type, &options),
+            pattern: pattern(socket_type, &options, &boxes),
+            boxes,
             options,
+            turn: Turn::default(),
             watchers: Arc::default(),
             undelivered: SharedCounter::default(),
             lanes: Mutex::default(),
@@ -151,10 +158,15 @@ impl Core {
             true => Options::UNLIMITED_HWM,
             false => Options::capacity(self.options.send_hwm),
         };
-        let (tx, rx) = pipe(send);
+        let queue = self.boxes.open(send);
         let (inbound, inbound_rx) = pipe(Options::capacity(self.options.recv_hwm));
-        let lane = self.register(Lane::served(peer, tx, Some(inbound), Arc::clone(&self.watchers)));
-        let outbound = Outbound::new(rx, self.eviction_batch());
+        let lane = self.register(Lane::served(
+            peer,
+            Arc::clone(&queue),
+            inbound,
+            Arc::clone(&self.watchers),
+        ));
+        let outbound = Outbound::new(queue, self.eviction_batch());
         (ServedLane { lane, outbound }, inbound_rx)
     }
 
@@ -173,7 +185,7 @@ impl Core {
 
     /// A lane whose queue is `tx`.
     pub(crate) fn new_lane(&self, peer: Peer, tx: PipeSender<Message>) -> Arc<Lane> {
-        self.register(Lane::new(peer, tx, Arc::clone(&self.watchers)))
+        self.register(Lane::direct(peer, tx, Arc::clone(&self.watchers)))
     }
 
     /// Makes a lane visible to `peers` and `stats`.

@@ -238,8 +238,8 @@ impl Dialer {
         lane.counters.handshakes.add(1);
         note_ready(&core, &mut self.was_ready, &lane, &peer);
         let end = link.run(served, stop).await;
+        served.outbound.rewind(link.take_unsent());
         drop(link);
-        served.outbound.rewind();
         lane.set_ready(false);
         core.pattern.lost(&lane);
         if core.sends_subscriptions() {

@@ -89,10 +89,49 @@ impl FairQueue {
         waker.wake();
     }
 
-    /// Takes the next message and the lane it came by.
-    pub(crate) fn try_recv(&self) -> Option<(Message, Arc<Lane>)> {
+    /// Takes the next message; says in `from`, if given, which lane it came by.
+    pub(crate) fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Option<Message> {
         let mut state = self.state.lock();
         let State { sources, ready } = &mut *state;
+        let key = self.next_key(sources, ready)?;
+        ready.push_back(key);
+        let source = sources.get_mut(key)?;
+        let message = source.rx.pop()?;
+        source.lane.counters.received(1, message.size());
+        if let Some(from) = from {
+            *from = Some(Arc::clone(&source.lane));
+        }
+        Some(message)
+    }
+
+    /// Moves at most `limit` messages to the end of `messages`, one from each peer in turn; returns how many.
+    pub(crate) fn recv_many(&self, messages: &mut Vec<Message>, limit: usize) -> usize {
+        let before = messages.len();
+        let mut state = self.state.lock();
+        let State { sources, ready } = &mut *state;
+        loop {
+            let left = limit - (messages.len() - before);
+            if left == 0 {
+                break;
+            }
+            let Some(key) = self.next_key(sources, ready) else {
+                break;
+            };
+            // Alone, a peer may take all turns.
+            let turns = if ready.is_empty() { left } else { 1 };
+            ready.push_back(key);
+            if let Some(source) = sources.get_mut(key) {
+                let first = messages.len();
+                source.rx.pop_many(turns, messages);
+                let bytes = messages[first..].iter().map(Message::size).sum();
+                source.lane.counters.received(messages.len() - first, bytes);
+            }
+        }
+        messages.len() - before
+    }
+
+    /// Takes the key of the source whose turn it is out of the turn. There is something to read.
+    fn next_key(&self, sources: &mut Slab<Source>, ready: &mut VecDeque<usize>) -> Option<usize> {
         loop {
             if self.news.any.load(Ordering::Acquire) {
                 self.collect(sources, ready);
@@ -101,18 +140,16 @@ impl FairQueue {
             let Some(source) = sources.get_mut(key) else {
                 continue;
             };
-            if let Some(message) = source.next() {
-                source.lane.counters.received(message.size());
-                ready.push_back(key);
-                return Some((message, Arc::clone(&source.lane)));
+            if source.rx.ready() > 0 {
+                return Some(key);
             }
-            source.is_ready = false;
-            if source.rx.fill(Some(&source.waker)) == Poll::Ready(false) {
-                sources.remove(key);
-            } else if source.rx.ready() > 0 {
-                // It was filled between the two looks.
-                source.is_ready = true;
-                ready.push_front(key);
+            match source.rx.fill(Some(&source.waker)) {
+                Poll::Ready(true) => return Some(key),
+                // Out of the turn until its waker fires.
+                Poll::Pending => source.is_ready = false,
+                Poll::Ready(false) => {
+                    sources.remove(key);
+                }
             }
         }
     }
@@ -160,15 +197,6 @@ impl FairQueue {
     }
 }
 
-impl Source {
-    fn next(&mut self) -> Option<Message> {
-        if self.rx.ready() == 0 {
-            let _ = self.rx.fill(None);
-        }
-        self.rx.pop()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use flexbond_transport::pipe::{PipeSender, pipe};
@@ -180,7 +208,7 @@ mod tests {
         let (out, _) = pipe(1);
         let (tx, rx) = pipe(100);
         queue.add(
-            Lane::new(
+            Lane::direct(
                 Peer::unknown(id, "inproc://test".parse().unwrap()),
                 out,
                 Arc::default(),
@@ -191,7 +219,9 @@ mod tests {
     }
 
     fn next(queue: &FairQueue) -> Option<u64> {
-        queue.try_recv().map(|(_, lane)| lane.id())
+        let mut from = None;
+        queue.try_recv(Some(&mut from))?;
+        from.map(|lane| lane.id())
     }
 
     #[test]
@@ -219,6 +249,29 @@ mod tests {
         quiet.try_push(Message::from("x"), None).unwrap();
         let soon: Vec<_> = (0..3).filter_map(|_| next(&queue)).collect();
         assert!(soon.contains(&1), "{soon:?}");
+    }
+
+    #[test]
+    fn many_at_once_are_as_fair_and_as_many_as_asked_for() {
+        let queue = FairQueue::new();
+        let senders: Vec<_> = (0..3).map(|id| source(&queue, id)).collect();
+        for number in 0..4 {
+            for (id, sender) in senders.iter().enumerate() {
+                sender
+                    .try_push(Message::from(format!("{id}{number}")), None)
+                    .unwrap();
+            }
+        }
+        for _ in 0..4 {
+            senders[0].try_push(Message::from("0+"), None).unwrap();
+        }
+        let mut messages = Vec::new();
+        assert_eq!(queue.recv_many(&mut messages, 5), 5);
+        assert_eq!(messages, ["00", "10", "20", "01", "11"].map(Message::from));
+        assert_eq!(queue.recv_many(&mut messages, 100), 11);
+        assert_eq!(messages.len(), 16);
+        assert_eq!(messages[5], Message::from("21"));
+        assert_eq!(queue.recv_many(&mut messages, 100), 0);
     }
 
     #[test]

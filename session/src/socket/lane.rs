@@ -10,6 +10,8 @@ use parking_lot::Mutex;
 
 use super::Peer;
 use super::monitor::{Event, Watchers};
+use super::out::Out;
+use super::outbox::Outbox;
 use super::stats::{Counters, PeerStats, SharedCounter};
 
 /// The way from a socket to one peer: the queue towards it, who it is, and what has passed.
@@ -18,7 +20,7 @@ use super::stats::{Counters, PeerStats, SharedCounter};
 #[derive(Debug)]
 pub(crate) struct Lane {
     id: u64,
-    tx: PipeSender<Message>,
+    tx: Out,
     /// Towards the application, when a task serves the lane; a direct lane's peer pushes by itself.
     inbound: Option<PipeSender<Message>>,
     ready: AtomicBool,
@@ -38,17 +40,22 @@ struct End {
 }
 
 impl Lane {
-    pub(crate) fn new(peer: Peer, tx: PipeSender<Message>, watchers: Arc<Watchers>) -> Arc<Self> {
-        Lane::served(peer, tx, None, watchers)
+    /// A lane whose messages the peer takes by itself.
+    pub(crate) fn direct(peer: Peer, tx: PipeSender<Message>, watchers: Arc<Watchers>) -> Arc<Self> {
+        Lane::new(peer, Out::Direct(tx), None, watchers)
     }
 
-    /// A lane whose inbound messages a task pushes.
+    /// A lane whose messages a task writes, and whose inbound messages it pushes.
     pub(crate) fn served(
         peer: Peer,
-        tx: PipeSender<Message>,
-        inbound: Option<PipeSender<Message>>,
+        tx: Arc<Outbox>,
+        inbound: PipeSender<Message>,
         watchers: Arc<Watchers>,
     ) -> Arc<Self> {
+        Lane::new(peer, Out::Served(tx), Some(inbound), watchers)
+    }
+
+    fn new(peer: Peer, tx: Out, inbound: Option<PipeSender<Message>>, watchers: Arc<Watchers>) -> Arc<Self> {
         Arc::new(Lane {
             id: peer.id(),
             tx,
@@ -67,7 +74,8 @@ impl Lane {
         self.id
     }
 
-    pub(crate) fn tx(&self) -> &PipeSender<Message> {
+    #[inline]
+    pub(crate) fn tx(&self) -> &Out {
         &self.tx
     }
 

@@ -10,23 +10,25 @@ use std::time::{Duration, Instant};
 
 use flexbond_transport::pipe::PushError;
 use flexbond_transport::{ByteStream, Message};
-use flexbond_wire::zmtp::{self, PeerInfo, ProtocolError, SocketType, Verdict};
+use flexbond_wire::zmtp::{self, Batch, PeerInfo, ProtocolError, SocketType, Verdict};
 use thiserror::Error;
 use tokio::time::Sleep;
 
 use super::core::{Core, ServedLane, Stop, StopWatch};
 use super::lane::Lane;
 use super::outbound::Outbound;
-use super::subscription::{Subscription, message_of};
+use super::subscription::message_of;
 
-/// Encoded bytes that may wait for the stream before no more messages are encoded.
+/// Bytes that may wait for the stream before no more messages are taken from the queue.
 const WRITE_BATCH: usize = 128 << 10;
 /// Messages that are decoded before they are handed on.
 const READ_BATCH: usize = 256;
 /// Buffers that one write gathers.
 const WRITE_SLICES: usize = 64;
-/// Rounds of reading and writing before other tasks get their turn.
+/// Rounds of reading and writing, and bytes read, before other tasks get their turn: what was read should still be
+/// in the cache when the application looks at it.
 const ROUNDS: usize = 32;
+const READ_TURN: usize = 256 << 10;
 /// How long a closing side waits for the peer to close too, so that no reset overtakes what was written.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -52,6 +54,10 @@ pub(crate) struct Link {
     zmtp: zmtp::Connection,
     /// Decoded messages on their way to the application.
     decoded: VecDeque<Message>,
+    /// Bytes read in this turn.
+    read: usize,
+    /// Messages on their way from the queue to the protocol; empty between two calls, its memory reused.
+    taken: Batch,
     paused: bool,
     write_error: Option<LinkEnd>,
     timer: Option<(Instant, Pin<Box<Sleep>>)>,
@@ -65,6 +71,8 @@ impl Link {
             stream,
             zmtp,
             decoded: VecDeque::new(),
+            read: 0,
+            taken: Batch::default(),
             paused: false,
             write_error: None,
             timer: None,
@@ -144,6 +152,7 @@ impl Link {
         outbound: &mut Outbound,
         draining: bool,
     ) -> Poll<Result<(), LinkEnd>> {
+        self.read = 0;
         for _ in 0..ROUNDS {
             let mut progress = self.poll_inbound(cx, lane)?;
             progress |= self.poll_outbound(cx, outbound, progress)?;
@@ -152,6 +161,9 @@ impl Link {
             }
             if !progress && !self.poll_timer(cx)? {
                 return Poll::Pending;
+            }
+            if self.read >= READ_TURN {
+                break;
             }
         }
         self.poll_timer(cx)?;
@@ -184,7 +196,8 @@ impl Link {
         }
         match self.stream.poll_read(cx, self.zmtp.read_buffer())? {
             Poll::Ready(0) => Err(LinkEnd::Eof),
-            Poll::Ready(_) => {
+            Poll::Ready(count) => {
+                self.read += count;
                 self.zmtp.handle_read(now());
                 Ok(true)
             }
@@ -195,21 +208,23 @@ impl Link {
     /// Decodes a batch of messages; true if that used up all bytes.
     fn decode(&mut self, lane: &Arc<Lane>) -> Result<bool, LinkEnd> {
         let pattern = &self.core.pattern;
-        let inspects = pattern.inspects();
         let now = now();
+        if !pattern.inspects() {
+            // What is not a message says nothing to a pattern that does not look.
+            while self
+                .zmtp
+                .poll_messages(now, &mut self.decoded, READ_BATCH)?
+                .is_some()
+            {}
+            return Ok(self.decoded.len() < READ_BATCH);
+        }
         while self.decoded.len() < READ_BATCH {
             let message = match self.zmtp.poll_event(now)? {
                 Some(zmtp::Event::Message(message)) => message,
-                Some(zmtp::Event::Subscription { subscribe, topic }) if inspects => {
-                    message_of(subscribe, &topic)
-                }
+                Some(zmtp::Event::Subscription { subscribe, topic }) => message_of(subscribe, &topic),
                 Some(_) => continue,
                 None => return Ok(true),
             };
-            if !inspects {
-                self.decoded.push_back(message);
-                continue;
-            }
             match pattern.inspect(lane, message) {
                 Ok(message) => self.decoded.extend(message),
                 Err(refusal) => return Err(LinkEnd::Refused(refusal.0)),
@@ -243,7 +258,7 @@ impl Link {
         }
     }
 
-    /// Encodes and writes; true if anything moved.
+    /// Takes and writes; true if anything moved.
     ///
     /// A stream that can no longer be written may still hold messages from the peer: the error is reported only
     /// once there is nothing more to read (`reading` is false).
@@ -254,10 +269,10 @@ impl Link {
         reading: bool,
     ) -> Result<bool, LinkEnd> {
         if self.write_error.is_none() {
-            self.encode(cx, outbound);
+            self.take(cx, outbound);
             let pending = !self.zmtp.transmit().is_empty();
             let flushed = self.poll_flush(cx);
-            outbound.written(self.zmtp.transmit().sent());
+            outbound.written(self.zmtp.take_written());
             match flushed {
                 Poll::Ready(Ok(())) => return Ok(pending),
                 Poll::Pending => return Ok(false),
@@ -273,30 +288,20 @@ impl Link {
         }
     }
 
-    /// Encodes what waits, up to a batch.
-    fn encode(&mut self, cx: &mut Context<'_>, outbound: &mut Outbound) {
-        if outbound.is_evicting() && !self.zmtp.transmit().is_empty() {
+    /// Takes what waits, unless enough is on its way already.
+    fn take(&mut self, cx: &mut Context<'_>, outbound: &mut Outbound) {
+        let queued = self.zmtp.transmit().len();
+        if queued >= WRITE_BATCH || (queued > 0 && outbound.is_evicting()) {
             return;
         }
-        let subscribes = self.core.sends_subscriptions();
-        let mut budget = outbound.batch();
-        while self.zmtp.transmit().len() < WRITE_BATCH && budget > 0 {
-            let Some(message) = outbound.next() else {
-                match outbound.poll_fill(cx) {
-                    Poll::Ready(true) => continue,
-                    Poll::Ready(false) | Poll::Pending => break,
-                }
-            };
-            match Subscription::of(&message) {
-                Some(Subscription { subscribe, topic }) if subscribes => {
-                    self.zmtp.send_subscription(subscribe, topic);
-                }
-                _ => self.zmtp.send(&message),
-            }
-            let end = self.zmtp.transmit().total();
-            outbound.sent(message, end);
-            budget -= 1;
+        if let Poll::Ready(true) = outbound.poll_take(cx, &mut self.taken) {
+            self.zmtp.send_batch(&mut self.taken);
         }
+    }
+
+    /// What the peer cannot have received whole.
+    pub(crate) fn take_unsent(&mut self) -> Batch {
+        self.zmtp.take_unsent()
     }
 
     /// Writes all that is encoded.

@@ -5,31 +5,27 @@ use std::task::Waker;
 
 use flexbond_transport::Message;
 use flexbond_transport::pipe::PushError;
-use parking_lot::Mutex;
+use flexbond_wire::zmtp::Batch;
+use slab::Slab;
 
 use super::lane::Lane;
+use super::outbox::{Boxes, Outboxes, Queue, wake};
 use super::wakers::{WakerSet, forwarding_waker};
 
 /// The outbound queues of all peers, filled in turn; full ones are passed over.
 #[derive(Debug)]
 pub(crate) struct LoadBalancer {
-    state: Mutex<State>,
+    boxes: Arc<Outboxes>,
     waiters: Arc<WakerSet>,
     room: Waker,
     conflate: bool,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    lanes: Vec<Arc<Lane>>,
-    next: usize,
-}
-
 impl LoadBalancer {
-    pub(crate) fn new(conflate: bool) -> Self {
+    pub(crate) fn new(boxes: &Arc<Outboxes>, conflate: bool) -> Self {
         let waiters = Arc::new(WakerSet::default());
         LoadBalancer {
-            state: Mutex::default(),
+            boxes: Arc::clone(boxes),
             room: forwarding_waker(Arc::clone(&waiters)),
             waiters,
             conflate,
@@ -38,61 +34,80 @@ impl LoadBalancer {
 
     /// Lets a peer take its turn. Adding it twice changes nothing.
     pub(crate) fn add(&self, lane: &Arc<Lane>) {
-        let mut state = self.state.lock();
-        if !state.lanes.iter().any(|known| known.id() == lane.id()) {
-            state.lanes.push(Arc::clone(lane));
+        let mut boxes = self.boxes.lock();
+        if !boxes.lanes.iter().any(|known| known.id() == lane.id()) {
+            boxes.lanes.push(Arc::clone(lane));
         }
-        drop(state);
+        drop(boxes);
         self.waiters.wake_all();
     }
 
     pub(crate) fn remove(&self, lane: &Lane) {
-        let mut state = self.state.lock();
-        if let Some(index) = state.lanes.iter().position(|known| known.id() == lane.id()) {
-            state.lanes.remove(index);
-            if state.next > index {
-                state.next -= 1;
-            }
-        }
+        let mut boxes = self.boxes.lock();
+        let index = boxes.lanes.iter().position(|known| known.id() == lane.id());
+        let removed = index.map(|index| boxes.remove(index));
+        // A lane that is dropped takes the lock.
+        drop(boxes);
+        drop(removed);
     }
 
-    /// Queues the message for the next peer that has room; hands it back if none has.
-    pub(crate) fn try_send(&self, mut message: Message) -> Result<Arc<Lane>, Message> {
-        let mut state = self.state.lock();
-        let mut untried = state.lanes.len();
+    /// Queues the message for the next peer that has room and says which that is; `None` if none has, and the message
+    /// stays as it is.
+    pub(crate) fn try_send(&self, message: &mut Message) -> Option<u64> {
+        let size = message.size();
+        let mut gone = Vec::new();
+        let mut boxes = self.boxes.lock();
+        let mut untried = boxes.lanes.len();
         while untried > 0 {
             untried -= 1;
-            if state.next >= state.lanes.len() {
-                state.next = 0;
+            let Boxes { queues, lanes, next } = &mut *boxes;
+            if *next >= lanes.len() {
+                *next = 0;
             }
-            let next = state.next;
-            let lane = &state.lanes[next];
-            let size = message.size();
-            let pushed = if self.conflate {
-                lane.tx()
-                    .push_replacing(message)
-                    .map(|dropped| lane.count_replaced(dropped))
-            } else {
-                lane.tx().try_push(message, Some(&self.room))
-            };
-            match pushed {
-                Ok(()) => {
-                    lane.counters.sent(size);
-                    let lane = Arc::clone(lane);
-                    state.next += 1;
-                    return Ok(lane);
+            let lane = &lanes[*next];
+            match self.push(lane, queues, message) {
+                Ok(writer) => {
+                    lane.counters.sent(1, size);
+                    let id = lane.id();
+                    *next += 1;
+                    drop(boxes);
+                    wake(writer);
+                    return Some(id);
                 }
-                Err(PushError::Full(back)) => {
-                    message = back;
-                    state.next += 1;
-                }
-                Err(PushError::Closed(back)) => {
-                    message = back;
-                    state.lanes.remove(next);
+                Err(PushError::Full(())) => *next += 1,
+                Err(PushError::Closed(())) => {
+                    let index = *next;
+                    gone.push(boxes.remove(index));
                 }
             }
         }
-        Err(message)
+        None
+    }
+
+    #[inline]
+    fn push(
+        &self,
+        lane: &Lane,
+        queues: &mut Slab<Queue>,
+        message: &mut Message,
+    ) -> Result<Option<Waker>, PushError<()>> {
+        if self.conflate
+            && let Some(queue) = lane.tx().queue(queues)
+        {
+            let mut batch = Batch::default();
+            batch.push(message);
+            let (dropped, writer) = queue.replace(&batch)?;
+            lane.count_replaced(dropped);
+            return Ok(writer);
+        }
+        lane.tx().try_push_in(queues, message, Some(&self.room))
+    }
+
+    /// No peer takes a turn any more.
+    pub(crate) fn close(&self) {
+        let lanes = std::mem::take(&mut self.boxes.lock().lanes);
+        drop(lanes);
+        self.waiters.wake_all();
     }
 
     /// Who to tell when [`try_send`](Self::try_send) may succeed again.
@@ -111,7 +126,7 @@ mod tests {
     fn lane(id: u64, capacity: usize) -> (Arc<Lane>, PipeReceiver<Message>) {
         let (tx, rx) = pipe(capacity);
         (
-            Lane::new(
+            Lane::direct(
                 Peer::unknown(id, "inproc://test".parse().unwrap()),
                 tx,
                 Arc::default(),
@@ -122,7 +137,7 @@ mod tests {
 
     #[test]
     fn peers_take_turns_and_full_ones_are_passed_over() {
-        let balancer = LoadBalancer::new(false);
+        let balancer = LoadBalancer::new(&Arc::default(), false);
         let lanes: Vec<_> = [1, 2, 9]
             .iter()
             .enumerate()
@@ -131,24 +146,22 @@ mod tests {
         for (lane, _) in &lanes {
             balancer.add(lane);
         }
-        let order: Vec<_> =
-            std::iter::from_fn(|| balancer.try_send(Message::from("x")).ok().map(|lane| lane.id())).collect();
+        let order: Vec<_> = std::iter::from_fn(|| balancer.try_send(&mut Message::from("x"))).collect();
         assert_eq!(order, [0, 1, 2, 1, 2, 2, 2, 2, 2, 2, 2, 2]);
     }
 
     #[test]
     fn a_closed_peer_leaves_and_the_others_go_on() {
-        let balancer = LoadBalancer::new(false);
+        let balancer = LoadBalancer::new(&Arc::default(), false);
         let (gone, rx) = lane(0, 1);
         let (stays, _rx) = lane(1, 8);
         balancer.add(&gone);
         balancer.add(&stays);
         drop(rx);
-        assert_eq!(balancer.try_send(Message::from("x")).unwrap().id(), 1);
+        assert_eq!(balancer.try_send(&mut Message::from("x")), Some(1));
         balancer.remove(&stays);
-        assert_eq!(
-            balancer.try_send(Message::from("x")).unwrap_err(),
-            Message::from("x")
-        );
+        let mut message = Message::from("x");
+        assert_eq!(balancer.try_send(&mut message), None);
+        assert_eq!(message, Message::from("x"));
     }
 }

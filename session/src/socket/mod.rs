@@ -36,7 +36,9 @@ mod listener;
 mod load_balancer;
 mod monitor;
 mod options;
+mod out;
 mod outbound;
+mod outbox;
 mod pattern;
 mod peer;
 mod proxy;
@@ -46,6 +48,7 @@ mod socket;
 mod stats;
 mod subscription;
 mod trie;
+mod turn;
 mod typed;
 mod wakers;
 

@@ -1,112 +1,105 @@
 //! What waits to be written to one peer.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use flexbond_transport::Message;
-use flexbond_transport::pipe::PipeReceiver;
+use flexbond_wire::zmtp::Batch;
+
+use super::outbox::Outbox;
 
 /// The queue towards one peer, as the task that writes sees it.
 ///
-/// A message is kept until the last of its bytes was handed to the system. When the connection breaks before that,
-/// the message goes out again, whole, over the next one: the peer cannot have received all of it.
+/// A message counts as waiting until the last of its bytes was handed to the system. When the connection breaks
+/// before that, the message goes out again, whole, over the next one: the peer cannot have received all of it.
 #[derive(Debug)]
 pub(crate) struct Outbound {
-    rx: PipeReceiver<Message>,
-    /// Encoded messages and the stream position at which each ends.
-    in_flight: VecDeque<(u64, Message)>,
-    /// Messages of a broken connection, to be sent before all others.
-    again: VecDeque<Message>,
+    queue: Arc<Outbox>,
+    /// Taken from the queue, to be sent before all that is still there.
+    again: Batch,
     /// The most that is taken from the queue at once, where what waits may still be evicted or replaced.
-    batch: Option<usize>,
+    limit: Option<usize>,
 }
 
 impl Outbound {
-    pub(crate) fn new(rx: PipeReceiver<Message>, batch: Option<usize>) -> Self {
+    pub(crate) fn new(queue: Arc<Outbox>, limit: Option<usize>) -> Self {
         Outbound {
-            rx,
-            batch,
-            in_flight: VecDeque::new(),
-            again: VecDeque::new(),
+            queue,
+            again: Batch::default(),
+            limit,
         }
     }
 
-    /// `Ready(true)`: [`next`](Self::next) has a message. `Ready(false)`: there will never be one again.
-    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        if self.again.is_empty() {
-            self.rx.fill_up_to(self.batch(), Some(cx.waker()))
-        } else {
-            Poll::Ready(true)
+    /// Moves what waits to the end of `batch`. `Ready(true)`: there was something; `Ready(false)`: there will never
+    /// be anything again.
+    pub(crate) fn poll_take(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<bool> {
+        if !self.again.is_empty() {
+            batch.append(&mut self.again);
+            return Poll::Ready(true);
+        }
+        self.queue
+            .take(self.limit.unwrap_or(usize::MAX), batch, cx.waker())
+    }
+
+    /// The next message; [`written`](Self::written) or [`undo`](Self::undo) follows.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        loop {
+            if let Some(message) = self.again.pop_front() {
+                return Poll::Ready(Some(message));
+            }
+            let limit = self.limit.unwrap_or(usize::MAX);
+            match self.queue.take(limit, &mut self.again, cx.waker()) {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
         }
     }
 
-    /// The next message; [`sent`](Self::sent) or [`done`](Self::done) follows.
-    pub(crate) fn next(&mut self) -> Option<Message> {
-        self.again.pop_front().or_else(|| self.rx.pop_held())
-    }
-
-    /// Keeps a message that was encoded, until the stream has been written up to `end`.
-    pub(crate) fn sent(&mut self, message: Message, end: u64) {
-        self.in_flight.push_back((end, message));
-    }
-
-    /// The stream was written up to `position`.
-    pub(crate) fn written(&mut self, position: u64) {
-        let mut count = 0;
-        while self.in_flight.front().is_some_and(|&(end, _)| end <= position) {
-            self.in_flight.pop_front();
-            count += 1;
-        }
+    /// `count` messages were handed over.
+    pub(crate) fn written(&mut self, count: usize) {
         if count > 0 {
-            self.rx.release(count);
+            self.queue.release(count);
         }
     }
 
-    /// A message was handed over in another way.
-    pub(crate) fn done(&mut self) {
-        self.rx.release(1);
+    /// These messages were lost on the way; they are next again.
+    pub(crate) fn rewind(&mut self, mut unsent: Batch) {
+        unsent.append(&mut self.again);
+        self.again = unsent;
     }
 
-    /// A message could not be handed over; it is next again.
-    pub(crate) fn undo(&mut self, message: Message) {
-        self.again.push_front(message);
-    }
-
-    /// The connection is lost: what was not written whole will be sent again.
-    pub(crate) fn rewind(&mut self) {
-        let mut again: VecDeque<_> = self.in_flight.drain(..).map(|(_, message)| message).collect();
-        again.append(&mut self.again);
-        self.again = again;
-        // Exact numbers from here on: a REQ looks at them to learn whether its request was sent.
-        self.rx.settle();
+    /// The message could not be handed over; it is next again.
+    pub(crate) fn undo(&mut self, mut message: Message) {
+        let mut batch = Batch::default();
+        batch.push(&mut message);
+        self.rewind(batch);
     }
 
     /// Whether messages must not be taken ahead of time, for newer ones may take their place.
     pub(crate) fn is_evicting(&self) -> bool {
-        self.batch.is_some()
-    }
-
-    /// The most messages to encode before they are written.
-    pub(crate) fn batch(&self) -> usize {
-        self.batch.unwrap_or(usize::MAX)
+        self.limit.is_some()
     }
 
     /// Drops the waiting messages that `stale` says so of.
     pub(crate) fn discard(&mut self, stale: impl Fn(&Message) -> bool) {
-        while let Poll::Ready(true) = self.rx.fill(None) {
-            while let Some(message) = self.rx.pop_held() {
-                self.again.push_back(message);
+        self.queue.take_all(&mut self.again);
+        let mut kept = Batch::default();
+        let mut dropped = 0;
+        while let Some(mut message) = self.again.pop_front() {
+            if stale(&message) {
+                dropped += 1;
+            } else {
+                kept.push(&mut message);
             }
         }
-        let before = self.again.len();
-        self.again.retain(|message| !stale(message));
-        self.rx.release(before - self.again.len());
-        self.rx.settle();
+        self.again = kept;
+        self.written(dropped);
     }
 
     /// How many messages wait, or were not written whole yet.
     pub(crate) fn len(&self) -> usize {
-        self.rx.len()
+        self.queue.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -114,57 +107,95 @@ impl Outbound {
     }
 }
 
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        self.queue.end();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::task::Waker;
 
-    use flexbond_transport::pipe::pipe;
-
     use super::*;
+    use crate::socket::outbox::Outboxes;
 
-    fn next(outbound: &mut Outbound) -> Option<Message> {
-        let _ = outbound.poll_fill(&mut Context::from_waker(Waker::noop()));
-        outbound.next()
+    fn filled(capacity: usize, texts: &[&str]) -> (Arc<Outbox>, Outbound) {
+        let queue = Arc::new(Outboxes::default()).open(capacity);
+        for text in texts {
+            queue.try_push(&mut Message::from(*text), None).unwrap();
+        }
+        let outbound = Outbound::new(Arc::clone(&queue), None);
+        (queue, outbound)
+    }
+
+    fn take(outbound: &mut Outbound) -> Batch {
+        let mut batch = Batch::default();
+        let _ = outbound.poll_take(&mut Context::from_waker(Waker::noop()), &mut batch);
+        batch
+    }
+
+    fn texts(mut batch: Batch) -> Vec<Message> {
+        std::iter::from_fn(|| batch.pop_front()).collect()
     }
 
     #[test]
     fn what_was_not_written_whole_goes_out_again_in_order() {
-        let (tx, rx) = pipe(10);
-        let mut outbound = Outbound::new(rx, None);
-        for text in ["a", "b", "c"] {
-            tx.try_push(Message::from(text), None).unwrap();
-        }
-        for end in [10, 20] {
-            let message = next(&mut outbound).unwrap();
-            outbound.sent(message, end);
-        }
-        outbound.written(15);
+        let (queue, mut outbound) = filled(10, &["a", "b"]);
+        let mut batch = take(&mut outbound);
+        queue.try_push(&mut Message::from("c"), None).unwrap();
+        batch.drop_front(1);
+        outbound.written(1);
         assert_eq!(outbound.len(), 2);
-        outbound.rewind();
-        assert_eq!(next(&mut outbound), Some(Message::from("b")));
-        assert_eq!(next(&mut outbound), Some(Message::from("c")));
-        assert_eq!(next(&mut outbound), None);
+        outbound.rewind(batch);
+        assert_eq!(outbound.len(), 2);
+        assert_eq!(texts(take(&mut outbound)), [Message::from("b")]);
+        assert_eq!(texts(take(&mut outbound)), [Message::from("c")]);
     }
 
     #[test]
     fn a_second_break_keeps_the_order_too() {
-        let (tx, rx) = pipe(10);
-        let mut outbound = Outbound::new(rx, None);
-        for text in ["a", "b", "c"] {
-            tx.try_push(Message::from(text), None).unwrap();
+        let (_queue, mut outbound) = filled(10, &["a", "b", "c"]);
+        let batch = take(&mut outbound);
+        outbound.rewind(batch);
+        let mut batch = take(&mut outbound);
+        let mut sent = Batch::default();
+        batch.move_front(1, &mut sent);
+        outbound.rewind(batch);
+        outbound.rewind(sent);
+        assert_eq!(texts(take(&mut outbound)), ["a", "b", "c"].map(Message::from));
+    }
+
+    #[test]
+    fn what_is_held_still_counts_and_what_is_written_makes_room() {
+        let (queue, mut outbound) = filled(2, &["a", "b"]);
+        let _batch = take(&mut outbound);
+        assert!(queue.try_push(&mut Message::from("c"), None).is_err());
+        outbound.written(1);
+        assert!(queue.try_push(&mut Message::from("c"), None).is_ok());
+        assert_eq!(queue.len(), 2);
+    }
+
+    #[test]
+    fn stale_messages_are_discarded_wherever_they_wait() {
+        let (queue, mut outbound) = filled(10, &["a", "stale"]);
+        let batch = take(&mut outbound);
+        outbound.rewind(batch);
+        for text in ["stale", "b"] {
+            queue.try_push(&mut Message::from(text), None).unwrap();
         }
-        for end in [1, 2] {
-            let message = next(&mut outbound).unwrap();
-            outbound.sent(message, end);
-        }
-        outbound.rewind();
-        let message = next(&mut outbound).unwrap();
-        outbound.sent(message, 1);
-        outbound.rewind();
-        let order: Vec<_> = std::iter::from_fn(|| next(&mut outbound)).collect();
+        outbound.discard(|message| *message == Message::from("stale"));
+        assert_eq!(texts(take(&mut outbound)), ["a", "b"].map(Message::from));
+        assert_eq!(outbound.len(), 2);
+    }
+
+    #[test]
+    fn the_end_of_the_writer_closes_the_queue() {
+        let (queue, outbound) = filled(2, &["a"]);
+        drop(outbound);
         assert_eq!(
-            order,
-            [Message::from("a"), Message::from("b"), Message::from("c")]
+            queue.try_push(&mut Message::from("b"), None),
+            Err(flexbond_transport::pipe::PushError::Closed(()))
         );
     }
 }

@@ -62,13 +62,13 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn sent(&self, bytes: usize) {
-        self.messages_sent.add(1);
+    pub(crate) fn sent(&self, messages: usize, bytes: usize) {
+        self.messages_sent.add(messages as u64);
         self.bytes_sent.add(bytes as u64);
     }
 
-    pub(crate) fn received(&self, bytes: usize) {
-        self.messages_received.add(1);
+    pub(crate) fn received(&self, messages: usize, bytes: usize) {
+        self.messages_received.add(messages as u64);
         self.bytes_received.add(bytes as u64);
     }
 

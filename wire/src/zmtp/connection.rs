@@ -1,5 +1,6 @@
 //! One connection to one peer, from the first byte to the last.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,12 +8,12 @@ use bytes::BytesMut;
 use flexbond_transport::{Frame, Message};
 
 use super::command::{self, Command};
-use super::frame_codec::{Framing, Header, put_command};
+use super::frame_codec::{Framing, Header, command_header, put_command};
 use super::handshake::{Complete, Handshake, Outcome, check_command};
 use super::heartbeat::Pulse;
 use super::input::Input;
 use super::mechanism::Transform;
-use super::{Config, Event, PeerInfo, ProtocolError, Transmit, Verdict, Version};
+use super::{Batch, Config, Event, PeerInfo, ProtocolError, Transmit, Verdict, Version};
 
 /// One connection to one peer: bytes in, events out; messages in, bytes out.
 ///
@@ -38,6 +39,9 @@ pub struct Connection {
     parts_size: usize,
     transform: Option<Box<dyn Transform>>,
     transmit: Transmit,
+    /// The messages in the transmit queue as they were before they were encoded anew, with an empty one for each
+    /// command among them. Nothing, if they need not be.
+    originals: Batch,
     pulse: Pulse,
     handshake_by: Option<Instant>,
     /// Where in the transmit queue the last PING ends.
@@ -97,6 +101,7 @@ impl Connection {
             parts_size: 0,
             transform: None,
             transmit,
+            originals: Batch::default(),
             pulse: Pulse::new(now),
             handshake_by,
             last_ping: 0,
@@ -137,21 +142,45 @@ impl Connection {
         polled
     }
 
-    /// The hot path.
-    #[inline]
-    fn poll_frames(&mut self) -> Result<Option<Event>, ProtocolError> {
-        if self.framing == Framing::V2
+    /// As [`poll_event`](Connection::poll_event), but plain messages go straight into `messages` while there are fewer
+    /// than `limit` in it; returns the first event that is something else. `None`: more bytes are needed, or there is
+    /// no room.
+    ///
+    /// # Errors
+    /// As [`poll_event`](Connection::poll_event). `messages` keeps what came before.
+    pub fn poll_messages(
+        &mut self,
+        now: Instant,
+        messages: &mut VecDeque<Message>,
+        limit: usize,
+    ) -> Result<Option<Event>, ProtocolError> {
+        while messages.len() < limit {
+            if self.takes_singles() {
+                self.input
+                    .take_singles(self.config.max_message_size, messages, limit);
+                if messages.len() >= limit {
+                    break;
+                }
+            }
+            match self.poll_event(now)? {
+                Some(Event::Message(message)) => messages.push_back(message),
+                other => return Ok(other),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a frame that is neither a command nor followed by more is a message as it is.
+    fn takes_singles(&self) -> bool {
+        self.framing == Framing::V2
             && self.parts.is_empty()
             && !self.config.socket_type.publishes()
-            && let Some(frame) = self.input.next_single(self.config.max_message_size)
-        {
-            return Ok(Some(Event::Message(Message::from(frame))));
-        }
-        self.poll_any_frame()
+            && self.transform.is_none()
+            && matches!(self.phase, Phase::Ready)
     }
 
     /// Takes frames of every kind until they make an event.
-    fn poll_any_frame(&mut self) -> Result<Option<Event>, ProtocolError> {
+    fn poll_frames(&mut self) -> Result<Option<Event>, ProtocolError> {
         loop {
             let (config, parts, parts_size) = (&*self.config, self.parts.len(), self.parts_size);
             let next = self
@@ -289,9 +318,8 @@ impl Connection {
         }
         // The peer has dozens of answers to read already; one more would tell it nothing.
         if self.pongs.queued < Pongs::LIMIT {
-            self.put_command(&command::pong(context));
+            self.pongs.last = self.put_command(&command::pong(context));
             self.pongs.queued += 1;
-            self.pongs.last = self.transmit.total();
         }
         Ok(())
     }
@@ -324,59 +352,143 @@ impl Connection {
     ///
     /// # Panics
     /// Before [`Event::Ready`]: how to encode the message is not known yet.
-    #[inline]
     pub fn send(&mut self, message: &Message) {
+        self.check_ready();
+        if !message.is_empty() {
+            self.encode(message.clone());
+        }
+    }
+
+    /// Queues messages, whole, and leaves `batch` empty.
+    ///
+    /// On a SUB or XSUB, messages of one frame that begin with 1 or 0 start or end a subscription, as
+    /// [`send_subscription`](Connection::send_subscription) does.
+    ///
+    /// # Panics
+    /// Before [`Event::Ready`], as [`send`](Connection::send).
+    pub fn send_batch(&mut self, batch: &mut Batch) {
+        self.check_ready();
+        if !self.encodes_anew() {
+            return self.transmit.messages.append(batch);
+        }
+        while let Some(message) = batch.pop_front() {
+            match message.frames() {
+                [frame] if self.config.socket_type.subscribes() && matches!(**frame, [0 | 1, ..]) => {
+                    self.send_subscription(frame[0] == 1, &frame[1..]);
+                }
+                _ => self.encode(message),
+            }
+        }
+    }
+
+    /// How many messages and subscriptions were sent whole since the last call.
+    pub fn take_written(&mut self) -> usize {
+        let completed = self.transmit.take_completed();
+        if !self.encodes_anew() {
+            return completed;
+        }
+        (0..completed)
+            .filter(|_| {
+                self.originals
+                    .pop_front()
+                    .is_some_and(|message| !message.is_empty())
+            })
+            .count()
+    }
+
+    /// Takes back the messages and subscriptions that were not sent whole, for another connection. The queue of this
+    /// one is useless from then on: the peer may have got the first half of a message.
+    pub fn take_unsent(&mut self) -> Batch {
+        if !self.encodes_anew() {
+            return self.transmit.take_unsent();
+        }
+        self.take_written();
+        self.transmit.take_unsent();
+        let mut unsent = Batch::default();
+        while let Some(mut message) = self.originals.pop_front() {
+            if !message.is_empty() {
+                unsent.push(&mut message);
+            }
+        }
+        unsent
+    }
+
+    /// Whether what a [`Batch`] holds is not what this connection sends.
+    fn encodes_anew(&self) -> bool {
+        self.framing != Framing::V2 || self.transform.is_some() || self.config.socket_type.subscribes()
+    }
+
+    fn check_ready(&self) {
         // The driver is told when it may send.
         assert!(
             self.peer.is_some(),
             "message sent before the handshake was complete"
         );
-        let frames = message.frames();
-        for (index, frame) in frames.iter().enumerate() {
-            self.put_part(index + 1 < frames.len(), frame);
-        }
     }
 
-    /// Queues the start or the end of a subscription: as a command for peers of 3.1 and later, as a message of 01 or
-    /// 00 and the topic for older ones.
+    fn encode(&mut self, mut message: Message) {
+        if self.encodes_anew() {
+            self.originals.push(&mut message.clone());
+        }
+        let last = message.len().saturating_sub(1);
+        for (index, frame) in message.frames_mut().iter_mut().enumerate() {
+            let more = index < last;
+            let messages = &mut self.transmit.messages;
+            match &mut self.transform {
+                None => messages.put_part(self.framing, more, frame),
+                Some(transform) => {
+                    messages.put_part(self.framing, false, &mut transform.seal(more, false, frame));
+                }
+            }
+        }
+        self.transmit.messages.end_message();
+    }
+
+    /// Queues the start or the end of a subscription, in order with the messages: as a command for peers of 3.1 and
+    /// later, as a message of 01 or 00 and the topic for older ones.
     ///
     /// # Panics
     /// Before [`Event::Ready`], as [`send`](Connection::send).
     pub fn send_subscription(&mut self, subscribe: bool, topic: &[u8]) {
-        // As in `send`.
-        assert!(
-            self.peer.is_some(),
-            "subscription sent before the handshake was complete"
-        );
-        if self.version() >= Version::V3_1 {
-            self.put_command(&command::subscription(subscribe, topic));
-        } else {
-            let mut message = Vec::with_capacity(1 + topic.len());
-            message.push(u8::from(subscribe));
-            message.extend_from_slice(topic);
-            self.put_part(false, &Frame::from(message));
+        self.check_ready();
+        let mut message = Vec::with_capacity(1 + topic.len());
+        message.push(u8::from(subscribe));
+        message.extend_from_slice(topic);
+        let message = Message::from(message);
+        if self.version() < Version::V3_1 {
+            return self.encode(message);
         }
+        if self.encodes_anew() {
+            self.originals.push(&mut message.clone());
+        }
+        let command = command::subscription(subscribe, topic);
+        self.put_command_in_order(&command);
     }
 
-    #[inline]
-    fn put_part(&mut self, more: bool, frame: &Frame) {
-        match &mut self.transform {
-            None => self.framing.put_part(more, frame, &mut self.transmit),
-            Some(transform) => {
-                let sealed = transform.seal(more, false, frame);
-                self.framing.put_part(false, &sealed, &mut self.transmit);
-            }
+    /// Queues a command and returns where it will end, in bytes ever sent.
+    fn put_command(&mut self, body: &[u8]) -> u64 {
+        if self.transform.is_some() {
+            // Nonces rise with what is sealed: it cannot overtake messages.
+            self.originals.push(&mut Message::new());
+            self.put_command_in_order(body);
+            return self.transmit.total();
         }
+        put_command(body, &mut self.transmit);
+        self.transmit.control_end()
     }
 
-    fn put_command(&mut self, body: &[u8]) {
+    fn put_command_in_order(&mut self, body: &[u8]) {
+        let messages = &mut self.transmit.messages;
         match &mut self.transform {
-            None => put_command(body, &mut self.transmit),
+            None => command_header(body.len(), |header| {
+                messages.put_raw(header);
+                messages.put_raw(body);
+            }),
             Some(transform) => {
-                let sealed = transform.seal(false, true, body);
-                self.framing.put_part(false, &sealed, &mut self.transmit);
+                messages.put_part(self.framing, false, &mut transform.seal(false, true, body));
             }
         }
+        messages.end_message();
     }
 
     fn version(&self) -> Version {
@@ -421,8 +533,7 @@ impl Connection {
             // A PING that has not even left need not be doubled.
             (Ok(true), Some(heartbeat)) if self.transmit.sent() >= self.last_ping => {
                 let ping = command::ping(heartbeat);
-                self.put_command(&ping);
-                self.last_ping = self.transmit.total();
+                self.last_ping = self.put_command(&ping);
                 self.ping_delay = PingDelay {
                     under_way: false,
                     sent: self.transmit.sent(),

@@ -6,7 +6,6 @@
 
 use super::frame_codec::Framing;
 use super::{Config, ProtocolError, SocketType, Transmit, Version};
-use flexbond_transport::Frame;
 
 /// Ten bytes: `FF`, eight of padding (the routing id's length to an old peer), and one whose last bit tells that
 /// versions are understood.
@@ -190,7 +189,8 @@ fn refuse_without_security(config: &Config, theirs: Version) -> Result<(), Proto
 
 /// Older versions tell the routing id in a message of its own, whatever the socket type.
 fn put_routing_id(framing: Framing, config: &Config, out: &mut Transmit) {
-    framing.put_part(false, &Frame::from(config.routing_id.clone()), out);
+    framing.with_header(false, config.routing_id.len(), |header| out.put(header));
+    out.put(&config.routing_id);
 }
 
 /// The mechanism in a greeting, without the zeros behind it.

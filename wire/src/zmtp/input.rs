@@ -1,7 +1,9 @@
 //! The bytes from the peer: a rolling buffer for what is small, a buffer of its own for each large body.
 
+use std::collections::VecDeque;
+
 use bytes::{Buf, BytesMut};
-use flexbond_transport::Frame;
+use flexbond_transport::{Frame, Message};
 
 use super::ProtocolError;
 use super::frame_codec::{Framing, Header};
@@ -115,33 +117,46 @@ impl Input {
         }
     }
 
-    /// Takes the next frame if it is what nearly all are: in the newer format, a message of one part within the limit,
-    /// here as a whole. Says nothing about any other frame.
+    /// Takes the frames that are what nearly all are: in the newer format, a message of one part within the limit,
+    /// here as a whole. Stops at any other, and when `messages` has as many as it may.
     ///
     /// [`next_frame`](Input::next_frame) would do, but moves twice the bytes around.
-    #[inline]
-    pub(crate) fn next_single(&mut self, limit: usize) -> Option<Frame> {
-        let (header, len, rest) = match &self.rolling[self.taken..] {
-            [0, len, rest @ ..] => (2, usize::from(*len), rest),
-            [2, rest @ ..] => {
-                let (len, rest) = rest.split_first_chunk()?;
-                (9, usize::try_from(u64::from_be_bytes(*len)).ok()?, rest)
-            }
-            _ => return None,
-        };
-        if len > limit || self.body.is_some() {
-            return None;
+    pub(crate) fn take_singles(&mut self, limit: usize, messages: &mut VecDeque<Message>, count: usize) {
+        if self.body.is_some() {
+            return;
         }
-        let body = rest.get(..len)?;
-        self.needed = 0;
-        if len <= Frame::INLINE {
-            let frame = Frame::copy_from_slice(body);
-            self.taken += header + len;
-            Some(frame)
-        } else {
-            self.rolling.advance(self.taken + header);
-            self.taken = 0;
-            Some(Frame::from(self.rolling.split_to(len)))
+        while messages.len() < count {
+            let bytes = &self.rolling[self.taken..];
+            let (header, len, rest) = match bytes {
+                [0, len, rest @ ..] => (2, usize::from(*len), rest),
+                [2, rest @ ..] => {
+                    let Some((len, rest)) = rest.split_first_chunk() else {
+                        return;
+                    };
+                    let Ok(len) = usize::try_from(u64::from_be_bytes(*len)) else {
+                        return;
+                    };
+                    (9, len, rest)
+                }
+                _ => return,
+            };
+            if len > limit || len > rest.len() {
+                return;
+            }
+            self.needed = 0;
+            let frame = if len > Frame::INLINE {
+                self.rolling.advance(self.taken + header);
+                self.taken = 0;
+                Frame::from(self.rolling.split_to(len))
+            } else {
+                self.taken += header + len;
+                match rest.first_chunk() {
+                    // A copy of constant size, whatever follows on the payload.
+                    Some(storage) => Frame::from_inline(storage, len),
+                    None => Frame::copy_from_slice(&rest[..len]),
+                }
+            };
+            messages.push_back(Message::from(frame));
         }
     }
 

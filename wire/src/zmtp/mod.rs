@@ -28,6 +28,7 @@
 //! [`Config::max_command_size`] before anything is allocated, and a body's buffer grows with what really arrived. The
 //! transmit queue is limited by whoever calls [`Connection::send`].
 
+mod batch;
 mod command;
 mod config;
 mod connection;
@@ -45,6 +46,7 @@ mod socket_type;
 mod transmit;
 mod version;
 
+pub use batch::Batch;
 pub use config::{Config, ConfigError, Heartbeat, Security};
 pub use connection::Connection;
 pub use error::ProtocolError;

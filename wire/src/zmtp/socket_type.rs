@@ -116,6 +116,11 @@ impl SocketType {
     pub(crate) const fn publishes(self) -> bool {
         matches!(self, SocketType::Pub | SocketType::XPub)
     }
+
+    /// Whether our own messages that start with 00 or 01 are subscriptions.
+    pub(crate) const fn subscribes(self) -> bool {
+        matches!(self, SocketType::Sub | SocketType::XSub)
+    }
 }
 
 impl fmt::Display for SocketType {

@@ -1,15 +1,14 @@
-//! The bytes on their way to the peer: small ones gathered in one arena, large ones shared.
+//! The bytes on their way to the peer: messages, and what the protocol itself has to say.
 
-use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use bytes::{Buf, Bytes};
-use flexbond_transport::Frame;
+use super::Batch;
 
 /// The bytes on their way to the peer.
 ///
-/// Frames below 4 KiB are copied beside their headers into one arena, so that a batch of small messages is one slice
-/// for the operating system. Larger ones are never copied: they are handed out as slices of their own.
+/// A [`Batch`] of messages, so that many small ones are one slice for the operating system and large bodies are
+/// handed out as slices of their own, without a copy. What the protocol has to say goes between two messages, as soon
+/// as the one under way has left.
 ///
 /// Nothing here limits the queue: whoever calls [`Connection::send`](super::Connection::send) watches
 /// [`len`](Transmit::len) and stops in time.
@@ -36,83 +35,61 @@ use flexbond_transport::Frame;
 /// ```
 #[derive(Debug, Default)]
 pub struct Transmit {
-    arena: Vec<u8>,
-    /// How much of the arena was sent.
-    head: usize,
-    shared: VecDeque<Shared>,
-    len: usize,
-    total: u64,
-}
-
-/// A large body that goes out when the arena was sent up to `at`.
-#[derive(Debug)]
-struct Shared {
-    at: usize,
-    body: Bytes,
+    /// What the protocol has to say, and how much of it was sent.
+    control: Vec<u8>,
+    control_sent: usize,
+    pub(super) messages: Batch,
+    /// How much of the first message was sent.
+    partial: usize,
+    /// Messages that were sent whole since somebody asked.
+    completed: usize,
+    sent: u64,
 }
 
 impl Transmit {
-    /// Bodies of this many bytes and more are shared, not copied.
-    const SHARE_FROM: usize = 4 << 10;
-    /// An arena that a burst made larger than this is given back once it was sent.
-    const KEEP: usize = 256 << 10;
-    /// The front of the arena is reclaimed when this much of it, and at least half, was sent.
-    const COMPACT_FROM: usize = 64 << 10;
-
     /// The bytes queued and not yet sent.
     #[must_use]
     #[inline]
     pub fn len(&self) -> usize {
-        self.len
+        self.messages.size() - self.partial + self.control_len()
     }
 
     /// Whether everything was sent.
     #[must_use]
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// The bytes ever queued.
     #[must_use]
     #[inline]
     pub fn total(&self) -> u64 {
-        self.total
+        self.sent + self.len() as u64
     }
 
     /// The bytes ever sent: [`total`](Transmit::total) less [`len`](Transmit::len).
     #[must_use]
     #[inline]
     pub fn sent(&self) -> u64 {
-        self.total - self.len as u64
+        self.sent
     }
 
     /// Points `out` at the next bytes to send, in order, and returns how many of its slices were set.
     ///
     /// Together they are the whole queue when `out` is long enough.
     pub fn slices<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
-        let mut filled = 0;
-        let mut head = self.head;
-        for shared in &self.shared {
-            if head < shared.at {
-                if filled == out.len() {
-                    return filled;
-                }
-                out[filled] = IoSlice::new(&self.arena[head..shared.at]);
-                filled += 1;
-                head = shared.at;
-            }
-            if filled == out.len() {
-                return filled;
-            }
-            out[filled] = IoSlice::new(&shared.body);
+        let whole = self.messages.size();
+        if self.control_len() == 0 {
+            return self.messages.slices(self.partial, whole, out, 0);
+        }
+        let first = self.before_control() + self.partial;
+        let mut filled = self.messages.slices(self.partial, first, out, 0);
+        if filled < out.len() {
+            out[filled] = IoSlice::new(&self.control[self.control_sent..]);
             filled += 1;
         }
-        if head < self.arena.len() && filled < out.len() {
-            out[filled] = IoSlice::new(&self.arena[head..]);
-            filled += 1;
-        }
-        filled
+        self.messages.slices(first, whole, out, filled)
     }
 
     /// Takes note that the first `n` bytes of [`slices`](Transmit::slices) were sent.
@@ -121,145 +98,144 @@ impl Transmit {
     /// When `n` is more than [`len`](Transmit::len).
     pub fn advance(&mut self, n: usize) {
         // Bytes that were never queued cannot have been sent: the caller mixed up its queues.
-        assert!(n <= self.len, "more bytes sent than were queued");
-        self.len -= n;
+        assert!(n <= self.len(), "more bytes sent than were queued");
+        self.sent += n as u64;
         let mut rest = n;
-        while rest > 0 {
-            let until = self.shared.front().map_or(self.arena.len(), |shared| shared.at);
-            if self.head < until {
-                let step = rest.min(until - self.head);
-                self.head += step;
-                rest -= step;
-            } else if let Some(front) = self.shared.front_mut() {
-                if rest < front.body.len() {
-                    front.body.advance(rest);
-                    break;
-                }
-                rest -= front.body.len();
-                self.shared.pop_front();
+        if self.control_len() > 0 {
+            let before = rest.min(self.before_control());
+            self.advance_messages(before);
+            rest -= before;
+            let control = if self.partial == 0 {
+                rest.min(self.control_len())
+            } else {
+                0
+            };
+            self.control_sent += control;
+            rest -= control;
+            if self.control_len() == 0 {
+                self.control.clear();
+                self.control_sent = 0;
             }
         }
-        if self.len == 0 {
-            self.arena.clear();
-            self.head = 0;
-            if self.arena.capacity() > Self::KEEP {
-                self.arena.shrink_to(Self::KEEP);
-            }
-        } else if self.head >= Self::COMPACT_FROM && self.head >= self.arena.len() - self.head {
-            self.arena.drain(..self.head);
-            for shared in &mut self.shared {
-                shared.at -= self.head;
-            }
-            self.head = 0;
-        }
+        self.advance_messages(rest);
     }
 
-    /// Queues a copy of `bytes`.
+    /// Where, in bytes ever sent, the control bytes queued so far will end.
+    pub(super) fn control_end(&self) -> u64 {
+        self.sent + (self.before_control() + self.control_len()) as u64
+    }
+
+    /// Queues a copy of `bytes`, which belong to no message.
     #[inline]
     pub(crate) fn put(&mut self, bytes: &[u8]) {
-        self.arena.extend_from_slice(bytes);
-        self.account(bytes.len());
+        self.control.extend_from_slice(bytes);
     }
 
-    /// Queues a frame's header, then its body: a copy of a short one, a reference to a long one.
-    #[inline]
-    pub(crate) fn put_frame(&mut self, header: &[u8], body: &Frame) {
-        let payload = body.as_slice();
-        if payload.len() < Self::SHARE_FROM {
-            self.arena.reserve(header.len() + payload.len());
-            self.arena.extend_from_slice(header);
-            self.arena.extend_from_slice(payload);
+    /// The messages that were not sent whole. What was sent of the first one will be sent again.
+    pub(super) fn take_unsent(&mut self) -> Batch {
+        self.partial = 0;
+        std::mem::take(&mut self.messages)
+    }
+
+    /// How many messages were sent whole since the last call.
+    pub(super) fn take_completed(&mut self) -> usize {
+        std::mem::take(&mut self.completed)
+    }
+
+    fn control_len(&self) -> usize {
+        self.control.len() - self.control_sent
+    }
+
+    /// The bytes of the message under way that go before the control bytes.
+    fn before_control(&self) -> usize {
+        if self.partial == 0 {
+            0
         } else {
-            self.arena.extend_from_slice(header);
-            self.shared.push_back(Shared {
-                at: self.arena.len(),
-                body: body.clone().into_bytes(),
-            });
+            self.messages.first() - self.partial
         }
-        self.account(header.len() + payload.len());
     }
 
-    #[inline]
-    fn account(&mut self, added: usize) {
-        self.len += added;
-        self.total += added as u64;
+    fn advance_messages(&mut self, n: usize) {
+        if n > 0 {
+            let before = self.messages.messages();
+            self.partial += n;
+            self.partial -= self.messages.drop_within(self.partial);
+            self.completed += before - self.messages.messages();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use flexbond_transport::Message;
+
     use super::*;
 
-    fn drain(transmit: &mut Transmit, step: usize, slots: usize) -> Vec<u8> {
-        let mut out = Vec::new();
-        while !transmit.is_empty() {
-            let mut slices = vec![IoSlice::new(&[]); slots];
-            let filled = transmit.slices(&mut slices);
-            let gathered: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
-            let taken = gathered.len().min(step);
-            out.extend_from_slice(&gathered[..taken]);
-            transmit.advance(taken);
-        }
-        out
+    fn next(transmit: &Transmit, limit: usize) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); 64];
+        let filled = transmit.slices(&mut slices);
+        let mut bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+        bytes.truncate(limit);
+        bytes
     }
 
     #[test]
-    fn order_survives_every_step_and_slot_count() {
-        for step in [97, 4096, 5000, 1 << 20] {
-            for slots in [1, 2, 3, 64] {
-                let mut transmit = Transmit::default();
-                let mut expected = Vec::new();
-                for (index, len) in [0, 5, 4095, 4096, 9000, 3, 4096, 0].into_iter().enumerate() {
-                    let body = vec![index as u8; len];
-                    let header = [0xf0, index as u8];
-                    expected.extend_from_slice(&header);
-                    expected.extend_from_slice(&body);
-                    transmit.put_frame(&header, &Frame::from(body));
-                }
-                assert_eq!(transmit.len(), expected.len());
-                assert_eq!(
-                    drain(&mut transmit, step, slots),
-                    expected,
-                    "step {step}, {slots} slots"
-                );
-                assert_eq!(transmit.sent(), expected.len() as u64);
-                assert_eq!(transmit.total(), transmit.sent());
+    fn control_goes_between_two_messages_wherever_the_first_one_was_cut() {
+        for cut in 0..=12 {
+            let mut transmit = Transmit::default();
+            for text in ["one", "two", "six"] {
+                transmit.messages.push(&mut Message::from(text));
             }
+            let mut out = next(&transmit, cut);
+            transmit.advance(cut);
+            transmit.put(b"!!");
+            assert_eq!(transmit.len(), 15 + 2 - cut);
+            let control_end = transmit.control_end();
+            let mut seen = None;
+            while !transmit.is_empty() {
+                let byte = next(&transmit, 1);
+                transmit.advance(1);
+                out.extend(byte);
+                if out.ends_with(b"!!") {
+                    seen = Some(transmit.sent());
+                }
+            }
+            let expected: &[u8] = match cut {
+                0 => b"!!\0\x03one\0\x03two\0\x03six",
+                1..=5 => b"\0\x03one!!\0\x03two\0\x03six",
+                6..=10 => b"\0\x03one\0\x03two!!\0\x03six",
+                _ => b"\0\x03one\0\x03two\0\x03six!!",
+            };
+            assert_eq!(out, expected, "cut after {cut}");
+            assert_eq!(seen, Some(control_end), "cut after {cut}");
+            assert_eq!(transmit.take_completed(), 3);
         }
     }
 
     #[test]
-    fn a_large_body_is_not_copied() {
-        let body = Frame::from(vec![1; 1 << 20]);
+    fn one_large_step_passes_messages_and_control_alike() {
         let mut transmit = Transmit::default();
-        transmit.put_frame(&[0], &body);
-        let mut slices = [IoSlice::new(&[]); 4];
-        assert_eq!(transmit.slices(&mut slices), 2);
-        assert_eq!(slices[1].as_ptr(), body.as_ptr());
+        transmit.messages.push(&mut Message::from("one"));
+        transmit.advance(2);
+        transmit.put(b"!!");
+        transmit.messages.push(&mut Message::from("two"));
+        assert_eq!(next(&transmit, 99), b"one!!\0\x03two");
+        transmit.advance(4);
+        assert_eq!(next(&transmit, 99), b"!\0\x03two");
+        transmit.advance(3);
+        assert_eq!(next(&transmit, 99), b"two");
     }
 
     #[test]
-    fn memory_is_reused_and_given_back() {
+    fn what_was_cut_comes_back_whole() {
         let mut transmit = Transmit::default();
-        let body = Frame::from(vec![7; 1000]);
-        for _ in 0..1000 {
-            transmit.put_frame(&[0, 0], &body);
+        for text in ["one", "two"] {
+            transmit.messages.push(&mut Message::from(text));
         }
-        assert!(transmit.arena.capacity() > Transmit::KEEP);
-        transmit.advance(transmit.len());
-        assert!(transmit.arena.capacity() <= Transmit::KEEP);
-
-        // Never quite drained: the arena must not grow with the bytes that passed through it.
-        transmit.put(&[0; 100]);
-        for _ in 0..10_000 {
-            transmit.put_frame(&[0, 0], &body);
-            transmit.advance(1002);
-        }
-        assert!(
-            transmit.arena.capacity() <= Transmit::KEEP,
-            "{}",
-            transmit.arena.capacity()
-        );
-        assert_eq!(transmit.len(), 100);
+        transmit.advance(7);
+        assert_eq!(transmit.take_completed(), 1);
+        let mut unsent = transmit.take_unsent();
+        assert_eq!(unsent.pop_front(), Some(Message::from("two")));
+        assert!(transmit.is_empty());
     }
 }

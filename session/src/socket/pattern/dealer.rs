@@ -10,6 +10,7 @@ use super::{Pattern, Refusal, Unsent};
 use crate::socket::fair_queue::FairQueue;
 use crate::socket::lane::Lane;
 use crate::socket::load_balancer::LoadBalancer;
+use crate::socket::outbox::Outboxes;
 use crate::socket::wakers::WakerSet;
 use crate::socket::{Options, RecvError, SendErrorKind, SubscribeError};
 
@@ -22,9 +23,9 @@ pub(crate) struct Dealer {
 }
 
 impl Dealer {
-    pub(crate) fn new(conflate: bool, options: &Options) -> Self {
+    pub(crate) fn new(boxes: &Arc<Outboxes>, conflate: bool, options: &Options) -> Self {
         Dealer {
-            out: LoadBalancer::new(conflate),
+            out: LoadBalancer::new(boxes, conflate),
             queue: FairQueue::new(),
             conflate,
             immediate: options.immediate,
@@ -32,8 +33,8 @@ impl Dealer {
         }
     }
 
-    /// Queues the message for the next peer with room, and says which that was.
-    pub(super) fn try_send_to_next(&self, message: Message) -> Result<Arc<Lane>, Message> {
+    /// Queues the message for the next peer with room, and says by which lane.
+    pub(super) fn try_send_to_next(&self, message: &mut Message) -> Option<u64> {
         self.out.try_send(message)
     }
 }
@@ -41,7 +42,7 @@ impl Dealer {
 /// Sends the empty message by which a ROUTER learns of a new peer (`ZMQ_PROBE_ROUTER`).
 pub(super) fn probe(lane: &Lane) {
     // A queue that is full has other messages to say the same.
-    let _ = lane.tx().try_push(Message::from(Frame::new()), None);
+    let _ = lane.tx().try_push(&mut Message::from(Frame::new()), None);
 }
 
 impl Pattern for Dealer {
@@ -74,15 +75,19 @@ impl Pattern for Dealer {
         self.out.remove(lane);
     }
 
-    fn try_send(&self, message: Message) -> Result<(), Unsent> {
+    fn try_send(&self, message: &mut Message) -> Result<(), Unsent> {
         if self.conflate && message.len() > 1 {
-            return Err(Unsent::Failed(SendErrorKind::Multipart, message));
+            return Err(Unsent::Failed(SendErrorKind::Multipart));
         }
-        self.try_send_to_next(message).map(drop).map_err(Unsent::Full)
+        self.try_send_to_next(message).map(drop).ok_or(Unsent::Full)
     }
 
-    fn try_recv(&self) -> Result<Option<(Message, Arc<Lane>)>, RecvError> {
-        Ok(self.queue.try_recv())
+    fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {
+        Ok(self.queue.try_recv(from))
+    }
+
+    fn recv_many(&self, messages: &mut Vec<Message>, limit: usize) -> Result<usize, RecvError> {
+        Ok(self.queue.recv_many(messages, limit))
     }
 
     fn send_waiters(&self) -> Option<&WakerSet> {
@@ -103,6 +108,6 @@ impl Pattern for Dealer {
 
     fn close(&self) {
         self.queue.clear();
-        self.out.waiters().wake_all();
+        self.out.close();
     }
 }

@@ -9,6 +9,7 @@ mod req;
 mod router;
 mod subscriber;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use flexbond_transport::Message;
@@ -16,6 +17,7 @@ use flexbond_transport::pipe::PipeReceiver;
 use flexbond_wire::zmtp::SocketType;
 
 use super::lane::Lane;
+use super::outbox::Outboxes;
 use super::wakers::WakerSet;
 use super::{Options, RecvError, SendErrorKind, SubscribeError};
 
@@ -62,11 +64,37 @@ pub(crate) trait Pattern: Send + Sync + 'static {
         Ok(Some(message))
     }
 
-    /// Queues a message for whom it concerns.
-    fn try_send(&self, message: Message) -> Result<(), Unsent>;
+    /// Queues a message for whom it concerns. It may be changed then; otherwise it stays as it is.
+    fn try_send(&self, message: &mut Message) -> Result<(), Unsent>;
 
-    /// Takes the next message and the lane it came by.
-    fn try_recv(&self) -> Result<Option<(Message, Arc<Lane>)>, RecvError>;
+    /// Queues messages from the front of `messages` and takes them out; those that are left are as they were.
+    fn try_send_many(&self, messages: &mut VecDeque<Message>) -> Result<(), Unsent> {
+        while let Some(message) = messages.front_mut() {
+            if message.is_empty() {
+                return Err(Unsent::Failed(SendErrorKind::Incomplete(false)));
+            }
+            self.try_send(message)?;
+            messages.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Takes the next message; says in `from`, if given, which lane it came by.
+    fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError>;
+
+    /// Moves at most `limit` messages that are there to the end of `messages`; returns how many.
+    fn recv_many(&self, messages: &mut Vec<Message>, limit: usize) -> Result<usize, RecvError> {
+        for count in 0..limit {
+            match self.try_recv(None) {
+                Ok(Some(message)) => messages.push(message),
+                // An error is for the next call.
+                Ok(None) | Err(_) if count > 0 => return Ok(count),
+                Ok(None) => return Ok(0),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(limit)
+    }
 
     /// Who to tell when `try_send` may succeed again; none if it never can.
     fn send_waiters(&self) -> Option<&WakerSet>;
@@ -101,9 +129,9 @@ pub(crate) trait Pattern: Send + Sync + 'static {
 /// Why a message was not queued.
 pub(crate) enum Unsent {
     /// Nobody has room now.
-    Full(Message),
+    Full,
     /// It cannot be sent as it is.
-    Failed(SendErrorKind, Message),
+    Failed(SendErrorKind),
 }
 
 /// Why a peer's connection must end.
@@ -111,17 +139,19 @@ pub(crate) enum Unsent {
 pub(crate) struct Refusal(pub(crate) &'static str);
 
 /// The rules of a pattern with the given options.
-pub(crate) fn pattern(socket_type: SocketType, options: &Options) -> Box<dyn Pattern> {
+pub(crate) fn pattern(socket_type: SocketType, options: &Options, boxes: &Arc<Outboxes>) -> Box<dyn Pattern> {
     let conflate = options.conflates(socket_type);
     match socket_type {
-        SocketType::Push => Box::new(pipeline::Push::new(conflate, options.immediate)),
+        SocketType::Push => Box::new(pipeline::Push::new(boxes, conflate, options.immediate)),
         SocketType::Pull => Box::new(pipeline::Pull::new()),
-        SocketType::Pair => Box::new(pair::Pair::new(options.immediate)),
-        SocketType::Dealer => Box::new(dealer::Dealer::new(conflate, options)),
-        SocketType::Req => Box::new(req::Req::new(options)),
+        SocketType::Pair => Box::new(pair::Pair::new(boxes, options.immediate)),
+        SocketType::Dealer => Box::new(dealer::Dealer::new(boxes, conflate, options)),
+        SocketType::Req => Box::new(req::Req::new(boxes, options)),
         SocketType::Rep => Box::new(rep::Rep::new()),
         SocketType::Router => Box::new(router::Router::new(options)),
-        SocketType::Pub | SocketType::XPub => Box::new(publisher::Publisher::new(socket_type, options)),
+        SocketType::Pub | SocketType::XPub => {
+            Box::new(publisher::Publisher::new(boxes, socket_type, options))
+        }
         SocketType::Sub | SocketType::XSub => Box::new(subscriber::Subscriber::new(socket_type, options)),
         other => unreachable!("{other} is not one of the patterns above, which are all"),
     }

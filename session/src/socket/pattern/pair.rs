@@ -11,6 +11,7 @@ use super::{Pattern, Refusal, Unsent};
 use crate::socket::fair_queue::FairQueue;
 use crate::socket::lane::Lane;
 use crate::socket::load_balancer::LoadBalancer;
+use crate::socket::outbox::Outboxes;
 use crate::socket::wakers::WakerSet;
 use crate::socket::{RecvError, SubscribeError};
 
@@ -23,10 +24,10 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    pub(crate) fn new(immediate: bool) -> Self {
+    pub(crate) fn new(boxes: &Arc<Outboxes>, immediate: bool) -> Self {
         Pair {
             holder: Mutex::new(None),
-            out: LoadBalancer::new(false),
+            out: LoadBalancer::new(boxes, false),
             queue: FairQueue::new(),
             immediate,
         }
@@ -72,12 +73,16 @@ impl Pattern for Pair {
         }
     }
 
-    fn try_send(&self, message: Message) -> Result<(), Unsent> {
-        self.out.try_send(message).map(drop).map_err(Unsent::Full)
+    fn try_send(&self, message: &mut Message) -> Result<(), Unsent> {
+        self.out.try_send(message).map(drop).ok_or(Unsent::Full)
     }
 
-    fn try_recv(&self) -> Result<Option<(Message, Arc<Lane>)>, RecvError> {
-        Ok(self.queue.try_recv())
+    fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {
+        Ok(self.queue.try_recv(from))
+    }
+
+    fn recv_many(&self, messages: &mut Vec<Message>, limit: usize) -> Result<usize, RecvError> {
+        Ok(self.queue.recv_many(messages, limit))
     }
 
     fn send_waiters(&self) -> Option<&WakerSet> {
@@ -98,7 +103,7 @@ impl Pattern for Pair {
 
     fn close(&self) {
         self.queue.clear();
-        self.out.waiters().wake_all();
+        self.out.close();
     }
 }
 
@@ -111,9 +116,9 @@ mod tests {
 
     #[test]
     fn the_place_is_free_again_once_its_holder_is_gone() {
-        let pair = Pair::new(false);
+        let pair = Pair::new(&Arc::default(), false);
         let lane = |id| {
-            Lane::new(
+            Lane::direct(
                 Peer::unknown(id, "inproc://test".parse().unwrap()),
                 pipe(1).0,
                 Arc::default(),

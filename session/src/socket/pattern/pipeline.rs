@@ -10,6 +10,7 @@ use super::{Pattern, Refusal, Unsent};
 use crate::socket::fair_queue::FairQueue;
 use crate::socket::lane::Lane;
 use crate::socket::load_balancer::LoadBalancer;
+use crate::socket::outbox::Outboxes;
 use crate::socket::wakers::WakerSet;
 use crate::socket::{RecvError, SendErrorKind, SubscribeError};
 
@@ -20,9 +21,9 @@ pub(crate) struct Push {
 }
 
 impl Push {
-    pub(crate) fn new(conflate: bool, immediate: bool) -> Self {
+    pub(crate) fn new(boxes: &Arc<Outboxes>, conflate: bool, immediate: bool) -> Self {
         Push {
-            out: LoadBalancer::new(conflate),
+            out: LoadBalancer::new(boxes, conflate),
             conflate,
             immediate,
         }
@@ -51,14 +52,14 @@ impl Pattern for Push {
         self.out.remove(lane);
     }
 
-    fn try_send(&self, message: Message) -> Result<(), Unsent> {
+    fn try_send(&self, message: &mut Message) -> Result<(), Unsent> {
         if self.conflate && message.len() > 1 {
-            return Err(Unsent::Failed(SendErrorKind::Multipart, message));
+            return Err(Unsent::Failed(SendErrorKind::Multipart));
         }
-        self.out.try_send(message).map(drop).map_err(Unsent::Full)
+        self.out.try_send(message).map(drop).ok_or(Unsent::Full)
     }
 
-    fn try_recv(&self) -> Result<Option<(Message, Arc<Lane>)>, RecvError> {
+    fn try_recv(&self, _: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {
         Err(RecvError::Unsupported(SocketType::Push))
     }
 
@@ -72,6 +73,10 @@ impl Pattern for Push {
 
     fn subscribe(&self, _topic: &[u8], _on: bool) -> Result<(), SubscribeError> {
         Err(SubscribeError::Unsupported(SocketType::Push))
+    }
+
+    fn close(&self) {
+        self.out.close();
     }
 }
 
@@ -93,15 +98,16 @@ impl Pattern for Pull {
         None
     }
 
-    fn try_send(&self, message: Message) -> Result<(), Unsent> {
-        Err(Unsent::Failed(
-            SendErrorKind::Unsupported(SocketType::Pull),
-            message,
-        ))
+    fn try_send(&self, _: &mut Message) -> Result<(), Unsent> {
+        Err(Unsent::Failed(SendErrorKind::Unsupported(SocketType::Pull)))
     }
 
-    fn try_recv(&self) -> Result<Option<(Message, Arc<Lane>)>, RecvError> {
-        Ok(self.queue.try_recv())
+    fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {
+        Ok(self.queue.try_recv(from))
+    }
+
+    fn recv_many(&self, messages: &mut Vec<Message>, limit: usize) -> Result<usize, RecvError> {
+        Ok(self.queue.recv_many(messages, limit))
     }
 
     fn send_waiters(&self) -> Option<&WakerSet> {

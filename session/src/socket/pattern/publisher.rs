@@ -7,13 +7,14 @@ use std::task::Waker;
 use bytes::Bytes;
 use flexbond_transport::Message;
 use flexbond_transport::pipe::{PipeReceiver, PushError};
-use flexbond_wire::zmtp::SocketType;
+use flexbond_wire::zmtp::{Batch, SocketType};
 use parking_lot::Mutex;
 use slab::Slab;
 
 use super::{Pattern, Refusal, Unsent};
 use crate::socket::fair_queue::FairQueue;
 use crate::socket::lane::Lane;
+use crate::socket::outbox::{Outboxes, Queue};
 use crate::socket::subscription::{Subscription, message_of};
 use crate::socket::trie::{Added, Removed, Trie};
 use crate::socket::wakers::{WakerSet, forwarding_waker};
@@ -22,6 +23,7 @@ use crate::socket::{Options, RecvError, SendErrorKind, SlowPeer, SubscribeError,
 pub(crate) struct Publisher {
     socket_type: SocketType,
     book: Mutex<Book>,
+    boxes: Arc<Outboxes>,
     queue: FairQueue,
     /// Manual mode: the peer whose subscription message was received last.
     asking: Mutex<Option<Arc<Lane>>>,
@@ -42,8 +44,10 @@ struct Book {
     subscribers: Slab<Subscriber>,
     /// Where each lane's subscriber is, for what concerns one lane; messages find subscribers by the trie.
     places: HashMap<u64, usize>,
-    /// The subscribers of the message in hand; kept to spare an allocation per message.
+    /// The subscribers of the message in hand, and the message; kept to spare allocations per message.
     matching: Vec<usize>,
+    encoded: Batch,
+    woken: Vec<Waker>,
 }
 
 struct Subscriber {
@@ -52,16 +56,19 @@ struct Subscriber {
 }
 
 impl Publisher {
-    pub(crate) fn new(socket_type: SocketType, options: &Options) -> Self {
+    pub(crate) fn new(boxes: &Arc<Outboxes>, socket_type: SocketType, options: &Options) -> Self {
         let waiters = Arc::new(WakerSet::default());
         let queue = FairQueue::new();
         Publisher {
             socket_type,
+            boxes: Arc::clone(boxes),
             book: Mutex::new(Book {
                 topics: Trie::new(),
                 subscribers: Slab::new(),
                 places: HashMap::new(),
                 matching: Vec::new(),
+                encoded: Batch::default(),
+                woken: Vec::new(),
             }),
             queue,
             asking: Mutex::new(None),
@@ -90,32 +97,34 @@ impl Publisher {
         }
     }
 
-    /// Gives the message to one peer as its policy says.
-    fn deliver(&self, lane: &Arc<Lane>, message: Message) {
-        let size = message.size();
-        if self.conflate {
-            let replaced = lane.tx().push_replacing(message).unwrap_or(1);
-            lane.count_replaced(replaced);
-            lane.counters.sent(size);
-            return;
-        }
-        let outcome = match self.slow_peer {
-            SlowPeer::DropOldest => match lane.tx().push_evicting(message) {
-                Ok(evicted) => {
-                    evicted.into_iter().for_each(|_| lane.drop_messages(1));
-                    Ok(())
+    /// Gives the message to one peer as its policy says; returns who is to be woken.
+    fn deliver(&self, lane: &Lane, queue: &mut Queue, message: &Batch, size: usize) -> Option<Waker> {
+        let outcome = if self.conflate {
+            queue.replace(message).map(|(replaced, writer)| {
+                lane.count_replaced(replaced);
+                writer
+            })
+        } else if self.slow_peer == SlowPeer::DropOldest {
+            queue.add_evicting(message).map(|(evicted, writer)| {
+                if evicted {
+                    lane.drop_messages(1);
                 }
-                Err(closed) => Err(closed),
-            },
-            _ => lane.tx().try_push(message, None),
+                writer
+            })
+        } else {
+            queue.try_add(None, |batch| batch.append_copy(message))
         };
         match outcome {
-            Ok(()) => lane.counters.sent(size),
+            Ok(writer) => {
+                lane.counters.sent(1, size);
+                writer
+            }
             Err(error) => {
-                if self.slow_peer == SlowPeer::Disconnect && matches!(error, PushError::Full(_)) {
+                if self.slow_peer == SlowPeer::Disconnect && error == PushError::Full(()) {
                     lane.end("it was too slow (policy: disconnect)");
                 }
                 lane.drop_messages(1);
+                None
             }
         }
     }
@@ -214,7 +223,7 @@ impl Pattern for Publisher {
     fn ready(&self, lane: &Arc<Lane>) -> Result<(), Refusal> {
         self.book.lock().enter(lane);
         if let Some(welcome) = &self.welcome {
-            let _ = lane.tx().try_push(Message::from(welcome.clone()), None);
+            let _ = lane.tx().try_push(&mut Message::from(welcome.clone()), None);
         }
         Ok(())
     }
@@ -271,46 +280,67 @@ impl Pattern for Publisher {
         Ok((self.delivers() && news).then_some(message))
     }
 
-    fn try_send(&self, message: Message) -> Result<(), Unsent> {
+    fn try_send(&self, message: &mut Message) -> Result<(), Unsent> {
         if message.is_empty() {
-            return Err(Unsent::Failed(SendErrorKind::Incomplete(false), message));
+            return Err(Unsent::Failed(SendErrorKind::Incomplete(false)));
         }
         if self.conflate && message.len() > 1 {
-            return Err(Unsent::Failed(SendErrorKind::Multipart, message));
+            return Err(Unsent::Failed(SendErrorKind::Multipart));
         }
         let mut book = self.book.lock();
-        book.find(&message, self.invert);
+        book.find(message, self.invert);
         let Book {
             subscribers,
             matching,
+            encoded,
+            woken,
             ..
         } = &mut *book;
+        if matching.is_empty() {
+            return Ok(());
+        }
+        // Once for all: what is left for each peer is a copy of a few bytes, or a reference to many.
+        let size = message.size();
+        encoded.push(&mut message.clone());
+        let mut boxes = self.boxes.lock();
+        let queues = &mut boxes.queues;
+        let lanes = || matching.iter().map(|place| &*subscribers[*place].lane);
         if self.slow_peer == SlowPeer::Wait && !self.conflate {
-            let full = |place: &usize| !subscribers[*place].lane.tx().has_room_or_register(&self.room);
-            if matching.iter().any(full) {
-                return Err(Unsent::Full(message));
+            let mut full = |lane: &Lane| {
+                let queue = lane.tx().queue(queues);
+                queue.is_some_and(|queue| !queue.has_room_or_register(&self.room))
+            };
+            if lanes().any(&mut full) {
+                encoded.clear();
+                return Err(Unsent::Full);
             }
         }
-        let Some((last, others)) = matching.split_last() else {
-            return Ok(());
-        };
-        for place in others {
-            self.deliver(&subscribers[*place].lane, message.clone());
+        for lane in lanes() {
+            // Publishers look into what arrives, so that all their lanes are served by a task.
+            if let Some(queue) = lane.tx().queue(queues) {
+                woken.extend(self.deliver(lane, queue, encoded, size));
+            }
         }
-        self.deliver(&subscribers[*last].lane, message);
+        drop(boxes);
+        encoded.clear();
+        woken.drain(..).for_each(Waker::wake);
         Ok(())
     }
 
-    fn try_recv(&self) -> Result<Option<(Message, Arc<Lane>)>, RecvError> {
+    fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {
         if !self.delivers() {
             return Err(RecvError::Unsupported(self.socket_type));
         }
-        let received = self.queue.try_recv();
+        let mut lane = None;
+        let received = self.queue.try_recv(Some(&mut lane));
         if self.manual
-            && let Some((message, lane)) = &received
+            && let Some(message) = &received
             && Subscription::of(message).is_some()
         {
-            *self.asking.lock() = Some(Arc::clone(lane));
+            self.asking.lock().clone_from(&lane);
+        }
+        if let Some(from) = from {
+            *from = lane;
         }
         Ok(received)
     }
@@ -352,26 +382,34 @@ impl Pattern for Publisher {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Poll};
+
     use flexbond_transport::pipe::pipe;
 
     use super::*;
     use crate::socket::Peer;
+    use crate::socket::outbound::Outbound;
 
     /// A peer that is ready, and what was sent to it.
-    fn peer(publisher: &Publisher, id: u64, capacity: usize) -> (Arc<Lane>, PipeReceiver<Message>) {
-        let (tx, rx) = pipe(capacity);
+    fn peer(publisher: &Publisher, id: u64, capacity: usize) -> (Arc<Lane>, Outbound) {
+        let tx = publisher.boxes.open(capacity);
+        let rx = Outbound::new(Arc::clone(&tx), None);
         let (inbound, inbound_rx) = pipe(100);
         let peer = Peer::unknown(id, "inproc://test".parse().unwrap());
-        let lane = Lane::served(peer, tx, Some(inbound), Arc::default());
+        let lane = Lane::served(peer, tx, inbound, Arc::default());
         lane.set_ready(true);
         assert!(publisher.ready(&lane).is_ok());
         drop(publisher.feed(&lane, inbound_rx));
         (lane, rx)
     }
 
-    fn received(rx: &mut PipeReceiver<Message>) -> Vec<Message> {
-        let _ = rx.fill(None);
-        std::iter::from_fn(|| rx.pop()).collect()
+    fn received(rx: &mut Outbound) -> Vec<Message> {
+        let mut cx = Context::from_waker(Waker::noop());
+        std::iter::from_fn(|| match rx.poll_next(&mut cx) {
+            Poll::Ready(message) => message,
+            Poll::Pending => None,
+        })
+        .collect()
     }
 
     fn subscribe(publisher: &Publisher, lane: &Arc<Lane>, topic: &str) -> Option<Message> {
@@ -382,24 +420,24 @@ mod tests {
 
     #[test]
     fn overlapping_topics_deliver_once() {
-        let publisher = Publisher::new(SocketType::Pub, &Options::new());
+        let publisher = Publisher::new(&Arc::default(), SocketType::Pub, &Options::new());
         let (lane, mut rx) = peer(&publisher, 1, 10);
         for topic in ["", "a", "ab"] {
             subscribe(&publisher, &lane, topic);
         }
-        assert!(publisher.try_send(Message::from("abc")).is_ok());
+        assert!(publisher.try_send(&mut Message::from("abc")).is_ok());
         assert_eq!(received(&mut rx), [Message::from("abc")]);
     }
 
     #[test]
     fn a_slow_peer_loses_its_own_messages_only() {
-        let publisher = Publisher::new(SocketType::Pub, &Options::new());
+        let publisher = Publisher::new(&Arc::default(), SocketType::Pub, &Options::new());
         let (slow, mut slow_rx) = peer(&publisher, 1, 1);
         let (quick, mut quick_rx) = peer(&publisher, 2, 10);
         subscribe(&publisher, &slow, "");
         subscribe(&publisher, &quick, "");
         for text in ["1", "2", "3"] {
-            assert!(publisher.try_send(Message::from(text)).is_ok());
+            assert!(publisher.try_send(&mut Message::from(text)).is_ok());
         }
         assert_eq!(received(&mut slow_rx).len(), 1);
         assert_eq!(received(&mut quick_rx).len(), 3);
@@ -408,15 +446,19 @@ mod tests {
 
     #[test]
     fn waiting_sends_to_all_or_to_none() {
-        let publisher = Publisher::new(SocketType::XPub, &Options::new().slow_peer(SlowPeer::Wait));
+        let publisher = Publisher::new(
+            &Arc::default(),
+            SocketType::XPub,
+            &Options::new().slow_peer(SlowPeer::Wait),
+        );
         let (slow, _slow_rx) = peer(&publisher, 1, 1);
         let (quick, mut quick_rx) = peer(&publisher, 2, 10);
         subscribe(&publisher, &slow, "");
         subscribe(&publisher, &quick, "");
-        assert!(publisher.try_send(Message::from("1")).is_ok());
+        assert!(publisher.try_send(&mut Message::from("1")).is_ok());
         assert!(matches!(
-            publisher.try_send(Message::from("2")),
-            Err(Unsent::Full(_))
+            publisher.try_send(&mut Message::from("2")),
+            Err(Unsent::Full)
         ));
         assert_eq!(received(&mut quick_rx).len(), 1);
     }
@@ -424,7 +466,11 @@ mod tests {
     #[test]
     fn verbosity_decides_what_an_xpub_hears() {
         let heard = |verbosity| {
-            let publisher = Publisher::new(SocketType::XPub, &Options::new().xpub_verbosity(verbosity));
+            let publisher = Publisher::new(
+                &Arc::default(),
+                SocketType::XPub,
+                &Options::new().xpub_verbosity(verbosity),
+            );
             let (a, _a) = peer(&publisher, 1, 1);
             let (b, _b) = peer(&publisher, 2, 1);
             let cancel = |lane: &Arc<Lane>| publisher.inspect(lane, message_of(false, b"t")).unwrap();
@@ -443,21 +489,24 @@ mod tests {
 
     #[test]
     fn a_lost_peer_cancels_what_only_it_had() {
-        let publisher = Publisher::new(SocketType::XPub, &Options::new());
+        let publisher = Publisher::new(&Arc::default(), SocketType::XPub, &Options::new());
         let (a, _a) = peer(&publisher, 1, 1);
         let (b, _b) = peer(&publisher, 2, 1);
         subscribe(&publisher, &a, "both");
         subscribe(&publisher, &b, "both");
         subscribe(&publisher, &a, "mine");
         publisher.detach(&a);
-        let notices: Vec<_> =
-            std::iter::from_fn(|| publisher.try_recv().unwrap().map(|(message, _)| message)).collect();
+        let notices: Vec<_> = std::iter::from_fn(|| publisher.try_recv(None).unwrap()).collect();
         assert_eq!(notices, [message_of(false, b"mine")]);
     }
 
     #[test]
     fn subscriptions_are_limited_per_peer() {
-        let publisher = Publisher::new(SocketType::Pub, &Options::new().max_subscriptions(2));
+        let publisher = Publisher::new(
+            &Arc::default(),
+            SocketType::Pub,
+            &Options::new().max_subscriptions(2),
+        );
         let (lane, _rx) = peer(&publisher, 1, 1);
         subscribe(&publisher, &lane, "a");
         subscribe(&publisher, &lane, "b");
@@ -470,18 +519,22 @@ mod tests {
 
     #[test]
     fn inverted_matching_delivers_the_rest() {
-        let publisher = Publisher::new(SocketType::Pub, &Options::new().invert_matching(true));
+        let publisher = Publisher::new(
+            &Arc::default(),
+            SocketType::Pub,
+            &Options::new().invert_matching(true),
+        );
         let (lane, mut rx) = peer(&publisher, 1, 10);
         subscribe(&publisher, &lane, "a");
         for text in ["apple", "bread"] {
-            assert!(publisher.try_send(Message::from(text)).is_ok());
+            assert!(publisher.try_send(&mut Message::from(text)).is_ok());
         }
         assert_eq!(received(&mut rx), [Message::from("bread")]);
     }
 
     #[test]
     fn an_unmatched_frame_is_no_subscription() {
-        let publisher = Publisher::new(SocketType::Pub, &Options::new());
+        let publisher = Publisher::new(&Arc::default(), SocketType::Pub, &Options::new());
         let (lane, _rx) = peer(&publisher, 1, 1);
         assert_eq!(publisher.inspect(&lane, Message::from("")), Ok(None));
         assert_eq!(publisher.book.lock().subscriptions(&lane), 0);

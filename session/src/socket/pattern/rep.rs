@@ -42,27 +42,27 @@ impl Pattern for Rep {
     }
 
     /// Never waits: a reply for a peer that is gone, or that takes no more, is dropped and counted, as in libzmq.
-    fn try_send(&self, message: Message) -> Result<(), Unsent> {
+    fn try_send(&self, message: &mut Message) -> Result<(), Unsent> {
         let mut asked = self.asked.lock();
         let Some((lane, mut reply)) = asked.take() else {
             let kind = SendErrorKind::WrongState {
                 socket_type: SocketType::Rep,
                 expected: "receive a request",
             };
-            return Err(Unsent::Failed(kind, message));
+            return Err(Unsent::Failed(kind));
         };
         let size = message.size();
-        reply.extend(message);
-        match lane.tx().try_push(reply, None) {
-            Ok(()) => lane.counters.sent(size),
-            Err(PushError::Full(_) | PushError::Closed(_)) => lane.drop_messages(1),
+        reply.extend(std::mem::take(message));
+        match lane.tx().try_push(&mut reply, None) {
+            Ok(()) => lane.counters.sent(1, size),
+            Err(PushError::Full(()) | PushError::Closed(())) => lane.drop_messages(1),
         }
         drop(asked);
         self.queue.waiters().wake_all();
         Ok(())
     }
 
-    fn try_recv(&self) -> Result<Option<(Message, Arc<Lane>)>, RecvError> {
+    fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {
         let mut asked = self.asked.lock();
         if asked.is_some() {
             return Err(RecvError::WrongState {
@@ -70,10 +70,14 @@ impl Pattern for Rep {
                 expected: "send the reply",
             });
         }
-        while let Some((message, lane)) = self.queue.try_recv() {
-            if let Some((envelope, body)) = split(message) {
-                *asked = Some((Arc::clone(&lane), envelope));
-                return Ok(Some((body, lane)));
+        let mut asker = None;
+        while let Some(message) = self.queue.try_recv(Some(&mut asker)) {
+            if let (Some((envelope, body)), Some(lane)) = (split(message), asker.take()) {
+                if let Some(from) = from {
+                    *from = Some(Arc::clone(&lane));
+                }
+                *asked = Some((lane, envelope));
+                return Ok(Some(body));
             }
         }
         Ok(None)

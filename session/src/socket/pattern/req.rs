@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::dealer::Dealer;
 use super::{Pattern, Refusal, Unsent};
 use crate::socket::lane::Lane;
+use crate::socket::outbox::Outboxes;
 use crate::socket::wakers::WakerSet;
 use crate::socket::{Options, Peer, RecvError, SendErrorKind, SubscribeError};
 
@@ -45,9 +46,9 @@ impl Phase {
 }
 
 impl Req {
-    pub(crate) fn new(options: &Options) -> Self {
+    pub(crate) fn new(boxes: &Arc<Outboxes>, options: &Options) -> Self {
         Req {
-            dealer: Dealer::new(false, options),
+            dealer: Dealer::new(boxes, false, options),
             state: Mutex::new(State {
                 phase: Phase::Idle(fastrand::u32(..)),
                 reply: None,
@@ -75,8 +76,10 @@ impl Req {
             Phase::Lost { peer, request } => (Some(peer.id()), *request),
             Phase::Idle(request) => (None, *request),
         };
-        while let Ok(Some((message, lane))) = self.dealer.try_recv() {
-            if Some(lane.id()) == asked
+        let mut from = None;
+        while let Ok(Some(message)) = self.dealer.try_recv(Some(&mut from)) {
+            if let Some(lane) = from.take()
+                && Some(lane.id()) == asked
                 && let Some(body) = self.open_envelope(message, request)
             {
                 return Some((body, lane));
@@ -137,14 +140,14 @@ impl Pattern for Req {
         self.lose(lane);
     }
 
-    fn try_send(&self, mut message: Message) -> Result<(), Unsent> {
+    fn try_send(&self, message: &mut Message) -> Result<(), Unsent> {
         let mut state = self.state.lock();
         if matches!(state.phase, Phase::Asked { .. }) && !self.relaxed {
             let kind = SendErrorKind::WrongState {
                 socket_type: SocketType::Req,
                 expected: "receive the reply",
             };
-            return Err(Unsent::Failed(kind, message));
+            return Err(Unsent::Failed(kind));
         }
         // Whatever has arrived is stale once this request is out: it has to go before the request does, for the
         // answer may be quick. The reply to the current request is kept in case this one has to wait.
@@ -158,29 +161,26 @@ impl Pattern for Req {
             message.push_front(&request.to_be_bytes());
         }
         match self.dealer.try_send_to_next(message) {
-            Ok(lane) => {
+            Some(lane) => {
                 *state = State {
-                    phase: Phase::Asked {
-                        lane: lane.id(),
-                        request,
-                    },
+                    phase: Phase::Asked { lane, request },
                     reply: None,
                 };
                 drop(state);
                 self.wake_all();
                 Ok(())
             }
-            Err(mut message) => {
+            None => {
                 message.pop_front();
                 if self.correlate {
                     message.pop_front();
                 }
-                Err(Unsent::Full(message))
+                Err(Unsent::Full)
             }
         }
     }
 
-    fn try_recv(&self) -> Result<Option<(Message, Arc<Lane>)>, RecvError> {
+    fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {
         let mut state = self.state.lock();
         let request = state.phase.request();
         if let Phase::Idle(_) = state.phase {
@@ -190,9 +190,12 @@ impl Pattern for Req {
             });
         }
         let reply = state.reply.take().or_else(|| self.take_reply(&state.phase));
-        if reply.is_some() {
+        if let Some((message, lane)) = reply {
             state.phase = Phase::Idle(request);
-            return Ok(reply);
+            if let Some(from) = from {
+                *from = Some(lane);
+            }
+            return Ok(Some(message));
         }
         if let Phase::Lost { peer, .. } = &state.phase {
             let error = RecvError::PeerLost(peer.clone());

@@ -74,7 +74,7 @@ impl Router {
     pub(crate) fn new(options: &Options) -> Self {
         let waiters = Arc::new(WakerSet::default());
         let queue = FairQueue::new();
-        let nobody = Lane::new(Peer::unknown(0, notices_endpoint()), pipe(1).0, Arc::default());
+        let nobody = Lane::direct(Peer::unknown(0, notices_endpoint()), pipe(1).0, Arc::default());
         let notices = (options.router_notify != RouterNotify::Off).then(|| {
             // Each notice follows a connection, so `max_peers` bounds how fast they come; a full queue drops some.
             let (tx, rx) = pipe(Options::capacity(options.recv_hwm));
@@ -179,15 +179,15 @@ impl Pattern for Router {
         self.waiters.wake_all();
     }
 
-    fn try_send(&self, mut message: Message) -> Result<(), Unsent> {
+    fn try_send(&self, message: &mut Message) -> Result<(), Unsent> {
         if message.len() < 2 {
-            return Err(Unsent::Failed(SendErrorKind::Incomplete(true), message));
+            return Err(Unsent::Failed(SendErrorKind::Incomplete(true)));
         }
         let table = self.table.lock();
         let Some(lane) = table.by_id.get(&message[0]) else {
             if self.mandatory {
                 let id = Bytes::copy_from_slice(&message[0]);
-                return Err(Unsent::Failed(SendErrorKind::Unreachable(id), message));
+                return Err(Unsent::Failed(SendErrorKind::Unreachable(id)));
             }
             self.nobody.counters.dropped.add(1);
             return Ok(());
@@ -197,29 +197,36 @@ impl Pattern for Router {
         };
         let size = message.size();
         match lane.tx().try_push(message, self.mandatory.then_some(&self.room)) {
-            Ok(()) => lane.counters.sent(size),
-            Err(PushError::Full(mut message)) if self.mandatory => {
+            Ok(()) => lane.counters.sent(1, size),
+            Err(PushError::Full(())) if self.mandatory => {
                 message.push_front(id);
-                return Err(Unsent::Full(message));
+                return Err(Unsent::Full);
             }
-            Err(PushError::Closed(mut message)) if self.mandatory => {
+            Err(PushError::Closed(())) if self.mandatory => {
                 let kind = SendErrorKind::Unreachable(id.clone().into_bytes());
                 message.push_front(id);
-                return Err(Unsent::Failed(kind, message));
+                return Err(Unsent::Failed(kind));
             }
-            Err(PushError::Full(_) | PushError::Closed(_)) => lane.drop_messages(1),
+            Err(PushError::Full(()) | PushError::Closed(())) => lane.drop_messages(1),
         }
         Ok(())
     }
 
-    fn try_recv(&self) -> Result<Option<(Message, Arc<Lane>)>, RecvError> {
-        Ok(self.queue.try_recv().map(|(mut message, lane)| {
+    fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {
+        let mut lane = None;
+        let message = self.queue.try_recv(Some(&mut lane)).map(|mut message| {
             // Notices carry the routing id already.
-            if lane.id() != self.nobody.id() {
+            if let Some(lane) = &lane
+                && lane.id() != self.nobody.id()
+            {
                 message.push_front(lane.alias());
             }
-            (message, lane)
-        }))
+            message
+        });
+        if let Some(from) = from {
+            *from = lane;
+        }
+        Ok(message)
     }
 
     fn send_waiters(&self) -> Option<&WakerSet> {

@@ -58,8 +58,8 @@ impl Wanted {
     /// Tells every peer. What a peer cannot be told now it learns from the replay when it is ready again.
     fn tell_all(&self, message: &Message) {
         for lane in self.lanes.values() {
-            match lane.tx().try_push(message.clone(), None) {
-                Ok(()) => lane.counters.sent(message.size()),
+            match lane.tx().try_push(&mut message.clone(), None) {
+                Ok(()) => lane.counters.sent(1, message.size()),
                 Err(_) => lane.drop_messages(1),
             }
         }
@@ -81,6 +81,15 @@ impl Subscriber {
     }
 }
 
+impl Subscriber {
+    /// The publisher filters; this catches what was under way when a topic was cancelled, and publishers that do not.
+    fn wants(&self, wanted: &Wanted, message: &Message) -> bool {
+        message
+            .get(0)
+            .is_some_and(|frame| wanted.topics.matches(frame) != self.invert)
+    }
+}
+
 impl Pattern for Subscriber {
     fn feed(&self, lane: &Arc<Lane>, rx: PipeReceiver<Message>) -> Option<PipeReceiver<Message>> {
         self.queue.add(Arc::clone(lane), rx);
@@ -91,7 +100,7 @@ impl Pattern for Subscriber {
     fn ready(&self, lane: &Arc<Lane>) -> Result<(), Refusal> {
         let mut wanted = self.wanted.lock();
         for topic in wanted.counts.keys() {
-            if lane.tx().try_push(message_of(true, topic), None).is_err() {
+            if lane.tx().try_push(&mut message_of(true, topic), None).is_err() {
                 return Err(Refusal("its queue has no room for the subscriptions"));
             }
         }
@@ -108,43 +117,53 @@ impl Pattern for Subscriber {
     }
 
     /// XSUB: a subscription message, or any other message for the publishers.
-    fn try_send(&self, message: Message) -> Result<(), Unsent> {
+    fn try_send(&self, message: &mut Message) -> Result<(), Unsent> {
         if self.socket_type == SocketType::Sub {
-            return Err(Unsent::Failed(
-                SendErrorKind::Unsupported(SocketType::Sub),
-                message,
-            ));
+            return Err(Unsent::Failed(SendErrorKind::Unsupported(SocketType::Sub)));
         }
         let mut wanted = self.wanted.lock();
-        let tell = match Subscription::of(&message) {
+        let tell = match Subscription::of(message) {
             Some(Subscription { topic, .. }) if topic.len() > MAX_TOPIC => {
                 let kind = SendErrorKind::TopicTooLong {
                     size: topic.len(),
                     limit: MAX_TOPIC,
                 };
-                return Err(Unsent::Failed(kind, message));
+                return Err(Unsent::Failed(kind));
             }
             Some(Subscription { subscribe, topic }) => wanted.change(subscribe, topic),
             None => true,
         };
         if tell {
-            wanted.tell_all(&message);
+            wanted.tell_all(message);
         }
         Ok(())
     }
 
-    fn try_recv(&self) -> Result<Option<(Message, Arc<Lane>)>, RecvError> {
-        while let Some((message, lane)) = self.queue.try_recv() {
-            // The publisher filters; this catches what was under way when a topic was cancelled.
-            let wanted = self.socket_type == SocketType::XSub
-                || message
-                    .get(0)
-                    .is_some_and(|frame| self.wanted.lock().topics.matches(frame) != self.invert);
-            if wanted {
-                return Ok(Some((message, lane)));
+    fn try_recv(&self, mut from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {
+        while let Some(message) = self.queue.try_recv(from.as_deref_mut()) {
+            if self.socket_type == SocketType::XSub || self.wants(&self.wanted.lock(), &message) {
+                return Ok(Some(message));
             }
         }
         Ok(None)
+    }
+
+    fn recv_many(&self, messages: &mut Vec<Message>, limit: usize) -> Result<usize, RecvError> {
+        let before = messages.len();
+        loop {
+            let taken = self.queue.recv_many(messages, limit - (messages.len() - before));
+            if self.socket_type != SocketType::XSub {
+                let wanted = self.wanted.lock();
+                let mut index = 0;
+                messages.retain(|message| {
+                    index += 1;
+                    index <= before || self.wants(&wanted, message)
+                });
+            }
+            if taken == 0 || messages.len() > before {
+                return Ok(messages.len() - before);
+            }
+        }
     }
 
     fn send_waiters(&self) -> Option<&WakerSet> {
@@ -190,7 +209,7 @@ mod tests {
     fn every_subscription_is_told_but_only_the_last_cancellation() {
         let subscriber = Subscriber::new(SocketType::Sub, &Options::new());
         let (tx, mut rx) = pipe(100);
-        let lane = Lane::new(
+        let lane = Lane::direct(
             Peer::unknown(1, "inproc://test".parse().unwrap()),
             tx,
             Arc::default(),

@@ -3,8 +3,6 @@
 mod v1;
 mod v2;
 
-use flexbond_transport::Frame;
-
 use super::{ProtocolError, Transmit};
 
 /// Which of the two header formats the peers agreed on.
@@ -39,20 +37,25 @@ impl Framing {
         }
     }
 
-    /// Queues one part of a message.
+    /// Makes the header of one part of a message.
     #[inline]
-    pub(crate) fn put_part(self, more: bool, body: &Frame, out: &mut Transmit) {
+    pub(crate) fn with_header<R>(self, more: bool, body: usize, put: impl FnOnce(&[u8]) -> R) -> R {
         match self {
-            Framing::V2 => v2::with_header(more, false, body.len(), |header| out.put_frame(header, body)),
-            Framing::V1 => v1::with_header(more, body.len(), |header| out.put_frame(header, body)),
+            Framing::V2 => v2::with_header(more, false, body, put),
+            Framing::V1 => v1::with_header(more, body, put),
         }
     }
 }
 
 /// Queues a command: only the newer format has them.
 pub(crate) fn put_command(body: &[u8], out: &mut Transmit) {
-    v2::with_header(false, true, body.len(), |header| {
+    command_header(body.len(), |header| {
         out.put(header);
         out.put(body);
     });
+}
+
+/// Makes the header of a command.
+pub(crate) fn command_header(body: usize, put: impl FnOnce(&[u8])) {
+    v2::with_header(false, true, body, put);
 }

@@ -33,15 +33,15 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Header>, ProtocolError> {
 }
 
 #[inline]
-pub(super) fn with_header(more: bool, body: usize, put: impl FnOnce(&[u8])) {
+pub(super) fn with_header<R>(more: bool, body: usize, put: impl FnOnce(&[u8]) -> R) -> R {
     let flags = if more { MORE } else { 0 };
     let length = body as u64 + 1;
     if length < u64::from(LONG) {
-        put(&[length as u8, flags]);
+        put(&[length as u8, flags])
     } else {
         let mut header = [LONG, 0, 0, 0, 0, 0, 0, 0, 0, flags];
         header[1..9].copy_from_slice(&length.to_be_bytes());
-        put(&header);
+        put(&header)
     }
 }
 

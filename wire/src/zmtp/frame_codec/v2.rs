@@ -35,17 +35,17 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Header> {
 }
 
 #[inline]
-pub(super) fn with_header(more: bool, command: bool, body: usize, put: impl FnOnce(&[u8])) {
+pub(super) fn with_header<R>(more: bool, command: bool, body: usize, put: impl FnOnce(&[u8]) -> R) -> R {
     let mut flags = if more { MORE } else { 0 };
     if command {
         flags |= COMMAND;
     }
     if let Ok(short) = u8::try_from(body) {
-        put(&[flags, short]);
+        put(&[flags, short])
     } else {
         let mut header = [flags | LONG, 0, 0, 0, 0, 0, 0, 0, 0];
         header[1..].copy_from_slice(&(body as u64).to_be_bytes());
-        put(&header);
+        put(&header)
     }
 }
 

@@ -1,12 +1,10 @@
 //! flexbond as a bench peer.
 
 use flexbond_session::Message;
-use flexbond_session::socket::{
-    Dealer, Options, Pub, Pull, Push, RecvError, Rep, Req, Router, SendErrorKind, SlowPeer, Socket, Sub,
-};
+use flexbond_session::socket::{Dealer, Options, Pub, Pull, Push, Rep, Req, Router, SlowPeer, Sub};
 use peer_harness::{Args, Contender, Kind, Result, Setting, Support, Threads};
 
-/// Messages taken without waiting after one that was waited for.
+/// Messages asked for at once.
 const BATCH: usize = 128;
 
 /// The pause before a lost connection is tried again, the same for all.
@@ -15,6 +13,12 @@ const RECONNECT: std::time::Duration = std::time::Duration::from_millis(100);
 #[derive(Clone)]
 struct Flexbond {
     hwm: usize,
+}
+
+struct Socket {
+    inner: flexbond_session::socket::Socket,
+    /// Received and not yet shown.
+    ready: Vec<Message>,
 }
 
 impl Contender for Flexbond {
@@ -44,7 +48,7 @@ impl Contender for Flexbond {
             .hwm(self.hwm)
             .reconnect_interval(RECONNECT)
             .reconnect_max(RECONNECT);
-        Ok(match kind {
+        let inner = match kind {
             Kind::Push => Push::with_options(options)?.into(),
             Kind::Pull => Pull::with_options(options)?.into(),
             Kind::Req => Req::with_options(options)?.into(),
@@ -54,20 +58,24 @@ impl Contender for Flexbond {
             Kind::Sub => Sub::with_options(options)?.into(),
             Kind::Dealer => Dealer::with_options(options)?.into(),
             Kind::Router => Router::with_options(options)?.into(),
+        };
+        Ok(Socket {
+            inner,
+            ready: Vec::with_capacity(BATCH),
         })
     }
 
     async fn bind(&self, socket: &mut Socket, endpoint: &str) -> Result<String> {
-        Ok(socket.bind(endpoint).await?.to_string())
+        Ok(socket.inner.bind(endpoint).await?.to_string())
     }
 
     async fn connect(&self, socket: &mut Socket, endpoint: &str) -> Result<()> {
-        socket.connect(endpoint)?;
+        socket.inner.connect(endpoint)?;
         Ok(())
     }
 
     async fn subscribe(&self, socket: &mut Socket, topic: &str) -> Result<()> {
-        Ok(socket.subscribe(topic)?)
+        Ok(socket.inner.subscribe(topic)?)
     }
 
     async fn send(&self, socket: &mut Socket, part: &[u8], parts: usize) -> Result<()> {
@@ -76,42 +84,28 @@ impl Contender for Flexbond {
         } else {
             (0..parts).map(|_| part).collect()
         };
-        match socket.try_send(message) {
-            Ok(()) => Ok(()),
-            Err(error) if *error.kind() == SendErrorKind::WouldBlock => {
-                Ok(socket.send(error.into_message()).await?)
-            }
-            Err(error) => Err(error.into()),
-        }
+        Ok(socket.inner.send(message).await?)
     }
 
     async fn receive(&self, socket: &mut Socket, each: &mut (impl FnMut(&[u8], usize) + Send)) -> Result<()> {
-        let mut next = Ok(socket.recv().await?);
-        for _ in 0..BATCH {
-            match next {
-                Ok(message) => show(&message, each),
-                Err(RecvError::WouldBlock) => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
-            next = socket.try_recv();
-        }
-        if let Ok(message) = next {
+        socket.inner.recv_many(&mut socket.ready, BATCH).await?;
+        for message in socket.ready.drain(..) {
             show(&message, each);
         }
         Ok(())
     }
 
     async fn receive_one(&self, socket: &mut Socket) -> Result<usize> {
-        Ok(socket.recv().await?.size())
+        Ok(socket.inner.recv().await?.size())
     }
 
     async fn echo(&self, socket: &mut Socket) -> Result<()> {
-        let message = socket.recv().await?;
-        Ok(socket.send(message).await?)
+        let message = socket.inner.recv().await?;
+        Ok(socket.inner.send(message).await?)
     }
 
     async fn close(&self, socket: Socket) {
-        socket.close().await;
+        socket.inner.close().await;
     }
 }
 

@@ -168,7 +168,12 @@ fn multi(workers: usize) -> Result<Runtime> {
 
 fn block_on(setting: Setting, task: impl Future<Output = Result<()>> + Send + 'static) -> Result<()> {
     match setting.threads {
-        Threads::Current => Builder::new_current_thread().enable_all().build()?.block_on(task),
+        // As a task among the others: the future of `block_on` itself costs tokio a look at epoll each time it is
+        // woken, which every contender and the raw limit would pay for alike, but users need not.
+        Threads::Current => Builder::new_current_thread()
+            .enable_all()
+            .build()?
+            .block_on(async move { tokio::spawn(task).await? }),
         // On a worker, not on the thread that waits for it.
         Threads::Multi(workers) => multi(workers)?.block_on(async move { tokio::spawn(task).await? }),
         Threads::Blocking => pollster::block_on(task),

@@ -1,0 +1,136 @@
+//! Tests of encoded messages.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn batch(messages: &[Message]) -> Batch {
+    let mut batch = Batch::default();
+    for message in messages {
+        batch.push(&mut message.clone());
+    }
+    batch
+}
+
+fn bytes(batch: &Batch) -> Vec<u8> {
+    let mut slices = vec![IoSlice::new(&[]); 3 + 2 * batch.shared.len()];
+    let filled = batch.slices(0, batch.size(), &mut slices, 0);
+    slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect()
+}
+
+fn drain(mut batch: Batch) -> Vec<Message> {
+    std::iter::from_fn(|| batch.pop_front()).collect()
+}
+
+fn messages() -> impl Strategy<Value = Vec<Message>> {
+    let len = prop_oneof![
+        0_usize..70,
+        Just(255_usize),
+        Just(256),
+        Just(4095),
+        Just(4096),
+        4096_usize..9000
+    ];
+    let frame = (any::<u8>(), len).prop_map(|(byte, len)| Frame::from(vec![byte; len]));
+    let message = prop::collection::vec(frame, 1..4).prop_map(Message::from);
+    prop::collection::vec(message, 0..20)
+}
+
+proptest! {
+    #[test]
+    fn what_goes_in_comes_out(messages in messages()) {
+        let batch = batch(&messages);
+        prop_assert_eq!(batch.messages(), messages.len());
+        prop_assert_eq!(bytes(&batch).len(), batch.size());
+        prop_assert_eq!(drain(batch), messages);
+    }
+
+    #[test]
+    fn a_batch_can_be_cut_and_joined_anywhere(messages in messages(), cut in 0_usize..25, drop in 0_usize..25) {
+        let whole = bytes(&batch(&messages));
+        let mut back = batch(&messages);
+        let mut front = Batch::default();
+        back.move_front(cut, &mut front);
+        prop_assert_eq!(front.messages(), cut.min(messages.len()));
+        let mut joined = Batch::default();
+        joined.append_copy(&front);
+        joined.append(&mut back);
+        prop_assert!(back.is_empty());
+        prop_assert_eq!(bytes(&joined), whole);
+        joined.drop_front(drop);
+        joined.append_copy(&front);
+        let kept = messages.iter().skip(drop).chain(messages.iter().take(cut)).cloned().collect::<Vec<_>>();
+        prop_assert_eq!(drain(joined), kept);
+    }
+
+    #[test]
+    fn slices_start_and_end_anywhere(messages in messages(), from in any::<prop::sample::Index>(), slots in 1_usize..4) {
+        let batch = batch(&messages);
+        let whole = bytes(&batch);
+        let mut position = from.index(whole.len() + 1);
+        let mut out = whole[..position].to_vec();
+        while position < whole.len() {
+            let mut slices = vec![IoSlice::new(&[]); slots];
+            let filled = batch.slices(position, whole.len(), &mut slices, 0);
+            for slice in &slices[..filled] {
+                out.extend_from_slice(slice);
+            }
+            prop_assert!(out.len() > position);
+            position = out.len();
+        }
+        prop_assert_eq!(out, whole);
+    }
+
+    #[test]
+    fn whole_messages_are_dropped_and_no_more(messages in messages(), within in any::<prop::sample::Index>()) {
+        let mut batch = batch(&messages);
+        let whole = bytes(&batch);
+        let within = within.index(whole.len() + 1);
+        let dropped = batch.drop_within(within);
+        prop_assert!(dropped <= within);
+        prop_assert!(within == dropped || within - dropped < batch.first());
+        prop_assert_eq!(bytes(&batch), &whole[dropped..]);
+    }
+}
+
+#[test]
+fn a_large_body_is_not_copied() {
+    let body = Frame::from(vec![1; 1 << 20]);
+    let address = body.as_ptr();
+    let mut batch = Batch::default();
+    batch.push(&mut Message::from(body));
+    let mut slices = [IoSlice::new(&[]); 4];
+    assert_eq!(batch.slices(0, batch.size(), &mut slices, 0), 2);
+    assert_eq!(slices[1].as_ptr(), address);
+    let copy = {
+        let mut copy = Batch::default();
+        copy.append_copy(&batch);
+        copy.pop_front().expect("one message")
+    };
+    assert_eq!(copy[0].as_ptr(), address);
+}
+
+#[test]
+fn memory_is_reused_and_given_back() {
+    let mut batch = Batch::default();
+    let message = Message::from(vec![7; 1000]);
+    for _ in 0..1000 {
+        batch.push(&mut message.clone());
+    }
+    assert!(batch.arena.capacity() > Batch::KEEP);
+    batch.clear();
+    assert!(batch.arena.capacity() <= Batch::KEEP);
+
+    // Never quite empty: the arena must not grow with the bytes that passed through it.
+    batch.push(&mut Message::from(vec![0; 100]));
+    for _ in 0..10_000 {
+        batch.push(&mut message.clone());
+        batch.drop_front(1);
+    }
+    assert!(
+        batch.arena.capacity() <= Batch::KEEP,
+        "{}",
+        batch.arena.capacity()
+    );
+    assert_eq!(batch.messages(), 1);
+}
