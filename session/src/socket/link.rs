@@ -28,7 +28,7 @@ const WRITE_SLICES: usize = 64;
 /// Rounds of reading and writing, and bytes read, before other tasks get their turn: what was read should still be
 /// in the cache when the application looks at it.
 const ROUNDS: usize = 32;
-const READ_TURN: usize = 256 << 10;
+const READ_TURN: usize = 128 << 10;
 /// How long a closing side waits for the peer to close too, so that no reset overtakes what was written.
 const FAREWELL: Duration = Duration::from_millis(500);
 

@@ -12,19 +12,24 @@ use std::task::Poll;
 pub(crate) struct Turn(AtomicUsize);
 
 impl Turn {
-    /// Bytes sent in one go: they fit into a core's own cache, and fill one large write.
-    const LIMIT: usize = 128 << 10;
+    /// Bytes sent in one go: they fit into a core's own cache, and fill a large write. Smaller writes wake a quick
+    /// receiver more often, which costs the sender more than the write.
+    const LIMIT: usize = 256 << 10;
     /// What a message costs besides its bytes.
     const MESSAGE: usize = 64;
+    /// Large messages are several in a turn, for the same reason.
+    const LARGE: usize = 64 << 10;
+
+    /// What a message of `size` bytes costs.
+    fn cost(size: usize) -> usize {
+        Self::MESSAGE + size.min(Self::LARGE).max(size / 16)
+    }
 
     /// Takes note of a message of `size` bytes; true when it is time to [`pass`].
     #[inline]
     pub(crate) fn spend(&self, size: usize) -> bool {
         // Senders that race each other may lose a note: nobody depends on the exact number.
-        let spent = self
-            .0
-            .load(Ordering::Relaxed)
-            .saturating_add(size + Self::MESSAGE);
+        let spent = self.0.load(Ordering::Relaxed).saturating_add(Self::cost(size));
         let over = spent > Self::LIMIT;
         self.0.store(if over { 0 } else { spent }, Ordering::Relaxed);
         over
@@ -53,8 +58,10 @@ mod tests {
     #[test]
     fn a_turn_ends_after_so_many_bytes_or_messages() {
         let turn = Turn::default();
-        assert!(turn.spend(1 << 20), "a large message");
-        assert_eq!((0..).position(|_| turn.spend(16 << 10)), Some(7));
-        assert!((1000..3000).contains(&(0..).position(|_| turn.spend(16)).unwrap_or_default()));
+        let mut turns = |size| (0..).position(|_| turn.spend(size)).unwrap_or_default();
+        assert_eq!(turns(64 << 20), 0);
+        assert_eq!(turns(1 << 20), 3);
+        assert_eq!(turns(16 << 10), 15);
+        assert!((2000..4000).contains(&turns(16)));
     }
 }
