@@ -73,7 +73,7 @@ macro_rules! byte_stream {
                 use std::task::Poll;
                 loop {
                     std::task::ready!(self.poll_write_ready(cx))?;
-                    match self.try_write_vectored(slices) {
+                    match $crate::ByteStream::try_write(self, slices) {
                         Err(error)
                             if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                         result => return Poll::Ready(result),
@@ -82,7 +82,11 @@ macro_rules! byte_stream {
             }
 
             fn try_write(&self, slices: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
-                self.try_write_vectored(slices)
+                match slices {
+                    // The plain call is the cheaper one for the system.
+                    [slice] => <$socket>::try_write(self, slice),
+                    slices => self.try_write_vectored(slices),
+                }
             }
 
             fn poll_shutdown(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<()>> {

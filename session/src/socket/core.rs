@@ -18,6 +18,7 @@ use super::monitor::{Event, Watchers};
 use super::outbound::Outbound;
 use super::outbox::Outboxes;
 use super::pattern::{Pattern, pattern};
+use super::spin::Spin;
 use super::stats::{Counters, PeerStats, SharedCounter, Stats};
 use super::turn::Turn;
 use super::{Options, Peer, SlowPeer};
@@ -31,6 +32,7 @@ pub(crate) struct Core {
     pub(crate) pattern: Box<dyn Pattern>,
     boxes: Arc<Outboxes>,
     pub(crate) turn: Turn,
+    pub(crate) spin: Spin,
     pub(crate) watchers: Arc<Watchers>,
     /// Messages that were still queued when their lane ended.
     pub(crate) undelivered: SharedCounter,
@@ -104,6 +106,7 @@ impl Core {
     pub(crate) fn new(socket_type: SocketType, options: Options) -> Arc<Self> {
         let admissions = Arc::new(Semaphore::new(options.max_peers.min(Semaphore::MAX_PERMITS)));
         let boxes = Arc::default();
+        let spin = Spin::new(options.spin);
         Arc::new(Core {
             socket_type,
             link_options: options.link_options(socket_type),
@@ -112,6 +115,7 @@ impl Core {
             boxes,
             options,
             turn: Turn::default(),
+            spin,
             watchers: Arc::default(),
             undelivered: SharedCounter::default(),
             lanes: Mutex::default(),

@@ -153,7 +153,13 @@ impl Lane {
         match end.reason.take() {
             Some(reason) => Poll::Ready(reason),
             None => {
-                end.waker = Some(cx.waker().clone());
+                if !end
+                    .waker
+                    .as_ref()
+                    .is_some_and(|waker| waker.will_wake(cx.waker()))
+                {
+                    end.waker = Some(cx.waker().clone());
+                }
                 Poll::Pending
             }
         }

@@ -42,9 +42,12 @@ mod outbox;
 mod pattern;
 mod peer;
 mod proxy;
+mod receive;
 mod security;
+mod send;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
 mod socket;
+mod spin;
 mod stats;
 mod subscription;
 mod trie;

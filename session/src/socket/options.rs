@@ -84,6 +84,15 @@ pub struct Options {
     pub send_buffer: Option<usize>,
     /// Kernel receive buffer in bytes. Default: the system's.
     pub recv_buffer: Option<usize>,
+    /// How long `recv`, `recv_from` and `recv_many` look again and again for a message before they sleep; at most
+    /// [`Options::MAX_SPIN`]. Default zero: they sleep at once.
+    ///
+    /// Waking a thread that sleeps takes some 30 to 50 µs of a round trip; one that looks is there at once. The price
+    /// is a processor that is busy for up to this long each time the socket waits, although the other tasks of its
+    /// thread still run. It learns: where looking never pays (messages come later, or who sends them needs this very
+    /// processor), it is tried less and less. Best on a runtime of one thread; where several workers wait for the
+    /// system's events, another one may have to be woken.
+    pub spin: Duration,
     /// TCP keepalive. Default: the system's.
     pub tcp_keepalive: Option<Keepalive>,
     /// Lets `*` and host names mean IPv6 too. Default off.
@@ -213,6 +222,7 @@ impl Default for Options {
             backlog: 100,
             send_buffer: None,
             recv_buffer: None,
+            spin: Duration::ZERO,
             tcp_keepalive: None,
             ipv6: false,
             router_mandatory: false,
@@ -248,6 +258,9 @@ impl Options {
     /// What a high-water mark of 0 stands for: ten million messages per peer.
     pub const UNLIMITED_HWM: usize = 10_000_000;
 
+    /// The longest [`spin`](Self::spin).
+    pub const MAX_SPIN: Duration = Duration::from_millis(10);
+
     /// The defaults.
     #[must_use]
     pub fn new() -> Self {
@@ -264,7 +277,7 @@ impl Options {
         heartbeat_timeout: impl Into<Option<Duration>>, heartbeat_ttl: impl Into<Option<Duration>>,
         immediate: bool, conflate: bool, max_message_size: usize, max_message_parts: usize, max_peers: usize,
         max_handshakes: usize, max_subscriptions: usize, backlog: u32, send_buffer: impl Into<Option<usize>>,
-        recv_buffer: impl Into<Option<usize>>, tcp_keepalive: impl Into<Option<Keepalive>>, ipv6: bool,
+        recv_buffer: impl Into<Option<usize>>, spin: Duration, tcp_keepalive: impl Into<Option<Keepalive>>, ipv6: bool,
         router_mandatory: bool, router_handover: bool, router_notify: RouterNotify, probe_router: bool,
         req_relaxed: bool, req_correlate: bool, xpub_verbosity: XpubVerbosity, xpub_manual: bool,
         xpub_welcome: impl Into<Option<Bytes>>, slow_peer: SlowPeer, invert_matching: bool,
@@ -346,6 +359,9 @@ impl Options {
                 "heartbeat_ttl",
                 "longer than 6553.5 s, the most that the wire can say",
             );
+        }
+        if self.spin > Self::MAX_SPIN {
+            return error("spin", "longer than 10 ms; whoever waits longer should sleep");
         }
         for (option, limit) in [
             ("max_message_size", self.max_message_size),

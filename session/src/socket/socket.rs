@@ -1,13 +1,10 @@
 //! One socket of any pattern.
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use flexbond_transport::{Endpoint, EndpointError, Message};
+use flexbond_transport::{Endpoint, EndpointError};
 use flexbond_wire::zmtp::SocketType;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -15,16 +12,10 @@ use tokio::sync::watch;
 
 use super::core::{Core, Stop, StopWatch, deadline, shorten};
 use super::dialer::{CurrentLane, Dialer};
-use super::lane::Lane;
 use super::listener::listen;
 use super::monitor::{Event, Monitor};
-use super::pattern::Unsent;
 use super::stats::{PeerStats, Stats};
-use super::turn;
-use super::{
-    BindError, ConnectError, OptionError, Options, Peer, RecvError, ReleaseError, SendError, SendErrorKind,
-    SubscribeError,
-};
+use super::{BindError, ConnectError, OptionError, Options, ReleaseError, SubscribeError};
 
 /// One socket of any pattern: the common ground of [`Push`](super::Push), [`Req`](super::Req) and the others,
 /// which offer only what their pattern can do. Use this one where the pattern is decided at run time.
@@ -141,7 +132,7 @@ impl Socket {
         })
     }
 
-    fn core(&self) -> &Arc<Core> {
+    pub(super) fn core(&self) -> &Arc<Core> {
         &self.handle.core
     }
 
@@ -301,264 +292,6 @@ impl Socket {
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStats> {
         self.core().peers()
-    }
-
-    /// Sends a message: hands it to the queue of the peer or peers that the pattern chooses, and waits while none
-    /// has room, for at most [`Options::send_timeout`].
-    ///
-    /// # Errors
-    /// [`SendError`], with the message in it: nothing of it was sent.
-    ///
-    /// # Cancel safety
-    /// When the future is dropped before it is ready, nothing of the message was or will be sent.
-    pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        let mut message = message.into();
-        // Before the message is taken, so that it cannot be both queued and reported as cancelled.
-        if self.core().turn.spend(message.size()) {
-            turn::pass().await;
-        }
-        match self.send_now(&mut message) {
-            Ok(()) => Ok(()),
-            Err(Unsent::Failed(kind)) => Err(SendError::new(kind, message)),
-            Err(Unsent::Full) => self.send_later(message).await,
-        }
-    }
-
-    async fn send_later(&self, message: Message) -> Result<(), SendError> {
-        let mut message = Some(message);
-        let Some(limit) = self.options().send_timeout else {
-            return poll_fn(|cx| self.poll_send(cx, &mut message)).await;
-        };
-        let sent = tokio::time::timeout(limit, poll_fn(|cx| self.poll_send(cx, &mut message))).await;
-        sent.unwrap_or_else(|_| {
-            let message = message.take().unwrap_or_default();
-            Err(SendError::new(SendErrorKind::Timeout(limit), message))
-        })
-    }
-
-    /// Sends the messages in `messages`, in order, and takes each one out once it was queued. Cheaper than one
-    /// [`send`](Self::send) after the other where messages are at hand anyway.
-    ///
-    /// # Errors
-    /// [`SendError`] with the message that could not be sent; those behind it are still in `messages`. The send
-    /// timeout counts for each wait.
-    ///
-    /// # Cancel safety
-    /// When the future is dropped before it is ready, what was not sent is still in `messages`.
-    pub async fn send_many(&self, messages: &mut VecDeque<Message>) -> Result<(), SendError> {
-        while let Some(message) = messages.front() {
-            if self.core().turn.spend(message.size()) {
-                turn::pass().await;
-            }
-            let sent = match self.options().send_timeout {
-                None => poll_fn(|cx| self.poll_send_many(cx, messages)).await,
-                Some(limit) => tokio::time::timeout(limit, poll_fn(|cx| self.poll_send_many(cx, messages)))
-                    .await
-                    .unwrap_or(Err(SendErrorKind::Timeout(limit))),
-            };
-            sent.map_err(|kind| SendError::new(kind, messages.pop_front().unwrap_or_default()))?;
-        }
-        Ok(())
-    }
-
-    /// Sends at least one message from the front of `messages`, and as many more as have room.
-    fn poll_send_many(
-        &self,
-        cx: &mut Context<'_>,
-        messages: &mut VecDeque<Message>,
-    ) -> Poll<Result<(), SendErrorKind>> {
-        let core = self.core();
-        for last_look in [false, true] {
-            if core.is_closed() {
-                return Poll::Ready(Err(SendErrorKind::Closed));
-            }
-            let before = messages.len();
-            match core.pattern.try_send_many(messages) {
-                Ok(()) => return Poll::Ready(Ok(())),
-                // An error is reported once all before it are sent.
-                Err(_) if messages.len() < before => return Poll::Ready(Ok(())),
-                Err(Unsent::Failed(kind)) => return Poll::Ready(Err(kind)),
-                Err(Unsent::Full) => {}
-            }
-            if let (false, Some(waiters)) = (last_look, core.pattern.send_waiters()) {
-                waiters.register(cx.waker());
-            }
-        }
-        Poll::Pending
-    }
-
-    /// Sends a message if that is possible without waiting.
-    ///
-    /// # Errors
-    /// [`SendErrorKind::WouldBlock`] if nobody has room now; the message is in the error.
-    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        let mut message = message.into();
-        self.send_now(&mut message).map_err(|unsent| match unsent {
-            Unsent::Full => SendError::new(SendErrorKind::WouldBlock, message),
-            Unsent::Failed(kind) => SendError::new(kind, message),
-        })
-    }
-
-    /// Polls for sending. Takes the message out of `message` when it was queued or cannot be sent at all; leaves it
-    /// there while nobody has room, and wakes the context's task when that may have changed.
-    pub fn poll_send(
-        &self,
-        cx: &mut Context<'_>,
-        message: &mut Option<Message>,
-    ) -> Poll<Result<(), SendError>> {
-        let Some(current) = message else {
-            return Poll::Ready(Ok(()));
-        };
-        for last_look in [false, true] {
-            match self.send_now(current) {
-                Ok(()) => {
-                    *message = None;
-                    return Poll::Ready(Ok(()));
-                }
-                Err(Unsent::Failed(kind)) => {
-                    let message = message.take().unwrap_or_default();
-                    return Poll::Ready(Err(SendError::new(kind, message)));
-                }
-                Err(Unsent::Full) => {}
-            }
-            if let (false, Some(waiters)) = (last_look, self.core().pattern.send_waiters()) {
-                waiters.register(cx.waker());
-            }
-        }
-        Poll::Pending
-    }
-
-    #[inline]
-    fn send_now(&self, message: &mut Message) -> Result<(), Unsent> {
-        let core = self.core();
-        if core.is_closed() {
-            return Err(Unsent::Failed(SendErrorKind::Closed));
-        }
-        if message.is_empty() {
-            return Err(Unsent::Failed(SendErrorKind::Incomplete(false)));
-        }
-        core.pattern.try_send(message)
-    }
-
-    /// Receives the next message, for at most [`Options::recv_timeout`].
-    ///
-    /// # Errors
-    /// [`RecvError`]; no message was taken.
-    ///
-    /// # Cancel safety
-    /// When the future is dropped before it is ready, no message was taken.
-    pub async fn recv(&self) -> Result<Message, RecvError> {
-        tokio::task::coop::consume_budget().await;
-        match self.recv_now(None)? {
-            Some(message) => Ok(message),
-            None => self.timed_recv(poll_fn(|cx| self.poll_next(cx, None))).await,
-        }
-    }
-
-    /// Waits for a message, then moves it and those that are there already, `limit` at most, to the end of
-    /// `messages`; returns how many. One from each peer in turn, as [`recv`](Self::recv) does, at a fraction of the
-    /// cost for each.
-    ///
-    /// With a `limit` of zero it returns zero at once.
-    ///
-    /// # Errors
-    /// [`RecvError`]; no message was taken.
-    ///
-    /// # Cancel safety
-    /// When the future is dropped before it is ready, no message was taken.
-    pub async fn recv_many(&self, messages: &mut Vec<Message>, limit: usize) -> Result<usize, RecvError> {
-        if limit == 0 {
-            return Ok(0);
-        }
-        tokio::task::coop::consume_budget().await;
-        self.timed_recv(poll_fn(|cx| self.poll_recv_many(cx, messages, limit)))
-            .await
-    }
-
-    /// Polls for messages as [`recv_many`](Self::recv_many) does, and wakes the context's task when there may be some.
-    pub fn poll_recv_many(
-        &self,
-        cx: &mut Context<'_>,
-        messages: &mut Vec<Message>,
-        limit: usize,
-    ) -> Poll<Result<usize, RecvError>> {
-        for last_look in [false, true] {
-            if self.core().is_closed() {
-                return Poll::Ready(Err(RecvError::Closed));
-            }
-            match self.core().pattern.recv_many(messages, limit)? {
-                0 if limit > 0 => {}
-                count => return Poll::Ready(Ok(count)),
-            }
-            if let (false, Some(waiters)) = (last_look, self.core().pattern.recv_waiters()) {
-                waiters.register(cx.waker());
-            }
-        }
-        Poll::Pending
-    }
-
-    /// As [`recv`](Self::recv), and says which peer the message came from.
-    ///
-    /// # Errors
-    /// [`RecvError`]; no message was taken.
-    ///
-    /// # Cancel safety
-    /// When the future is dropped before it is ready, no message was taken.
-    pub async fn recv_from(&self) -> Result<(Message, Peer), RecvError> {
-        tokio::task::coop::consume_budget().await;
-        self.timed_recv(poll_fn(|cx| self.poll_recv(cx))).await
-    }
-
-    async fn timed_recv<T>(&self, recv: impl Future<Output = Result<T, RecvError>>) -> Result<T, RecvError> {
-        match self.options().recv_timeout {
-            None => recv.await,
-            Some(limit) => tokio::time::timeout(limit, recv)
-                .await
-                .unwrap_or(Err(RecvError::Timeout(limit))),
-        }
-    }
-
-    /// Receives the next message if there is one already.
-    ///
-    /// # Errors
-    /// [`RecvError::WouldBlock`] if there is none.
-    pub fn try_recv(&self) -> Result<Message, RecvError> {
-        self.recv_now(None)?.ok_or(RecvError::WouldBlock)
-    }
-
-    /// Polls for the next message, and wakes the context's task when there may be one.
-    pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<Result<(Message, Peer), RecvError>> {
-        let mut lane = None;
-        let message = ready!(self.poll_next(cx, Some(&mut lane)))?;
-        let peer = lane.map(|lane| lane.peer());
-        // Whoever gives a message says where it came from.
-        Poll::Ready(Ok((message, peer.ok_or(RecvError::WouldBlock)?)))
-    }
-
-    fn poll_next(
-        &self,
-        cx: &mut Context<'_>,
-        mut from: Option<&mut Option<Arc<Lane>>>,
-    ) -> Poll<Result<Message, RecvError>> {
-        if let Some(next) = self.recv_now(from.as_deref_mut())? {
-            return Poll::Ready(Ok(next));
-        }
-        if let Some(waiters) = self.core().pattern.recv_waiters() {
-            waiters.register(cx.waker());
-        }
-        match self.recv_now(from)? {
-            Some(next) => Poll::Ready(Ok(next)),
-            None => Poll::Pending,
-        }
-    }
-
-    #[inline]
-    fn recv_now(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {
-        let core = self.core();
-        if core.is_closed() {
-            return Err(RecvError::Closed);
-        }
-        core.pattern.try_recv(from)
     }
 
     /// Subscribes to everything that begins with `topic`; the empty topic is everything.

@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn a_turn_ends_after_so_many_bytes_or_messages() {
         let turn = Turn::default();
-        let mut turns = |size| (0..).position(|_| turn.spend(size)).unwrap_or_default();
+        let turns = |size| (0..).position(|_| turn.spend(size)).unwrap_or_default();
         assert_eq!(turns(64 << 20), 0);
         assert_eq!(turns(1 << 20), 3);
         assert_eq!(turns(16 << 10), 15);

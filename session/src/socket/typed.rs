@@ -1,5 +1,6 @@
 //! One type for each pattern, with the methods that the pattern has.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -156,6 +157,18 @@ macro_rules! sends {
                 self.socket.send(message).await
             }
 
+            /// Sends the messages in `messages`, in order, and takes each one out once it was queued; see
+            /// [`Socket::send_many`].
+            ///
+            /// # Errors
+            /// [`SendError`], with the message that could not be sent in it; those behind it are still in `messages`.
+            ///
+            /// # Cancel safety
+            /// When the future is dropped before it is ready, what was not sent is still in `messages`.
+            pub async fn send_many(&self, messages: &mut VecDeque<Message>) -> Result<(), SendError> {
+                self.socket.send_many(messages).await
+            }
+
             /// Sends a message if that is possible without waiting; see [`Socket::try_send`].
             ///
             /// # Errors
@@ -215,6 +228,22 @@ macro_rules! receives {
                 self.socket.recv_from().await
             }
 
+            /// Waits for a message, then moves it and those that are there already, `limit` at most, to the end of
+            /// `messages`; see [`Socket::recv_many`].
+            ///
+            /// # Errors
+            /// [`RecvError`]; no message was taken.
+            ///
+            /// # Cancel safety
+            /// When the future is dropped before it is ready, no message was taken.
+            pub async fn recv_many(
+                &self,
+                messages: &mut Vec<Message>,
+                limit: usize,
+            ) -> Result<usize, RecvError> {
+                self.socket.recv_many(messages, limit).await
+            }
+
             /// Receives the next message if there is one already; see [`Socket::try_recv`].
             ///
             /// # Errors
@@ -229,8 +258,8 @@ macro_rules! receives {
             type Item = Result<Message, RecvError>;
 
             fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-                match ready!(self.socket.poll_recv(cx)) {
-                    Ok((message, _)) => Poll::Ready(Some(Ok(message))),
+                match ready!(self.socket.poll_message(cx)) {
+                    Ok(message) => Poll::Ready(Some(Ok(message))),
                     Err(RecvError::Closed) => Poll::Ready(None),
                     Err(error) => Poll::Ready(Some(Err(error))),
                 }

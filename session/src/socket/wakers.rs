@@ -62,11 +62,16 @@ impl WakerSet {
     /// Wakes every task that waits.
     pub(crate) fn wake_all(&self) {
         let mut waiting = self.0.lock();
-        let wakers = std::mem::take(&mut waiting.wakers);
+        // One is the usual number: the list keeps its memory then.
+        let last = waiting.wakers.pop();
+        let others = match waiting.wakers.is_empty() {
+            true => Vec::new(),
+            false => std::mem::take(&mut waiting.wakers),
+        };
         waiting.asked.clear();
         waiting.living = 0;
         drop(waiting);
-        wakers.into_iter().for_each(Waker::wake);
+        others.into_iter().chain(last).for_each(Waker::wake);
     }
 }
 

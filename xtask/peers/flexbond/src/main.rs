@@ -1,5 +1,7 @@
 //! flexbond as a bench peer.
 
+use std::time::Duration;
+
 use flexbond_session::Message;
 use flexbond_session::socket::{Dealer, Options, Pub, Pull, Push, Rep, Req, Router, SlowPeer, Sub};
 use peer_harness::{Args, Contender, Kind, Result, Setting, Support, Threads};
@@ -8,11 +10,15 @@ use peer_harness::{Args, Contender, Kind, Result, Setting, Support, Threads};
 const BATCH: usize = 128;
 
 /// The pause before a lost connection is tried again, the same for all.
-const RECONNECT: std::time::Duration = std::time::Duration::from_millis(100);
+const RECONNECT: Duration = Duration::from_millis(100);
+
+/// How long the receivers of the settings that spin look before they sleep.
+const SPIN: Duration = Duration::from_micros(200);
 
 #[derive(Clone)]
 struct Flexbond {
     hwm: usize,
+    spin: Duration,
 }
 
 struct Socket {
@@ -32,6 +38,11 @@ impl Contender for Flexbond {
                 threads: Threads::Current,
             },
             Setting {
+                name: "current-thread-spin",
+                about: "tokio current_thread runtime, one for each side, Options::spin of 200 µs",
+                threads: Threads::Current,
+            },
+            Setting {
                 name: "multi-thread",
                 about: "tokio multi_thread runtime with 2 workers for each process",
                 threads: Threads::Multi(2),
@@ -40,12 +51,17 @@ impl Contender for Flexbond {
     }
 
     fn open(args: &Args) -> Result<Self> {
-        Ok(Flexbond { hwm: args.hwm })
+        let spin = match args.setting.ends_with("-spin") {
+            true => SPIN,
+            false => Duration::ZERO,
+        };
+        Ok(Flexbond { hwm: args.hwm, spin })
     }
 
     async fn socket(&self, kind: Kind) -> Result<Socket> {
         let options = Options::new()
             .hwm(self.hwm)
+            .spin(self.spin)
             .reconnect_interval(RECONNECT)
             .reconnect_max(RECONNECT);
         let inner = match kind {

@@ -1,0 +1,149 @@
+//! Sending on a socket of any pattern.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use flexbond_transport::Message;
+
+use super::pattern::Unsent;
+use super::{SendError, SendErrorKind, Socket, turn};
+
+impl Socket {
+    /// Sends a message: hands it to the queue of the peer or peers that the pattern chooses, and waits while none
+    /// has room, for at most [`Options::send_timeout`].
+    ///
+    /// # Errors
+    /// [`SendError`], with the message in it: nothing of it was sent.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, nothing of the message was or will be sent.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        let mut message = message.into();
+        // Before the message is taken, so that it cannot be both queued and reported as cancelled.
+        if self.core().turn.spend(message.size()) {
+            turn::pass().await;
+        }
+        match self.send_now(&mut message) {
+            Ok(()) => Ok(()),
+            Err(Unsent::Failed(kind)) => Err(SendError::new(kind, message)),
+            Err(Unsent::Full) => self.send_later(message).await,
+        }
+    }
+
+    async fn send_later(&self, message: Message) -> Result<(), SendError> {
+        let mut message = Some(message);
+        let Some(limit) = self.options().send_timeout else {
+            return poll_fn(|cx| self.poll_send(cx, &mut message)).await;
+        };
+        let sent = tokio::time::timeout(limit, poll_fn(|cx| self.poll_send(cx, &mut message))).await;
+        sent.unwrap_or_else(|_| {
+            let message = message.take().unwrap_or_default();
+            Err(SendError::new(SendErrorKind::Timeout(limit), message))
+        })
+    }
+
+    /// Sends the messages in `messages`, in order, and takes each one out once it was queued. Cheaper than one
+    /// [`send`](Self::send) after the other where messages are at hand anyway.
+    ///
+    /// # Errors
+    /// [`SendError`] with the message that could not be sent; those behind it are still in `messages`. The send
+    /// timeout counts for each wait.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, what was not sent is still in `messages`.
+    pub async fn send_many(&self, messages: &mut VecDeque<Message>) -> Result<(), SendError> {
+        while let Some(message) = messages.front() {
+            if self.core().turn.spend(message.size()) {
+                turn::pass().await;
+            }
+            let sent = match self.options().send_timeout {
+                None => poll_fn(|cx| self.poll_send_many(cx, messages)).await,
+                Some(limit) => tokio::time::timeout(limit, poll_fn(|cx| self.poll_send_many(cx, messages)))
+                    .await
+                    .unwrap_or(Err(SendErrorKind::Timeout(limit))),
+            };
+            sent.map_err(|kind| SendError::new(kind, messages.pop_front().unwrap_or_default()))?;
+        }
+        Ok(())
+    }
+
+    /// Sends at least one message from the front of `messages`, and as many more as have room.
+    fn poll_send_many(
+        &self,
+        cx: &mut Context<'_>,
+        messages: &mut VecDeque<Message>,
+    ) -> Poll<Result<(), SendErrorKind>> {
+        let core = self.core();
+        for last_look in [false, true] {
+            if core.is_closed() {
+                return Poll::Ready(Err(SendErrorKind::Closed));
+            }
+            let before = messages.len();
+            match core.pattern.try_send_many(messages) {
+                Ok(()) => return Poll::Ready(Ok(())),
+                // An error is reported once all before it are sent.
+                Err(_) if messages.len() < before => return Poll::Ready(Ok(())),
+                Err(Unsent::Failed(kind)) => return Poll::Ready(Err(kind)),
+                Err(Unsent::Full) => {}
+            }
+            if let (false, Some(waiters)) = (last_look, core.pattern.send_waiters()) {
+                waiters.register(cx.waker());
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Sends a message if that is possible without waiting.
+    ///
+    /// # Errors
+    /// [`SendErrorKind::WouldBlock`] if nobody has room now; the message is in the error.
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        let mut message = message.into();
+        self.send_now(&mut message).map_err(|unsent| match unsent {
+            Unsent::Full => SendError::new(SendErrorKind::WouldBlock, message),
+            Unsent::Failed(kind) => SendError::new(kind, message),
+        })
+    }
+
+    /// Polls for sending. Takes the message out of `message` when it was queued or cannot be sent at all; leaves it
+    /// there while nobody has room, and wakes the context's task when that may have changed.
+    pub fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        message: &mut Option<Message>,
+    ) -> Poll<Result<(), SendError>> {
+        let Some(current) = message else {
+            return Poll::Ready(Ok(()));
+        };
+        for last_look in [false, true] {
+            match self.send_now(current) {
+                Ok(()) => {
+                    *message = None;
+                    return Poll::Ready(Ok(()));
+                }
+                Err(Unsent::Failed(kind)) => {
+                    let message = message.take().unwrap_or_default();
+                    return Poll::Ready(Err(SendError::new(kind, message)));
+                }
+                Err(Unsent::Full) => {}
+            }
+            if let (false, Some(waiters)) = (last_look, self.core().pattern.send_waiters()) {
+                waiters.register(cx.waker());
+            }
+        }
+        Poll::Pending
+    }
+
+    #[inline]
+    fn send_now(&self, message: &mut Message) -> Result<(), Unsent> {
+        let core = self.core();
+        if core.is_closed() {
+            return Err(Unsent::Failed(SendErrorKind::Closed));
+        }
+        if message.is_empty() {
+            return Err(Unsent::Failed(SendErrorKind::Incomplete(false)));
+        }
+        core.pattern.try_send(message)
+    }
+}

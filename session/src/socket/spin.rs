@@ -1,0 +1,131 @@
+//! Looking for messages for a moment before sleeping, where latency is worth a processor.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a receiver looks again and again before it sleeps.
+///
+/// It learns: where looking does not pay (messages come later, or their sender needs this very processor), it is only
+/// tried now and then.
+#[derive(Debug)]
+pub(crate) struct Spin {
+    limit: Duration,
+    /// Waits in a row that looked in vain.
+    misses: AtomicU32,
+    /// Waits that sleep at once before the next one looks, and how many those will be the next time.
+    asleep: AtomicU32,
+    pause: AtomicU32,
+}
+
+impl Spin {
+    /// Misses after which it pauses.
+    const PATIENCE: u32 = 4;
+    /// The first and the longest pause, in waits.
+    const FIRST_PAUSE: u32 = 16;
+    const LONGEST_PAUSE: u32 = 4096;
+
+    pub(crate) fn new(limit: Duration) -> Self {
+        Spin {
+            limit,
+            misses: AtomicU32::new(0),
+            asleep: AtomicU32::new(0),
+            pause: AtomicU32::new(Self::FIRST_PAUSE),
+        }
+    }
+
+    /// Looks until there is something, for the time allowed; in between, all other tasks of the thread run. At once
+    /// `None` where it is off or pauses.
+    ///
+    /// Cancel safe where `look` takes nothing that it does not return.
+    pub(crate) async fn until<T, E>(
+        &self,
+        mut look: impl FnMut() -> Result<Option<T>, E>,
+    ) -> Result<Option<T>, E> {
+        if self.limit.is_zero() {
+            return Ok(None);
+        }
+        let asleep = self.asleep.load(Ordering::Relaxed);
+        if asleep > 0 {
+            self.asleep.store(asleep - 1, Ordering::Relaxed);
+            return Ok(None);
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < self.limit {
+            // Tokio's own: it makes the runtime ask the system for events each time.
+            tokio::task::yield_now().await;
+            if let Some(found) = look()? {
+                self.misses.store(0, Ordering::Relaxed);
+                self.pause.store(Self::FIRST_PAUSE, Ordering::Relaxed);
+                return Ok(Some(found));
+            }
+        }
+        self.miss();
+        Ok(None)
+    }
+
+    fn miss(&self) {
+        let misses = self.misses.load(Ordering::Relaxed) + 1;
+        if misses < Self::PATIENCE {
+            return self.misses.store(misses, Ordering::Relaxed);
+        }
+        // From here on a single miss is enough for the next, longer pause.
+        let pause = self.pause.load(Ordering::Relaxed);
+        self.asleep.store(pause, Ordering::Relaxed);
+        self.pause
+            .store((2 * pause).min(Self::LONGEST_PAUSE), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often it looks in vain.
+    fn looks(spin: &Spin) -> usize {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        let mut looks = 0;
+        let found: Result<Option<()>, ()> = runtime.block_on(spin.until(|| {
+            looks += 1;
+            Ok(None)
+        }));
+        assert_eq!(found, Ok(None));
+        looks
+    }
+
+    fn finds(spin: &Spin) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        let found: Result<Option<()>, ()> = runtime.block_on(spin.until(|| Ok(Some(()))));
+        found == Ok(Some(()))
+    }
+
+    #[test]
+    fn what_never_pays_is_tried_less_and_less_until_it_pays_again() {
+        let spin = Spin::new(Duration::from_micros(100));
+        for _ in 0..Spin::PATIENCE {
+            assert!(looks(&spin) > 0);
+        }
+        for pause in [16, 32, 64] {
+            for _ in 0..pause {
+                assert_eq!(looks(&spin), 0);
+            }
+            assert!(looks(&spin) > 0, "one try after {pause} waits");
+        }
+        for _ in 0..128 {
+            assert!(!finds(&spin));
+        }
+        assert!(finds(&spin));
+        for _ in 0..Spin::PATIENCE {
+            assert!(looks(&spin) > 0, "patient again");
+        }
+        assert_eq!(looks(&spin), 0);
+    }
+
+    #[test]
+    fn off_is_off() {
+        assert_eq!(looks(&Spin::new(Duration::ZERO)), 0);
+    }
+}
