@@ -43,7 +43,9 @@ async fn what_goes_in_together_comes_out_in_order() {
             let mut received = Vec::new();
             while received.len() < COUNT as usize {
                 let before = received.len();
-                let count = within("messages", pull.recv_many(&mut received, 7)).await.unwrap();
+                let count = within("messages", pull.recv_many(&mut received, 7))
+                    .await
+                    .unwrap();
                 assert_eq!(received.len() - before, count);
                 assert!((1..=7).contains(&count), "{count}");
             }
@@ -110,7 +112,11 @@ async fn a_send_timeout_takes_one_message_and_leaves_the_others() {
 
 #[tokio::test]
 async fn nothing_to_receive_and_nothing_asked_for() {
-    let (_push, pull) = pipeline(ENDPOINTS[0], &Options::new().recv_timeout(Duration::from_millis(20))).await;
+    let (_push, pull) = pipeline(
+        ENDPOINTS[0],
+        &Options::new().recv_timeout(Duration::from_millis(20)),
+    )
+    .await;
     let mut messages = Vec::new();
     assert_eq!(pull.recv_many(&mut messages, 0).await.unwrap(), 0);
     let timeout = pull.recv_many(&mut messages, 9).await;

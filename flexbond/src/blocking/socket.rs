@@ -1,5 +1,6 @@
 //! One blocking socket of any pattern, and its events.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::runtime::{enter, wait};
@@ -108,6 +109,18 @@ impl Socket {
         }
     }
 
+    /// Sends the messages in `messages`, in order, and takes each one out once it was queued; waits as
+    /// [`send`](Self::send) does.
+    ///
+    /// # Errors
+    /// [`SendError`] with the message that could not be sent; those behind it are still in `messages`.
+    pub fn send_many(&self, messages: &mut VecDeque<Message>) -> Result<(), SendError> {
+        match wait(self.inner.send_many(messages)) {
+            Ok(sent) => Ok(sent?),
+            Err(error) => Err(SendError::new(error, messages.pop_front().unwrap_or_default())),
+        }
+    }
+
     /// Sends a message if that is possible at once. Never waits.
     ///
     /// # Errors
@@ -133,6 +146,19 @@ impl Socket {
     /// [`RecvError`] within [`CallError`]; no message was taken.
     pub fn recv_from(&self) -> Result<(Message, Peer), CallError<RecvError>> {
         Ok(wait(self.inner.recv_from())??)
+    }
+
+    /// Waits for a message as [`recv`](Self::recv) does, then moves it and those that are there already, `limit` at
+    /// most, to the end of `messages`; returns how many.
+    ///
+    /// # Errors
+    /// [`RecvError`] within [`CallError`]; no message was taken.
+    pub fn recv_many(
+        &self,
+        messages: &mut Vec<Message>,
+        limit: usize,
+    ) -> Result<usize, CallError<RecvError>> {
+        Ok(wait(self.inner.recv_many(messages, limit))??)
     }
 
     /// As [`recv`](Self::recv), and waits no longer than `timeout`.

@@ -1,5 +1,6 @@
 //! One blocking type for each pattern, with the methods that the pattern has.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{CallError, Monitor, SendError, Socket};
@@ -134,6 +135,14 @@ macro_rules! sends {
                 self.socket.send(message)
             }
 
+            /// See [`Socket::send_many`].
+            ///
+            /// # Errors
+            /// [`SendError`], with the message that could not be sent in it.
+            pub fn send_many(&self, messages: &mut VecDeque<Message>) -> Result<(), SendError> {
+                self.socket.send_many(messages)
+            }
+
             /// See [`Socket::try_send`].
             ///
             /// # Errors
@@ -162,6 +171,18 @@ macro_rules! receives {
             /// [`RecvError`] within [`CallError`]; no message was taken.
             pub fn recv_from(&self) -> Result<(Message, Peer), CallError<RecvError>> {
                 self.socket.recv_from()
+            }
+
+            /// See [`Socket::recv_many`].
+            ///
+            /// # Errors
+            /// [`RecvError`] within [`CallError`]; no message was taken.
+            pub fn recv_many(
+                &self,
+                messages: &mut Vec<Message>,
+                limit: usize,
+            ) -> Result<usize, CallError<RecvError>> {
+                self.socket.recv_many(messages, limit)
             }
 
             /// See [`Socket::recv_timeout`].

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{dealing, pipeline, publishing, quantity, requests};
-use crate::session::socket::{Options, RecvError, SendErrorKind, Socket, SocketType};
+use crate::session::socket::{Options, RecvError, Socket, SocketType};
 use crate::transport::Message;
 
 /// One row of the table.
@@ -173,29 +173,19 @@ where
 
 /// A socket with the stage's options.
 pub(super) fn socket(socket_type: SocketType, options: Options) -> Result<Socket, String> {
+    let options = options.send_timeout(STALL).recv_timeout(STALL);
     Socket::with_options(socket_type, options).map_err(|error| error.to_string())
 }
 
 /// Sends; a socket that takes nothing for long is a fault.
 pub(super) async fn send(socket: &Socket, message: Message) -> Result<(), String> {
-    match socket.try_send(message) {
-        Err(error) if *error.kind() == SendErrorKind::WouldBlock => {
-            match tokio::time::timeout(STALL, socket.send(error.into_message())).await {
-                Ok(sent) => sent.map_err(|error| error.to_string()),
-                Err(_) => Err(format!("nothing could be sent for {STALL:?}")),
-            }
-        }
-        sent => sent.map_err(|error| error.to_string()),
-    }
+    socket.send(message).await.map_err(|error| error.to_string())
 }
 
 /// Receives; `None` when nothing came for long, so what is missing is lost.
 pub(super) async fn receive(socket: &Socket) -> Result<Option<Message>, String> {
-    match socket.try_recv() {
-        Err(RecvError::WouldBlock) => match tokio::time::timeout(STALL, socket.recv()).await {
-            Ok(received) => received.map(Some).map_err(|error| error.to_string()),
-            Err(_) => Ok(None),
-        },
+    match socket.recv().await {
+        Err(RecvError::Timeout(_)) => Ok(None),
         received => received.map(Some).map_err(|error| error.to_string()),
     }
 }
