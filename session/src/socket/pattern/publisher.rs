@@ -299,9 +299,6 @@ impl Pattern for Publisher {
         if matching.is_empty() {
             return Ok(());
         }
-        // Once for all: what is left for each peer is a copy of a few bytes, or a reference to many.
-        let size = message.size();
-        encoded.push(&mut message.clone());
         let mut boxes = self.boxes.lock();
         let queues = &mut boxes.queues;
         let lanes = || matching.iter().map(|place| &*subscribers[*place].lane);
@@ -311,10 +308,12 @@ impl Pattern for Publisher {
                 queue.is_some_and(|queue| !queue.has_room_or_register(&self.room))
             };
             if lanes().any(&mut full) {
-                encoded.clear();
                 return Err(Unsent::Full);
             }
         }
+        // Once for all: what is left for each peer is a copy of a few bytes, or a reference to many.
+        let size = message.size();
+        encoded.push(message);
         for lane in lanes() {
             // Publishers look into what arrives, so that all their lanes are served by a task.
             if let Some(queue) = lane.tx().queue(queues) {
