@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{bench, ci, fuzz, interop, readme, setup, tidy};
+use crate::{bench, budget, ci, fuzz, interop, readme, setup, tidy};
 
 /// Development tasks of flexbond. `cargo xtask ci` is what a change must pass, here and on CI.
 #[derive(Parser)]
@@ -20,6 +20,7 @@ enum Command {
     Setup(setup::Args),
     Interop(interop::Args),
     Bench(bench::Args),
+    Budget(budget::Args),
     Fuzz(fuzz::Args),
     Readme(readme::Args),
 }
@@ -36,6 +37,7 @@ impl Cli {
             Command::Setup(args) => setup::run(&args),
             Command::Interop(args) => interop::run(&args),
             Command::Bench(args) => bench::run(&args),
+            Command::Budget(args) => budget::run(&args),
             Command::Fuzz(args) => fuzz::run(&args),
             Command::Readme(args) => readme::run(&args),
         }

@@ -4,6 +4,7 @@
 //! that tests can call them: `xtask/tests/tidy.rs` is `cargo xtask tidy` as a test.
 
 pub mod bench;
+pub mod budget;
 pub mod ci;
 pub mod cli;
 pub mod fuzz;

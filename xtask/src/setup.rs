@@ -49,7 +49,7 @@ pub const LIBZMQ: Need = need("libzmq3-dev", "benches", &["pkg-config", "--exist
 /// Finds C libraries.
 pub const PKG_CONFIG: Need = need("pkg-config", "benches", &["pkg-config", "--version"]);
 /// Counts instructions.
-pub const VALGRIND: Need = need("valgrind", "benches", &["valgrind", "--version"]);
+pub const VALGRIND: Need = need("valgrind", "instruction counts", &["valgrind", "--version"]);
 
 /// Everything that any command needs.
 pub const ALL: [Need; 8] = [

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 
 use super::{Run, builds, tests};
-use crate::{fuzz, interop, process, readme, setup, tidy, tools};
+use crate::{budget, fuzz, interop, process, readme, setup, tidy, tools};
 
 /// One step of CI.
 pub(super) struct Step {
@@ -14,7 +14,7 @@ pub(super) struct Step {
     pub(super) run: fn(&mut Run) -> Result<()>,
 }
 
-pub(super) const STEPS: [Step; 14] = [
+pub(super) const STEPS: [Step; 15] = [
     Step {
         name: "setup",
         what: "system packages are there",
@@ -76,6 +76,11 @@ pub(super) const STEPS: [Step; 14] = [
         run: builds::package,
     },
     Step {
+        name: "budget",
+        what: "a message costs no more instructions than it may",
+        run: instructions,
+    },
+    Step {
         name: "deny",
         what: "licences, sources, bans and advisories of the dependencies",
         run: deny,
@@ -98,6 +103,12 @@ fn interop_tests(run: &mut Run) -> Result<()> {
     let python = interop::python(&run.workspace)?;
     let lines = interop::run_tests(&run.workspace, &python, None, &[])?;
     run.closing.extend(lines);
+    Ok(())
+}
+
+fn instructions(run: &mut Run) -> Result<()> {
+    let notice = budget::check_if_possible(&run.workspace)?;
+    run.notices.extend(notice);
     Ok(())
 }
 
