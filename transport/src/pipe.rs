@@ -149,6 +149,16 @@ impl<T> PipeSender<T> {
     /// # Errors
     /// Hands the item back when the pipe is full or closed.
     pub fn try_push(&self, item: T, waker: Option<&Waker>) -> Result<(), PushError<T>> {
+        wake(self.try_push_asleep(item, waker)?);
+        Ok(())
+    }
+
+    /// As [`try_push`](Self::try_push), but leaves it to the caller to wake the receiver, if it has to be: for callers
+    /// who hold a lock that must not be held while other code runs.
+    ///
+    /// # Errors
+    /// Hands the item back when the pipe is full or closed.
+    pub fn try_push_asleep(&self, item: T, waker: Option<&Waker>) -> Result<Option<Waker>, PushError<T>> {
         let mut state = self.shared.lock();
         if state.receiver_gone {
             return Err(PushError::Closed(item));
@@ -160,10 +170,7 @@ impl<T> PipeSender<T> {
             return Err(PushError::Full(item));
         }
         state.queue.push_back(item);
-        let receiver = state.receiver_waker.take();
-        drop(state);
-        wake(receiver);
-        Ok(())
+        Ok(state.receiver_waker.take())
     }
 
     /// Moves items from the front of `batch` into the pipe while there is room; returns how many.

@@ -107,6 +107,10 @@ impl Core {
         let admissions = Arc::new(Semaphore::new(options.max_peers.min(Semaphore::MAX_PERMITS)));
         let boxes = Arc::default();
         let spin = Spin::new(options.spin);
+        let turn = match socket_type {
+            SocketType::Push | SocketType::Dealer | SocketType::Req | SocketType::Pair => Turn::new(),
+            _ => Turn::within(Options::capacity(options.send_hwm)),
+        };
         Arc::new(Core {
             socket_type,
             link_options: options.link_options(socket_type),
@@ -114,7 +118,7 @@ impl Core {
             pattern: pattern(socket_type, &options, &boxes),
             boxes,
             options,
-            turn: Turn::default(),
+            turn,
             spin,
             watchers: Arc::default(),
             undelivered: SharedCounter::default(),

@@ -63,6 +63,9 @@ impl Wake for SourceWaker {
 }
 
 impl FairQueue {
+    /// The most messages that are taken at once, under one lock.
+    const MOST: usize = 4096;
+
     pub(crate) fn new() -> Self {
         FairQueue {
             state: Mutex::default(),
@@ -107,6 +110,8 @@ impl FairQueue {
     /// Moves at most `limit` messages to the end of `messages`, one from each peer in turn; returns how many.
     pub(crate) fn recv_many(&self, messages: &mut Vec<Message>, limit: usize) -> usize {
         let before = messages.len();
+        // Peers may send as fast as this takes.
+        let limit = limit.min(Self::MOST);
         let mut state = self.state.lock();
         let State { sources, ready } = &mut *state;
         loop {

@@ -25,6 +25,8 @@ const WRITE_BATCH: usize = 128 << 10;
 const READ_BATCH: usize = 256;
 /// Buffers that one write gathers.
 const WRITE_SLICES: usize = 64;
+/// Batches that are written before reading gets its turn.
+const WRITES: usize = 8;
 /// Rounds of reading and writing, and bytes read, before other tasks get their turn: what was read should still be
 /// in the cache when the application looks at it.
 const ROUNDS: usize = 32;
@@ -56,9 +58,12 @@ pub(crate) struct Link {
     decoded: VecDeque<Message>,
     /// Bytes read in this turn.
     read: usize,
-    /// Messages on their way from the queue to the protocol; empty between two calls, its memory reused.
-    taken: Batch,
+    /// There may be more messages in what was read.
+    undecoded: bool,
+    /// The stream itself holds nothing back.
+    flushed: bool,
     paused: bool,
+    read_error: Option<LinkEnd>,
     write_error: Option<LinkEnd>,
     timer: Option<(Instant, Pin<Box<Sleep>>)>,
 }
@@ -72,8 +77,10 @@ impl Link {
             zmtp,
             decoded: VecDeque::new(),
             read: 0,
-            taken: Batch::default(),
+            undecoded: true,
+            flushed: true,
             paused: false,
+            read_error: None,
             write_error: None,
             timer: None,
         }
@@ -109,6 +116,7 @@ impl Link {
         };
         if matches!(end, LinkEnd::Protocol(_)) {
             let _ = self.flush_some();
+            outbound.written(self.zmtp.take_written());
         }
         end
     }
@@ -154,16 +162,16 @@ impl Link {
     ) -> Poll<Result<(), LinkEnd>> {
         self.read = 0;
         for _ in 0..ROUNDS {
-            let mut progress = self.poll_inbound(cx, lane)?;
-            progress |= self.poll_outbound(cx, outbound, progress)?;
+            let reading = self.poll_inbound(cx, lane)?;
+            let writing = self.poll_outbound(cx, outbound, reading)?;
             if draining && self.is_drained(outbound) {
                 return self.stream.poll_flush(cx).map_err(LinkEnd::from);
             }
-            if !progress && !self.poll_timer(cx)? {
-                return Poll::Pending;
-            }
             if self.read >= READ_TURN {
                 break;
+            }
+            if !reading && !writing && !self.poll_timer(cx)? {
+                return Poll::Pending;
             }
         }
         self.poll_timer(cx)?;
@@ -176,32 +184,45 @@ impl Link {
         self.core.socket_type == SocketType::Sub || (outbound.is_empty() && self.zmtp.transmit().is_empty())
     }
 
-    /// Reads, decodes and hands on; true if anything moved.
+    /// Reads, decodes and hands on, until it has to wait or its turn is over; true if it could go on.
     fn poll_inbound(&mut self, cx: &mut Context<'_>, lane: &Arc<Lane>) -> Result<bool, LinkEnd> {
-        let needs_bytes = self.decode(lane)?;
-        let moved = !self.decoded.is_empty();
-        if !self.hand_on(cx, lane) {
-            if !self.paused {
-                self.paused = true;
-                self.zmtp.pause();
+        loop {
+            if self.undecoded {
+                match self.decode(lane) {
+                    Ok(all) => self.undecoded = !all,
+                    // Reported once what came before is in the application's hands.
+                    Err(end) => self.read_error = Some(end),
+                }
             }
-            return Ok(false);
-        }
-        if self.paused {
-            self.paused = false;
-            self.zmtp.resume(now());
-        }
-        if !needs_bytes {
-            return Ok(true);
-        }
-        match self.stream.poll_read(cx, self.zmtp.read_buffer())? {
-            Poll::Ready(0) => Err(LinkEnd::Eof),
-            Poll::Ready(count) => {
-                self.read += count;
-                self.zmtp.handle_read(now());
-                Ok(true)
+            if !self.hand_on(cx, lane) {
+                if !self.paused {
+                    self.paused = true;
+                    self.zmtp.pause();
+                }
+                return Ok(false);
             }
-            Poll::Pending => Ok(moved),
+            if self.paused {
+                self.paused = false;
+                self.zmtp.resume(now());
+            }
+            if let Some(end) = self.read_error.take() {
+                return Err(end);
+            }
+            if self.undecoded {
+                continue;
+            }
+            if self.read >= READ_TURN {
+                return Ok(true);
+            }
+            match self.stream.poll_read(cx, self.zmtp.read_buffer())? {
+                Poll::Ready(0) => return Err(LinkEnd::Eof),
+                Poll::Ready(count) => {
+                    self.read += count;
+                    self.zmtp.handle_read(now());
+                    self.undecoded = true;
+                }
+                Poll::Pending => return Ok(false),
+            }
         }
     }
 
@@ -258,7 +279,7 @@ impl Link {
         }
     }
 
-    /// Takes and writes; true if anything moved.
+    /// Takes and writes, until it has to wait or its turn is over; true if it could go on.
     ///
     /// A stream that can no longer be written may still hold messages from the peer: the error is reported only
     /// once there is nothing more to read (`reading` is false).
@@ -268,18 +289,25 @@ impl Link {
         outbound: &mut Outbound,
         reading: bool,
     ) -> Result<bool, LinkEnd> {
-        if self.write_error.is_none() {
+        for _ in 0..WRITES {
+            if self.write_error.is_some() {
+                break;
+            }
             self.take(cx, outbound);
-            let pending = !self.zmtp.transmit().is_empty();
+            if self.zmtp.transmit().is_empty() && self.flushed {
+                return Ok(false);
+            }
             let flushed = self.poll_flush(cx);
+            self.flushed = matches!(flushed, Poll::Ready(Ok(())));
             outbound.written(self.zmtp.take_written());
             match flushed {
-                Poll::Ready(Ok(())) => return Ok(pending),
+                Poll::Ready(Ok(())) => {}
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Err(error)) => self.write_error = Some(error),
             }
         }
         match self.write_error.take() {
+            None => Ok(true),
             Some(error) if !reading && !self.paused => Err(error),
             error => {
                 self.write_error = error;
@@ -294,8 +322,12 @@ impl Link {
         if queued >= WRITE_BATCH || (queued > 0 && outbound.is_evicting()) {
             return;
         }
-        if let Poll::Ready(true) = outbound.poll_take(cx, &mut self.taken) {
-            self.zmtp.send_batch(&mut self.taken);
+        if let Some(outgoing) = self.zmtp.outgoing() {
+            let _ = outbound.poll_take(cx, outgoing);
+        } else {
+            let mut taken = Batch::default();
+            let _ = outbound.poll_take(cx, &mut taken);
+            self.zmtp.send_batch(&mut taken);
         }
     }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::task::Waker;
 
+use bytes::Bytes;
 use flexbond_transport::Message;
 use flexbond_transport::pipe::PushError;
-use flexbond_wire::zmtp::Batch;
 use slab::Slab;
 
 use super::lane::Lane;
@@ -55,7 +55,8 @@ impl LoadBalancer {
     /// stays as it is.
     pub(crate) fn try_send(&self, message: &mut Message) -> Option<u64> {
         let size = message.size();
-        let mut gone = Vec::new();
+        // Both are dropped when the lock is free again.
+        let (mut gone, mut dropped) = (Vec::new(), Vec::new());
         let mut boxes = self.boxes.lock();
         let mut untried = boxes.lanes.len();
         while untried > 0 {
@@ -65,7 +66,7 @@ impl LoadBalancer {
                 *next = 0;
             }
             let lane = &lanes[*next];
-            match self.push(lane, queues, message) {
+            match self.push(lane, queues, message, &mut dropped) {
                 Ok(writer) => {
                     lane.counters.sent(1, size);
                     let id = lane.id();
@@ -90,14 +91,13 @@ impl LoadBalancer {
         lane: &Lane,
         queues: &mut Slab<Queue>,
         message: &mut Message,
+        dropped: &mut Vec<Bytes>,
     ) -> Result<Option<Waker>, PushError<()>> {
         if self.conflate
             && let Some(queue) = lane.tx().queue(queues)
         {
-            let mut batch = Batch::default();
-            batch.push(message);
-            let (dropped, writer) = queue.replace(&batch)?;
-            lane.count_replaced(dropped);
+            let (count, writer) = queue.replace(dropped, |batch| batch.push(message))?;
+            lane.count_replaced(count);
             return Ok(writer);
         }
         lane.tx().try_push_in(queues, message, Some(&self.room))

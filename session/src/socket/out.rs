@@ -39,7 +39,7 @@ impl Out {
     ) -> Result<Option<Waker>, PushError<()>> {
         match self {
             Out::Served(outbox) => queues[outbox.key()].try_add(waker, |batch| batch.push(message)),
-            Out::Direct(_) => self.try_push(message, waker).map(|()| None),
+            Out::Direct(pipe) => put_back(message, |message| pipe.try_push_asleep(message, waker)),
         }
     }
 
@@ -90,10 +90,10 @@ impl Out {
 }
 
 /// Runs `push` with the message, which comes back if it was not taken.
-fn put_back(
+fn put_back<T>(
     message: &mut Message,
-    push: impl FnOnce(Message) -> Result<(), PushError<Message>>,
-) -> Result<(), PushError<()>> {
+    push: impl FnOnce(Message) -> Result<T, PushError<Message>>,
+) -> Result<T, PushError<()>> {
     push(std::mem::take(message)).map_err(|error| {
         let (kind, back) = match error {
             PushError::Full(back) => (PushError::Full(()), back),

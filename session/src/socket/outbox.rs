@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
+use bytes::Bytes;
 use flexbond_transport::Message;
 use flexbond_transport::pipe::PushError;
 use flexbond_wire::zmtp::Batch;
@@ -15,7 +16,8 @@ use super::lane::Lane;
 ///
 /// One lock, for it is most of what a send costs (some 20 ns each time it is taken and given back, of 60): a message
 /// takes it once, to choose a peer and to queue for it, however many peers it is for. Who writes takes it once for
-/// hundreds of messages.
+/// hundreds of messages. Nothing runs under it that could be code of the application's: wakers, events and the drop of
+/// shared bodies wait until it is given back.
 #[derive(Debug, Default)]
 pub(crate) struct Outboxes(Mutex<Boxes>);
 
@@ -84,8 +86,13 @@ impl Queue {
     }
 
     /// Adds an encoded message and, when the queue is full, drops the oldest one that the writer has not taken yet.
-    /// Returns whether a message was dropped: the oldest, or the new one if the writer holds all the others.
-    pub(crate) fn add_evicting(&mut self, message: &Batch) -> Result<(bool, Option<Waker>), PushError<()>> {
+    /// Returns whether a message was dropped: the oldest, or the new one if the writer holds all the others. What it
+    /// leaves in `dropped` is to be dropped without the lock.
+    pub(crate) fn add_evicting(
+        &mut self,
+        message: &Batch,
+        dropped: &mut Vec<Bytes>,
+    ) -> Result<(bool, Option<Waker>), PushError<()>> {
         if self.writer_gone {
             return Err(PushError::Closed(()));
         }
@@ -94,21 +101,26 @@ impl Queue {
             if self.queue.is_empty() {
                 return Ok((true, None));
             }
-            self.queue.drop_front(1);
+            self.queue.drop_front_into(1, dropped);
         }
         self.queue.append_copy(message);
         Ok((full, self.writer.take()))
     }
 
-    /// Replaces everything that waits by `message`; returns how many messages were dropped.
-    pub(crate) fn replace(&mut self, message: &Batch) -> Result<(usize, Option<Waker>), PushError<()>> {
+    /// Replaces everything that waits by what `add` adds; returns how many messages were dropped. What it leaves in
+    /// `dropped` is to be dropped without the lock.
+    pub(crate) fn replace(
+        &mut self,
+        dropped: &mut Vec<Bytes>,
+        add: impl FnOnce(&mut Batch),
+    ) -> Result<(usize, Option<Waker>), PushError<()>> {
         if self.writer_gone {
             return Err(PushError::Closed(()));
         }
-        let dropped = self.queue.messages();
-        self.queue.clear();
-        self.queue.append_copy(message);
-        Ok((dropped, self.writer.take()))
+        let count = self.queue.messages();
+        self.queue.clear_into(dropped);
+        add(&mut self.queue);
+        Ok((count, self.writer.take()))
     }
 
     /// Whether there is room for a message now; remembers `waker` if not.

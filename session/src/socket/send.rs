@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use flexbond_transport::Message;
 
@@ -43,8 +43,8 @@ impl Socket {
         })
     }
 
-    /// Sends the messages in `messages`, in order, and takes each one out once it was queued. Cheaper than one
-    /// [`send`](Self::send) after the other where messages are at hand anyway.
+    /// Sends the messages in `messages`, in order, and takes each one out once it was queued: what a loop of
+    /// [`send`](Self::send) does, but what a cancelled call has not sent is still there.
     ///
     /// # Errors
     /// [`SendError`] with the message that could not be sent; those behind it are still in `messages`. The send
@@ -53,45 +53,38 @@ impl Socket {
     /// # Cancel safety
     /// When the future is dropped before it is ready, what was not sent is still in `messages`.
     pub async fn send_many(&self, messages: &mut VecDeque<Message>) -> Result<(), SendError> {
-        while let Some(message) = messages.front() {
-            if self.core().turn.spend(message.size()) {
+        let core = self.core();
+        while let Some(message) = messages.front_mut() {
+            if core.turn.spend(message.size()) {
                 turn::pass().await;
             }
-            let sent = match self.options().send_timeout {
-                None => poll_fn(|cx| self.poll_send_many(cx, messages)).await,
-                Some(limit) => tokio::time::timeout(limit, poll_fn(|cx| self.poll_send_many(cx, messages)))
-                    .await
-                    .unwrap_or(Err(SendErrorKind::Timeout(limit))),
-            };
-            sent.map_err(|kind| SendError::new(kind, messages.pop_front().unwrap_or_default()))?;
+            match self.send_now(message) {
+                Ok(()) => {
+                    messages.pop_front();
+                }
+                Err(Unsent::Failed(kind)) => {
+                    return Err(SendError::new(kind, messages.pop_front().unwrap_or_default()));
+                }
+                Err(Unsent::Full) => self.send_front_later(messages).await?,
+            }
         }
         Ok(())
     }
 
-    /// Sends at least one message from the front of `messages`, and as many more as have room.
-    fn poll_send_many(
-        &self,
-        cx: &mut Context<'_>,
-        messages: &mut VecDeque<Message>,
-    ) -> Poll<Result<(), SendErrorKind>> {
-        let core = self.core();
-        for last_look in [false, true] {
-            if core.is_closed() {
-                return Poll::Ready(Err(SendErrorKind::Closed));
-            }
-            let before = messages.len();
-            match core.pattern.try_send_many(messages) {
-                Ok(()) => return Poll::Ready(Ok(())),
-                // An error is reported once all before it are sent.
-                Err(_) if messages.len() < before => return Poll::Ready(Ok(())),
-                Err(Unsent::Failed(kind)) => return Poll::Ready(Err(kind)),
-                Err(Unsent::Full) => {}
-            }
-            if let (false, Some(waiters)) = (last_look, core.pattern.send_waiters()) {
-                waiters.register(cx.waker());
-            }
-        }
-        Poll::Pending
+    /// Waits until the first message could be sent.
+    async fn send_front_later(&self, messages: &mut VecDeque<Message>) -> Result<(), SendError> {
+        let sent = poll_fn(|cx| match messages.front_mut() {
+            Some(message) => self.poll_send_now(cx, message),
+            None => Poll::Ready(Ok(())),
+        });
+        let sent = match self.options().send_timeout {
+            None => sent.await,
+            Some(limit) => tokio::time::timeout(limit, sent)
+                .await
+                .unwrap_or(Err(SendErrorKind::Timeout(limit))),
+        };
+        let message = messages.pop_front().unwrap_or_default();
+        sent.map_err(|kind| SendError::new(kind, message))
     }
 
     /// Sends a message if that is possible without waiting.
@@ -116,16 +109,17 @@ impl Socket {
         let Some(current) = message else {
             return Poll::Ready(Ok(()));
         };
+        let sent = ready!(self.poll_send_now(cx, current));
+        let message = message.take().unwrap_or_default();
+        Poll::Ready(sent.map_err(|kind| SendError::new(kind, message)))
+    }
+
+    /// Sends now or, with the task's waker registered, after all. A message that was sent may be left changed.
+    fn poll_send_now(&self, cx: &mut Context<'_>, message: &mut Message) -> Poll<Result<(), SendErrorKind>> {
         for last_look in [false, true] {
-            match self.send_now(current) {
-                Ok(()) => {
-                    *message = None;
-                    return Poll::Ready(Ok(()));
-                }
-                Err(Unsent::Failed(kind)) => {
-                    let message = message.take().unwrap_or_default();
-                    return Poll::Ready(Err(SendError::new(kind, message)));
-                }
+            match self.send_now(message) {
+                Ok(()) => return Poll::Ready(Ok(())),
+                Err(Unsent::Failed(kind)) => return Poll::Ready(Err(kind)),
                 Err(Unsent::Full) => {}
             }
             if let (false, Some(waiters)) = (last_look, self.core().pattern.send_waiters()) {

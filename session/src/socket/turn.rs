@@ -8,30 +8,53 @@ use std::task::Poll;
 ///
 /// A sender that never pauses fills the queue to the high-water mark before the task that writes runs at all, on a
 /// runtime of one thread: a thousand messages of 16 KiB, none of which is in the cache any more when it is written.
-#[derive(Debug, Default)]
-pub(crate) struct Turn(AtomicUsize);
+///
+/// Where a full queue means that messages are dropped, a turn also ends long before a queue of `hwm` messages can be
+/// full: a peer that takes everything must not lose anything because the task that writes to it had no turn.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    spent: AtomicUsize,
+    /// What a message costs besides its bytes.
+    message: usize,
+}
 
 impl Turn {
     /// Bytes sent in one go: they fit into a core's own cache, and fill a large write. Smaller writes wake a quick
     /// receiver more often, which costs the sender more than the write.
     const LIMIT: usize = 256 << 10;
-    /// What a message costs besides its bytes.
+    /// What a message costs at least.
     const MESSAGE: usize = 64;
     /// Large messages are several in a turn, for the same reason.
     const LARGE: usize = 64 << 10;
 
+    /// A turn for a socket that waits when its queues are full.
+    pub(crate) fn new() -> Self {
+        Turn {
+            spent: AtomicUsize::new(0),
+            message: Self::MESSAGE,
+        }
+    }
+
+    /// A turn for a socket that drops messages when one of its queues holds `hwm` of them.
+    pub(crate) fn within(hwm: usize) -> Self {
+        Turn {
+            spent: AtomicUsize::new(0),
+            message: (2 * Self::LIMIT / hwm.max(1)).max(Self::MESSAGE),
+        }
+    }
+
     /// What a message of `size` bytes costs.
-    fn cost(size: usize) -> usize {
-        Self::MESSAGE + size.min(Self::LARGE).max(size / 16)
+    fn cost(&self, size: usize) -> usize {
+        self.message + size.min(Self::LARGE).max(size / 16)
     }
 
     /// Takes note of a message of `size` bytes; true when it is time to [`pass`].
     #[inline]
     pub(crate) fn spend(&self, size: usize) -> bool {
         // Senders that race each other may lose a note: nobody depends on the exact number.
-        let spent = self.0.load(Ordering::Relaxed).saturating_add(Self::cost(size));
+        let spent = self.spent.load(Ordering::Relaxed).saturating_add(self.cost(size));
         let over = spent > Self::LIMIT;
-        self.0.store(if over { 0 } else { spent }, Ordering::Relaxed);
+        self.spent.store(if over { 0 } else { spent }, Ordering::Relaxed);
         over
     }
 }
@@ -57,11 +80,16 @@ mod tests {
 
     #[test]
     fn a_turn_ends_after_so_many_bytes_or_messages() {
-        let turn = Turn::default();
+        let turn = Turn::new();
         let turns = |size| (0..).position(|_| turn.spend(size)).unwrap_or_default();
         assert_eq!(turns(64 << 20), 0);
         assert_eq!(turns(1 << 20), 3);
         assert_eq!(turns(16 << 10), 15);
         assert!((2000..4000).contains(&turns(16)));
+        for hwm in [1, 2, 10, 1000, 100_000] {
+            let turn = Turn::within(hwm);
+            let messages = (0..).position(|_| turn.spend(0)).unwrap_or_default();
+            assert!(messages <= hwm / 2, "{messages} of {hwm}");
+        }
     }
 }

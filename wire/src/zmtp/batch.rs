@@ -48,7 +48,7 @@ impl Batch {
     /// Bodies of this many bytes and more are shared, not copied.
     const SHARE_FROM: usize = 4 << 10;
     /// An arena that a burst made larger than this is given back once it is empty.
-    const KEEP: usize = 256 << 10;
+    const KEEP: usize = 128 << 10;
     /// The front of the arena is reclaimed when this much of it, and at least half, is free.
     const COMPACT_FROM: usize = 64 << 10;
 
@@ -183,6 +183,24 @@ impl Batch {
         };
         self.ends.drain(..messages);
         self.take(end - self.taken);
+    }
+
+    /// As [`drop_front`](Self::drop_front), but keeps the large bodies in `bodies`: dropping the last reference to one
+    /// may run code of the application's, which a caller who holds a lock leaves for later.
+    pub fn drop_front_into(&mut self, messages: usize, bodies: &mut Vec<Bytes>) {
+        if !self.shared.is_empty() {
+            let mut front = Batch::default();
+            self.move_front(messages, &mut front);
+            bodies.extend(front.shared.into_iter().map(|shared| shared.body));
+        } else {
+            self.drop_front(messages);
+        }
+    }
+
+    /// As [`clear`](Self::clear), but keeps the large bodies in `bodies`.
+    pub fn clear_into(&mut self, bodies: &mut Vec<Bytes>) {
+        bodies.extend(self.shared.drain(..).map(|shared| shared.body));
+        self.clear();
     }
 
     /// Drops all messages.

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use flexbond_transport::{Frame, Message};
 
 use super::command::{self, Command};
-use super::frame_codec::{Framing, Header, command_header, put_command};
+use super::frame_codec::{Framing, Header};
 use super::handshake::{Complete, Handshake, Outcome, check_command};
 use super::heartbeat::Pulse;
 use super::input::Input;
@@ -30,25 +30,25 @@ use super::{Batch, Config, Event, PeerInfo, ProtocolError, Transmit, Verdict, Ve
 /// The [crate documentation](crate) has an example.
 #[derive(Debug)]
 pub struct Connection {
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     phase: Phase,
-    framing: Framing,
+    pub(super) framing: Framing,
     input: Input,
     /// The parts of a message whose last one has not arrived, and their bytes together.
     parts: Vec<Frame>,
     parts_size: usize,
-    transform: Option<Box<dyn Transform>>,
-    transmit: Transmit,
+    pub(super) transform: Option<Box<dyn Transform>>,
+    pub(super) transmit: Transmit,
     /// The messages in the transmit queue as they were before they were encoded anew, with an empty one for each
     /// command among them. Nothing, if they need not be.
-    originals: Batch,
+    pub(super) originals: Batch,
     pulse: Pulse,
     handshake_by: Option<Instant>,
     /// Where in the transmit queue the last PING ends.
     last_ping: u64,
     ping_delay: PingDelay,
     pongs: Pongs,
-    peer: Option<PeerInfo>,
+    pub(super) peer: Option<PeerInfo>,
 }
 
 #[derive(Debug)]
@@ -348,150 +348,7 @@ impl Connection {
         self.peer.is_some()
     }
 
-    /// Queues a message, whole. One without frames queues nothing.
-    ///
-    /// # Panics
-    /// Before [`Event::Ready`]: how to encode the message is not known yet.
-    pub fn send(&mut self, message: &Message) {
-        self.check_ready();
-        if !message.is_empty() {
-            self.encode(message.clone());
-        }
-    }
-
-    /// Queues messages, whole, and leaves `batch` empty.
-    ///
-    /// On a SUB or XSUB, messages of one frame that begin with 1 or 0 start or end a subscription, as
-    /// [`send_subscription`](Connection::send_subscription) does.
-    ///
-    /// # Panics
-    /// Before [`Event::Ready`], as [`send`](Connection::send).
-    pub fn send_batch(&mut self, batch: &mut Batch) {
-        self.check_ready();
-        if !self.encodes_anew() {
-            return self.transmit.messages.append(batch);
-        }
-        while let Some(message) = batch.pop_front() {
-            match message.frames() {
-                [frame] if self.config.socket_type.subscribes() && matches!(**frame, [0 | 1, ..]) => {
-                    self.send_subscription(frame[0] == 1, &frame[1..]);
-                }
-                _ => self.encode(message),
-            }
-        }
-    }
-
-    /// How many messages and subscriptions were sent whole since the last call.
-    pub fn take_written(&mut self) -> usize {
-        let completed = self.transmit.take_completed();
-        if !self.encodes_anew() {
-            return completed;
-        }
-        (0..completed)
-            .filter(|_| {
-                self.originals
-                    .pop_front()
-                    .is_some_and(|message| !message.is_empty())
-            })
-            .count()
-    }
-
-    /// Takes back the messages and subscriptions that were not sent whole, for another connection. The queue of this
-    /// one is useless from then on: the peer may have got the first half of a message.
-    pub fn take_unsent(&mut self) -> Batch {
-        if !self.encodes_anew() {
-            return self.transmit.take_unsent();
-        }
-        self.take_written();
-        self.transmit.take_unsent();
-        let mut unsent = Batch::default();
-        while let Some(mut message) = self.originals.pop_front() {
-            if !message.is_empty() {
-                unsent.push(&mut message);
-            }
-        }
-        unsent
-    }
-
-    /// Whether what a [`Batch`] holds is not what this connection sends.
-    fn encodes_anew(&self) -> bool {
-        self.framing != Framing::V2 || self.transform.is_some() || self.config.socket_type.subscribes()
-    }
-
-    fn check_ready(&self) {
-        // The driver is told when it may send.
-        assert!(
-            self.peer.is_some(),
-            "message sent before the handshake was complete"
-        );
-    }
-
-    fn encode(&mut self, mut message: Message) {
-        if self.encodes_anew() {
-            self.originals.push(&mut message.clone());
-        }
-        let last = message.len().saturating_sub(1);
-        for (index, frame) in message.frames_mut().iter_mut().enumerate() {
-            let more = index < last;
-            let messages = &mut self.transmit.messages;
-            match &mut self.transform {
-                None => messages.put_part(self.framing, more, frame),
-                Some(transform) => {
-                    messages.put_part(self.framing, false, &mut transform.seal(more, false, frame));
-                }
-            }
-        }
-        self.transmit.messages.end_message();
-    }
-
-    /// Queues the start or the end of a subscription, in order with the messages: as a command for peers of 3.1 and
-    /// later, as a message of 01 or 00 and the topic for older ones.
-    ///
-    /// # Panics
-    /// Before [`Event::Ready`], as [`send`](Connection::send).
-    pub fn send_subscription(&mut self, subscribe: bool, topic: &[u8]) {
-        self.check_ready();
-        let mut message = Vec::with_capacity(1 + topic.len());
-        message.push(u8::from(subscribe));
-        message.extend_from_slice(topic);
-        let message = Message::from(message);
-        if self.version() < Version::V3_1 {
-            return self.encode(message);
-        }
-        if self.encodes_anew() {
-            self.originals.push(&mut message.clone());
-        }
-        let command = command::subscription(subscribe, topic);
-        self.put_command_in_order(&command);
-    }
-
-    /// Queues a command and returns where it will end, in bytes ever sent.
-    fn put_command(&mut self, body: &[u8]) -> u64 {
-        if self.transform.is_some() {
-            // Nonces rise with what is sealed: it cannot overtake messages.
-            self.originals.push(&mut Message::new());
-            self.put_command_in_order(body);
-            return self.transmit.total();
-        }
-        put_command(body, &mut self.transmit);
-        self.transmit.control_end()
-    }
-
-    fn put_command_in_order(&mut self, body: &[u8]) {
-        let messages = &mut self.transmit.messages;
-        match &mut self.transform {
-            None => command_header(body.len(), |header| {
-                messages.put_raw(header);
-                messages.put_raw(body);
-            }),
-            Some(transform) => {
-                messages.put_part(self.framing, false, &mut transform.seal(false, true, body));
-            }
-        }
-        messages.end_message();
-    }
-
-    fn version(&self) -> Version {
+    pub(super) fn version(&self) -> Version {
         self.peer.as_ref().map_or(Version::V1_0, |peer| peer.version)
     }
 

@@ -42,6 +42,7 @@ mod input;
 mod mechanism;
 mod metadata;
 mod secret;
+mod sending;
 mod socket_type;
 mod transmit;
 mod version;

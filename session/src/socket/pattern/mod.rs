@@ -9,7 +9,6 @@ mod req;
 mod router;
 mod subscriber;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use flexbond_transport::Message;
@@ -66,18 +65,6 @@ pub(crate) trait Pattern: Send + Sync + 'static {
 
     /// Queues a message for whom it concerns. It may be changed then; otherwise it stays as it is.
     fn try_send(&self, message: &mut Message) -> Result<(), Unsent>;
-
-    /// Queues messages from the front of `messages` and takes them out; those that are left are as they were.
-    fn try_send_many(&self, messages: &mut VecDeque<Message>) -> Result<(), Unsent> {
-        while let Some(message) = messages.front_mut() {
-            if message.is_empty() {
-                return Err(Unsent::Failed(SendErrorKind::Incomplete(false)));
-            }
-            self.try_send(message)?;
-            messages.pop_front();
-        }
-        Ok(())
-    }
 
     /// Takes the next message; says in `from`, if given, which lane it came by.
     fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError>;

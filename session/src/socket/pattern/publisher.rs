@@ -47,7 +47,6 @@ struct Book {
     /// The subscribers of the message in hand, and the message; kept to spare allocations per message.
     matching: Vec<usize>,
     encoded: Batch,
-    woken: Vec<Waker>,
 }
 
 struct Subscriber {
@@ -68,7 +67,6 @@ impl Publisher {
                 places: HashMap::new(),
                 matching: Vec::new(),
                 encoded: Batch::default(),
-                woken: Vec::new(),
             }),
             queue,
             asking: Mutex::new(None),
@@ -97,35 +95,65 @@ impl Publisher {
         }
     }
 
-    /// Gives the message to one peer as its policy says; returns who is to be woken.
-    fn deliver(&self, lane: &Lane, queue: &mut Queue, message: &Batch, size: usize) -> Option<Waker> {
+    /// Gives the message to one peer as its policy says; returns who is to be woken, and whether a message was
+    /// dropped.
+    fn deliver(
+        &self,
+        lane: &Lane,
+        queue: &mut Queue,
+        message: &Batch,
+        size: usize,
+        bodies: &mut Vec<Bytes>,
+    ) -> (Option<Waker>, Option<Loss>) {
         let outcome = if self.conflate {
-            queue.replace(message).map(|(replaced, writer)| {
-                lane.count_replaced(replaced);
-                writer
+            let replaced = queue.replace(bodies, |batch| batch.append_copy(message));
+            replaced.map(|(count, writer)| {
+                lane.count_replaced(count);
+                (writer, None)
             })
         } else if self.slow_peer == SlowPeer::DropOldest {
-            queue.add_evicting(message).map(|(evicted, writer)| {
-                if evicted {
-                    lane.drop_messages(1);
-                }
-                writer
-            })
+            let added = queue.add_evicting(message, bodies);
+            added.map(|(evicted, writer)| (writer, evicted.then_some(Loss::Oldest)))
         } else {
-            queue.try_add(None, |batch| batch.append_copy(message))
+            let added = queue.try_add(None, |batch| batch.append_copy(message));
+            added.map(|writer| (writer, None))
         };
         match outcome {
-            Ok(writer) => {
+            Ok(outcome) => {
                 lane.counters.sent(1, size);
-                writer
+                outcome
             }
-            Err(error) => {
-                if self.slow_peer == SlowPeer::Disconnect && error == PushError::Full(()) {
-                    lane.end("it was too slow (policy: disconnect)");
-                }
-                lane.drop_messages(1);
-                None
+            Err(PushError::Full(())) if self.slow_peer == SlowPeer::Disconnect => (None, Some(Loss::AndEnd)),
+            Err(_) => (None, Some(Loss::Newest)),
+        }
+    }
+}
+
+/// A message that a slow peer did not get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    Oldest,
+    Newest,
+    /// And its connection is to end.
+    AndEnd,
+}
+
+/// What follows on a message once no lock is held any more: it may run code of the application's.
+#[derive(Default)]
+struct Aftermath {
+    woken: Vec<Waker>,
+    losses: Vec<(Arc<Lane>, Loss)>,
+    bodies: Vec<Bytes>,
+}
+
+impl Aftermath {
+    fn settle(self) {
+        self.woken.into_iter().for_each(Waker::wake);
+        for (lane, loss) in self.losses {
+            if loss == Loss::AndEnd {
+                lane.end("it was too slow (policy: disconnect)");
             }
+            lane.drop_messages(1);
         }
     }
 }
@@ -293,7 +321,6 @@ impl Pattern for Publisher {
             subscribers,
             matching,
             encoded,
-            woken,
             ..
         } = &mut *book;
         if matching.is_empty() {
@@ -301,9 +328,9 @@ impl Pattern for Publisher {
         }
         let mut boxes = self.boxes.lock();
         let queues = &mut boxes.queues;
-        let lanes = || matching.iter().map(|place| &*subscribers[*place].lane);
+        let lanes = || matching.iter().map(|place| &subscribers[*place].lane);
         if self.slow_peer == SlowPeer::Wait && !self.conflate {
-            let mut full = |lane: &Lane| {
+            let mut full = |lane: &Arc<Lane>| {
                 let queue = lane.tx().queue(queues);
                 queue.is_some_and(|queue| !queue.has_room_or_register(&self.room))
             };
@@ -314,15 +341,19 @@ impl Pattern for Publisher {
         // Once for all: what is left for each peer is a copy of a few bytes, or a reference to many.
         let size = message.size();
         encoded.push(message);
+        let mut after = Aftermath::default();
         for lane in lanes() {
             // Publishers look into what arrives, so that all their lanes are served by a task.
             if let Some(queue) = lane.tx().queue(queues) {
-                woken.extend(self.deliver(lane, queue, encoded, size));
+                let (writer, loss) = self.deliver(lane, queue, encoded, size, &mut after.bodies);
+                after.woken.extend(writer);
+                after.losses.extend(loss.map(|loss| (Arc::clone(lane), loss)));
             }
         }
         drop(boxes);
-        encoded.clear();
-        woken.drain(..).for_each(Waker::wake);
+        encoded.clear_into(&mut after.bodies);
+        drop(book);
+        after.settle();
         Ok(())
     }
 
@@ -342,6 +373,17 @@ impl Pattern for Publisher {
             *from = lane;
         }
         Ok(received)
+    }
+
+    fn recv_many(&self, messages: &mut Vec<Message>, limit: usize) -> Result<usize, RecvError> {
+        if self.delivers() && !self.manual {
+            return Ok(self.queue.recv_many(messages, limit));
+        }
+        // Manual mode: the peer that asked last is who is subscribed next, so it is one at a time.
+        let message = self.try_recv(None)?;
+        let count = usize::from(message.is_some());
+        messages.extend(message);
+        Ok(count)
     }
 
     fn send_waiters(&self) -> Option<&WakerSet> {

@@ -154,11 +154,14 @@ impl Pattern for Subscriber {
             let taken = self.queue.recv_many(messages, limit - (messages.len() - before));
             if self.socket_type != SocketType::XSub {
                 let wanted = self.wanted.lock();
-                let mut index = 0;
-                messages.retain(|message| {
-                    index += 1;
-                    index <= before || self.wants(&wanted, message)
-                });
+                let mut kept = before;
+                for index in before..messages.len() {
+                    if self.wants(&wanted, &messages[index]) {
+                        messages.swap(kept, index);
+                        kept += 1;
+                    }
+                }
+                messages.truncate(kept);
             }
             if taken == 0 || messages.len() > before {
                 return Ok(messages.len() - before);
