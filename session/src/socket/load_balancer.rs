@@ -53,7 +53,32 @@ impl LoadBalancer {
 
     /// Queues the message for the next peer that has room and says which that is; `None` if none has, and the message
     /// stays as it is.
+    #[inline]
     pub(crate) fn try_send(&self, message: &mut Message) -> Option<u64> {
+        if !self.conflate {
+            let size = message.size();
+            let mut boxes = self.boxes.lock();
+            let Boxes { queues, lanes, next } = &mut *boxes;
+            if *next >= lanes.len() {
+                *next = 0;
+            }
+            if let Some(lane) = lanes.get(*next)
+                && let Ok(writer) = lane.tx().try_push_in(queues, message, Some(&self.room))
+            {
+                lane.counters.sent(1, size);
+                let id = lane.id();
+                *next += 1;
+                drop(boxes);
+                wake(writer);
+                return Some(id);
+            }
+        }
+        self.try_all(message)
+    }
+
+    /// As [`try_send`](Self::try_send), and passes over those that have no room and those that are gone.
+    #[cold]
+    fn try_all(&self, message: &mut Message) -> Option<u64> {
         let size = message.size();
         // Both are dropped when the lock is free again.
         let (mut gone, mut dropped) = (Vec::new(), Vec::new());

@@ -227,6 +227,8 @@ impl Outbox {
                     return Poll::Ready(false);
                 }
                 register(&mut queue.writer, waker);
+                // Who waits needs no memory of its own.
+                batch.lend_memory(&mut queue.queue);
                 return Poll::Pending;
             }
             let before = queue.queue.messages();

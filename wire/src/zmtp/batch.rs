@@ -48,7 +48,7 @@ impl Batch {
     /// Bodies of this many bytes and more are shared, not copied.
     const SHARE_FROM: usize = 4 << 10;
     /// An arena that a burst made larger than this is given back once it is empty.
-    const KEEP: usize = 128 << 10;
+    const KEEP: usize = 256 << 10;
     /// The front of the arena is reclaimed when this much of it, and at least half, is free.
     const COMPACT_FROM: usize = 64 << 10;
 
@@ -101,6 +101,11 @@ impl Batch {
     pub fn append_copy(&mut self, other: &Batch) {
         let offset = self.arena.len();
         self.arena.extend_from_slice(&other.arena[other.head..]);
+        if other.messages() == 1 && other.shared.is_empty() {
+            // One small message for one of many peers: the usual case, without loops.
+            self.total += other.total - other.taken;
+            return self.ends.push_back(self.total);
+        }
         for shared in &other.shared {
             self.shared.push_back(Shared {
                 at: offset + shared.at - other.head,
@@ -213,6 +218,19 @@ impl Batch {
         self.shared.clear();
         self.ends.clear();
         self.taken = self.total;
+    }
+
+    /// Leaves the memory of two empty batches, as far as it is kept at all, to `other` alone. Nothing happens unless both
+    /// are empty.
+    pub fn lend_memory(&mut self, other: &mut Batch) {
+        if self.is_empty() && other.is_empty() {
+            if self.arena.capacity() > other.arena.capacity() {
+                self.clear();
+                other.clear();
+                std::mem::swap(&mut self.arena, &mut other.arena);
+            }
+            self.arena = Vec::new();
+        }
     }
 
     /// Encodes one part of a message in any format. [`end_message`](Self::end_message) follows on the last one.

@@ -157,7 +157,9 @@ impl Pattern for Subscriber {
                 let mut kept = before;
                 for index in before..messages.len() {
                     if self.wants(&wanted, &messages[index]) {
-                        messages.swap(kept, index);
+                        if kept < index {
+                            messages.swap(kept, index);
+                        }
                         kept += 1;
                     }
                 }

@@ -134,3 +134,26 @@ fn memory_is_reused_and_given_back() {
     );
     assert_eq!(batch.messages(), 1);
 }
+
+#[test]
+fn two_idle_batches_keep_the_memory_of_one() {
+    let filled = |bytes: usize| {
+        let mut batch = Batch::default();
+        batch.push(&mut Message::from(vec![7; bytes]));
+        batch
+    };
+    for (mine, theirs) in [(4000, 100), (100, 4000)] {
+        let (mut mine, mut theirs) = (filled(mine), filled(theirs));
+        let largest = mine.arena.capacity().max(theirs.arena.capacity());
+        mine.lend_memory(&mut theirs);
+        assert!(mine.arena.capacity() > 0, "it is not empty");
+        mine.clear();
+        mine.lend_memory(&mut theirs);
+        assert!(mine.arena.capacity() > 0, "the other is not empty");
+        theirs.clear();
+        mine.lend_memory(&mut theirs);
+        assert_eq!((mine.arena.capacity(), theirs.arena.capacity()), (0, largest));
+        mine.push(&mut Message::from("still works"));
+        assert_eq!(mine.pop_front(), Some(Message::from("still works")));
+    }
+}
