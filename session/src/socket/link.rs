@@ -189,7 +189,14 @@ impl Link {
         loop {
             if self.undecoded {
                 match self.decode(lane) {
-                    Ok(all) => self.undecoded = !all,
+                    Ok(all) => {
+                        self.undecoded = !all;
+                        if self.decoded.back().is_some_and(|last| last.size() >= READ_TURN) {
+                            // The application may be done with it before the memory for the next one is needed: at
+                            // 1 MiB, fresh memory for each costs the receiver as much as all the rest.
+                            self.read = READ_TURN;
+                        }
+                    }
                     // Reported once what came before is in the application's hands.
                     Err(end) => self.read_error = Some(end),
                 }

@@ -19,13 +19,15 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// Bytes sent in one go: they fit into a core's own cache, and fill a large write. Smaller writes wake a quick
-    /// receiver more often, which costs the sender more than the write.
-    const LIMIT: usize = 256 << 10;
+    /// Bytes sent in one go. More of them fill larger writes; but a quick receiver then sleeps for longer in between,
+    /// and to wake a processor from a deep sleep costs the sender tens of microseconds. Measured over tcp and ipc for
+    /// messages of 128 B to 16 KiB and limits of 32 to 256 KiB, this one is at most a fifth below the best for each
+    /// of them, and never in the state, two to three times slower, in which every write wakes a sleeper.
+    const LIMIT: usize = 48 << 10;
     /// What a message costs at least.
     const MESSAGE: usize = 64;
-    /// Large messages are several in a turn, for the same reason.
-    const LARGE: usize = 64 << 10;
+    /// From this size on, a message fills several writes anyway, and four of them are a turn.
+    const LARGE: usize = 128 << 10;
 
     /// A turn for a socket that waits when its queues are full.
     pub(crate) fn new() -> Self {
@@ -39,13 +41,18 @@ impl Turn {
     pub(crate) fn within(hwm: usize) -> Self {
         Turn {
             spent: AtomicUsize::new(0),
-            message: (2 * Self::LIMIT / hwm.max(1)).max(Self::MESSAGE),
+            message: (2 * Self::LIMIT).div_ceil(hwm.max(1)).max(Self::MESSAGE),
         }
     }
 
     /// What a message of `size` bytes costs.
     fn cost(&self, size: usize) -> usize {
-        self.message + size.min(Self::LARGE).max(size / 16)
+        let bytes = if size < Self::LARGE {
+            size
+        } else {
+            (Self::LIMIT / 4).max(size / 256)
+        };
+        self.message + bytes
     }
 
     /// Takes note of a message of `size` bytes; true when it is time to [`pass`].
@@ -84,8 +91,9 @@ mod tests {
         let turns = |size| (0..).position(|_| turn.spend(size)).unwrap_or_default();
         assert_eq!(turns(64 << 20), 0);
         assert_eq!(turns(1 << 20), 3);
-        assert_eq!(turns(16 << 10), 15);
-        assert!((2000..4000).contains(&turns(16)));
+        assert_eq!(turns(64 << 10), 0);
+        assert_eq!(turns(16 << 10), 2);
+        assert!((500..700).contains(&turns(16)));
         for hwm in [1, 2, 10, 1000, 100_000] {
             let turn = Turn::within(hwm);
             let messages = (0..).position(|_| turn.spend(0)).unwrap_or_default();
