@@ -85,7 +85,8 @@ pub struct Options {
     /// Kernel receive buffer in bytes. Default: the system's.
     pub recv_buffer: Option<usize>,
     /// How long `recv`, `recv_from` and `recv_many` look again and again for a message before they sleep; at most
-    /// [`Options::MAX_SPIN`]. Default zero: they sleep at once.
+    /// [`Options::MAX_SPIN`]. Default zero: they look once more, after the
+    /// other tasks of their thread had their turn, and sleep.
     ///
     /// Waking a thread that sleeps takes some 30 to 50 µs of a round trip; one that looks is there at once. The price
     /// is a processor that is busy for up to this long each time the socket waits, although the other tasks of its

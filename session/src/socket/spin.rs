@@ -33,21 +33,22 @@ impl Spin {
         }
     }
 
-    /// Looks until there is something, for the time allowed; in between, all other tasks of the thread run. At once
-    /// `None` where it is off or pauses.
+    /// Looks until there is something, for the time allowed; before each look, all other tasks of the thread run.
+    ///
+    /// Where it is off or pauses, it looks once: the answer to what this task has just sent is often there by the
+    /// time the others have run, and one look costs less than to sleep and be woken (REQ/REP over tcp, 16 B: 95 µs
+    /// without it, 85 µs with it).
     ///
     /// Cancel safe where `look` takes nothing that it does not return.
     pub(crate) async fn until<T, E>(
         &self,
         mut look: impl FnMut() -> Result<Option<T>, E>,
     ) -> Result<Option<T>, E> {
-        if self.limit.is_zero() {
-            return Ok(None);
-        }
         let asleep = self.asleep.load(Ordering::Relaxed);
-        if asleep > 0 {
-            self.asleep.store(asleep - 1, Ordering::Relaxed);
-            return Ok(None);
+        if self.limit.is_zero() || asleep > 0 {
+            self.asleep.store(asleep.saturating_sub(1), Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            return look();
         }
         let begun = Instant::now();
         while begun.elapsed() < self.limit {
@@ -106,26 +107,25 @@ mod tests {
     fn what_never_pays_is_tried_less_and_less_until_it_pays_again() {
         let spin = Spin::new(Duration::from_micros(100));
         for _ in 0..Spin::PATIENCE {
-            assert!(looks(&spin) > 0);
+            assert!(looks(&spin) > 1);
         }
         for pause in [16, 32, 64] {
             for _ in 0..pause {
-                assert_eq!(looks(&spin), 0);
+                assert_eq!(looks(&spin), 1);
             }
-            assert!(looks(&spin) > 0, "one try after {pause} waits");
+            assert!(looks(&spin) > 1, "one try after {pause} waits");
         }
-        for _ in 0..128 {
-            assert!(!finds(&spin));
+        for _ in 0..=128 {
+            assert!(finds(&spin));
         }
-        assert!(finds(&spin));
         for _ in 0..Spin::PATIENCE {
-            assert!(looks(&spin) > 0, "patient again");
+            assert!(looks(&spin) > 1, "patient again");
         }
-        assert_eq!(looks(&spin), 0);
+        assert_eq!(looks(&spin), 1);
     }
 
     #[test]
-    fn off_is_off() {
-        assert_eq!(looks(&Spin::new(Duration::ZERO)), 0);
+    fn off_is_one_look() {
+        assert_eq!(looks(&Spin::new(Duration::ZERO)), 1);
     }
 }
