@@ -26,8 +26,9 @@ impl Turn {
     const LIMIT: usize = 48 << 10;
     /// What a message costs at least.
     const MESSAGE: usize = 64;
-    /// From this size on, a message fills several writes anyway, and four of them are a turn.
-    const LARGE: usize = 128 << 10;
+    /// From this size on, four messages are a turn: they fill several writes anyway, and 64 KiB one by one is half as
+    /// quick as four by four.
+    const LARGE: usize = 32 << 10;
 
     /// A turn for a socket that waits when its queues are full.
     pub(crate) fn new() -> Self {
@@ -91,7 +92,7 @@ mod tests {
         let turns = |size| (0..).position(|_| turn.spend(size)).unwrap_or_default();
         assert_eq!(turns(64 << 20), 0);
         assert_eq!(turns(1 << 20), 3);
-        assert_eq!(turns(64 << 10), 0);
+        assert_eq!(turns(64 << 10), 3);
         assert_eq!(turns(16 << 10), 2);
         assert!((500..700).contains(&turns(16)));
         for hwm in [1, 2, 10, 1000, 100_000] {
