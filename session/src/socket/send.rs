@@ -11,7 +11,7 @@ use super::{SendError, SendErrorKind, Socket, turn};
 
 impl Socket {
     /// Sends a message: hands it to the queue of the peer or peers that the pattern chooses, and waits while none
-    /// has room, for at most [`Options::send_timeout`].
+    /// has room, for at most [`Options::send_timeout`](super::Options::send_timeout).
     ///
     /// # Errors
     /// [`SendError`], with the message in it: nothing of it was sent.

@@ -24,7 +24,7 @@ impl Connection {
     /// [`send_subscription`](Connection::send_subscription) does.
     ///
     /// # Panics
-    /// Before [`Event::Ready`], as [`send`](Connection::send).
+    /// Before [`Event::Ready`](super::Event::Ready), as [`send`](Connection::send).
     pub fn send_batch(&mut self, batch: &mut Batch) {
         self.check_ready();
         if !self.encodes_anew() {
@@ -120,7 +120,7 @@ impl Connection {
     /// later, as a message of 01 or 00 and the topic for older ones.
     ///
     /// # Panics
-    /// Before [`Event::Ready`], as [`send`](Connection::send).
+    /// Before [`Event::Ready`](super::Event::Ready), as [`send`](Connection::send).
     pub fn send_subscription(&mut self, subscribe: bool, topic: &[u8]) {
         self.check_ready();
         let mut message = Vec::with_capacity(1 + topic.len());

@@ -1,6 +1,9 @@
 //! Steps that compile, and run nothing.
 
-use anyhow::{Result, bail};
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use anyhow::{Context, Result, bail};
 
 use super::Run;
 use super::steps::outside_manifests;
@@ -81,6 +84,7 @@ pub(super) fn examples(run: &mut Run) -> Result<()> {
 }
 
 pub(super) fn package(run: &mut Run) -> Result<()> {
+    forget_packed(run)?;
     let mut command = cargo();
     command
         .current_dir(&run.workspace.root)
@@ -99,9 +103,68 @@ pub(super) fn package(run: &mut Run) -> Result<()> {
     Ok(())
 }
 
+/// Removes what an earlier run has packed. Cargo takes a version of a packed crate for unchangeable: packed in the same
+/// folder once more, a changed crate would be built against the old sources of the others.
+fn forget_packed(run: &Run) -> Result<()> {
+    let mut stale = vec![run.workspace.target.join("package")];
+    let home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(env::home_dir()?.join(".cargo")));
+    if let Some(sources) = home.map(|home| home.join("registry").join("src"))
+        && let Ok(registries) = fs::read_dir(sources)
+    {
+        // The name of a registry on the network begins with its host; the one of a folder has none.
+        let local = registries
+            .filter_map(Result::ok)
+            .filter(|registry| registry.file_name().to_string_lossy().starts_with('-'));
+        for registry in local {
+            let folders = fs::read_dir(registry.path()).into_iter().flatten();
+            stale.extend(
+                folders
+                    .filter_map(Result::ok)
+                    .map(|folder| folder.path())
+                    .filter(|folder| {
+                        run.workspace
+                            .publishable()
+                            .any(|package| is_packed(folder, &package.name))
+                    }),
+            );
+        }
+    }
+    for folder in stale.into_iter().filter(|folder| folder.is_dir()) {
+        fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+/// Whether the folder's name is that of some version of a package.
+fn is_packed(folder: &Path, name: &str) -> bool {
+    let version = folder
+        .file_name()
+        .and_then(|file| file.to_str()?.strip_prefix(name)?.strip_prefix('-'));
+    version.is_some_and(|version| version.starts_with(|first: char| first.is_ascii_digit()))
+}
+
 #[cfg(test)]
 mod unit_tests {
     use super::*;
+
+    #[test]
+    fn only_versions_of_the_very_package_are_stale() {
+        for (folder, stale) in [
+            ("flexbond-0.1.0", true),
+            ("flexbond-0.2.0-rc.1", true),
+            ("flexbond-wire-0.1.0", false),
+            ("flexbond", false),
+            ("serde-1.0.0", false),
+        ] {
+            assert_eq!(
+                is_packed(Path::new("src").join(folder).as_path(), "flexbond"),
+                stale,
+                "{folder}"
+            );
+        }
+    }
 
     #[test]
     fn a_package_is_linted_once_per_different_set() {
