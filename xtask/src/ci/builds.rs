@@ -84,12 +84,15 @@ pub(super) fn examples(run: &mut Run) -> Result<()> {
 }
 
 pub(super) fn package(run: &mut Run) -> Result<()> {
-    forget_packed(run)?;
+    let folder = run.workspace.target.join("packed");
+    forget_packed(run, &folder)?;
     let mut command = cargo();
     command
         .current_dir(&run.workspace.root)
         // What is packed is the working tree, committed or not: the step is for the manifests and the file lists.
-        .args(["package", "--quiet", "--locked", "--workspace", "--allow-dirty"]);
+        .args(["package", "--quiet", "--locked", "--workspace", "--allow-dirty"])
+        .arg("--target-dir")
+        .arg(&folder);
     let kept_back = run
         .workspace
         .packages
@@ -103,10 +106,10 @@ pub(super) fn package(run: &mut Run) -> Result<()> {
     Ok(())
 }
 
-/// Removes what an earlier run has packed. Cargo takes a version of a packed crate for unchangeable: packed in the same
-/// folder once more, a changed crate would be built against the old sources of the others.
-fn forget_packed(run: &Run) -> Result<()> {
-    let mut stale = vec![run.workspace.target.join("package")];
+/// Removes what an earlier run has packed and built in `folder`. Cargo takes a version of a packed crate for
+/// unchangeable: packed in the same folder once more, a changed crate would be built against the old others.
+fn forget_packed(run: &Run, folder: &Path) -> Result<()> {
+    let mut stale = vec![folder.to_owned()];
     let home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(env::home_dir()?.join(".cargo")));
