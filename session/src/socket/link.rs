@@ -167,10 +167,11 @@ impl Link {
             if draining && self.is_drained(outbound) {
                 return self.stream.poll_flush(cx).map_err(LinkEnd::from);
             }
-            if self.read >= READ_TURN {
+            if reading {
+                // The turn is over. Where reading waits for the application instead, this task does too.
                 break;
             }
-            if !reading && !writing && !self.poll_timer(cx)? {
+            if !writing && !self.poll_timer(cx)? {
                 return Poll::Pending;
             }
         }
@@ -184,7 +185,7 @@ impl Link {
         self.core.socket_type == SocketType::Sub || (outbound.is_empty() && self.zmtp.transmit().is_empty())
     }
 
-    /// Reads, decodes and hands on, until it has to wait or its turn is over; true if it could go on.
+    /// Reads, decodes and hands on, until it has to wait (false) or its turn is over (true).
     fn poll_inbound(&mut self, cx: &mut Context<'_>, lane: &Arc<Lane>) -> Result<bool, LinkEnd> {
         loop {
             if self.undecoded {

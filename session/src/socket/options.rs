@@ -88,7 +88,7 @@ pub struct Options {
     /// [`Options::MAX_SPIN`]. Default zero: they look once more, after the
     /// other tasks of their thread had their turn, and sleep.
     ///
-    /// Waking a thread that sleeps takes some 30 to 50 µs of a round trip; one that looks is there at once. The price
+    /// Waking a thread that sleeps takes some 30 µs, twice in a round trip; one that looks is there at once. The price
     /// is a processor that is busy for up to this long each time the socket waits, although the other tasks of its
     /// thread still run. It learns: where looking never pays (messages come later, or who sends them needs this very
     /// processor), it is tried less and less. Best on a runtime of one thread; where several workers wait for the

@@ -27,20 +27,22 @@ impl Socket {
         match self.send_now(&mut message) {
             Ok(()) => Ok(()),
             Err(Unsent::Failed(kind)) => Err(SendError::new(kind, message)),
-            Err(Unsent::Full) => self.send_later(message).await,
+            Err(Unsent::Full) => match self.send_later(&mut message).await {
+                Ok(()) => Ok(()),
+                Err(kind) => Err(SendError::new(kind, message)),
+            },
         }
     }
 
-    async fn send_later(&self, message: Message) -> Result<(), SendError> {
-        let mut message = Some(message);
-        let Some(limit) = self.options().send_timeout else {
-            return poll_fn(|cx| self.poll_send(cx, &mut message)).await;
-        };
-        let sent = tokio::time::timeout(limit, poll_fn(|cx| self.poll_send(cx, &mut message))).await;
-        sent.unwrap_or_else(|_| {
-            let message = message.take().unwrap_or_default();
-            Err(SendError::new(SendErrorKind::Timeout(limit), message))
-        })
+    /// Waits until the message could be sent, for at most the send timeout. Until then it stays as it is.
+    async fn send_later(&self, message: &mut Message) -> Result<(), SendErrorKind> {
+        let sent = poll_fn(|cx| self.poll_send_now(cx, message));
+        match self.options().send_timeout {
+            None => sent.await,
+            Some(limit) => tokio::time::timeout(limit, sent)
+                .await
+                .unwrap_or(Err(SendErrorKind::Timeout(limit))),
+        }
     }
 
     /// Sends the messages in `messages`, in order, and takes each one out once it was queued: what a loop of
@@ -58,33 +60,16 @@ impl Socket {
             if core.turn.spend(message.size()) {
                 turn::pass().await;
             }
-            match self.send_now(message) {
-                Ok(()) => {
-                    messages.pop_front();
-                }
-                Err(Unsent::Failed(kind)) => {
-                    return Err(SendError::new(kind, messages.pop_front().unwrap_or_default()));
-                }
-                Err(Unsent::Full) => self.send_front_later(messages).await?,
-            }
+            let sent = match self.send_now(message) {
+                Ok(()) => Ok(()),
+                Err(Unsent::Failed(kind)) => Err(kind),
+                Err(Unsent::Full) => self.send_later(message).await,
+            };
+            // Only now: a call that is given up while it waits leaves the message where it was.
+            let message = messages.pop_front().unwrap_or_default();
+            sent.map_err(|kind| SendError::new(kind, message))?;
         }
         Ok(())
-    }
-
-    /// Waits until the first message could be sent.
-    async fn send_front_later(&self, messages: &mut VecDeque<Message>) -> Result<(), SendError> {
-        let sent = poll_fn(|cx| match messages.front_mut() {
-            Some(message) => self.poll_send_now(cx, message),
-            None => Poll::Ready(Ok(())),
-        });
-        let sent = match self.options().send_timeout {
-            None => sent.await,
-            Some(limit) => tokio::time::timeout(limit, sent)
-                .await
-                .unwrap_or(Err(SendErrorKind::Timeout(limit))),
-        };
-        let message = messages.pop_front().unwrap_or_default();
-        sent.map_err(|kind| SendError::new(kind, message))
     }
 
     /// Sends a message if that is possible without waiting.

@@ -217,6 +217,9 @@ impl Batch {
         self.head = 0;
         self.shared.clear();
         self.ends.clear();
+        // As much again for the marks as is kept for the bytes, at most.
+        self.ends.shrink_to(Self::KEEP / size_of::<u64>());
+        self.shared.shrink_to(Self::KEEP / size_of::<Shared>());
         self.taken = self.total;
     }
 

@@ -120,6 +120,12 @@ fn memory_is_reused_and_given_back() {
     assert!(batch.arena.capacity() > Batch::KEEP);
     batch.clear();
     assert!(batch.arena.capacity() <= Batch::KEEP);
+    for _ in 0..100_000 {
+        batch.push(&mut Message::from(""));
+    }
+    assert!(batch.ends.capacity() >= 100_000);
+    batch.clear();
+    assert!(batch.ends.capacity() <= Batch::KEEP / size_of::<u64>());
 
     // Never quite empty: the arena must not grow with the bytes that passed through it.
     batch.push(&mut Message::from(vec![0; 100]));
