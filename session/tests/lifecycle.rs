@@ -300,7 +300,8 @@ async fn a_connection_refused_again_and_again_is_tried_again_and_again() {
     let pull = socket(SocketType::Pull);
     within("bind", pull.bind(endpoint)).await.unwrap();
     peers(&push, 1).await;
-    assert_eq!(ready_peers(&pull), 1);
+    // Its side of the handshake may be a moment behind.
+    peers(&pull, 1).await;
 }
 
 #[tokio::test]
