@@ -14,8 +14,7 @@ use flexbond_session::socket::{
 };
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use harness::{
-    bind, brisk, event, numbered, peers, ready_peers, recv, send, socket, socket_with, until, vacant, within,
-    would_block,
+    bind, brisk, event, numbered, peers, recv, send, socket, socket_with, until, vacant, within, would_block,
 };
 use raw::{Raw, listen, message};
 
