@@ -58,7 +58,8 @@ pub struct LinkOptions {
     pub nodelay: bool,
     /// TCP keepalive. Default: the system's setting.
     pub keepalive: Option<Keepalive>,
-    /// Kernel send buffer in bytes (`SO_SNDBUF`). Default: the system's setting.
+    /// Kernel send buffer in bytes (`SO_SNDBUF`). Default: the system's setting for tcp, 1 MiB for ipc, whose buffers
+    /// do not grow by themselves; as much of it as the system allows (`net.core.wmem_max`).
     pub send_buffer: Option<usize>,
     /// Kernel receive buffer in bytes (`SO_RCVBUF`). Default: the system's setting.
     pub recv_buffer: Option<usize>,

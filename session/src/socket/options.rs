@@ -80,7 +80,7 @@ pub struct Options {
     pub max_subscriptions: usize,
     /// Connections that may wait to be accepted by the system. Default 100.
     pub backlog: u32,
-    /// Kernel send buffer in bytes. Default: the system's.
+    /// Kernel send buffer in bytes. Default: the system's for tcp, 1 MiB for ipc.
     pub send_buffer: Option<usize>,
     /// Kernel receive buffer in bytes. Default: the system's.
     pub recv_buffer: Option<usize>,

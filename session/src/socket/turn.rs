@@ -28,7 +28,8 @@ impl Turn {
     /// What a message costs at least.
     const MESSAGE: usize = 64;
     /// From this size on, four messages are a turn: they fill several writes anyway, and 64 KiB one by one is half as
-    /// quick as four by four.
+    /// quick as four by four. From 1 MiB on, one is: the memory of each is used again for the next while it is still
+    /// in the cache.
     const LARGE: usize = 32 << 10;
 
     /// A turn for a socket that waits when its queues are full.
@@ -52,7 +53,7 @@ impl Turn {
         let bytes = if size < Self::LARGE {
             size
         } else {
-            (Self::LIMIT / 4).max(size / 256)
+            (Self::LIMIT / 4).max(size / 16)
         };
         self.message + bytes
     }
@@ -92,7 +93,7 @@ mod tests {
         let turn = Turn::new();
         let turns = |size| (0..).position(|_| turn.spend(size)).unwrap_or_default();
         assert_eq!(turns(64 << 20), 0);
-        assert_eq!(turns(1 << 20), 3);
+        assert_eq!(turns(1 << 20), 0);
         assert_eq!(turns(64 << 10), 3);
         assert_eq!(turns(16 << 10), 2);
         assert!((500..700).contains(&turns(16)));

@@ -1,4 +1,4 @@
-//! The bytes from the peer: a rolling buffer for what is small, a buffer of its own for each large body.
+//! The bytes from the peer: a rolling buffer for what is small, and each large body apart.
 
 use std::collections::VecDeque;
 
@@ -6,6 +6,7 @@ use bytes::{Buf, BytesMut};
 use flexbond_transport::{Frame, Message};
 
 use super::ProtocolError;
+use super::body::Body;
 use super::frame_codec::{Framing, Header};
 
 /// Received bytes that are not yet decoded.
@@ -24,24 +25,11 @@ pub(crate) struct Input {
     body: Option<Body>,
 }
 
-/// A large body on its way into its final place.
-#[derive(Debug)]
-struct Body {
-    header: Header,
-    buffer: BytesMut,
-    len: usize,
-}
-
 impl Input {
     /// The rolling buffer's first capacity, and the one after a large body.
     const SMALLEST: usize = 4 << 10;
     /// The rolling buffer's last capacity.
     const LARGEST: usize = 128 << 10;
-    /// Bodies of this many bytes and more get a buffer of their own.
-    const OWN_BUFFER_FROM: usize = 128 << 10;
-    /// The first capacity of such a buffer; it doubles when full, so that a length that is a lie costs no more than
-    /// this and twice what really arrived.
-    const FIRST_BODY: usize = 4 << 20;
 
     pub(crate) fn new() -> Self {
         Input {
@@ -67,18 +55,11 @@ impl Input {
 
     /// Where the next bytes go: always with room for some.
     pub(crate) fn space(&mut self) -> &mut BytesMut {
-        let arriving = self
-            .body
-            .as_ref()
-            .is_some_and(|body| body.buffer.len() < body.len);
-        if !arriving {
+        if self.body.as_ref().is_none_or(Body::is_whole) {
             self.roll();
         }
         match &mut self.body {
-            Some(body) if arriving => {
-                body.grow();
-                &mut body.buffer
-            }
+            Some(body) if !body.is_whole() => body.space(),
             _ => &mut self.rolling,
         }
     }
@@ -107,12 +88,11 @@ impl Input {
     /// Takes note that bytes were added to what [`space`](Input::space) returned.
     pub(crate) fn handle_read(&mut self) {
         match &mut self.body {
-            Some(body) if body.buffer.len() > body.len => {
-                // More than was asked for: what is beyond the body is the start of the next frame.
-                let beyond = body.buffer.split_off(body.len);
-                self.rolling.extend_from_slice(&beyond);
+            Some(body) => {
+                if let Some(beyond) = body.take_beyond() {
+                    self.rolling.extend_from_slice(&beyond);
+                }
             }
-            Some(_) => {}
             None => self.filled = self.rolling.len() == self.rolling.capacity(),
         }
     }
@@ -199,17 +179,15 @@ impl Input {
     /// Prepares for a frame that is not whole yet.
     #[cold]
     fn wait_for(&mut self, header: Header, len: usize) {
-        if len < Self::OWN_BUFFER_FROM {
+        if len < Body::FROM {
             self.needed = header.len + len;
             return;
         }
         self.rolling.advance(self.taken + header.len);
         self.taken = 0;
         let arrived = self.rolling.split();
-        let mut buffer = BytesMut::with_capacity(len.min(Self::FIRST_BODY.max(arrived.len())));
-        buffer.extend_from_slice(&arrived);
+        self.body = Some(Body::new(header, len, &arrived));
         drop(arrived);
-        self.body = Some(Body { header, buffer, len });
         // Large bodies tend to come in a row. What the rolling buffer catches of the next one is copied, so let it
         // catch little.
         self.rolling = BytesMut::new();
@@ -220,34 +198,13 @@ impl Input {
 
     #[cold]
     fn finish_body(&mut self) -> Option<(Header, Frame)> {
-        match self.body.take() {
-            Some(body) if body.buffer.len() == body.len => Some((body.header, Frame::from(body.buffer))),
-            unfinished => {
-                self.body = unfinished;
-                None
-            }
-        }
+        self.body.take_if(|body| body.is_whole()).map(Body::finish)
     }
 
     /// The memory held, in bytes.
     #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
-        self.rolling.capacity() + self.body.as_ref().map_or(0, |body| body.buffer.capacity())
-    }
-}
-
-impl Body {
-    fn grow(&mut self) {
-        let capacity = self.buffer.capacity();
-        if self.buffer.len() < capacity {
-            return;
-        }
-        let next = capacity.saturating_mul(2).min(self.len);
-        self.buffer.reserve(next - capacity);
-        if self.buffer.capacity() > self.len {
-            // Room beyond the body would be filled with the next frame.
-            drop(self.buffer.split_off(self.len));
-        }
+        self.rolling.capacity() + self.body.as_ref().map_or(0, Body::capacity)
     }
 }
 
@@ -314,7 +271,7 @@ mod tests {
         let mut input = Input::new();
         assert!(feed(&mut input, &header(1 << 40)).is_empty());
         input.space();
-        assert!(input.capacity() <= Input::FIRST_BODY + Input::LARGEST);
+        assert!(input.capacity() <= Body::FIRST + Input::LARGEST);
     }
 
     #[test]

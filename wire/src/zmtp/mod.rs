@@ -29,6 +29,7 @@
 //! transmit queue is limited by whoever calls [`Connection::send`].
 
 mod batch;
+mod body;
 mod command;
 mod config;
 mod connection;

@@ -234,7 +234,8 @@ fn hwm(case: &Case) -> usize {
 pub(super) fn rules(runs: usize, timing: Timing) -> String {
     format!(
         "{runs} runs of {} ms after {} ms of warm-up. High-water marks {HWM} messages, and {} for 1 MiB; kernel \
-         buffers as the system sets them; both sides of a contender have the same setting; each message is made for \
+         buffers as each library sets them by itself (ipc: flexbond and omq-tokio ask for 1 MiB, and so does raw; the \
+         others take the system's); both sides of a contender have the same setting; each message is made for \
          its own send, a copy of the application's bytes that owns its memory; both sides run on this machine",
         timing.window_ms,
         timing.warmup_ms,

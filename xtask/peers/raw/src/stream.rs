@@ -6,6 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::thread;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use peer_harness::{Args, Go, Meter, Result, print};
 use serde_json::json;
 
@@ -42,7 +43,10 @@ pub(crate) fn accept(args: &Args) -> Result<Vec<Box<dyn Stream>>> {
 /// One connection to the endpoint.
 pub(crate) fn dial(args: &Args) -> Result<Box<dyn Stream>> {
     if let Some(path) = args.endpoint.strip_prefix("ipc://") {
-        return Ok(Box::new(UnixStream::connect(path)?));
+        let stream = UnixStream::connect(path)?;
+        // As the contenders that set it do: the system's default makes large writes wait for the reader.
+        setsockopt(&stream, sockopt::SndBuf, &(1 << 20))?;
+        return Ok(Box::new(stream));
     }
     let stream = TcpStream::connect(args.endpoint.trim_start_matches("tcp://"))?;
     stream.set_nodelay(true)?;
