@@ -236,9 +236,23 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_is_unsent_is_limited_at_both_ends() {
+        let options = LinkOptions {
+            unsent_buffer: 4096,
+            ..LinkOptions::default()
+        };
+        let (near, far) = pair(&options).await;
+        for stream in [&near, &far] {
+            assert_eq!(SockRef::from(stream).tcp_notsent_lowat().unwrap(), 4096);
+        }
+    }
+
     #[tokio::test]
     async fn absurd_sizes_are_limited() {
         let options = LinkOptions {
+            unsent_buffer: usize::MAX,
             send_buffer: Some(usize::MAX),
             recv_buffer: Some(0),
             backlog: u32::MAX,

@@ -61,6 +61,10 @@ pub struct LinkOptions {
     /// Kernel send buffer in bytes (`SO_SNDBUF`). Default: the system's setting for tcp, 1 MiB for ipc, whose buffers
     /// do not grow by themselves; as much of it as the system allows (`net.core.wmem_max`).
     pub send_buffer: Option<usize>,
+    /// How many bytes of a tcp connection the kernel takes before it may send them (`TCP_NOTSENT_LOWAT`), where the
+    /// system has that. Default 1 MiB. Bytes on their way to the peer do not count, so a long fat network is not
+    /// slowed down; a slow peer leaves messages in their queue, where the high-water mark counts them.
+    pub unsent_buffer: usize,
     /// Kernel receive buffer in bytes (`SO_RCVBUF`). Default: the system's setting.
     pub recv_buffer: Option<usize>,
     /// Lets `*` and names mean IPv6 too; literal IPv6 addresses always work. Default off, as in libzmq.
@@ -78,6 +82,7 @@ impl Default for LinkOptions {
             nodelay: true,
             keepalive: None,
             send_buffer: None,
+            unsent_buffer: 1 << 20,
             recv_buffer: None,
             ipv6: false,
             send_capacity: 1000,

