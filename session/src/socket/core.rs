@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use flexbond_transport::pipe::{PipeReceiver, PipeSender, pipe};
@@ -38,6 +38,8 @@ pub(crate) struct Core {
     pub(crate) undelivered: SharedCounter,
     lanes: Mutex<HashMap<u64, Arc<Lane>>>,
     next_lane: AtomicU64,
+    /// Lanes whose queues a task serves.
+    served: AtomicUsize,
     past: Mutex<Past>,
     /// One permit for each connection that may still be accepted.
     pub(crate) admissions: Arc<Semaphore>,
@@ -107,10 +109,11 @@ impl Core {
         let admissions = Arc::new(Semaphore::new(options.max_peers.min(Semaphore::MAX_PERMITS)));
         let boxes = Arc::default();
         let spin = Spin::new(options.spin);
-        let turn = match socket_type {
-            SocketType::Push | SocketType::Dealer | SocketType::Req | SocketType::Pair => Turn::new(),
-            _ => Turn::within(Options::capacity(options.send_hwm)),
-        };
+        let waits = matches!(
+            socket_type,
+            SocketType::Push | SocketType::Dealer | SocketType::Req | SocketType::Pair
+        );
+        let turn = Turn::new((!waits).then(|| Options::capacity(options.send_hwm)));
         Arc::new(Core {
             socket_type,
             link_options: options.link_options(socket_type),
@@ -124,6 +127,7 @@ impl Core {
             undelivered: SharedCounter::default(),
             lanes: Mutex::default(),
             next_lane: AtomicU64::new(1),
+            served: AtomicUsize::new(0),
             past: Mutex::default(),
             admissions,
             stop: watch::Sender::new(Stop::Running),
@@ -157,6 +161,12 @@ impl Core {
     /// Whether what this socket sends may be a subscription.
     pub(crate) fn sends_subscriptions(&self) -> bool {
         matches!(self.socket_type, SocketType::Sub | SocketType::XSub)
+    }
+
+    /// Whether all peers are in this process and take messages by themselves: no task has to run in between.
+    #[inline]
+    pub(crate) fn is_all_direct(&self) -> bool {
+        self.served.load(Ordering::Relaxed) == 0
     }
 
     /// A lane to `endpoint` whose queues a task serves, and the queue for what arrives.
@@ -199,6 +209,8 @@ impl Core {
     /// Makes a lane visible to `peers` and `stats`.
     fn register(&self, lane: Arc<Lane>) -> Arc<Lane> {
         self.lanes.lock().insert(lane.id(), Arc::clone(&lane));
+        self.served
+            .fetch_add(usize::from(lane.is_served()), Ordering::Relaxed);
         lane
     }
 
@@ -213,6 +225,8 @@ impl Core {
         }
         lane.close();
         let lane = self.lanes.lock().remove(&lane.id());
+        let served = lane.as_ref().is_some_and(|lane| lane.is_served());
+        self.served.fetch_sub(usize::from(served), Ordering::Relaxed);
         let mut past = self.past.lock();
         past.settle();
         past.lanes.extend(lane);

@@ -83,6 +83,11 @@ impl Lane {
         self.inbound.as_ref()
     }
 
+    /// Whether a task moves its messages.
+    pub(crate) fn is_served(&self) -> bool {
+        self.inbound.is_some()
+    }
+
     /// Ends both queues: what waits for the application stays readable.
     pub(crate) fn close(&self) {
         self.tx.close();

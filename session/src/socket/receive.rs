@@ -136,8 +136,9 @@ impl Socket {
         if let Some(found) = take()? {
             return Ok(found);
         }
+        let core = self.core();
         let wait = async {
-            match self.core().spin.until(&mut take).await? {
+            match core.spin.until(&mut take, core.is_all_direct()).await? {
                 Some(found) => Ok(found),
                 None => poll_fn(|cx| self.poll_take(cx, &mut take)).await,
             }

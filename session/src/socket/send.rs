@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use flexbond_transport::Message;
 
 use super::pattern::Unsent;
-use super::{SendError, SendErrorKind, Socket, turn};
+use super::{SendError, SendErrorKind, Socket};
 
 impl Socket {
     /// Sends a message: hands it to the queue of the peer or peers that the pattern chooses, and waits while none
@@ -21,9 +21,8 @@ impl Socket {
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         let mut message = message.into();
         // Before the message is taken, so that it cannot be both queued and reported as cancelled.
-        if self.core().turn.spend(message.size()) {
-            turn::pass().await;
-        }
+        let core = self.core();
+        core.turn.spend(message.size(), core.is_all_direct()).await;
         match self.send_now(&mut message) {
             Ok(()) => Ok(()),
             Err(Unsent::Failed(kind)) => Err(SendError::new(kind, message)),
@@ -57,9 +56,7 @@ impl Socket {
     pub async fn send_many(&self, messages: &mut VecDeque<Message>) -> Result<(), SendError> {
         let core = self.core();
         while let Some(message) = messages.front_mut() {
-            if core.turn.spend(message.size()) {
-                turn::pass().await;
-            }
+            core.turn.spend(message.size(), core.is_all_direct()).await;
             let sent = match self.send_now(message) {
                 Ok(()) => Ok(()),
                 Err(Unsent::Failed(kind)) => Err(kind),

@@ -37,16 +37,21 @@ impl Spin {
     ///
     /// Where it is off or pauses, it looks once: the answer to what this task has just sent is often there by the
     /// time the others have run, and one look costs less than to sleep and be woken (REQ/REP over tcp, 16 B: 95 µs
-    /// without it, 85 µs with it).
+    /// without it, 85 µs with it). Not so among tasks of one process (`direct`): there the look keeps a second thread
+    /// of the runtime awake that has nothing to do (REQ/REP over inproc, two threads: 24 µs without, 39 µs with it).
     ///
     /// Cancel safe where `look` takes nothing that it does not return.
     pub(crate) async fn until<T, E>(
         &self,
         mut look: impl FnMut() -> Result<Option<T>, E>,
+        direct: bool,
     ) -> Result<Option<T>, E> {
         let asleep = self.asleep.load(Ordering::Relaxed);
         if self.limit.is_zero() || asleep > 0 {
             self.asleep.store(asleep.saturating_sub(1), Ordering::Relaxed);
+            if direct {
+                return Ok(None);
+            }
             tokio::task::yield_now().await;
             return look();
         }
@@ -82,15 +87,18 @@ mod tests {
     use super::*;
 
     /// How often it looks in vain.
-    fn looks(spin: &Spin) -> usize {
+    fn looks(spin: &Spin, direct: bool) -> usize {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime");
         let mut looks = 0;
-        let found: Result<Option<()>, ()> = runtime.block_on(spin.until(|| {
-            looks += 1;
-            Ok(None)
-        }));
+        let found: Result<Option<()>, ()> = runtime.block_on(spin.until(
+            || {
+                looks += 1;
+                Ok(None)
+            },
+            direct,
+        ));
         assert_eq!(found, Ok(None));
         looks
     }
@@ -99,7 +107,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime");
-        let found: Result<Option<()>, ()> = runtime.block_on(spin.until(|| Ok(Some(()))));
+        let found: Result<Option<()>, ()> = runtime.block_on(spin.until(|| Ok(Some(())), false));
         found == Ok(Some(()))
     }
 
@@ -107,25 +115,26 @@ mod tests {
     fn what_never_pays_is_tried_less_and_less_until_it_pays_again() {
         let spin = Spin::new(Duration::from_micros(100));
         for _ in 0..Spin::PATIENCE {
-            assert!(looks(&spin) > 1);
+            assert!(looks(&spin, false) > 1);
         }
         for pause in [16, 32, 64] {
             for _ in 0..pause {
-                assert_eq!(looks(&spin), 1);
+                assert_eq!(looks(&spin, false), 1);
             }
-            assert!(looks(&spin) > 1, "one try after {pause} waits");
+            assert!(looks(&spin, false) > 1, "one try after {pause} waits");
         }
         for _ in 0..=128 {
             assert!(finds(&spin));
         }
         for _ in 0..Spin::PATIENCE {
-            assert!(looks(&spin) > 1, "patient again");
+            assert!(looks(&spin, false) > 1, "patient again");
         }
-        assert_eq!(looks(&spin), 1);
+        assert_eq!(looks(&spin, false), 1);
     }
 
     #[test]
-    fn off_is_one_look() {
-        assert_eq!(looks(&Spin::new(Duration::ZERO)), 1);
+    fn off_is_one_look_or_none_where_all_is_direct() {
+        assert_eq!(looks(&Spin::new(Duration::ZERO), false), 1);
+        assert_eq!(looks(&Spin::new(Duration::ZERO), true), 0);
     }
 }
