@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use flexbond_transport::Message;
 
 use super::pattern::Unsent;
-use super::{SendError, SendErrorKind, Socket};
+use super::{SendError, SendErrorKind, Socket, turn};
 
 impl Socket {
     /// Sends a message: hands it to the queue of the peer or peers that the pattern chooses, and waits while none
@@ -22,7 +22,10 @@ impl Socket {
         let mut message = message.into();
         // Before the message is taken, so that it cannot be both queued and reported as cancelled.
         let core = self.core();
-        core.turn.spend(message.size(), core.is_all_direct()).await;
+        let direct = core.is_all_direct();
+        if core.turn.spend(message.size(), direct) {
+            turn::pass(direct).await;
+        }
         match self.send_now(&mut message) {
             Ok(()) => Ok(()),
             Err(Unsent::Failed(kind)) => Err(SendError::new(kind, message)),
@@ -56,7 +59,10 @@ impl Socket {
     pub async fn send_many(&self, messages: &mut VecDeque<Message>) -> Result<(), SendError> {
         let core = self.core();
         while let Some(message) = messages.front_mut() {
-            core.turn.spend(message.size(), core.is_all_direct()).await;
+            let direct = core.is_all_direct();
+            if core.turn.spend(message.size(), direct) {
+                turn::pass(direct).await;
+            }
             let sent = match self.send_now(message) {
                 Ok(()) => Ok(()),
                 Err(Unsent::Failed(kind)) => Err(kind),
