@@ -24,7 +24,7 @@ impl Socket {
         tokio::task::coop::consume_budget().await;
         match self.take_one(None)? {
             Some(message) => Ok(message),
-            None => self.wait_for(|| self.take_one(None)).await,
+            None => self.wait_on(|| self.take_one(None)).await,
         }
     }
 
@@ -118,9 +118,18 @@ impl Socket {
         cx: &mut Context<'_>,
         mut take: impl FnMut() -> Found<T>,
     ) -> Poll<Result<T, RecvError>> {
-        if let Some(found) = take()? {
-            return Poll::Ready(Ok(found));
+        match take()? {
+            Some(found) => Poll::Ready(Ok(found)),
+            None => self.poll_registered(cx, take),
         }
+    }
+
+    /// Takes after the task's waker was registered.
+    fn poll_registered<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut take: impl FnMut() -> Found<T>,
+    ) -> Poll<Result<T, RecvError>> {
         if let Some(waiters) = self.core().pattern.recv_waiters() {
             waiters.register(cx.waker());
         }
@@ -130,18 +139,30 @@ impl Socket {
         }
     }
 
-    /// Waits until there is something to take: with open eyes for a moment, if
-    /// [`Options::spin`](super::Options::spin) says so, then asleep, until the receive timeout.
+    /// Takes what there is to take, or waits for it.
     async fn wait_for<T>(&self, mut take: impl FnMut() -> Found<T>) -> Result<T, RecvError> {
-        if let Some(found) = take()? {
-            return Ok(found);
+        match take()? {
+            Some(found) => Ok(found),
+            None => self.wait_on(take).await,
         }
+    }
+
+    /// Waits, after a look in vain, until there is something to take: with open eyes for a moment, if
+    /// [`Options::spin`](super::Options::spin) says so, then asleep, until the receive timeout.
+    async fn wait_on<T>(&self, mut take: impl FnMut() -> Found<T>) -> Result<T, RecvError> {
         let core = self.core();
         let wait = async {
-            match core.spin.until(&mut take, core.is_all_direct()).await? {
-                Some(found) => Ok(found),
-                None => poll_fn(|cx| self.poll_take(cx, &mut take)).await,
+            if let Some(found) = core.spin.until(&mut take, core.is_all_direct()).await? {
+                return Ok(found);
             }
+            // The last look was just now: the next is worth its price only with the waker registered (REQ/REP over
+            // inproc on one thread looked four times a message, now twice).
+            let mut looked = true;
+            poll_fn(|cx| match std::mem::take(&mut looked) {
+                true => self.poll_registered(cx, &mut take),
+                false => self.poll_take(cx, &mut take),
+            })
+            .await
         };
         match self.options().recv_timeout {
             None => wait.await,
