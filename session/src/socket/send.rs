@@ -23,7 +23,7 @@ impl Socket {
         // Before the message is taken, so that it cannot be both queued and reported as cancelled.
         let core = self.core();
         let direct = core.is_all_direct();
-        if core.turn.spend(message.size(), direct) {
+        if core.turn.is_over(direct) {
             turn::pass(direct).await;
         }
         match self.send_now(&mut message) {
@@ -60,7 +60,7 @@ impl Socket {
         let core = self.core();
         while let Some(message) = messages.front_mut() {
             let direct = core.is_all_direct();
-            if core.turn.spend(message.size(), direct) {
+            if core.turn.is_over(direct) {
                 turn::pass(direct).await;
             }
             let sent = match self.send_now(message) {
@@ -126,6 +126,9 @@ impl Socket {
         if message.is_empty() {
             return Err(Unsent::Failed(SendErrorKind::Incomplete(false)));
         }
-        core.pattern.try_send(message)
+        let size = message.size();
+        let reach = core.pattern.try_send(message)?;
+        core.turn.spend(size, reach, core.is_all_direct());
+        Ok(())
     }
 }

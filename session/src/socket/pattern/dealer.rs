@@ -6,7 +6,7 @@ use flexbond_transport::pipe::PipeReceiver;
 use flexbond_transport::{Frame, Message};
 use flexbond_wire::zmtp::SocketType;
 
-use super::{Pattern, Refusal, Unsent};
+use super::{Pattern, Reach, Refusal, Unsent};
 use crate::socket::fair_queue::FairQueue;
 use crate::socket::lane::Lane;
 use crate::socket::load_balancer::LoadBalancer;
@@ -75,11 +75,13 @@ impl Pattern for Dealer {
         self.out.remove(lane);
     }
 
-    fn try_send(&self, message: &mut Message) -> Result<(), Unsent> {
+    fn try_send(&self, message: &mut Message) -> Result<Reach, Unsent> {
         if self.conflate && message.len() > 1 {
             return Err(Unsent::Failed(SendErrorKind::Multipart));
         }
-        self.try_send_to_next(message).map(drop).ok_or(Unsent::Full)
+        self.try_send_to_next(message)
+            .map(|_| Reach::Some)
+            .ok_or(Unsent::Full)
     }
 
     fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {

@@ -63,8 +63,8 @@ pub(crate) trait Pattern: Send + Sync + 'static {
         Ok(Some(message))
     }
 
-    /// Queues a message for whom it concerns. It may be changed then; otherwise it stays as it is.
-    fn try_send(&self, message: &mut Message) -> Result<(), Unsent>;
+    /// Queues a message for whom it concerns, and says whether there was anybody. It may be changed then; otherwise it stays as it is.
+    fn try_send(&self, message: &mut Message) -> Result<Reach, Unsent>;
 
     /// Takes the next message; says in `from`, if given, which lane it came by.
     fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError>;
@@ -111,6 +111,15 @@ pub(crate) trait Pattern: Send + Sync + 'static {
             waiters.wake_all();
         }
     }
+}
+
+/// Whom a message was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// It was queued, or dropped for a reason of the peer's.
+    Some,
+    /// Nobody: it was dropped as the pattern says.
+    Nobody,
 }
 
 /// Why a message was not queued.

@@ -7,7 +7,7 @@ use flexbond_transport::pipe::PipeReceiver;
 use flexbond_wire::zmtp::SocketType;
 use parking_lot::Mutex;
 
-use super::{Pattern, Refusal, Unsent};
+use super::{Pattern, Reach, Refusal, Unsent};
 use crate::socket::fair_queue::FairQueue;
 use crate::socket::lane::Lane;
 use crate::socket::load_balancer::LoadBalancer;
@@ -73,8 +73,11 @@ impl Pattern for Pair {
         }
     }
 
-    fn try_send(&self, message: &mut Message) -> Result<(), Unsent> {
-        self.out.try_send(message).map(drop).ok_or(Unsent::Full)
+    fn try_send(&self, message: &mut Message) -> Result<Reach, Unsent> {
+        self.out
+            .try_send(message)
+            .map(|_| Reach::Some)
+            .ok_or(Unsent::Full)
     }
 
     fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {

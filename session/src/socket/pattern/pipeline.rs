@@ -6,7 +6,7 @@ use flexbond_transport::Message;
 use flexbond_transport::pipe::PipeReceiver;
 use flexbond_wire::zmtp::SocketType;
 
-use super::{Pattern, Refusal, Unsent};
+use super::{Pattern, Reach, Refusal, Unsent};
 use crate::socket::fair_queue::FairQueue;
 use crate::socket::lane::Lane;
 use crate::socket::load_balancer::LoadBalancer;
@@ -52,11 +52,14 @@ impl Pattern for Push {
         self.out.remove(lane);
     }
 
-    fn try_send(&self, message: &mut Message) -> Result<(), Unsent> {
+    fn try_send(&self, message: &mut Message) -> Result<Reach, Unsent> {
         if self.conflate && message.len() > 1 {
             return Err(Unsent::Failed(SendErrorKind::Multipart));
         }
-        self.out.try_send(message).map(drop).ok_or(Unsent::Full)
+        self.out
+            .try_send(message)
+            .map(|_| Reach::Some)
+            .ok_or(Unsent::Full)
     }
 
     fn try_recv(&self, _: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {
@@ -98,7 +101,7 @@ impl Pattern for Pull {
         None
     }
 
-    fn try_send(&self, _: &mut Message) -> Result<(), Unsent> {
+    fn try_send(&self, _: &mut Message) -> Result<Reach, Unsent> {
         Err(Unsent::Failed(SendErrorKind::Unsupported(SocketType::Pull)))
     }
 

@@ -11,7 +11,7 @@ use flexbond_wire::zmtp::{Batch, SocketType};
 use parking_lot::Mutex;
 use slab::Slab;
 
-use super::{Pattern, Refusal, Unsent};
+use super::{Pattern, Reach, Refusal, Unsent};
 use crate::socket::fair_queue::FairQueue;
 use crate::socket::lane::Lane;
 use crate::socket::outbox::{Outboxes, Queue};
@@ -308,7 +308,7 @@ impl Pattern for Publisher {
         Ok((self.delivers() && news).then_some(message))
     }
 
-    fn try_send(&self, message: &mut Message) -> Result<(), Unsent> {
+    fn try_send(&self, message: &mut Message) -> Result<Reach, Unsent> {
         if message.is_empty() {
             return Err(Unsent::Failed(SendErrorKind::Incomplete(false)));
         }
@@ -324,7 +324,7 @@ impl Pattern for Publisher {
             ..
         } = &mut *book;
         if matching.is_empty() {
-            return Ok(());
+            return Ok(Reach::Nobody);
         }
         let mut boxes = self.boxes.lock();
         let queues = &mut boxes.queues;
@@ -354,7 +354,7 @@ impl Pattern for Publisher {
         encoded.clear_into(&mut after.bodies);
         drop(book);
         after.settle();
-        Ok(())
+        Ok(Reach::Some)
     }
 
     fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {

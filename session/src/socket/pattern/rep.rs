@@ -7,7 +7,7 @@ use flexbond_transport::pipe::{PipeReceiver, PushError};
 use flexbond_wire::zmtp::SocketType;
 use parking_lot::Mutex;
 
-use super::{Pattern, Unsent};
+use super::{Pattern, Reach, Unsent};
 use crate::socket::fair_queue::FairQueue;
 use crate::socket::lane::Lane;
 use crate::socket::wakers::WakerSet;
@@ -42,7 +42,7 @@ impl Pattern for Rep {
     }
 
     /// Never waits: a reply for a peer that is gone, or that takes no more, is dropped and counted, as in libzmq.
-    fn try_send(&self, message: &mut Message) -> Result<(), Unsent> {
+    fn try_send(&self, message: &mut Message) -> Result<Reach, Unsent> {
         let mut asked = self.asked.lock();
         let Some((lane, mut reply)) = asked.take() else {
             let kind = SendErrorKind::WrongState {
@@ -59,7 +59,7 @@ impl Pattern for Rep {
         }
         drop(asked);
         self.queue.waiters().wake_all();
-        Ok(())
+        Ok(Reach::Some)
     }
 
     fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {

@@ -8,7 +8,7 @@ use flexbond_wire::zmtp::SocketType;
 use parking_lot::Mutex;
 
 use super::dealer::Dealer;
-use super::{Pattern, Refusal, Unsent};
+use super::{Pattern, Reach, Refusal, Unsent};
 use crate::socket::lane::Lane;
 use crate::socket::outbox::Outboxes;
 use crate::socket::wakers::WakerSet;
@@ -140,7 +140,7 @@ impl Pattern for Req {
         self.lose(lane);
     }
 
-    fn try_send(&self, message: &mut Message) -> Result<(), Unsent> {
+    fn try_send(&self, message: &mut Message) -> Result<Reach, Unsent> {
         let mut state = self.state.lock();
         if matches!(state.phase, Phase::Asked { .. }) && !self.relaxed {
             let kind = SendErrorKind::WrongState {
@@ -168,7 +168,7 @@ impl Pattern for Req {
                 };
                 drop(state);
                 self.wake_all();
-                Ok(())
+                Ok(Reach::Some)
             }
             None => {
                 message.pop_front();

@@ -11,7 +11,7 @@ use flexbond_wire::zmtp::SocketType;
 use parking_lot::Mutex;
 
 use super::dealer::probe;
-use super::{Pattern, Refusal, Unsent};
+use super::{Pattern, Reach, Refusal, Unsent};
 use crate::socket::fair_queue::FairQueue;
 use crate::socket::lane::Lane;
 use crate::socket::peer::Peer;
@@ -179,7 +179,7 @@ impl Pattern for Router {
         self.waiters.wake_all();
     }
 
-    fn try_send(&self, message: &mut Message) -> Result<(), Unsent> {
+    fn try_send(&self, message: &mut Message) -> Result<Reach, Unsent> {
         if message.len() < 2 {
             return Err(Unsent::Failed(SendErrorKind::Incomplete(true)));
         }
@@ -190,10 +190,10 @@ impl Pattern for Router {
                 return Err(Unsent::Failed(SendErrorKind::Unreachable(id)));
             }
             self.nobody.counters.dropped.add(1);
-            return Ok(());
+            return Ok(Reach::Nobody);
         };
         let Some(id) = message.pop_front() else {
-            return Ok(());
+            return Ok(Reach::Nobody);
         };
         let size = message.size();
         match lane.tx().try_push(message, self.mandatory.then_some(&self.room)) {
@@ -209,7 +209,7 @@ impl Pattern for Router {
             }
             Err(PushError::Full(()) | PushError::Closed(())) => lane.drop_messages(1),
         }
-        Ok(())
+        Ok(Reach::Some)
     }
 
     fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {

@@ -9,7 +9,7 @@ use flexbond_transport::pipe::PipeReceiver;
 use flexbond_wire::zmtp::SocketType;
 use parking_lot::Mutex;
 
-use super::{Pattern, Refusal, Unsent};
+use super::{Pattern, Reach, Refusal, Unsent};
 use crate::socket::fair_queue::FairQueue;
 use crate::socket::lane::Lane;
 use crate::socket::subscription::{Subscription, message_of};
@@ -117,7 +117,7 @@ impl Pattern for Subscriber {
     }
 
     /// XSUB: a subscription message, or any other message for the publishers.
-    fn try_send(&self, message: &mut Message) -> Result<(), Unsent> {
+    fn try_send(&self, message: &mut Message) -> Result<Reach, Unsent> {
         if self.socket_type == SocketType::Sub {
             return Err(Unsent::Failed(SendErrorKind::Unsupported(SocketType::Sub)));
         }
@@ -136,7 +136,7 @@ impl Pattern for Subscriber {
         if tell {
             wanted.tell_all(message);
         }
-        Ok(())
+        Ok(Reach::Some)
     }
 
     fn try_recv(&self, mut from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {
