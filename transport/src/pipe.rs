@@ -355,25 +355,8 @@ impl<T> PipeReceiver<T> {
     pub fn pop_many(&mut self, limit: usize, items: &mut Vec<T>) {
         let count = limit.min(self.batch.len());
         items.extend(self.batch.drain(..count));
-        self.release(count);
-    }
-
-    /// Takes the oldest item without giving its room back; [`release`](Self::release) does that later.
-    pub fn pop_held(&mut self) -> Option<T> {
-        self.batch.pop_front()
-    }
-
-    /// Gives back the room of `count` items that [`pop_held`](Self::pop_held) took.
-    pub fn release(&mut self, count: usize) {
         self.unreleased += count;
         if self.unreleased >= self.step {
-            self.release_popped();
-        }
-    }
-
-    /// Gives back at once all room that [`pop`](Self::pop) and [`release`](Self::release) are still collecting.
-    pub fn settle(&mut self) {
-        if self.unreleased > 0 {
             self.release_popped();
         }
     }
@@ -400,12 +383,6 @@ impl<T> PipeReceiver<T> {
 
     /// As [`poll_fill`](Self::poll_fill) with the waker given directly, or none at all.
     pub fn fill(&mut self, waker: Option<&Waker>) -> Poll<bool> {
-        self.fill_up_to(usize::MAX, waker)
-    }
-
-    /// As [`fill`](Self::fill), but brings over at most `limit` items, so that the sender can still evict or replace
-    /// the others.
-    pub fn fill_up_to(&mut self, limit: usize, waker: Option<&Waker>) -> Poll<bool> {
         if !self.batch.is_empty() {
             return Poll::Ready(true);
         }
@@ -414,11 +391,7 @@ impl<T> PipeReceiver<T> {
             0 => None,
             count => state.release(count),
         };
-        if limit >= state.queue.len() {
-            std::mem::swap(&mut state.queue, &mut self.batch);
-        } else {
-            self.batch.extend(state.queue.drain(..limit));
-        }
+        std::mem::swap(&mut state.queue, &mut self.batch);
         state.held += self.batch.len();
         self.step = release_step(state.capacity);
         let outcome = if !self.batch.is_empty() {

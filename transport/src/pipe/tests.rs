@@ -203,21 +203,6 @@ fn a_shut_gate_takes_nothing_more_but_what_waits_is_read() {
 }
 
 #[test]
-fn what_is_left_in_the_queue_can_still_be_evicted() {
-    let (tx, mut rx) = pipe(3);
-    for i in 0..3 {
-        tx.try_push(i, None).unwrap();
-    }
-    assert_eq!(rx.fill_up_to(1, None), Poll::Ready(true));
-    assert_eq!(tx.push_evicting(3), Ok(Some(1)));
-    let mut rest = Vec::new();
-    while rx.fill(None) == Poll::Ready(true) {
-        rest.extend(std::iter::from_fn(|| rx.pop()));
-    }
-    assert_eq!(rest, [0, 2, 3]);
-}
-
-#[test]
 fn pushing_over_ignores_the_capacity_and_the_order_holds() {
     let (tx, mut rx) = pipe(1);
     tx.try_push(1, None).unwrap();
@@ -242,16 +227,4 @@ fn a_sender_learns_what_was_dropped_unread_and_that_its_receiver_went() {
     assert_eq!(tx.discarded(), 2);
     assert_eq!(count.0.load(Ordering::SeqCst), 1);
     assert!(tx.poll_closed(&mut Context::from_waker(&waker)).is_ready());
-}
-
-#[test]
-fn settling_gives_all_room_back_at_once() {
-    let (tx, mut rx) = pipe(100);
-    tx.try_push(1, None).unwrap();
-    assert_eq!(rx.fill(None), Poll::Ready(true));
-    rx.pop_held();
-    rx.release(1);
-    assert_eq!(tx.len(), 1, "collected until a step is full");
-    rx.settle();
-    assert!(tx.is_empty());
 }
