@@ -127,8 +127,9 @@ pub trait DatagramSocket: fmt::Debug + Send + Sync + 'static {
     /// What the system says.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 
-    /// How many packets of equal size one [`Transmit`] may hold. One where the system does not split them, which is
-    /// the default. May sink while the socket is used, when the system turns out to be unable after all.
+    /// How many packets of equal size one [`Transmit`] may hold, all together no more than [`Transmit::MAX_LEN`]
+    /// bytes. One where the system does not split them, which is the default. May sink while the socket is used, when
+    /// the system turns out to be unable after all.
     fn max_send_segments(&self) -> usize {
         1
     }
@@ -136,6 +137,14 @@ pub trait DatagramSocket: fmt::Debug + Send + Sync + 'static {
     /// How many packets of equal size may come joined in one buffer. One, the default, where the system does not.
     fn max_recv_segments(&self) -> usize {
         1
+    }
+
+    /// How many packets have reached this socket and found its receive buffer full, ever; `None`, the default, where
+    /// the system does not tell. A protocol above tells by it a receiver that is too slow from a network that loses.
+    ///
+    /// May read a file of the system: a matter of some ten microseconds and more, for once in a while.
+    fn recv_drops(&self) -> Option<u64> {
+        None
     }
 }
 
@@ -154,6 +163,9 @@ pub struct Transmit<'a> {
 }
 
 impl<'a> Transmit<'a> {
+    /// The most bytes of `contents`, in however many packets: what one IPv4 packet can carry over UDP.
+    pub const MAX_LEN: usize = 65_507;
+
     /// One packet to `destination`.
     #[must_use]
     pub fn new(destination: SocketAddr, contents: &'a [u8]) -> Self {

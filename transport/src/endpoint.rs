@@ -1,8 +1,9 @@
 //! Where a socket listens or connects to: parsing and showing `scheme://address`.
 
 mod error;
+mod host;
 mod ipc;
-mod tcp;
+mod socket_address;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -10,8 +11,9 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 pub use error::EndpointError;
+pub use host::Host;
 pub use ipc::IpcAddress;
-pub use tcp::{TcpAddress, TcpHost};
+pub use socket_address::{TcpAddress, UdpAddress};
 
 /// Where a socket listens or connects to: `scheme://address`.
 ///
@@ -22,13 +24,13 @@ pub use tcp::{TcpAddress, TcpHost};
 /// `0`, IPv6 addresses in their shortest form.
 ///
 /// ```
-/// use flexbond_transport::{Endpoint, TcpHost};
+/// use flexbond_transport::{Endpoint, Host};
 ///
 /// let endpoint: Endpoint = "tcp://*:*".parse()?;
 /// assert_eq!(endpoint.scheme(), "tcp");
 /// assert_eq!(endpoint.to_string(), "tcp://*:0");
 /// let Endpoint::Tcp(address) = &endpoint else { unreachable!() };
-/// assert_eq!((address.host(), address.port()), (&TcpHost::Any, 0));
+/// assert_eq!((address.host(), address.port()), (&Host::Any, 0));
 ///
 /// let error = "tcp://127.0.0.1:70000".parse::<Endpoint>().unwrap_err();
 /// assert_eq!(
@@ -42,6 +44,8 @@ pub use tcp::{TcpAddress, TcpHost};
 pub enum Endpoint {
     /// `tcp://host:port`.
     Tcp(TcpAddress),
+    /// `udp://host:port`: packets, not connections (see [`DatagramSocket`](crate::DatagramSocket)).
+    Udp(UdpAddress),
     /// `ipc://path`, `ipc://@abstract` or `ipc://*`.
     Ipc(IpcAddress),
     /// `inproc://name`; the name is one of 1 to [`Endpoint::MAX_INPROC_NAME`] bytes.
@@ -71,6 +75,7 @@ impl Endpoint {
     pub fn scheme(&self) -> &str {
         match self {
             Endpoint::Tcp(_) => "tcp",
+            Endpoint::Udp(_) => "udp",
             Endpoint::Ipc(_) => "ipc",
             Endpoint::Inproc { .. } => "inproc",
             Endpoint::Other { scheme, .. } => scheme,
@@ -82,6 +87,7 @@ impl Endpoint {
     pub fn address(&self) -> String {
         match self {
             Endpoint::Tcp(address) => address.to_string(),
+            Endpoint::Udp(address) => address.to_string(),
             Endpoint::Ipc(address) => address.to_string(),
             Endpoint::Inproc { name } => name.clone(),
             Endpoint::Other { address, .. } => address.clone(),
@@ -139,6 +145,7 @@ impl FromStr for Endpoint {
         let (scheme, address) = Endpoint::split(text)?;
         match scheme {
             "tcp" => TcpAddress::parse(address, text).map(Endpoint::Tcp),
+            "udp" => UdpAddress::parse(address, text).map(Endpoint::Udp),
             "ipc" => IpcAddress::parse(address, text).map(Endpoint::Ipc),
             _ if address.is_empty() => Err(EndpointError::EmptyAddress {
                 endpoint: text.to_owned(),
@@ -162,6 +169,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Endpoint::Tcp(address) => write!(f, "tcp://{address}"),
+            Endpoint::Udp(address) => write!(f, "udp://{address}"),
             Endpoint::Ipc(address) => write!(f, "ipc://{address}"),
             Endpoint::Inproc { name } => write!(f, "inproc://{name}"),
             Endpoint::Other { scheme, address } => write!(f, "{scheme}://{address}"),

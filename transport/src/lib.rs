@@ -1,4 +1,5 @@
-//! Where messages travel: inproc, ipc and tcp behind one pluggable trait, with the message type they carry.
+//! Where messages and packets travel: inproc, ipc and tcp behind one pluggable trait, with the message type they
+//! carry, and udp.
 //!
 //! This is the lowest layer of flexbond. It knows how to reach another end, and nothing of what is said there:
 //! `flexbond-wire` gives bytes their meaning, `flexbond-session` makes sockets of many connections. There is nothing
@@ -10,7 +11,8 @@
 //! - A [`Transport`] binds a [`Listener`] or makes a [`Connection`], which is one of two kinds of [`Link`]: a
 //!   [`ByteStream`] (tcp, ipc), or a [`MessageChannel`] of whole messages that are never encoded (inproc).
 //! - A [`Message`] is a sequence of [`Frame`]s, small ones inline and large ones shared.
-//! - A [`DatagramSocket`] is the third kind, apart from the others: packets that may be lost.
+//! - A [`DatagramSocket`] is the third kind, apart from the others: packets that may be lost. `UdpSocket` is the real
+//!   one, for unicast and multicast, and `simnet` has one in memory that loses and delays by a seed.
 //!
 //! Connecting, binding and accepting are `async`; what moves data is polled. Everything that waits is bounded, in
 //! [`pipe`]s or in the kernel's buffers ([`LinkOptions`]).
@@ -46,13 +48,15 @@
 //! conformance suite over such a transport beside the built-in ones.
 //!
 //! # Features
-//! All are on by default, and each adds something only.
+//! All but `simnet` are on by default, and each adds something only.
 //!
 //! | feature | adds |
 //! | --- | --- |
 //! | `inproc` | `Inproc`: whole messages between tasks of one process |
 //! | `ipc` | `Ipc`: Unix domain sockets, by path or in Linux's abstract namespace (Unix only) |
 //! | `tcp` | `Tcp`: TCP over IPv4 and IPv6 |
+//! | `udp` | `UdpSocket`: UDP over IPv4 and IPv6, unicast and multicast, with segmentation offload |
+//! | `simnet` | `simnet`: a network in memory with seeded faults, under tokio's clock or any other, for tests |
 
 mod connection;
 mod datagram;
@@ -66,18 +70,26 @@ mod io_stream;
 mod ipc;
 mod message;
 pub mod pipe;
+#[cfg(any(feature = "tcp", feature = "udp", all(feature = "ipc", unix)))]
+mod readiness;
 #[cfg(all(doctest, feature = "tcp"))]
 mod readme;
 mod registry;
+#[cfg(any(feature = "tcp", feature = "udp"))]
+mod resolve;
+#[cfg(feature = "simnet")]
+pub mod simnet;
 #[cfg(any(feature = "tcp", all(feature = "ipc", unix)))]
 mod socket_stream;
 #[cfg(feature = "tcp")]
 mod tcp;
 mod transport;
+#[cfg(feature = "udp")]
+mod udp;
 
 pub use connection::{ByteStream, Connection, Link, MessageChannel};
 pub use datagram::{DatagramSocket, Received, Transmit};
-pub use endpoint::{Endpoint, EndpointError, IpcAddress, TcpAddress, TcpHost};
+pub use endpoint::{Endpoint, EndpointError, Host, IpcAddress, TcpAddress, UdpAddress};
 pub use error::{AcceptError, BindError, ConnectError};
 pub use frame::Frame;
 #[cfg(feature = "inproc")]
@@ -87,6 +99,10 @@ pub use io_stream::IoStream;
 pub use ipc::Ipc;
 pub use message::Message;
 pub use registry::{RegisterError, Registry, UnknownScheme};
+#[cfg(any(feature = "tcp", feature = "udp"))]
+pub use resolve::ResolveError;
 #[cfg(feature = "tcp")]
 pub use tcp::Tcp;
 pub use transport::{Keepalive, LinkOptions, Listener, Transport};
+#[cfg(feature = "udp")]
+pub use udp::{Interface, UdpCounters, UdpOptions, UdpSocket};

@@ -170,6 +170,9 @@ fn missing(scheme: &str, transports: &BTreeMap<String, Arc<dyn Transport>>) -> S
             return format!("this build lacks the feature `{name}`");
         }
     }
+    if scheme == "udp" {
+        return "`udp` carries packets, and connections are asked for".to_owned();
+    }
     let known = transports
         .keys()
         .map(|name| format!("`{name}`"))

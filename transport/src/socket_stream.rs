@@ -3,39 +3,8 @@
 use std::io;
 
 use socket2::Socket;
-use tokio::io::Interest;
 
 use crate::LinkOptions;
-
-/// Whether a read that did not fill its buffer means that the kernel's buffer is empty: so it is where readiness is
-/// reported once per change (`epoll(7)`, "Questions and answers", 9).
-pub(crate) const SHORT_READ_DRAINS: bool = cfg!(any(target_os = "linux", target_os = "android"));
-
-/// Runs `read` and, when it read less than `room`, remembers that there is nothing more, which saves the next read
-/// the system call that would only say so.
-///
-/// `try_io` is tokio's method of that name: it notes the readiness before it calls and clears what it noted when it
-/// is told `WouldBlock`, so that bytes which arrive meanwhile are not missed. The end of the stream is never cleared.
-pub(crate) fn read_noting_drained(
-    room: usize,
-    read: impl FnOnce() -> io::Result<usize>,
-    try_io: impl FnOnce(Interest, &mut dyn FnMut() -> io::Result<usize>) -> io::Result<usize>,
-) -> io::Result<usize> {
-    let mut read = Some(read);
-    let mut short = None;
-    let result = try_io(Interest::READABLE, &mut || {
-        let Some(read) = read.take() else {
-            return Err(io::ErrorKind::WouldBlock.into());
-        };
-        let count = read()?;
-        if SHORT_READ_DRAINS && count > 0 && count < room {
-            short = Some(count);
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        Ok(count)
-    });
-    short.map_or(result, Ok)
-}
 
 /// Implements [`ByteStream`](crate::ByteStream) for a tokio socket.
 macro_rules! byte_stream {
@@ -51,7 +20,7 @@ macro_rules! byte_stream {
                 loop {
                     std::task::ready!(self.poll_read_ready(cx))?;
                     let room = bytes::BufMut::chunk_mut(buffer).len();
-                    let result = $crate::socket_stream::read_noting_drained(
+                    let result = $crate::readiness::read_noting_drained(
                         room,
                         || self.try_read_buf(buffer),
                         |interest, read| self.try_io(interest, read),

@@ -1,6 +1,5 @@
 //! TCP over IPv4 and IPv6.
 
-mod resolve;
 mod socket;
 
 use std::io;
@@ -12,7 +11,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::socket_stream::byte_stream;
 use crate::{
-    AcceptError, BindError, ConnectError, Connection, Endpoint, Link, LinkOptions, Listener, TcpHost,
+    AcceptError, BindError, ConnectError, Connection, Endpoint, Link, LinkOptions, Listener, ResolveError,
     Transport,
 };
 
@@ -49,10 +48,10 @@ impl Transport for Tcp {
         let Endpoint::Tcp(address) = endpoint else {
             return Err(unusable("not a tcp endpoint".to_owned()));
         };
-        let addresses = match resolve::to_bind(address, options).await {
+        let addresses = match address.local_addrs(options.ipv6).await {
             Ok(addresses) => addresses,
-            Err(resolve::Failure::Unusable(reason)) => return Err(unusable(reason)),
-            Err(resolve::Failure::Io(source)) => {
+            Err(ResolveError::Unusable { reason }) => return Err(unusable(reason)),
+            Err(ResolveError::Io { source, .. }) => {
                 return Err(BindError::Io {
                     endpoint: endpoint.clone(),
                     source,
@@ -83,18 +82,10 @@ impl Transport for Tcp {
         let Endpoint::Tcp(address) = endpoint else {
             return Err(unusable("not a tcp endpoint".to_owned()));
         };
-        if *address.host() == TcpHost::Any {
-            return Err(unusable(
-                "\"*\" stands for every interface and can only be bound".to_owned(),
-            ));
-        }
-        if address.port() == 0 {
-            return Err(unusable("port 0 can only be bound".to_owned()));
-        }
-        let addresses = match resolve::to_connect(address, options).await {
+        let addresses = match address.peer_addrs(options.ipv6).await {
             Ok(addresses) => addresses,
-            Err(resolve::Failure::Unusable(reason)) => return Err(unusable(reason)),
-            Err(resolve::Failure::Io(source)) => return Err(failed(source)),
+            Err(ResolveError::Unusable { reason }) => return Err(unusable(reason)),
+            Err(ResolveError::Io { source, .. }) => return Err(failed(source)),
         };
         let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
         for address in addresses {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use flexbond_transport::{Endpoint, EndpointError, IpcAddress, TcpHost};
+use flexbond_transport::{Endpoint, EndpointError, Host, IpcAddress};
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
 fn parse(text: &str) -> Endpoint {
@@ -34,6 +34,13 @@ fn endpoints_are_shown_as_they_were_written() {
         "tcp://[fe80::1%eth0]:5",
         "tcp://[fe80::1%2]:5",
         "tcp://[::ffff:192.0.2.7]:5",
+        "udp://*:0",
+        "udp://127.0.0.1:12345",
+        "udp://239.255.7.9:5",
+        "udp://host.name:5",
+        "udp://[::1]:5",
+        "udp://[fe80::1%eth0]:5",
+        "udp://[ff02::1%2]:5",
         "ipc:///run/x.sock",
         "ipc://relative/path",
         "ipc://./@file",
@@ -56,6 +63,8 @@ fn endpoints_are_shown_as_they_were_written() {
 fn endpoints_are_normalized() {
     for (text, shown) in [
         ("tcp://*:*", "tcp://*:0"),
+        ("udp://*:*", "udp://*:0"),
+        ("udp://[FF11:0::1]:007", "udp://[ff11::1]:7"),
         ("tcp://eth0:*", "tcp://eth0:0"),
         ("tcp://[::1]:*", "tcp://[::1]:0"),
         ("tcp://127.0.0.1:00080", "tcp://127.0.0.1:80"),
@@ -72,21 +81,26 @@ fn endpoints_are_taken_apart() {
         panic!()
     };
     assert!(
-        matches!(address.host(), TcpHost::V6 { address, zone: Some(zone), .. }
+        matches!(address.host(), Host::V6 { address, zone: Some(zone), .. }
         if address.to_string() == "fe80::1" && zone == "eth0")
     );
+    assert_eq!(address.port(), 5);
+    let Endpoint::Udp(address) = parse("udp://239.255.7.9:5") else {
+        panic!()
+    };
+    assert!(matches!(address.host(), Host::V4(group) if group.is_multicast()));
     assert_eq!(address.port(), 5);
     let Endpoint::Tcp(address) = parse("tcp://eth0:*") else {
         panic!()
     };
-    assert!(matches!(address.host(), TcpHost::Name { name, .. } if name == "eth0"));
+    assert!(matches!(address.host(), Host::Name { name, .. } if name == "eth0"));
     assert!(matches!(parse("ipc://@x"), Endpoint::Ipc(IpcAddress::Abstract { name, .. }) if name == "x"));
     assert!(matches!(parse("ipc://x@"), Endpoint::Ipc(IpcAddress::Path { path, .. }) if path == "x@"));
     assert!(matches!(parse("ipc://*"), Endpoint::Ipc(IpcAddress::Any)));
     assert!(matches!(parse("inproc://*"), Endpoint::Inproc { name, .. } if name == "*"));
     assert!(
-        matches!(parse("udp://*:5"), Endpoint::Other { scheme, address, .. }
-        if scheme == "udp" && address == "*:5")
+        matches!(parse("pgm://*:5"), Endpoint::Other { scheme, address, .. }
+        if scheme == "pgm" && address == "*:5")
     );
 }
 
@@ -116,6 +130,12 @@ fn every_mistake_has_its_error() {
         "ipc://@" => E::EmptyAddress { .. },
         "inproc://" => E::EmptyAddress { .. },
         "foo://" => E::EmptyAddress { .. },
+        "udp://" => E::EmptyAddress { .. },
+        "udp://:5" => E::EmptyHost { .. },
+        "udp://host" => E::MissingPort { .. },
+        "udp://host:65536" => E::PortOutOfRange { .. },
+        "udp://ff02::1:5" => E::UnbracketedColon { .. },
+        "udp://239.255.1:5" => E::InvalidIpv4 { .. },
         "tcp://:5" => E::EmptyHost { .. },
         "tcp://host" => E::MissingPort { .. },
         "tcp://host:" => E::MissingPort { .. },
@@ -183,8 +203,8 @@ fn lengths_are_limited() {
     let error = refuse(&longest("inproc://", Endpoint::MAX_INPROC_NAME + 1));
     assert!(matches!(error, EndpointError::NameTooLong { length: 257, .. }));
 
-    parse(&format!("tcp://{}:1", "x".repeat(TcpHost::MAX_NAME)));
-    let error = refuse(&format!("tcp://{}:1", "x".repeat(TcpHost::MAX_NAME + 1)));
+    parse(&format!("tcp://{}:1", "x".repeat(Host::MAX_NAME)));
+    let error = refuse(&format!("tcp://{}:1", "x".repeat(Host::MAX_NAME + 1)));
     assert!(matches!(error, EndpointError::HostTooLong { length: 256, .. }));
 
     parse(&longest("foo://", Endpoint::MAX_LEN - 6));
@@ -247,7 +267,8 @@ fn endpoint_text() -> impl Strategy<Value = String> {
         "[a-zA-Z_-][a-zA-Z0-9._-]{0,60}",
     ];
     prop_oneof![
-        (host, port).prop_map(|(host, port)| format!("tcp://{host}:{port}")),
+        (prop_oneof![Just("tcp"), Just("udp")], host, port)
+            .prop_map(|(scheme, host, port)| format!("{scheme}://{host}:{port}")),
         "[^\0@][^\0]{0,20}".prop_map(|path| format!("ipc://{path}")),
         "[^\0]{1,20}".prop_map(|name| format!("ipc://@{name}")),
         "[^\0]{1,50}".prop_map(|name| format!("inproc://{name}")),
@@ -274,7 +295,7 @@ proptest! {
 
     #[test]
     fn arbitrary_addresses_are_parsed_or_refused(
-        scheme in prop_oneof![Just("tcp"), Just("ipc"), Just("inproc"), Just("x")],
+        scheme in prop_oneof![Just("tcp"), Just("udp"), Just("ipc"), Just("inproc"), Just("x")],
         address in prop_oneof![any::<String>(), "[0-9a-f:.*%\\[\\]@/-]{0,30}"],
     ) {
         let text = format!("{scheme}://{address}");

@@ -68,6 +68,15 @@ async fn a_missing_feature_is_named() {
     }
 }
 
+#[test]
+fn udp_has_no_connections() {
+    let error = Registry::standard().get(&endpoint("udp://*:5")).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "no transport for udp://*:5: `udp` carries packets, and connections are asked for"
+    );
+}
+
 #[tokio::test]
 async fn an_unknown_scheme_is_named_with_the_known_ones() {
     let registry = Registry::empty();

@@ -2,7 +2,7 @@
 #![cfg(feature = "tcp")]
 
 use flexbond_transport::{
-    BindError, ConnectError, Connection, Endpoint, LinkOptions, Listener, Tcp, TcpHost, Transport,
+    BindError, ConnectError, Connection, Endpoint, Host, LinkOptions, Listener, Tcp, Transport,
 };
 
 fn endpoint(text: &str) -> Endpoint {
@@ -28,7 +28,7 @@ async fn bind(text: &str, options: &LinkOptions) -> Result<Box<dyn Listener>, Bi
     Tcp::new().bind(&endpoint(text), options).await
 }
 
-fn host_and_port(endpoint: &Endpoint) -> (&TcpHost, u16) {
+fn host_and_port(endpoint: &Endpoint) -> (&Host, u16) {
     match endpoint {
         Endpoint::Tcp(address) => (address.host(), address.port()),
         other => panic!("{other} is not tcp"),
@@ -117,11 +117,7 @@ async fn interfaces_are_bound_by_name() {
             .unwrap();
         let (host, port) = host_and_port(listener.local_endpoint());
         let of_name = interfaces.iter().filter(|other| other.name == interface.name);
-        assert!(
-            of_name
-                .map(|other| TcpHost::from(other.ip()))
-                .any(|ip| ip == *host)
-        );
+        assert!(of_name.map(|other| Host::from(other.ip())).any(|ip| ip == *host));
         assert_ne!(port, 0);
         tested += 1;
     }

@@ -138,8 +138,8 @@ pub enum EndpointError {
         /// The whole text.
         endpoint: String,
     },
-    /// A host name of more than [`TcpHost::MAX_NAME`](super::TcpHost::MAX_NAME) bytes.
-    #[error("host has {length} bytes, more than {limit}, in endpoint {endpoint:?}", limit = super::TcpHost::MAX_NAME)]
+    /// A host name of more than [`Host::MAX_NAME`](super::Host::MAX_NAME) bytes.
+    #[error("host has {length} bytes, more than {limit}, in endpoint {endpoint:?}", limit = super::Host::MAX_NAME)]
     HostTooLong {
         /// How many bytes it has.
         length: usize,

@@ -1,21 +1,14 @@
-//! The address of a tcp endpoint.
+//! The host of a tcp or udp endpoint, and how it stands before a port.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::EndpointError;
 
-/// The address of a tcp endpoint: `host:port`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct TcpAddress {
-    host: TcpHost,
-    port: u16,
-}
-
-/// The host of a tcp endpoint.
+/// The host of a tcp or udp endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum TcpHost {
+pub enum Host {
     /// `*`: every interface. Cannot be connected to.
     Any,
     /// A literal IPv4 address.
@@ -36,7 +29,7 @@ pub enum TcpHost {
     },
 }
 
-impl TcpHost {
+impl Host {
     /// The longest host name, in bytes (RFC 1035, section 2.3.4).
     pub const MAX_NAME: usize = 255;
     /// The longest scope of an IPv6 address, in bytes: the longest name of an interface on Linux.
@@ -49,7 +42,7 @@ impl TcpHost {
             return Err(EndpointError::EmptyHost { endpoint: endpoint() });
         }
         if host == "*" {
-            return Ok(TcpHost::Any);
+            return Ok(Host::Any);
         }
         if host.contains(':') {
             return Err(EndpointError::UnbracketedColon {
@@ -58,7 +51,7 @@ impl TcpHost {
             });
         }
         if let Ok(address) = host.parse() {
-            return Ok(TcpHost::V4(address));
+            return Ok(Host::V4(address));
         }
         // The system's resolver would read "1.2.3" as 1.2.0.3; nobody means that.
         if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
@@ -80,7 +73,7 @@ impl TcpHost {
                 endpoint: endpoint(),
             });
         }
-        Ok(TcpHost::Name { name: host_text() })
+        Ok(Host::Name { name: host_text() })
     }
 
     /// Parses what stands between the brackets.
@@ -104,7 +97,7 @@ impl TcpHost {
             });
         }
         let zone = zone.map(str::to_owned);
-        Ok(TcpHost::V6 { address, zone })
+        Ok(Host::V6 { address, zone })
     }
 }
 
@@ -112,61 +105,42 @@ fn belongs_in_name(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.')
 }
 
-impl TcpAddress {
-    /// An address of a host and a port; port 0 lets the system choose one when it is bound.
-    #[must_use]
-    pub fn new(host: TcpHost, port: u16) -> Self {
-        TcpAddress { host, port }
+/// Parses `host:port`.
+pub(super) fn parse_with_port(address: &str, endpoint: &str) -> Result<(Host, u16), EndpointError> {
+    if address.is_empty() {
+        return Err(EndpointError::EmptyAddress {
+            endpoint: endpoint.to_owned(),
+        });
     }
-
-    /// The host.
-    #[must_use]
-    pub fn host(&self) -> &TcpHost {
-        &self.host
-    }
-
-    /// The port; 0 lets the system choose one when it is bound.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    pub(super) fn parse(address: &str, endpoint: &str) -> Result<Self, EndpointError> {
-        if address.is_empty() {
-            return Err(EndpointError::EmptyAddress {
+    let missing_port = || EndpointError::MissingPort {
+        endpoint: endpoint.to_owned(),
+    };
+    let (host, port) = if let Some(inner) = address.strip_prefix('[') {
+        let Some((host, rest)) = inner.split_once(']') else {
+            return Err(EndpointError::UnclosedBracket {
                 endpoint: endpoint.to_owned(),
             });
-        }
-        let missing_port = || EndpointError::MissingPort {
-            endpoint: endpoint.to_owned(),
         };
-        let (host, port) = if let Some(inner) = address.strip_prefix('[') {
-            let Some((host, rest)) = inner.split_once(']') else {
-                return Err(EndpointError::UnclosedBracket {
+        let port = match rest.strip_prefix(':') {
+            Some(port) => port,
+            None if rest.is_empty() => return Err(missing_port()),
+            None => {
+                return Err(EndpointError::AfterBracket {
+                    found: rest.to_owned(),
                     endpoint: endpoint.to_owned(),
                 });
-            };
-            let port = match rest.strip_prefix(':') {
-                Some(port) => port,
-                None if rest.is_empty() => return Err(missing_port()),
-                None => {
-                    return Err(EndpointError::AfterBracket {
-                        found: rest.to_owned(),
-                        endpoint: endpoint.to_owned(),
-                    });
-                }
-            };
-            (TcpHost::parse_v6(host, endpoint)?, port)
-        } else {
-            let (host, port) = address.rsplit_once(':').ok_or_else(missing_port)?;
-            (TcpHost::parse(host, endpoint)?, port)
+            }
         };
-        if port.is_empty() {
-            return Err(missing_port());
-        }
-        let port = parse_port(port, endpoint)?;
-        Ok(TcpAddress { host, port })
+        (Host::parse_v6(host, endpoint)?, port)
+    } else {
+        let (host, port) = address.rsplit_once(':').ok_or_else(missing_port)?;
+        (Host::parse(host, endpoint)?, port)
+    };
+    if port.is_empty() {
+        return Err(missing_port());
     }
+    let port = parse_port(port, endpoint)?;
+    Ok((host, port))
 }
 
 fn parse_port(port: &str, endpoint: &str) -> Result<u16, EndpointError> {
@@ -186,45 +160,39 @@ fn parse_port(port: &str, endpoint: &str) -> Result<u16, EndpointError> {
     })
 }
 
-impl fmt::Display for TcpHost {
+impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            TcpHost::Any => f.write_str("*"),
-            TcpHost::V4(address) => write!(f, "{address}"),
-            TcpHost::V6 { address, zone: None } => write!(f, "[{address}]"),
-            TcpHost::V6 {
+            Host::Any => f.write_str("*"),
+            Host::V4(address) => write!(f, "{address}"),
+            Host::V6 { address, zone: None } => write!(f, "[{address}]"),
+            Host::V6 {
                 address,
                 zone: Some(zone),
             } => write!(f, "[{address}%{zone}]"),
-            TcpHost::Name { name } => f.write_str(name),
+            Host::Name { name } => f.write_str(name),
         }
     }
 }
 
-impl fmt::Display for TcpAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
-}
-
-impl From<IpAddr> for TcpHost {
+impl From<IpAddr> for Host {
     fn from(address: IpAddr) -> Self {
         match address {
-            IpAddr::V4(address) => TcpHost::V4(address),
-            IpAddr::V6(address) => TcpHost::V6 { address, zone: None },
+            IpAddr::V4(address) => Host::V4(address),
+            IpAddr::V6(address) => Host::V6 { address, zone: None },
         }
     }
 }
 
-impl From<SocketAddr> for TcpAddress {
+impl From<SocketAddr> for Host {
     /// An IPv4 address that an IPv6 socket shows in its mapped form becomes plain again.
     fn from(address: SocketAddr) -> Self {
-        let mut host = TcpHost::from(address.ip().to_canonical());
-        if let (TcpHost::V6 { zone, .. }, SocketAddr::V6(v6)) = (&mut host, address)
+        let mut host = Host::from(address.ip().to_canonical());
+        if let (Host::V6 { zone, .. }, SocketAddr::V6(v6)) = (&mut host, address)
             && v6.scope_id() != 0
         {
             *zone = Some(v6.scope_id().to_string());
         }
-        TcpAddress::new(host, address.port())
+        host
     }
 }

@@ -1,0 +1,85 @@
+//! What can be tested with the inside of a socket only.
+
+use std::future::poll_fn;
+
+use super::*;
+
+fn bind() -> UdpSocket {
+    UdpSocket::bind(([127, 0, 0, 1], 0).into(), &UdpOptions::default()).unwrap()
+}
+
+async fn receive(socket: &UdpSocket) -> (Received, Vec<u8>) {
+    let (mut buffer, mut received) = (vec![0; 65_536], [Received::default()]);
+    poll_fn(|cx| socket.poll_recv(cx, &mut [IoSliceMut::new(&mut buffer)], &mut received))
+        .await
+        .unwrap();
+    buffer.truncate(received[0].len);
+    (received[0], buffer)
+}
+
+/// Linux tells an unconnected socket of closed ports only when it is asked to, which this test does; other systems
+/// do by themselves.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn reports_of_closed_ports_are_counted_and_ignored() {
+    let (near, far) = (bind(), bind());
+    near.state.enable_transport_errors((&near.io).into()).unwrap();
+    let closed = bind().local;
+    let to_closed = [Transmit::new(closed, b"is anybody there?")];
+    let to_far = [Transmit::new(far.local, b"hello")];
+
+    // The report of the first packet stands before the second.
+    assert_eq!(near.try_send(&to_closed).unwrap(), 1);
+    assert_eq!(near.try_send(&to_far).unwrap(), 1);
+    assert_eq!(receive(&far).await.1, b"hello");
+    assert_eq!(near.counters().errors_ignored, 1);
+
+    // And before what is received.
+    assert_eq!(near.try_send(&to_closed).unwrap(), 1);
+    far.try_send(&[Transmit::new(near.local, b"answer")]).unwrap();
+    assert_eq!(receive(&near).await.1, b"answer");
+    assert_eq!(near.counters().errors_ignored, 2);
+}
+
+/// A queue that was emptied is noted as such, and what comes later is found all the same.
+#[tokio::test]
+async fn what_arrives_after_a_short_read_is_found() {
+    let (near, far) = (bind(), bind());
+    for number in 0..100_u8 {
+        let count = usize::from(number % 3) + 1;
+        for _ in 0..count {
+            near.try_send(&[Transmit::new(far.local, &[number])]).unwrap();
+        }
+        let mut arrived = 0;
+        while arrived < count {
+            let mut buffers = [[0; 2048]; 4];
+            let mut received = [Received::default(); 4];
+            let mut slices = buffers.each_mut().map(|buffer| IoSliceMut::new(buffer));
+            arrived += poll_fn(|cx| far.poll_recv(cx, &mut slices, &mut received))
+                .await
+                .unwrap();
+        }
+        assert_eq!(arrived, count);
+    }
+}
+
+#[tokio::test]
+async fn who_has_left_hears_no_more() {
+    let options = UdpOptions::default().interface(std::net::IpAddr::from([127, 0, 0, 1]));
+    let gone = UdpSocket::bind_multicast(([239, 255, 70, 6], 0).into(), &options).unwrap();
+    let stays = UdpSocket::bind_multicast(gone.local, &options).unwrap();
+    let near = bind();
+    near.try_send(&[Transmit::new(gone.local, b"first")]).unwrap();
+    assert_eq!(receive(&gone).await.1, b"first");
+    assert_eq!(receive(&stays).await.1, b"first");
+
+    gone.leave().unwrap();
+    gone.leave().unwrap();
+    near.leave().unwrap();
+    near.try_send(&[Transmit::new(gone.local, b"second")]).unwrap();
+    assert_eq!(receive(&stays).await.1, b"second");
+    // The system itself is asked, past what tokio remembers.
+    let mut buffer = [0; 100];
+    let nothing = gone.recv_batch(1, &mut [IoSliceMut::new(&mut buffer)], &mut [Received::default()]);
+    assert_eq!(nothing.unwrap_err().kind(), ErrorKind::WouldBlock);
+}
