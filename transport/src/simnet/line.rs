@@ -42,7 +42,9 @@ fn time_for(len: usize, rate: NonZeroU64) -> Duration {
 
 /// How many bytes pass in `time`.
 fn bytes_in(time: Duration, rate: NonZeroU64) -> u128 {
-    (time.as_nanos() * u128::from(rate.get())).div_ceil(1_000_000_000)
+    time.as_nanos()
+        .saturating_mul(u128::from(rate.get()))
+        .div_ceil(1_000_000_000)
 }
 
 #[cfg(test)]

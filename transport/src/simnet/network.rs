@@ -28,6 +28,8 @@ pub struct Network {
     under_way: BinaryHeap<Reverse<Flight>>,
     /// How much room `under_way` takes.
     bytes: usize,
+    /// The latest time that was ever said.
+    now: Duration,
     /// How many were ever under way.
     flights: u64,
     counters: Counters,
@@ -69,6 +71,7 @@ impl Network {
             paused: BTreeMap::new(),
             under_way: BinaryHeap::new(),
             bytes: 0,
+            now: Duration::ZERO,
             flights: 0,
             counters: Counters::default(),
         }
@@ -77,6 +80,7 @@ impl Network {
     /// Sends a packet to an address, or to every member of a multicast group (the sender too, if it is one).
     pub fn send(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: impl Into<Bytes>) {
         let bytes = bytes.into();
+        self.now = self.now.max(now);
         self.counters.sent += 1;
         self.counters.sent_bytes += bytes.len() as u64;
         if self.is_paused(from.ip()) {
@@ -95,15 +99,19 @@ impl Network {
         }
     }
 
-    /// When [`poll_delivery`](Self::poll_delivery) is to be called next; `None`: nothing is under way.
+    /// When [`poll_delivery`](Self::poll_delivery) is to be called next; `None`: nothing is under way. Never earlier than
+    /// any time that was said to the network.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.under_way.peek().map(|Reverse(flight)| flight.at)
+        self.under_way
+            .peek()
+            .map(|Reverse(flight)| flight.at.max(self.now))
     }
 
     /// The next packet that has arrived by now. Call it again until there is none.
     pub fn poll_delivery(&mut self, now: Duration) -> Option<Delivery> {
-        while self.poll_timeout()? <= now {
+        self.now = self.now.max(now);
+        while self.poll_timeout()? <= self.now {
             let Reverse(Flight { delivery, .. }) = self.under_way.pop()?;
             self.bytes -= room_of(&delivery);
             let (from, to) = (delivery.from.ip(), delivery.to.ip());
