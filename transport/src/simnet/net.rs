@@ -314,11 +314,11 @@ impl State {
     /// Takes what has arrived to the sockets.
     fn deliver(&mut self, now: Duration, wakers: &mut Vec<Waker>) {
         while let Some(delivery) = self.network.poll_delivery(now) {
-            self.hand_over(delivery, wakers);
+            self.hand_over(&delivery, wakers);
         }
     }
 
-    fn hand_over(&mut self, delivery: Delivery, wakers: &mut Vec<Waker>) {
+    fn hand_over(&mut self, delivery: &Delivery, wakers: &mut Vec<Waker>) {
         let limit = self.network.config().recv_buffer;
         let Some(ids) = self.listeners.get(&(delivery.to, delivery.destination)) else {
             self.network.counters_mut().unlistened += 1;
