@@ -10,6 +10,8 @@ mod linux {
     use std::fs::{self, File};
     use std::os::fd::AsFd;
     use std::os::unix::fs::MetadataExt;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     /// Where to find the count of one socket. (`SO_RXQ_OVFL` would bring it with each packet, but to read it needs
     /// unsafe code.)
@@ -17,7 +19,13 @@ mod linux {
     pub(in crate::udp) struct Drops {
         inode: u64,
         table: &'static str,
+        /// What was found last.
+        known: OnceLock<AtomicU64>,
     }
+
+    /// The table is read in pieces, and a line is passed over if another socket is closed meanwhile. So rarely that
+    /// it does not happen this often in a row.
+    const ATTEMPTS: usize = 4;
 
     impl Drops {
         pub(in crate::udp) fn of(socket: &impl AsFd, ipv6: bool) -> Option<Self> {
@@ -30,12 +38,19 @@ mod linux {
                 } else {
                     "/proc/thread-self/net/udp"
                 },
+                known: OnceLock::new(),
             })
         }
 
         /// The count so far; `None` where the table cannot be read, or is that of another network namespace.
         pub(in crate::udp) fn count(&self) -> Option<u64> {
-            count_of(self.inode, &fs::read_to_string(self.table).ok()?)
+            for _ in 0..ATTEMPTS {
+                if let Some(count) = count_of(self.inode, &fs::read_to_string(self.table).ok()?) {
+                    let known = self.known.get_or_init(AtomicU64::default);
+                    return Some(known.fetch_max(count, Ordering::Relaxed).max(count));
+                }
+            }
+            Some(self.known.get()?.load(Ordering::Relaxed))
         }
     }
 

@@ -24,7 +24,10 @@ async fn receive(socket: &UdpSocket) -> (Received, Vec<u8>) {
 async fn reports_of_closed_ports_are_counted_and_ignored() {
     let (near, far) = (bind(), bind());
     near.state.enable_transport_errors((&near.io).into()).unwrap();
-    let closed = bind().local;
+    // An address where no other test binds meanwhile.
+    let closed = UdpSocket::bind(([127, 0, 0, 99], 0).into(), &UdpOptions::default())
+        .unwrap()
+        .local;
     let to_closed = [Transmit::new(closed, b"is anybody there?")];
     let to_far = [Transmit::new(far.local, b"hello")];
 

@@ -86,7 +86,16 @@ async fn the_source_can_be_chosen() {
 #[tokio::test]
 async fn a_closed_port_disturbs_nobody() {
     let (near, far) = (bind(), bind());
-    let closed = bind().local_addr().unwrap();
+    // An address where no other test binds meanwhile, on systems that have it.
+    let host = if cfg!(target_os = "linux") {
+        "127.0.0.99:0"
+    } else {
+        "127.0.0.1:0"
+    };
+    let closed = UdpSocket::bind(address(host), &UdpOptions::default())
+        .unwrap()
+        .local_addr()
+        .unwrap();
     for number in 0..10 {
         send_to(&near, closed, b"is anybody there?").await;
         send_to(&near, far.local_addr().unwrap(), &[number]).await;
@@ -112,7 +121,7 @@ async fn what_finds_the_buffer_full_is_counted() {
     let dropped = usize::try_from(far.recv_drops().unwrap()).unwrap();
     assert!((1..1000).contains(&dropped), "{dropped} of 1000 were dropped");
     assert_eq!(receive(&far, 1000 - dropped).await.len(), 1000 - dropped);
-    assert_eq!(near.recv_drops(), Some(0));
+    assert_eq!(near.recv_drops().unwrap_or(0), 0);
 }
 
 #[tokio::test]
@@ -134,7 +143,13 @@ async fn the_buffers_are_what_was_granted() {
 
 #[tokio::test]
 async fn a_port_is_bound_once() {
-    let socket = bind();
+    // An address where no other test binds meanwhile, on systems that have it.
+    let host = if cfg!(target_os = "linux") {
+        "127.0.0.98:0"
+    } else {
+        "127.0.0.1:0"
+    };
+    let socket = UdpSocket::bind(address(host), &UdpOptions::default()).unwrap();
     let local = socket.local_addr().unwrap();
     let error = UdpSocket::bind(local, &UdpOptions::default()).unwrap_err();
     assert!(matches!(&error, BindError::InUse { endpoint, .. } if *endpoint == Endpoint::Udp(local.into())));
