@@ -142,7 +142,7 @@ pub trait DatagramSocket: fmt::Debug + Send + Sync + 'static {
     /// How many packets have reached this socket and found its receive buffer full, ever; `None`, the default, where
     /// the system does not tell. A protocol above tells by it a receiver that is too slow from a network that loses.
     ///
-    /// May read a file of the system: a matter of some ten microseconds and more, for once in a while.
+    /// May read a file of the system: a matter of some hundred microseconds, for a few times a second at most.
     fn recv_drops(&self) -> Option<u64> {
         None
     }
