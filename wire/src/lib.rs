@@ -1,6 +1,8 @@
-//! Bytes to meaning and back: ZMTP 3.1 and its ancestors, security mechanisms and payload codecs, without any I/O.
+//! Bytes to meaning and back: ZMTP 3.1 and its ancestors, payload codecs and the datagrams of group sessions, without
+//! any I/O.
 //!
-//! This crate turns the bytes of a connection into messages and messages into bytes. It opens no socket, starts no
+//! This crate turns the bytes of a connection into messages and messages into bytes, and does the same for the
+//! datagrams of groups. It opens no socket, starts no
 //! task, reads no clock and draws no random number: time is an argument, bytes go in and out through buffers. That
 //! makes every rule of the protocol testable in memory, and usable under any runtime.
 //!
@@ -59,14 +61,23 @@
 //!
 //! - [`zmtp`]: ZMTP 3.1 with downgrade to 3.0, 2.0 and 1.0, the mechanisms NULL and PLAIN, heartbeats, metadata.
 //! - `codec`: how a value becomes the payload of a frame.
+//! - `group`: the datagrams of group sessions, plain and sealed. Its documentation describes the format.
 //!
 //! # Features
 //!
-//! - `postcard` (default): the codec for Rust peers, compact and binary.
-//! - `json` (default): the codec any language reads.
+//! Each adds something only; ZMTP is always there.
 //!
-//! Without either there is no `codec` module and no dependency on serde. ZMTP is always there.
+//! | feature | default | adds |
+//! | --- | --- | --- |
+//! | `postcard` | yes | the codec for Rust peers, compact and binary |
+//! | `json` | yes | the codec any language reads |
+//! | `group` | yes | the datagrams of group sessions, with CRC-32C |
+//! | `group-crypto` | no | pre-shared keys and datagrams sealed with AES-256-GCM; building it takes a C compiler |
+//!
+//! Without either codec there is no `codec` module and no dependency on serde.
 
 #[cfg(any(feature = "postcard", feature = "json"))]
 pub mod codec;
+#[cfg(feature = "group")]
+pub mod group;
 pub mod zmtp;

@@ -1,0 +1,320 @@
+//! How messages flow and are repaired: DATA, STATUS, SYNC, PARITY.
+//!
+//! A flow is what one member sends to a channel, or to one other member of it (point to point): segments numbered from
+//! 0, with 64 bits that no session uses up.
+
+use super::error::at_most;
+use super::packet::Body;
+use super::reader::{Reader, invalid};
+use super::sink::Sink;
+use super::{DecodeError, EncodeError, List, MAX_GAPS, MAX_PARITY, MAX_SEGMENT};
+
+const POINT_TO_POINT: u8 = 1;
+const ANSWER: u8 = 2;
+const REPAIR: u8 = 4;
+const UNKNOWN: u8 = 2;
+
+/// A byte of flags with `bit` where `set`.
+const fn flag(set: bool, bit: u8) -> u8 {
+    if set { bit } else { 0 }
+}
+
+/// A segment of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Data<'a> {
+    /// The channel.
+    pub channel: u16,
+    /// Whether the flow is for the receiver alone.
+    pub point_to_point: bool,
+    /// Whether the sender wants a STATUS at once.
+    pub answer: bool,
+    /// Whether this was sent before.
+    pub repair: bool,
+    /// The segment's number in its flow.
+    pub seq: u64,
+    /// Its bytes, 1 to as many as the session agreed on, at most [`MAX_SEGMENT`].
+    pub payload: &'a [u8],
+}
+
+impl Data<'_> {
+    /// Bytes of a plain DATA datagram beside its payload. A sealed one has 12 more.
+    pub const OVERHEAD: usize = super::Header::LEN + 11 + super::CHECKSUM_LEN;
+}
+
+impl<'a> Body<'a> for Data<'a> {
+    #[inline]
+    fn check(&self) -> Result<(), EncodeError> {
+        payload_fits(self.payload, MAX_SEGMENT)
+    }
+
+    #[inline]
+    fn write<S: Sink>(&self, out: &mut S) {
+        let mut fixed = [0; 11];
+        fixed[..2].copy_from_slice(&self.channel.to_be_bytes());
+        fixed[2] =
+            flag(self.point_to_point, POINT_TO_POINT) | flag(self.answer, ANSWER) | flag(self.repair, REPAIR);
+        fixed[3..].copy_from_slice(&self.seq.to_be_bytes());
+        out.put(&fixed);
+        out.put(self.payload);
+    }
+
+    #[inline]
+    fn read(body: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let channel = body.u16()?;
+        let flags = body.flags(POINT_TO_POINT | ANSWER | REPAIR)?;
+        Ok(Data {
+            channel,
+            point_to_point: flags & POINT_TO_POINT != 0,
+            answer: flags & ANSWER != 0,
+            repair: flags & REPAIR != 0,
+            seq: body.u64()?,
+            payload: read_payload(body, MAX_SEGMENT)?,
+        })
+    }
+}
+
+#[inline]
+fn payload_fits(payload: &[u8], limit: usize) -> Result<(), EncodeError> {
+    if payload.is_empty() {
+        return Err(EncodeError::Empty { field: "payload" });
+    }
+    at_most("payload", payload.len(), limit)
+}
+
+/// The rest of the body, at least one byte.
+#[inline]
+fn read_payload<'a>(body: &mut Reader<'a>, limit: usize) -> Result<&'a [u8], DecodeError> {
+    let len = body.len();
+    if len == 0 {
+        return Err(DecodeError::Truncated);
+    }
+    if len > limit {
+        return Err(DecodeError::Length {
+            field: "payload",
+            len,
+            limit,
+        });
+    }
+    Ok(body.take_all())
+}
+
+/// What a receiver has of a flow, and what it lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status<'a> {
+    /// The channel.
+    pub channel: u16,
+    /// Whether the flow is for this receiver alone.
+    pub point_to_point: bool,
+    /// Whether the receiver does not know where the flow starts for it, and wants a SYNC.
+    pub unknown: bool,
+    /// The member whose flow it is.
+    pub source: u32,
+    /// Every segment below this was received.
+    pub next: u64,
+    /// The first segment that the receiver has no room for yet.
+    pub edge: u64,
+    /// The number of the newest datagram heard from the source, whatever its kind.
+    pub echo: u64,
+    /// How long ago that one came, in microseconds.
+    pub echo_delay: u32,
+    /// How many datagrams the receiver's own system has dropped so far; wraps.
+    pub local_drops: u32,
+    /// The segments that are missing above `next`, at most [`MAX_GAPS`] runs of them.
+    pub missing: List<'a, Gap>,
+}
+
+/// A run of missing segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// The first of them.
+    pub start: u64,
+    /// How many, at least one.
+    pub len: u16,
+}
+
+impl Gap {
+    /// Whether it has a segment, and ends within 64 bits.
+    const fn is_sound(&self) -> bool {
+        self.len > 0 && self.start.checked_add(self.len as u64).is_some()
+    }
+
+    fn write<S: Sink>(&self, out: &mut S) {
+        out.put_u64(self.start);
+        out.put_u16(self.len);
+    }
+
+    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let gap = Gap {
+            start: body.u64()?,
+            len: body.u16()?,
+        };
+        if !gap.is_sound() {
+            return Err(invalid("gap length", gap.len));
+        }
+        Ok(gap)
+    }
+}
+
+impl<'a> Body<'a> for Status<'a> {
+    fn check(&self) -> Result<(), EncodeError> {
+        at_most("missing", self.missing.len(), MAX_GAPS)?;
+        match self.missing.iter().find(|gap| !gap.is_sound()) {
+            Some(gap) => Err(EncodeError::Invalid {
+                field: "gap length",
+                value: gap.len.into(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn write<S: Sink>(&self, out: &mut S) {
+        out.put_u16(self.channel);
+        out.put_u8(flag(self.point_to_point, POINT_TO_POINT) | flag(self.unknown, UNKNOWN));
+        out.put_u32(self.source);
+        out.put_u64(self.next);
+        out.put_u64(self.edge);
+        out.put_u64(self.echo);
+        out.put_u32(self.echo_delay);
+        out.put_u32(self.local_drops);
+        self.missing.write(out, Gap::write);
+    }
+
+    fn read(body: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let channel = body.u16()?;
+        let flags = body.flags(POINT_TO_POINT | UNKNOWN)?;
+        Ok(Status {
+            channel,
+            point_to_point: flags & POINT_TO_POINT != 0,
+            unknown: flags & UNKNOWN != 0,
+            source: body.u32()?,
+            next: body.u64()?,
+            edge: body.u64()?,
+            echo: body.u64()?,
+            echo_delay: body.u32()?,
+            local_drops: body.u32()?,
+            missing: List::read(body, "missing", MAX_GAPS, Gap::read)?,
+        })
+    }
+}
+
+/// How far a flow has come, so that a receiver finds out what it has missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlowSync {
+    /// The channel.
+    pub channel: u16,
+    /// Whether the flow is for the receiver alone.
+    pub point_to_point: bool,
+    /// The first segment that is meant for the receiver.
+    pub start: u64,
+    /// The first segment that was not sent yet.
+    pub next: u64,
+}
+
+impl Body<'_> for FlowSync {
+    fn write<S: Sink>(&self, out: &mut S) {
+        out.put_u16(self.channel);
+        out.put_u8(flag(self.point_to_point, POINT_TO_POINT));
+        out.put_u64(self.start);
+        out.put_u64(self.next);
+    }
+
+    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(FlowSync {
+            channel: body.u16()?,
+            point_to_point: body.flags(POINT_TO_POINT)? != 0,
+            start: body.u64()?,
+            next: body.u64()?,
+        })
+    }
+}
+
+/// What repairs any of several segments. What it is computed of, and how, is the session's affair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parity<'a> {
+    /// The channel.
+    pub channel: u16,
+    /// Whether the flow is for the receiver alone.
+    pub point_to_point: bool,
+    /// The first segment that it covers.
+    pub base: u64,
+    /// How many segments it covers, at least one.
+    pub count: u8,
+    /// Which of the parities over these segments it is.
+    pub index: u8,
+    /// Its bytes, 1 to [`MAX_PARITY`].
+    pub payload: &'a [u8],
+}
+
+impl<'a> Body<'a> for Parity<'a> {
+    fn check(&self) -> Result<(), EncodeError> {
+        if self.count == 0 {
+            return Err(EncodeError::Invalid {
+                field: "count",
+                value: 0,
+            });
+        }
+        payload_fits(self.payload, MAX_PARITY)
+    }
+
+    fn write<S: Sink>(&self, out: &mut S) {
+        out.put_u16(self.channel);
+        out.put_u8(flag(self.point_to_point, POINT_TO_POINT));
+        out.put_u64(self.base);
+        out.put_u8(self.count);
+        out.put_u8(self.index);
+        out.put(self.payload);
+    }
+
+    fn read(body: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let parity = Parity {
+            channel: body.u16()?,
+            point_to_point: body.flags(POINT_TO_POINT)? != 0,
+            base: body.u64()?,
+            count: body.u8()?,
+            index: body.u8()?,
+            payload: read_payload(body, MAX_PARITY)?,
+        };
+        if parity.count == 0 {
+            return Err(invalid("count", 0_u8));
+        }
+        Ok(parity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_have_segments_and_end() {
+        for (start, len, sound) in [
+            (5, 0, false),
+            (5, 1, true),
+            (u64::MAX - 1, 1, true),
+            (u64::MAX, 1, false),
+            (u64::MAX - 100, 101, false),
+        ] {
+            let gap = Gap { start, len };
+            let mut bytes = bytes::BytesMut::new();
+            gap.write(&mut bytes);
+            assert_eq!(Gap::read(&mut Reader::new(&bytes)).is_ok(), sound, "{gap:?}");
+        }
+    }
+
+    #[test]
+    fn payloads_are_neither_empty_nor_too_long() {
+        let long = vec![0; MAX_PARITY + 1];
+        for (len, sound) in [
+            (0, false),
+            (1, true),
+            (MAX_SEGMENT, true),
+            (MAX_SEGMENT + 1, false),
+        ] {
+            assert_eq!(payload_fits(&long[..len], MAX_SEGMENT).is_ok(), sound);
+            assert_eq!(
+                read_payload(&mut Reader::new(&long[..len]), MAX_SEGMENT).is_ok(),
+                sound
+            );
+        }
+    }
+}

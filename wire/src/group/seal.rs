@@ -1,0 +1,113 @@
+//! The trailer of a sealed datagram: AES-256-GCM, with the header as associated data.
+
+use std::fmt;
+
+use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce};
+
+use super::{DecodeError, EncodeError, Envelope, Header, TAG_LEN};
+
+/// What one sender seals with in one epoch, and what its receivers open with. Never shown.
+///
+/// ```
+/// use bytes::BytesMut;
+/// use flexbond_wire::group::{Arrive, DecodeError, EpochKey, Header, Packet};
+///
+/// let epoch_key = EpochKey::from_random([7; 32]); // from the system's secure source, in earnest
+/// let key = epoch_key.sender_key(1, 2, 3);
+/// let header = Header { session: 1, epoch: 2, sender: 3, number: 4 };
+/// let packet = Packet::Arrive(Arrive { channel: 5, round: 6 });
+/// let mut datagram = BytesMut::new();
+/// packet.encode_sealed(&header, &key, &mut datagram).unwrap();
+///
+/// assert_eq!(Packet::decode(&datagram), Err(DecodeError::Sealed));
+/// assert_eq!(Packet::decode_sealed(&mut datagram, &key), Ok((header, packet)));
+/// ```
+pub struct SenderKey {
+    key: LessSafeKey,
+    /// Whose key it is; the number is not looked at.
+    origin: Header,
+}
+
+impl SenderKey {
+    /// How many datagrams of at most 2 KiB may be sealed with one key (RFC 9001, appendix B.1.1). A new epoch, even
+    /// with the same epoch key, makes new sender keys.
+    pub const MAX_SEALED: u64 = 1 << 28;
+
+    pub(super) const fn new(key: LessSafeKey, origin: &Header) -> Self {
+        SenderKey { key, origin: *origin }
+    }
+
+    /// Opens a sealed datagram where it is: afterwards its body is readable, and header and tag are as they were.
+    /// [`Packet::decode_opened`](super::Packet::decode_opened) takes the body apart.
+    ///
+    /// # Errors
+    /// When it is plain, was not sealed with this key, or was changed since. The bytes after the header are undefined
+    /// then.
+    #[inline]
+    pub fn open_in_place(&self, datagram: &mut [u8]) -> Result<Envelope, DecodeError> {
+        let envelope = Header::peek(datagram)?;
+        if !envelope.sealed {
+            return Err(DecodeError::NotSealed);
+        }
+        if envelope.kind.is_handshake() {
+            return Err(DecodeError::MustBePlain { kind: envelope.kind });
+        }
+        if !self.belongs_to(&envelope.header) {
+            return Err(DecodeError::Forged);
+        }
+        let (header, sealed) = datagram.split_at_mut(Header::LEN);
+        self.key
+            .open_in_place(nonce(&envelope.header), Aad::from(&*header), sealed)
+            .map_err(|_| DecodeError::Forged)?;
+        Ok(envelope)
+    }
+
+    /// Seals header, body and room for the tag.
+    #[inline]
+    pub(super) fn seal(&self, header: &Header, datagram: &mut [u8]) {
+        let (start, rest) = datagram.split_at_mut(Header::LEN);
+        let end = rest.len() - TAG_LEN;
+        let (body, room) = rest.split_at_mut(end);
+        let tag = self
+            .key
+            .seal_in_place_separate_tag(nonce(header), Aad::from(&*start), body)
+            .expect("a datagram is within the limits of the cipher");
+        room.copy_from_slice(tag.as_ref());
+    }
+
+    /// Whether a datagram with this header is to be sealed with this key.
+    #[inline]
+    pub(super) fn check(&self, header: &Header) -> Result<(), EncodeError> {
+        if self.belongs_to(header) {
+            Ok(())
+        } else {
+            Err(EncodeError::ForeignKey)
+        }
+    }
+
+    #[inline]
+    fn belongs_to(&self, header: &Header) -> bool {
+        let Header {
+            session,
+            sender,
+            epoch,
+            number: _,
+        } = self.origin;
+        (session, sender, epoch) == (header.session, header.sender, header.epoch)
+    }
+}
+
+/// The sender, which is part of the key already, and the number, which never repeats.
+#[inline]
+fn nonce(header: &Header) -> Nonce {
+    let mut bytes = [0; 12];
+    bytes[..4].copy_from_slice(&header.sender.to_be_bytes());
+    bytes[4..].copy_from_slice(&header.number.to_be_bytes());
+    Nonce::assume_unique_for_key(bytes)
+}
+
+impl fmt::Debug for SenderKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SenderKey(..)")
+    }
+}
