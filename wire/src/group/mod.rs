@@ -77,7 +77,7 @@
 //!
 //! # Receiving
 //!
-//! [`Header::peek`] finds session, sender and key; [`Packet::decode`] or [`Packet::decode_sealed`] verifies the trailer
+//! [`Header::peek`] finds session, sender and key; [`Packet::decode`] or `Packet::decode_sealed` verifies the trailer
 //! and takes the body apart; [`ReplayWindow::accept`] takes note of the number after that, and never before.
 
 mod channel;
