@@ -312,7 +312,7 @@ fn the_largest_packets_are_the_largest_datagrams() {
         payload: &payload[..MAX_SEGMENT],
     });
     let datagram = encoded(&HEADER, &segment);
-    assert_eq!(datagram.len(), Data::OVERHEAD + MAX_SEGMENT);
+    assert_eq!(datagram.len(), Data::overhead(false) + MAX_SEGMENT);
     assert_eq!(Packet::decode(&datagram), Ok((HEADER, segment)));
 }
 

@@ -7,7 +7,9 @@ use super::error::at_most;
 use super::packet::Body;
 use super::reader::{Reader, invalid};
 use super::sink::Sink;
-use super::{DecodeError, EncodeError, List, MAX_GAPS, MAX_PARITY, MAX_SEGMENT};
+use super::{
+    CHECKSUM_LEN, DecodeError, EncodeError, Header, List, MAX_GAPS, MAX_PARITY, MAX_SEGMENT, TAG_LEN,
+};
 
 const POINT_TO_POINT: u8 = 1;
 const ANSWER: u8 = 2;
@@ -37,8 +39,11 @@ pub struct Data<'a> {
 }
 
 impl Data<'_> {
-    /// Bytes of a plain DATA datagram beside its payload. A sealed one has 12 more.
-    pub const OVERHEAD: usize = super::Header::LEN + 11 + super::CHECKSUM_LEN;
+    /// Bytes of a DATA datagram beside its payload.
+    #[must_use]
+    pub const fn overhead(sealed: bool) -> usize {
+        Header::LEN + 11 + if sealed { TAG_LEN } else { CHECKSUM_LEN }
+    }
 }
 
 impl<'a> Body<'a> for Data<'a> {

@@ -34,7 +34,7 @@ use super::{Envelope, SenderKey};
 /// };
 /// let mut datagram = BytesMut::new();
 /// let len = Packet::Data(data).encode(&header, &mut datagram).unwrap();
-/// assert_eq!(len, Data::OVERHEAD + 9);
+/// assert_eq!(len, Data::overhead(false) + 9);
 /// assert_eq!(Packet::decode(&datagram), Ok((header, Packet::Data(data))));
 ///
 /// datagram[40] ^= 1;
