@@ -90,6 +90,7 @@ fn packets(members: &[Member]) -> Vec<(&'static str, Header, Packet<'_>)> {
         request: 77,
         channel: 9,
         refusal: None,
+        first_round: 41,
     };
     let mut packets = vec![
         ("join-first", JOINER, Packet::Join(first)),
@@ -147,6 +148,7 @@ fn packets(members: &[Member]) -> Vec<(&'static str, Header, Packet<'_>)> {
                 "channel-refused",
                 Packet::ChannelReply(ChannelReply {
                     refusal: Some(ChannelRefusal::WrongKind),
+                    first_round: 0,
                     ..accepted
                 }),
             ),
@@ -188,7 +190,16 @@ fn packets(members: &[Member]) -> Vec<(&'static str, Header, Packet<'_>)> {
                 Packet::Sync(FlowSync {
                     channel: 9,
                     point_to_point: true,
-                    start: 50,
+                    start: Some(50),
+                    next: 100,
+                }),
+            ),
+            (
+                "sync-several",
+                Packet::Sync(FlowSync {
+                    channel: 9,
+                    point_to_point: false,
+                    start: None,
                     next: 100,
                 }),
             ),

@@ -67,6 +67,8 @@ pub struct ChannelReply {
     pub channel: u16,
     /// Nothing when the member was accepted, or why it was not.
     pub refusal: Option<ChannelRefusal>,
+    /// The first barrier round that the member takes part in; zero where that means nothing.
+    pub first_round: u64,
 }
 
 /// Why a member may not take part in a channel. A number that this version does not know is read as
@@ -105,6 +107,7 @@ impl Body<'_> for ChannelReply {
         out.put_u16(self.channel);
         out.put_u8(u8::from(self.refusal.is_none()));
         out.put_u8(self.refusal.map_or(0, |refusal| refusal as u8));
+        out.put_u64(self.first_round);
     }
 
     fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -118,6 +121,7 @@ impl Body<'_> for ChannelReply {
                 (0, reason) => Some(ChannelRefusal::from_number(reason)),
                 (other, _) => return Err(invalid("accepted", other)),
             },
+            first_round: body.u64()?,
         })
     }
 }
@@ -152,8 +156,9 @@ mod tests {
     #[test]
     fn a_reply_is_an_acceptance_or_has_a_reason() {
         let read = |accepted, reason| {
-            ChannelReply::read(&mut Reader::new(&[0, 0, 0, 1, 0, 2, accepted, reason]))
-                .map(|reply| reply.refusal)
+            let mut body = [0; 16];
+            body[6..8].copy_from_slice(&[accepted, reason]);
+            ChannelReply::read(&mut Reader::new(&body)).map(|reply| reply.refusal)
         };
         assert_eq!(read(1, 0), Ok(None));
         assert_eq!(read(0, 3), Ok(Some(ChannelRefusal::Full)));

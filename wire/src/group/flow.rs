@@ -202,6 +202,9 @@ impl<'a> Body<'a> for Status<'a> {
     }
 }
 
+/// Stands for no start in a [`FlowSync`].
+const NO_START: u64 = u64::MAX;
+
 /// How far a flow has come, so that a receiver finds out what it has missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlowSync {
@@ -209,17 +212,28 @@ pub struct FlowSync {
     pub channel: u16,
     /// Whether the flow is for the receiver alone.
     pub point_to_point: bool,
-    /// The first segment that is meant for the receiver.
-    pub start: u64,
+    /// The first segment that is meant for the receiver, at most `u64::MAX - 1`; nothing when the packet goes to
+    /// several, who know where they began.
+    pub start: Option<u64>,
     /// The first segment that was not sent yet.
     pub next: u64,
 }
 
 impl Body<'_> for FlowSync {
+    fn check(&self) -> Result<(), EncodeError> {
+        match self.start {
+            Some(NO_START) => Err(EncodeError::Invalid {
+                field: "start",
+                value: NO_START,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     fn write<S: Sink>(&self, out: &mut S) {
         out.put_u16(self.channel);
         out.put_u8(flag(self.point_to_point, POINT_TO_POINT));
-        out.put_u64(self.start);
+        out.put_u64(self.start.unwrap_or(NO_START));
         out.put_u64(self.next);
     }
 
@@ -227,7 +241,7 @@ impl Body<'_> for FlowSync {
         Ok(FlowSync {
             channel: body.u16()?,
             point_to_point: body.flags(POINT_TO_POINT)? != 0,
-            start: body.u64()?,
+            start: Some(body.u64()?).filter(|start| *start != NO_START),
             next: body.u64()?,
         })
     }

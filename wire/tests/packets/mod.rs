@@ -138,6 +138,7 @@ impl Material {
                 request: x,
                 channel,
                 refusal: REFUSALS[self.choice % REFUSALS.len()],
+                first_round: a,
             }),
             Kind::ChannelLeave => Packet::ChannelLeave(ChannelLeave { request: x, channel }),
             Kind::Data => Packet::Data(Data {
@@ -163,7 +164,7 @@ impl Material {
             Kind::Sync => Packet::Sync(FlowSync {
                 channel,
                 point_to_point: p,
-                start: c,
+                start: q.then_some(c >> 1),
                 next: d,
             }),
             Kind::Parity => Packet::Parity(Parity {
