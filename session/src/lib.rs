@@ -58,6 +58,8 @@
 //! Every future of this crate may be dropped at any moment. A `send` that was not ready has sent nothing; a `recv`
 //! that was not ready has taken nothing.
 
+#[cfg(test)]
+mod group;
 pub mod socket;
 
 pub use flexbond_transport::{

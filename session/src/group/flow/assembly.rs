@@ -1,0 +1,121 @@
+//! Records put together again from a stream that arrives in order.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::budget::Budget;
+use super::record::{BadHeader, HeaderReader, RecordKind};
+
+/// Records put together again.
+///
+/// Room for the whole body is taken from the budget before anything of it is stored; while there is none, the stream
+/// waits.
+#[derive(Debug, Default)]
+pub(crate) struct Assembly {
+    header: HeaderReader,
+    /// A header that was read, but whose body has no room yet.
+    waiting: Option<(RecordKind, u64)>,
+    partial: Option<Partial>,
+    ready: VecDeque<(RecordKind, Bytes)>,
+}
+
+#[derive(Debug)]
+struct Partial {
+    kind: RecordKind,
+    length: usize,
+    body: BytesMut,
+}
+
+/// Why a flow cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// What came is no stream of records.
+    Malformed,
+    /// A message of `length` bytes, more than will ever be taken.
+    TooLarge { length: u64, limit: u64 },
+}
+
+impl From<BadHeader> for Refused {
+    fn from(BadHeader: BadHeader) -> Self {
+        Refused::Malformed
+    }
+}
+
+impl Assembly {
+    /// What a waiting record costs besides its body.
+    const RECORD: u64 = 64;
+
+    /// Takes from the front of `bytes` what there is room for: all of it, unless the budget is used up.
+    pub(crate) fn push(&mut self, bytes: &mut &[u8], budget: &mut Budget, limit: u64) -> Result<(), Refused> {
+        loop {
+            if self.waiting.is_some() && !self.begin(budget, limit)? {
+                return Ok(());
+            }
+            if let Some(partial) = &mut self.partial {
+                let wanted = partial.length - partial.body.len();
+                let count = wanted.min(bytes.len());
+                partial.body.extend_from_slice(&bytes[..count]);
+                bytes.advance(count);
+                if count < wanted {
+                    return Ok(());
+                }
+                self.finish();
+            }
+            while self.waiting.is_none() {
+                let Some((&byte, rest)) = bytes.split_first() else {
+                    return Ok(());
+                };
+                *bytes = rest;
+                self.waiting = self.header.push(byte)?;
+            }
+        }
+    }
+
+    /// Makes room for the body that a header has announced; false while there is none.
+    fn begin(&mut self, budget: &mut Budget, limit: u64) -> Result<bool, Refused> {
+        let Some((kind, length)) = self.waiting else {
+            return Ok(true);
+        };
+        let limit = limit.min(budget.limit().saturating_sub(Self::RECORD));
+        let Some(size) = usize::try_from(length).ok().filter(|_| length <= limit) else {
+            return Err(Refused::TooLarge { length, limit });
+        };
+        if !budget.take(length + Self::RECORD) {
+            return Ok(false);
+        }
+        self.waiting = None;
+        self.partial = Some(Partial {
+            kind,
+            length: size,
+            body: BytesMut::with_capacity(size),
+        });
+        Ok(true)
+    }
+
+    fn finish(&mut self) {
+        if let Some(partial) = self.partial.take() {
+            self.ready.push_back((partial.kind, partial.body.freeze()));
+        }
+    }
+
+    /// Takes the oldest whole record, and gives back its room.
+    pub(crate) fn pop(&mut self, budget: &mut Budget) -> Option<(RecordKind, Bytes)> {
+        let (kind, body) = self.ready.pop_front()?;
+        budget.give_back(body.len() as u64 + Self::RECORD);
+        Some((kind, body))
+    }
+
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Gives everything back: the flow is over. Whole records stay readable only through [`pop`](Self::pop) before.
+    pub(crate) fn clear(&mut self, budget: &mut Budget) {
+        while self.pop(budget).is_some() {}
+        if let Some(partial) = self.partial.take() {
+            budget.give_back(partial.length as u64 + Self::RECORD);
+        }
+        *self = Assembly::default();
+    }
+}

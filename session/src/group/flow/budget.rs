@@ -1,0 +1,40 @@
+//! The memory that all flows into one member may hold together.
+
+/// Bytes that all flows into one member may hold together: messages that are being put together, and whole ones that
+/// nobody has received yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    limit: u64,
+    used: u64,
+}
+
+impl Budget {
+    pub(crate) fn new(limit: u64) -> Self {
+        Budget { limit, used: 0 }
+    }
+
+    /// Takes `bytes`, if they are there.
+    pub(crate) fn take(&mut self, bytes: u64) -> bool {
+        let fits = bytes <= self.left();
+        if fits {
+            self.used += bytes;
+        }
+        fits
+    }
+
+    pub(crate) fn give_back(&mut self, bytes: u64) {
+        self.used = self.used.saturating_sub(bytes);
+    }
+
+    pub(crate) fn left(&self) -> u64 {
+        self.limit.saturating_sub(self.used)
+    }
+
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    pub(crate) fn used(&self) -> u64 {
+        self.used
+    }
+}

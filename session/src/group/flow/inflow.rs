@@ -1,0 +1,321 @@
+//! The receiving end of a flow: puts its segments in order, and says what is missing.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::assembly::{Assembly, Refused};
+use super::budget::Budget;
+use super::ranges::{Run, runs};
+use super::record::RecordKind;
+
+/// The receiving end of a flow.
+#[derive(Debug)]
+pub(crate) struct Inflow {
+    settings: Settings,
+    /// The first segment that has not come; nothing is known before the sender has said where to begin.
+    next: Option<u64>,
+    /// One above the highest segment that is known to exist.
+    known: u64,
+    /// Segments that came before their turn: the one at index i is `next + i`, so the first place is empty, unless
+    /// the stream waits for memory.
+    early: VecDeque<Option<Bytes>>,
+    /// How many of them there are.
+    early_count: u64,
+    /// What is left of a segment when there was no memory for the rest.
+    rest: Bytes,
+    assembly: Assembly,
+    /// What there is to report, and how soon.
+    due: Due,
+    /// Segments taken since the last report.
+    unreported: u64,
+    /// The edge that the last report held.
+    promised: u64,
+    /// Since when something has been missing.
+    gap_since: Option<Instant>,
+    counters: InflowCounters,
+}
+
+/// How an inflow behaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// Bytes in a segment, at most.
+    pub(crate) segment: usize,
+    /// Segments that may be on their way at once.
+    pub(crate) window: u64,
+    /// Bytes in a message, at most.
+    pub(crate) max_message: u64,
+    /// How long a gap may be mere reordering.
+    pub(crate) guard: Duration,
+    /// Segments after which a report is due, even if nobody asks.
+    pub(crate) report_every: u64,
+    /// The longest time between a segment and the report that acknowledges it.
+    pub(crate) report_delay: Duration,
+}
+
+/// When a report is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Never,
+    At(Instant),
+    Now,
+}
+
+/// What was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct InflowCounters {
+    pub(crate) segments: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) out_of_window: u64,
+}
+
+/// What the sender has to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// The flow's beginning is not known: nothing else in this report means anything.
+    pub(crate) unknown: bool,
+    /// Everything below has come.
+    pub(crate) next: u64,
+    /// The first segment that is not wanted yet.
+    pub(crate) edge: u64,
+    /// What is missing below the highest that is known.
+    pub(crate) missing: Vec<Run>,
+}
+
+impl Inflow {
+    /// Runs of missing segments in one report.
+    const MAX_RUNS: usize = 64;
+    /// Later segments that make a gap a loss at once.
+    const REORDERED: u64 = 3;
+
+    pub(crate) fn new(settings: Settings) -> Self {
+        Inflow {
+            settings,
+            next: None,
+            known: 0,
+            early: VecDeque::new(),
+            early_count: 0,
+            rest: Bytes::new(),
+            assembly: Assembly::default(),
+            due: Due::Never,
+            unreported: 0,
+            promised: 0,
+            gap_since: None,
+            counters: InflowCounters::default(),
+        }
+    }
+
+    /// The sender says how far the flow went and, if this is for this receiver alone, where it begins.
+    pub(crate) fn handle_sync(&mut self, now: Instant, start: Option<u64>, next: u64) {
+        self.next = self.next.or(start);
+        let Some(begin) = self.next else {
+            self.due = Due::Now;
+            return;
+        };
+        self.known = self.known.max(next.max(begin).min(self.edge_of(begin)));
+        self.due = Due::Now;
+        self.note_gap(now);
+    }
+
+    /// A segment has come; `answer` if the sender wants a report at once.
+    ///
+    /// # Errors
+    /// [`Refused`]: the flow cannot go on.
+    pub(crate) fn handle_segment(
+        &mut self,
+        now: Instant,
+        number: u64,
+        payload: &[u8],
+        answer: bool,
+        budget: &mut Budget,
+    ) -> Result<(), Refused> {
+        if answer {
+            self.due = Due::Now;
+        }
+        let Some(next) = self.next else {
+            // Ask where to begin; this one will come again.
+            self.due = self.due.or(now + self.settings.report_delay);
+            return Ok(());
+        };
+        if number >= self.edge_of(next) {
+            self.counters.out_of_window += 1;
+            return Ok(());
+        }
+        if number < next || self.is_early(number - next) {
+            // The sender does not know yet that it has arrived.
+            self.counters.duplicates += 1;
+            self.due = self.due.or(now + self.settings.report_delay);
+            return Ok(());
+        }
+        self.counters.segments += 1;
+        self.unreported += 1;
+        self.known = self.known.max(number + 1);
+        if number == next && self.rest.is_empty() && self.early.front().is_none_or(Option::is_none) {
+            let mut bytes = payload;
+            self.assembly
+                .push(&mut bytes, budget, self.settings.max_message)?;
+            self.rest = Bytes::copy_from_slice(bytes);
+            self.early.pop_front();
+            self.next = Some(next + 1);
+            if !self.early.is_empty() {
+                self.advance(budget)?;
+            }
+        } else {
+            let index = (number - next) as usize;
+            if self.early.len() <= index {
+                self.early.resize(index + 1, None);
+            }
+            self.early[index] = Some(Bytes::copy_from_slice(payload));
+            self.early_count += 1;
+        }
+        self.note_gap(now);
+        self.due = if self.unreported >= self.settings.report_every {
+            Due::Now
+        } else {
+            self.due.or(now + self.settings.report_delay)
+        };
+        Ok(())
+    }
+
+    /// Takes from what came early all whose turn it is, as far as there is memory.
+    fn advance(&mut self, budget: &mut Budget) -> Result<(), Refused> {
+        loop {
+            if !self.rest.is_empty() {
+                let mut bytes = &self.rest[..];
+                self.assembly
+                    .push(&mut bytes, budget, self.settings.max_message)?;
+                let taken = self.rest.len() - bytes.len();
+                self.rest = self.rest.slice(taken..);
+                if !self.rest.is_empty() {
+                    return Ok(());
+                }
+            }
+            let Some(Some(segment)) = self.early.front() else {
+                return Ok(());
+            };
+            self.rest = segment.clone();
+            self.early.pop_front();
+            self.early_count -= 1;
+            self.next = self.next.map(|next| next + 1);
+        }
+    }
+
+    fn is_early(&self, index: u64) -> bool {
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        self.early.get(index).is_some_and(Option::is_some)
+    }
+
+    /// The first segment that is not taken. Never below what was promised.
+    fn edge_of(&self, next: u64) -> u64 {
+        self.promised.max(next + self.settings.window)
+    }
+
+    fn note_gap(&mut self, now: Instant) {
+        let Some(next) = self.next else {
+            return;
+        };
+        if self.known - next.min(self.known) <= self.early_count {
+            self.gap_since = None;
+            return;
+        }
+        let since = *self.gap_since.get_or_insert(now);
+        if self.early_count >= Self::REORDERED {
+            self.due = self.due.or(since);
+        } else {
+            self.due = self.due.or(since + self.settings.guard);
+        }
+    }
+
+    /// Takes the next whole record.
+    ///
+    /// # Errors
+    /// [`Refused`]: the flow cannot go on.
+    pub(crate) fn pop(&mut self, now: Instant, budget: &mut Budget) -> Result<Option<(RecordKind, Bytes)>, Refused> {
+        let record = self.assembly.pop(budget);
+        if record.is_some() && !self.rest.is_empty() {
+            self.advance(budget)?;
+            self.note_gap(now);
+            // The window that was closed may be open again.
+            self.due = Due::Now;
+        }
+        Ok(record)
+    }
+
+    /// Whether [`pop`](Self::pop) has something.
+    pub(crate) fn has_ready(&self) -> bool {
+        self.assembly.has_ready()
+    }
+
+    /// When [`poll_report`](Self::poll_report) will have something.
+    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        match self.due {
+            Due::Never => None,
+            Due::At(at) => Some(at),
+            Due::Now => Some(now),
+        }
+    }
+
+    /// A report, if it is time for one.
+    pub(crate) fn poll_report(&mut self, now: Instant) -> Option<Report> {
+        match self.due {
+            Due::Never => return None,
+            Due::At(at) if at > now => return None,
+            Due::At(_) | Due::Now => {}
+        }
+        self.due = Due::Never;
+        self.unreported = 0;
+        let Some(next) = self.next else {
+            return Some(Report {
+                unknown: true,
+                next: 0,
+                edge: 0,
+                missing: Vec::new(),
+            });
+        };
+        // A stream that waits for memory takes nothing more.
+        let edge = match self.rest.is_empty() {
+            true => next + self.settings.window,
+            false => next,
+        };
+        self.promised = self.promised.max(edge);
+        let missing = runs(
+            (next..self.known).filter(|number| !self.is_early(number - next)),
+            Self::MAX_RUNS,
+        );
+        if !missing.is_empty() {
+            // Asked for; when it does not come in a while, it is asked for again.
+            self.gap_since = Some(now);
+            self.due = Due::At(now + 4 * self.settings.guard.max(self.settings.report_delay));
+        }
+        Some(Report {
+            unknown: false,
+            next,
+            edge: self.promised,
+            missing,
+        })
+    }
+
+    pub(crate) fn counters(&self) -> InflowCounters {
+        self.counters
+    }
+
+    /// Gives all memory back.
+    pub(crate) fn clear(&mut self, budget: &mut Budget) {
+        self.assembly.clear(budget);
+        self.early.clear();
+        self.early_count = 0;
+        self.rest = Bytes::new();
+    }
+}
+
+impl Due {
+    /// Due at `at`, or earlier if it was so before.
+    fn or(self, at: Instant) -> Self {
+        match self {
+            Due::Now => Due::Now,
+            Due::At(before) => Due::At(before.min(at)),
+            Due::Never => Due::At(at),
+        }
+    }
+}

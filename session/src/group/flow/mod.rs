@@ -1,0 +1,25 @@
+//! What one member sends to others, reliably and in order, without any I/O.
+//!
+//! A flow is a stream of records, cut into segments of equal size. The [`Outflow`] at the sender keeps every segment
+//! until all receivers have it; the [`Inflow`] at each receiver puts the stream together again and says what it
+//! misses. Neither knows of packets, addresses or clocks: who drives them does.
+
+mod assembly;
+mod budget;
+mod inflow;
+mod outflow;
+mod pace;
+mod ranges;
+mod rtt;
+mod record;
+mod stream;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use assembly::Refused;
+pub(crate) use budget::Budget;
+pub(crate) use inflow::{Inflow, Report, Settings as InflowSettings};
+pub(crate) use outflow::{Outflow, Piece, Settings as OutflowSettings, Target};
+pub(crate) use ranges::Run;
+pub(crate) use record::RecordKind;

@@ -1,0 +1,427 @@
+//! A sender and its receivers over a simulated network that loses, doubles and reorders.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fastrand::Rng;
+
+use super::{
+    Budget, Inflow, InflowSettings, Outflow, OutflowSettings, Piece, RecordKind, Refused, Report, Target,
+};
+use crate::group::MemberId;
+
+const SEGMENT: usize = 32;
+
+#[derive(Clone, Copy, Debug)]
+struct Faults {
+    loss: f64,
+    duplicates: f64,
+    delay: Duration,
+    jitter: Duration,
+}
+
+const PERFECT: Faults = Faults {
+    loss: 0.0,
+    duplicates: 0.0,
+    delay: Duration::from_micros(100),
+    jitter: Duration::ZERO,
+};
+
+#[derive(Clone, Debug)]
+enum Packet {
+    Segment { number: u64, payload: Vec<u8>, answer: bool },
+    Sync { start: Option<u64>, next: u64 },
+    Report { from: MemberId, report: Report, echo: (u64, Duration) },
+}
+
+struct Node {
+    id: MemberId,
+    inflow: Inflow,
+    budget: Budget,
+    /// The newest packet, and when it came.
+    newest: (u64, Instant),
+    received: Vec<Bytes>,
+    /// Does not receive messages, only segments.
+    idle: bool,
+}
+
+struct World {
+    now: Instant,
+    rng: Rng,
+    faults: Faults,
+    wire: BTreeMap<(Instant, u64), (Option<usize>, u64, Packet)>,
+    sent: u64,
+    packets: u64,
+    outflow: Outflow,
+    nodes: Vec<Node>,
+}
+
+impl World {
+    fn new(seed: u64, faults: Faults, receivers: u32) -> Self {
+        let mut world = World {
+            now: Instant::now(),
+            rng: Rng::with_seed(seed),
+            faults,
+            wire: BTreeMap::new(),
+            sent: 0,
+            packets: 0,
+            outflow: Outflow::new(OutflowSettings {
+                segment: SEGMENT,
+                window: 256,
+                quorum: None,
+            }),
+            nodes: Vec::new(),
+        };
+        for id in 1..=receivers {
+            world.join(id, 1 << 20);
+        }
+        world
+    }
+
+    fn join(&mut self, id: u32, budget: u64) {
+        let id = MemberId(id);
+        self.outflow.add_receiver(id);
+        self.nodes.push(Node {
+            id,
+            inflow: Inflow::new(InflowSettings {
+                segment: SEGMENT,
+                window: 256,
+                max_message: budget,
+                guard: Duration::from_micros(500),
+                report_every: 32,
+                report_delay: Duration::from_millis(2),
+            }),
+            budget: Budget::new(budget),
+            newest: (0, self.now),
+            received: Vec::new(),
+            idle: false,
+        });
+    }
+
+    fn leave(&mut self, id: u32) {
+        self.outflow.remove_receiver(self.now, MemberId(id));
+        self.nodes.retain(|node| node.id != MemberId(id));
+        self.wire.clear();
+    }
+
+    fn push(&mut self, body: Vec<u8>) -> u64 {
+        self.outflow.push(RecordKind::Message, Bytes::from(body))
+    }
+
+    fn throw(&mut self, to: Option<usize>, packet: Packet) {
+        self.packets += 1;
+        let copies = 1 + usize::from(self.rng.f64() < self.faults.duplicates);
+        for _ in 0..copies {
+            if self.rng.f64() < self.faults.loss {
+                continue;
+            }
+            let at = self.now + self.faults.delay + self.faults.jitter.mul_f64(self.rng.f64());
+            self.sent += 1;
+            self.wire
+                .insert((at, self.sent), (to, self.packets, packet.clone()));
+        }
+    }
+
+    fn throw_to(&mut self, target: Target, packet: &Packet) {
+        let number = self.packets + 1;
+        for index in 0..self.nodes.len() {
+            if target == Target::All || target == Target::One(self.nodes[index].id) {
+                self.throw(Some(index), packet.clone());
+                self.packets = number;
+            }
+        }
+    }
+
+    fn send(&mut self, piece: Piece) {
+        match piece {
+            Piece::Segment {
+                number,
+                target,
+                answer,
+                ..
+            } => {
+                let mut payload = vec![0; SEGMENT];
+                let len = self.outflow.copy(number, &mut payload).expect("it is kept");
+                payload.truncate(len);
+                self.throw_to(
+                    target,
+                    &Packet::Segment {
+                        number,
+                        payload,
+                        answer,
+                    },
+                );
+            }
+            Piece::Sync { target, start, next } => self.throw_to(target, &Packet::Sync { start, next }),
+        }
+    }
+
+    /// Lets everybody do what there is to do now.
+    fn settle(&mut self) -> Result<(), Refused> {
+        while let Some(piece) = self.outflow.poll_piece(self.now, self.packets + 1) {
+            self.send(piece);
+        }
+        let mut asked = Vec::new();
+        self.outflow.handle_timeout(self.now, &mut asked);
+        for piece in asked {
+            self.send(piece);
+        }
+        for index in 0..self.nodes.len() {
+            let now = self.now;
+            let node = &mut self.nodes[index];
+            if !node.idle {
+                while let Some((_, body)) = node.inflow.pop(now, &mut node.budget)? {
+                    node.received.push(body);
+                }
+            }
+            if let Some(report) = node.inflow.poll_report(now) {
+                let echo = (node.newest.0, now - node.newest.1);
+                let from = node.id;
+                self.throw(None, Packet::Report { from, report, echo });
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves on to the next moment at which something happens; false when there is none.
+    fn step(&mut self) -> Result<bool, Refused> {
+        self.settle()?;
+        let wire = self.wire.keys().next().map(|key| key.0);
+        let timers = self.nodes.iter().map(|node| node.inflow.poll_timeout(self.now));
+        let next = timers
+            .chain([wire, self.outflow.poll_timeout()])
+            .flatten()
+            .min();
+        let Some(next) = next else {
+            return Ok(false);
+        };
+        self.now = self.now.max(next);
+        while let Some(entry) = self.wire.first_entry()
+            && entry.key().0 <= self.now
+        {
+            let (to, number, packet) = entry.remove();
+            self.deliver(to, number, packet)?;
+        }
+        Ok(true)
+    }
+
+    fn deliver(&mut self, to: Option<usize>, packet_number: u64, packet: Packet) -> Result<(), Refused> {
+        let now = self.now;
+        if let Packet::Report { from, report, echo } = packet {
+            self.outflow.handle_report(now, from, &report, echo);
+            return Ok(());
+        }
+        let node = &mut self.nodes[to.expect("a receiver")];
+        if packet_number > node.newest.0 {
+            node.newest = (packet_number, now);
+        }
+        match packet {
+            Packet::Segment {
+                number,
+                payload,
+                answer,
+            } => node
+                .inflow
+                .handle_segment(now, number, &payload, answer, &mut node.budget),
+            Packet::Sync { start, next } => {
+                node.inflow.handle_sync(now, start, next);
+                Ok(())
+            }
+            Packet::Report { .. } => unreachable!("handled above"),
+        }
+    }
+
+    /// Until everything was delivered and nothing more happens.
+    fn finish(&mut self) -> Result<(), Refused> {
+        let started = self.now;
+        let last = self.outflow.settled();
+        while self.step()? {
+            assert!(
+                self.now - started < Duration::from_secs(60),
+                "stuck: settled {last} -> {}, {:?}",
+                self.outflow.settled(),
+                self.outflow
+            );
+        }
+        Ok(())
+    }
+}
+
+fn body(rng: &mut Rng, longest: usize) -> Vec<u8> {
+    let len = match rng.u32(..4) {
+        0 => 0,
+        1 => rng.usize(..SEGMENT),
+        _ => rng.usize(..=longest),
+    };
+    (0..len).map(|_| rng.u8(..)).collect()
+}
+
+#[test]
+fn a_perfect_network_carries_every_message_once_and_nothing_twice() {
+    let mut world = World::new(1, PERFECT, 3);
+    let mut rng = Rng::with_seed(2);
+    let messages: Vec<_> = (0..200).map(|_| body(&mut rng, 500)).collect();
+    for message in &messages {
+        world.push(message.clone());
+    }
+    world.finish().unwrap();
+    for node in &world.nodes {
+        assert_eq!(node.received, messages);
+        assert_eq!(node.inflow.counters().duplicates, 0);
+        assert_eq!(node.budget.used(), 0);
+    }
+    assert_eq!(world.outflow.settled(), 200);
+    assert_eq!(world.outflow.bytes(), 0);
+    assert_eq!(world.outflow.counters().repairs, 0);
+}
+
+#[test]
+fn whatever_the_network_does_every_message_comes_once_and_in_order() {
+    for seed in 0..400 {
+        let mut rng = Rng::with_seed(seed);
+        let faults = Faults {
+            loss: rng.f64() * 0.4,
+            duplicates: rng.f64() * 0.2,
+            delay: Duration::from_micros(rng.u64(1..5000)),
+            jitter: Duration::from_micros(rng.u64(..3000)),
+        };
+        let receivers = rng.u32(1..6);
+        let mut world = World::new(seed, faults, receivers);
+        let mut messages = Vec::new();
+        for _ in 0..rng.usize(..60) {
+            let message = body(&mut rng, 2000);
+            world.push(message.clone());
+            messages.push(message);
+            for _ in 0..rng.u32(..20) {
+                world.step().unwrap();
+            }
+        }
+        world.finish().unwrap();
+        for node in &world.nodes {
+            assert_eq!(node.received, messages, "seed {seed}, {faults:?}");
+            assert_eq!(node.budget.used(), 0, "seed {seed}");
+        }
+        assert_eq!(world.outflow.settled(), messages.len() as u64, "seed {seed}");
+    }
+}
+
+#[test]
+fn who_comes_late_gets_what_begins_after_that() {
+    for seed in 0..200 {
+        let mut rng = Rng::with_seed(seed);
+        let faults = Faults {
+            loss: rng.f64() * 0.2,
+            ..PERFECT
+        };
+        let mut world = World::new(seed, faults, rng.u32(..3));
+        let mut messages = Vec::new();
+        let mut joined = Vec::new();
+        for index in 0..40 {
+            let message = body(&mut rng, 3000);
+            world.push(message.clone());
+            messages.push(message);
+            for _ in 0..rng.u32(..10) {
+                world.step().unwrap();
+            }
+            if index % 10 == 5 {
+                joined.push(world.nodes.len());
+                world.join(100 + index, 1 << 20);
+            }
+        }
+        world.finish().unwrap();
+        for (index, node) in world.nodes.iter().enumerate() {
+            let missed = messages.len() - node.received.len();
+            assert_eq!(node.received, messages[missed..], "seed {seed}");
+            assert!(joined.contains(&index) || missed == 0, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn who_goes_holds_up_nobody_and_is_named() {
+    let mut world = World::new(3, PERFECT, 2);
+    world.push(b"first".to_vec());
+    world.finish().unwrap();
+    world.faults.loss = 1.0;
+    let number = world.push(b"second".to_vec());
+    for _ in 0..10 {
+        world.step().unwrap();
+    }
+    assert_eq!(world.outflow.settled(), number);
+    world.leave(1);
+    world.faults.loss = 0.0;
+    world.finish().unwrap();
+    assert_eq!(world.outflow.settled(), number + 1);
+    assert_eq!(world.outflow.missed(number).collect::<Vec<_>>(), [MemberId(1)]);
+    assert_eq!(world.outflow.missed(number - 1).count(), 0);
+    assert_eq!(world.nodes[0].received, [&b"first"[..], b"second"]);
+    world.leave(2);
+    let third = world.push(b"third".to_vec());
+    assert_eq!((world.outflow.settled(), world.outflow.missed(third).count()), (third + 1, 0));
+}
+
+#[test]
+fn who_does_not_receive_stops_the_sender_within_its_budget() {
+    let mut world = World::new(4, PERFECT, 1);
+    world.join(2, 4096);
+    world.nodes[1].idle = true;
+    let messages: Vec<_> = (0..200_u8).map(|index| vec![index; 300]).collect();
+    for message in &messages {
+        world.push(message.clone());
+    }
+    for _ in 0..20_000 {
+        world.step().unwrap();
+    }
+    assert!(world.outflow.settled() < 200);
+    assert!(world.nodes[1].budget.used() <= 4096);
+    let waited = world.now + Duration::from_secs(3);
+    assert_eq!(
+        world
+            .outflow
+            .blockers(waited, Duration::from_secs(1))
+            .collect::<Vec<_>>(),
+        [MemberId(2)]
+    );
+    world.nodes[1].idle = false;
+    world.finish().unwrap();
+    assert_eq!(world.nodes[1].received, messages);
+    assert_eq!(world.outflow.settled(), 200);
+}
+
+#[test]
+fn with_a_quorum_the_slow_ones_are_not_waited_for() {
+    let mut world = World::new(5, PERFECT, 2);
+    world.outflow = Outflow::new(OutflowSettings {
+        segment: SEGMENT,
+        window: 256,
+        quorum: Some(1),
+    });
+    world.outflow.add_receiver(MemberId(1));
+    world.outflow.add_receiver(MemberId(2));
+    world.nodes[1].idle = true;
+    world.nodes[1].budget = Budget::new(1000);
+    for _ in 0..40 {
+        world.push(vec![7; 300]);
+    }
+    for _ in 0..5_000 {
+        world.step().unwrap();
+    }
+    assert_eq!(world.nodes[0].received.len(), 40);
+    assert!(world.outflow.settled() < 40);
+}
+
+#[test]
+fn a_message_that_is_too_large_is_refused_with_the_numbers() {
+    let mut world = World::new(6, PERFECT, 1);
+    world.nodes[0].budget = Budget::new(1000);
+    world.push(vec![0; 1001]);
+    let refused = (0..100).find_map(|_| world.step().err());
+    assert_eq!(
+        refused,
+        Some(Refused::TooLarge {
+            length: 1001,
+            limit: 936
+        })
+    );
+}

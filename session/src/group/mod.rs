@@ -1,0 +1,9 @@
+//! Sessions of many members over reliable multicast.
+
+mod barrier;
+mod flow;
+mod membership;
+
+/// A member of a session, unique in it for all time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberId(pub(crate) u32);
