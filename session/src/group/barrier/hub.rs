@@ -101,7 +101,11 @@ impl Hub {
             return;
         };
         if place.first <= self.round {
-            let count = if place.arrived { &mut self.arrived } else { &mut self.awaited };
+            let count = if place.arrived {
+                &mut self.arrived
+            } else {
+                &mut self.awaited
+            };
             *count -= 1;
         }
         if lost && place.first <= self.round && !place.arrived && self.arrived > 0 {

@@ -231,7 +231,11 @@ impl Inflow {
     ///
     /// # Errors
     /// [`Refused`]: the flow cannot go on.
-    pub(crate) fn pop(&mut self, now: Instant, budget: &mut Budget) -> Result<Option<(RecordKind, Bytes)>, Refused> {
+    pub(crate) fn pop(
+        &mut self,
+        now: Instant,
+        budget: &mut Budget,
+    ) -> Result<Option<(RecordKind, Bytes)>, Refused> {
         let record = self.assembly.pop(budget);
         if record.is_some() && !self.rest.is_empty() {
             self.advance(budget)?;

@@ -10,8 +10,8 @@ mod inflow;
 mod outflow;
 mod pace;
 mod ranges;
-mod rtt;
 mod record;
+mod rtt;
 mod stream;
 
 #[cfg(test)]
@@ -21,5 +21,4 @@ pub(crate) use assembly::Refused;
 pub(crate) use budget::Budget;
 pub(crate) use inflow::{Inflow, Report, Settings as InflowSettings};
 pub(crate) use outflow::{Outflow, Piece, Settings as OutflowSettings, Target};
-pub(crate) use ranges::Run;
 pub(crate) use record::RecordKind;

@@ -343,8 +343,7 @@ impl Outflow {
         let before = self.stream.first_segment();
         if base > before {
             self.stream.release(base);
-            self.sent
-                .drain(..((base - before) as usize).min(self.sent.len()));
+            self.sent.drain(..((base - before) as usize).min(self.sent.len()));
         }
         let (held, _) = self.limits();
         let rtt = self

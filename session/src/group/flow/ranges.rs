@@ -17,10 +17,14 @@ impl Run {
 pub(crate) fn runs(numbers: impl Iterator<Item = u64>, limit: usize) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for number in numbers {
+        let full = runs.len() == limit;
         match runs.last_mut() {
             Some(run) if run.start + u64::from(run.len) == number && run.len < u16::MAX => run.len += 1,
-            _ if runs.len() == limit => break,
-            _ => runs.push(Run { start: number, len: 1 }),
+            _ if full => break,
+            _ => runs.push(Run {
+                start: number,
+                len: 1,
+            }),
         }
     }
     runs
@@ -34,7 +38,10 @@ mod tests {
     fn neighbours_make_one_run() {
         let numbers = [1, 2, 3, 7, 9, 10];
         let all = runs(numbers.into_iter(), 8);
-        assert_eq!(all.iter().flat_map(|run| run.numbers()).collect::<Vec<_>>(), numbers);
+        assert_eq!(
+            all.iter().flat_map(|run| run.numbers()).collect::<Vec<_>>(),
+            numbers
+        );
         assert_eq!(all.len(), 3);
         assert_eq!(runs(numbers.into_iter(), 2), all[..2]);
         assert_eq!(runs(0..70_000, 2).len(), 2);

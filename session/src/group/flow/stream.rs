@@ -218,7 +218,10 @@ mod tests {
         assert_eq!((stream.oldest(), stream.copy(0, &mut [0; 8])), (Some(5), None));
         assert_eq!(read(&mut stream, 1), *b"cdefghij");
         stream.release(3);
-        assert_eq!((stream.bytes(), stream.oldest(), stream.first_segment()), (0, None, 3));
+        assert_eq!(
+            (stream.bytes(), stream.oldest(), stream.first_segment()),
+            (0, None, 3)
+        );
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub(crate) enum EnrolmentEvent {
 impl Enrolment {
     /// Pauses between two questions.
     const FIRST_PAUSE: Duration = Duration::from_millis(20);
-    const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+    const LONGEST_PAUSE: Duration = Duration::from_millis(250);
     /// How often and in what distance a member says that it leaves.
     const GOODBYES: u32 = 4;
     const GOODBYE_PAUSE: Duration = Duration::from_millis(20);

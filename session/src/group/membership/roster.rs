@@ -113,6 +113,8 @@ impl Roster {
     pub(crate) fn handle_join(&mut self, now: Instant, applicant: Applicant) -> Reply {
         let heard = self.attention.look(now);
         if let Some(&member) = self.by_nonce.get(&applicant.nonce) {
+            // It has not heard yet that it is in, and asks instead of saying that it lives.
+            self.handle_heard(now, member);
             return Reply::Accepted(member);
         }
         if self.closing {
