@@ -6,4 +6,4 @@ mod membership;
 
 /// A member of a session, unique in it for all time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MemberId(pub(crate) u32);
+pub(crate) struct MemberId(pub(crate) u32);

@@ -120,7 +120,7 @@ impl World {
         self.outflow.push(RecordKind::Message, Bytes::from(body))
     }
 
-    fn throw(&mut self, to: Option<usize>, packet: Packet) {
+    fn throw(&mut self, to: Option<usize>, packet: &Packet) {
         self.packets += 1;
         let copies = 1 + usize::from(self.rng.f64() < self.faults.duplicates);
         for _ in 0..copies {
@@ -138,7 +138,7 @@ impl World {
         let number = self.packets + 1;
         for index in 0..self.nodes.len() {
             if target == Target::All || target == Target::One(self.nodes[index].id) {
-                self.throw(Some(index), packet.clone());
+                self.throw(Some(index), packet);
                 self.packets = number;
             }
         }
@@ -189,7 +189,7 @@ impl World {
             if let Some(report) = node.inflow.poll_report(now) {
                 let echo = (node.newest.0, now - node.newest.1);
                 let from = node.id;
-                self.throw(None, Packet::Report { from, report, echo });
+                self.throw(None, &Packet::Report { from, report, echo });
             }
         }
         Ok(())

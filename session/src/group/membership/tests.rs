@@ -124,7 +124,7 @@ impl World {
                 && entry.key().0 <= self.now
             {
                 let packet = entry.remove();
-                self.deliver(packet);
+                self.deliver(&packet);
             }
         }
     }
@@ -166,9 +166,9 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, packet: Packet) {
+    fn deliver(&mut self, packet: &Packet) {
         let now = self.now;
-        match packet {
+        match *packet {
             Packet::ToCoordinator(_, _) | Packet::ViewAck(_, _) if !self.coordinator_alive => {}
             Packet::ToCoordinator(index, Said::Join { .. }) => {
                 let applicant = Applicant {
