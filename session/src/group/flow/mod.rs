@@ -10,6 +10,7 @@ mod inflow;
 mod outflow;
 mod pace;
 mod ranges;
+mod receiver;
 mod record;
 mod rtt;
 mod stream;

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::inflow::Report;
 use super::pace::Pace;
+use super::receiver::{Place, Receiver};
 use super::record::RecordKind;
-use super::rtt::Rtt;
 use super::stream::Stream;
 use crate::group::MemberId;
 
@@ -55,45 +55,6 @@ pub(crate) struct OutflowCounters {
     pub(crate) segments: u64,
     pub(crate) repairs: u64,
     pub(crate) syncs: u64,
-}
-
-#[derive(Debug)]
-struct Receiver {
-    id: MemberId,
-    place: Place,
-    rtt: Rtt,
-    /// Since when it has kept the window from moving.
-    blocks_since: Option<Instant>,
-}
-
-/// How far a receiver is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// It begins where the record ends that is being cut, at this place of the stream.
-    After(u64),
-    /// It is to begin with this segment, and has not said yet that it knows.
-    Start { segment: u64, announced: bool },
-    /// It has everything below `next`, and takes what is below `edge`.
-    At { next: u64, edge: u64 },
-}
-
-impl Place {
-    /// Everything below it is not needed any more.
-    fn next(self) -> Option<u64> {
-        match self {
-            Place::After(_) => None,
-            Place::Start { segment, .. } => Some(segment),
-            Place::At { next, .. } => Some(next),
-        }
-    }
-
-    fn edge(self) -> u64 {
-        match self {
-            Place::After(_) => u64::MAX,
-            Place::Start { segment, .. } => segment + Outflow::FIRST_WINDOW,
-            Place::At { edge, .. } => edge,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -148,8 +109,6 @@ pub(crate) enum Piece {
 }
 
 impl Outflow {
-    /// What a receiver takes before it has said how much it takes.
-    const FIRST_WINDOW: u64 = 64;
     const MAX_MISSED: usize = 1024;
     const MAX_PROBES: usize = 64;
     const LONGEST_SILENCE: Duration = Duration::from_millis(500);
@@ -210,12 +169,7 @@ impl Outflow {
                 announced: false,
             },
         };
-        self.receivers.push(Receiver {
-            id,
-            place,
-            rtt: Rtt::new(),
-            blocks_since: None,
-        });
+        self.receivers.push(Receiver::new(id, place));
         self.update_limit();
     }
 
