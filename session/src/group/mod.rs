@@ -3,6 +3,7 @@
 mod barrier;
 mod flow;
 mod membership;
+mod node;
 
 /// A member of a session, unique in it for all time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -40,8 +40,6 @@ pub(crate) struct Inflow {
 /// How an inflow behaves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
-    /// Bytes in a segment, at most.
-    pub(crate) segment: usize,
     /// Segments that may be on their way at once.
     pub(crate) window: u64,
     /// Bytes in a message, at most.

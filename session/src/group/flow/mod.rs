@@ -22,4 +22,5 @@ pub(crate) use assembly::Refused;
 pub(crate) use budget::Budget;
 pub(crate) use inflow::{Inflow, Report, Settings as InflowSettings};
 pub(crate) use outflow::{Outflow, Piece, Settings as OutflowSettings, Target};
+pub(crate) use ranges::Run;
 pub(crate) use record::RecordKind;

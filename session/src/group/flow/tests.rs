@@ -96,7 +96,6 @@ impl World {
         self.nodes.push(Node {
             id,
             inflow: Inflow::new(InflowSettings {
-                segment: SEGMENT,
                 window: 256,
                 max_message: budget,
                 guard: Duration::from_micros(500),

@@ -1,0 +1,261 @@
+//! What only a member does: gets in, learns who else is in, and says that it lives.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use flexbond_wire::group::{
+    Accept, Goodbye, Header, Heartbeat, Join, Member as Entry, Packet, View, ViewAck,
+};
+
+use super::peers::Peers;
+use super::{Event, Node, NodeSettings, Role};
+use crate::group::MemberId;
+use crate::group::membership::{Enrolment, EnrolmentEvent, EnrolmentSettings, Said};
+
+/// What only a member keeps.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) enrolment: Enrolment,
+    coordinator: SocketAddr,
+    /// Whether anything came by the group's address.
+    pub(super) hears_multicast: bool,
+    /// The view that comes in parts.
+    gathered: Gathered,
+    /// The newest view that is known in whole.
+    view: u32,
+}
+
+#[derive(Debug, Default)]
+struct Gathered {
+    view: u32,
+    parts: Vec<bool>,
+    members: Vec<Entry>,
+}
+
+impl Gathered {
+    /// Takes a part; true once it was the last that had been missing.
+    fn add(&mut self, view: &View<'_>) -> bool {
+        if view.view != self.view || self.parts.len() != usize::from(view.parts) {
+            *self = Gathered {
+                view: view.view,
+                parts: vec![false; usize::from(view.parts)],
+                members: Vec::new(),
+            };
+        }
+        match self.parts.get_mut(usize::from(view.part)) {
+            Some(known) if !*known => *known = true,
+            _ => return false,
+        }
+        self.members.extend(view.members.iter());
+        self.parts.iter().all(|known| *known)
+    }
+}
+
+impl Member {
+    pub(super) fn new(
+        now: Instant,
+        coordinator: SocketAddr,
+        nonce: [u8; 16],
+        settings: &NodeSettings,
+    ) -> Self {
+        Member {
+            enrolment: Enrolment::new(
+                now,
+                nonce,
+                EnrolmentSettings {
+                    join_timeout: settings.join_timeout,
+                    heartbeat: settings.heartbeat,
+                    dead_after: settings.dead_after,
+                },
+            ),
+            coordinator,
+            hears_multicast: false,
+            gathered: Gathered::default(),
+            view: 0,
+        }
+    }
+}
+
+impl Node {
+    /// A packet of the handshake: from, or for, somebody who is no member yet.
+    pub(super) fn handle_handshake(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        header: &Header,
+        packet: Packet<'_>,
+    ) {
+        if let Packet::Join(join) = packet {
+            return self.handle_join(now, from, &join);
+        }
+        let Role::Member(member) = &mut self.role else {
+            return;
+        };
+        if from != member.coordinator {
+            self.counters.foreign += 1;
+            return;
+        }
+        match packet {
+            Packet::Retry(retry) => member.enrolment.handle_retry(now, retry.nonce, retry.cookie),
+            Packet::Reject(reject) => {
+                let why = format!("{} ({:?})", reject.text, reject.reason);
+                member.enrolment.handle_reject(reject.nonce, why);
+            }
+            Packet::Accept(accept) => self.handle_accept(now, header, &accept),
+            _ => {}
+        }
+        self.take_enrolment_events(now);
+    }
+
+    fn handle_accept(&mut self, now: Instant, header: &Header, accept: &Accept) {
+        let Role::Member(member) = &mut self.role else {
+            return;
+        };
+        if member.enrolment.member().is_some() || accept.nonce != member.enrolment.nonce() {
+            return;
+        }
+        member.enrolment.handle_accept(
+            now,
+            accept.nonce,
+            MemberId(accept.member),
+            Duration::from_millis(accept.heartbeat.into()),
+            Duration::from_millis(accept.dead_after.into()),
+        );
+        if member.enrolment.member().is_none() {
+            return;
+        }
+        self.outbox.identify(header.session, MemberId(accept.member));
+        self.settings.multicast = accept.multicast;
+        self.settings.segment = usize::from(accept.segment).max(1);
+        self.settings.max_message = accept.max_message;
+        self.traffic.resize(&self.settings);
+        let coordinator = Entry {
+            id: Header::COORDINATOR,
+            address: member.coordinator,
+            max_message: accept.max_message,
+            // It hears itself no other way.
+            flags: Peers::UNICAST,
+        };
+        self.peers.set(&coordinator);
+        self.traffic.add_member(MemberId(Header::COORDINATOR));
+    }
+
+    /// The coordinator says who is in.
+    pub(super) fn handle_view(&mut self, from: SocketAddr, sender: MemberId, view: &View<'_>) {
+        let Role::Member(member) = &mut self.role else {
+            return;
+        };
+        if sender.0 != Header::COORDINATOR || view.channel != 0 || view.view < member.view {
+            return;
+        }
+        if view.view > member.view {
+            if !member.gathered.add(view) {
+                return;
+            }
+            member.view = view.view;
+            let members = std::mem::take(&mut member.gathered).members;
+            self.take_view(view.view, &members);
+        }
+        let ack = ViewAck {
+            channel: 0,
+            view: view.view,
+        };
+        self.outbox.push(from, &Packet::ViewAck(ack));
+    }
+
+    fn take_view(&mut self, view: u32, members: &[Entry]) {
+        self.outbox.set_epoch(view);
+        let me = self.outbox.me();
+        for entry in members {
+            let id = MemberId(entry.id);
+            if id != me && self.peers.set(entry) {
+                self.traffic.add_member(id);
+                self.events.push_back(Event::Arrived(id));
+            }
+        }
+        let gone: Vec<_> = self
+            .peers
+            .ids()
+            .filter(|id| id.0 != Header::COORDINATOR && members.iter().all(|entry| entry.id != id.0))
+            .collect();
+        for id in gone {
+            self.peers.remove(id);
+            self.gone.push(id);
+        }
+    }
+
+    pub(super) fn handle_goodbye(&mut self, sender: MemberId, goodbye: &Goodbye<'_>) {
+        if let Role::Member(member) = &mut self.role
+            && sender.0 == Header::COORDINATOR
+        {
+            member
+                .enrolment
+                .handle_goodbye(format!("{:?} {}", goodbye.reason, goodbye.text));
+        }
+    }
+
+    pub(super) fn handle_member_timeout(&mut self, now: Instant) {
+        for id in std::mem::take(&mut self.gone) {
+            self.traffic.remove_member(now, id);
+            self.events.push_back(Event::Gone(id, None));
+        }
+        if let Role::Member(member) = &mut self.role {
+            member.enrolment.handle_timeout(now);
+        }
+        self.take_enrolment_events(now);
+        let clock = self.clock(now);
+        let Role::Member(member) = &mut self.role else {
+            return;
+        };
+        while let Some(said) = member.enrolment.poll_said(now) {
+            let packet = match said {
+                Said::Join { cookie } => Packet::Join(Join {
+                    nonce: member.enrolment.nonce(),
+                    cookie,
+                    name: &self.settings.name,
+                    recv_budget: self.settings.recv_budget,
+                    proof: None,
+                }),
+                Said::Heartbeat => Packet::Heartbeat(Heartbeat {
+                    sent_at: clock,
+                    echo: 0,
+                    echo_delay: 0,
+                    hears_multicast: member.hears_multicast,
+                }),
+                Said::Leave => Packet::Leave,
+            };
+            self.outbox.push(member.coordinator, &packet);
+        }
+    }
+
+    fn take_enrolment_events(&mut self, now: Instant) {
+        let Role::Member(member) = &mut self.role else {
+            return;
+        };
+        while let Some(event) = member.enrolment.poll_event() {
+            let why = match event {
+                EnrolmentEvent::Joined(id) => {
+                    self.events.push_back(Event::Joined(id));
+                    continue;
+                }
+                EnrolmentEvent::Rejected(why) => format!("not admitted: {why}"),
+                EnrolmentEvent::NoAnswer => "the coordinator does not answer".to_owned(),
+                EnrolmentEvent::CoordinatorDead => "the coordinator is dead".to_owned(),
+                EnrolmentEvent::Dismissed(why) => format!("sent away: {why}"),
+                EnrolmentEvent::Left => "left".to_owned(),
+            };
+            self.events.push_back(Event::Out(why));
+            for id in self.peers.ids().collect::<Vec<_>>() {
+                self.peers.remove(id);
+                self.traffic.remove_member(now, id);
+            }
+        }
+    }
+
+    /// Leaves the session, as a member.
+    pub(crate) fn leave(&mut self, now: Instant) {
+        if let Role::Member(member) = &mut self.role {
+            member.enrolment.leave(now);
+        }
+    }
+}
