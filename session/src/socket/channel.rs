@@ -68,6 +68,7 @@ pub(crate) async fn run_direct(
     patience: Option<Duration>,
     ready: impl FnOnce(&Peer),
 ) -> ChannelEnd {
+    let _nearby = core.nearby();
     let only_introduction = || lane.tx().len() <= 1;
     let introduced = stop
         .until_over(only_introduction, introduced(core, &mut rx, patience))
@@ -114,6 +115,7 @@ pub(crate) async fn run_served(
     patience: Option<Duration>,
     ready: impl FnOnce(&Peer),
 ) -> ChannelEnd {
+    let _nearby = core.nearby();
     let ours = introduction::compose(core.socket_type, &core.options);
     if channel.tx.try_push(ours, None).is_err() {
         return ChannelEnd::Gone;

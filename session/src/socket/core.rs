@@ -20,7 +20,7 @@ use super::outbox::Outboxes;
 use super::pattern::{Pattern, pattern};
 use super::spin::Spin;
 use super::stats::{Counters, PeerStats, SharedCounter, Stats};
-use super::turn::Turn;
+use super::turn::{Company, Turn};
 use super::{Options, Peer, SlowPeer};
 
 /// What all tasks of one socket share: its rules, its options and its peers.
@@ -40,6 +40,8 @@ pub(crate) struct Core {
     next_lane: AtomicU64,
     /// Lanes whose queues a task serves.
     served: AtomicUsize,
+    /// Peers in this process.
+    nearby: AtomicUsize,
     past: Mutex<Past>,
     /// One permit for each connection that may still be accepted.
     pub(crate) admissions: Arc<Semaphore>,
@@ -98,6 +100,15 @@ pub(crate) enum Stop {
     Drain(Option<Instant>),
 }
 
+/// A peer in this process, while there is one.
+pub(crate) struct Nearby<'a>(&'a AtomicUsize);
+
+impl Drop for Nearby<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A lane whose queues are served by a task.
 pub(crate) struct ServedLane {
     pub(crate) lane: Arc<Lane>,
@@ -128,6 +139,7 @@ impl Core {
             lanes: Mutex::default(),
             next_lane: AtomicU64::new(1),
             served: AtomicUsize::new(0),
+            nearby: AtomicUsize::new(0),
             past: Mutex::default(),
             admissions,
             stop: watch::Sender::new(Stop::Running),
@@ -163,10 +175,22 @@ impl Core {
         matches!(self.socket_type, SocketType::Sub | SocketType::XSub)
     }
 
-    /// Whether all peers are in this process and take messages by themselves: no task has to run in between.
+    /// Where the peers are.
     #[inline]
-    pub(crate) fn is_all_direct(&self) -> bool {
-        self.served.load(Ordering::Relaxed) == 0
+    pub(crate) fn company(&self) -> Company {
+        if self.served.load(Ordering::Relaxed) == 0 {
+            Company::Direct
+        } else if self.nearby.load(Ordering::Relaxed) > 0 {
+            Company::Mixed
+        } else {
+            Company::Remote
+        }
+    }
+
+    /// Counts a peer in this process for as long as what this returns lives.
+    pub(crate) fn nearby(&self) -> Nearby<'_> {
+        self.nearby.fetch_add(1, Ordering::Relaxed);
+        Nearby(&self.nearby)
     }
 
     /// A lane to `endpoint` whose queues a task serves, and the queue for what arrives.

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use flexbond_transport::Message;
 
 use super::lane::Lane;
+use super::turn::Company;
 use super::{Peer, RecvError, Socket};
 
 /// What there is to take, if there is something.
@@ -151,8 +152,9 @@ impl Socket {
     /// [`Options::spin`](super::Options::spin) says so, then asleep, until the receive timeout.
     async fn wait_on<T>(&self, mut take: impl FnMut() -> Found<T>) -> Result<T, RecvError> {
         let core = self.core();
+        let direct = core.company() == Company::Direct;
         let wait = async {
-            if let Some(found) = core.spin.until(&mut take, core.is_all_direct()).await? {
+            if let Some(found) = core.spin.until(&mut take, direct).await? {
                 return Ok(found);
             }
             // The last look was just now: the next is worth its price only with the waker registered (REQ/REP over

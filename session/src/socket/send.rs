@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use flexbond_transport::Message;
 
-use super::pattern::Unsent;
+use super::pattern::{Reach, Unsent};
 use super::{SendError, SendErrorKind, Socket, turn};
 
 impl Socket {
@@ -22,9 +22,9 @@ impl Socket {
         let mut message = message.into();
         // Before the message is taken, so that it cannot be both queued and reported as cancelled.
         let core = self.core();
-        let direct = core.is_all_direct();
-        if core.turn.is_over(direct) {
-            turn::pass(direct).await;
+        let company = core.company();
+        if core.turn.is_over(company) {
+            turn::pass(company).await;
         }
         match self.send_now(&mut message) {
             Ok(()) => Ok(()),
@@ -59,9 +59,9 @@ impl Socket {
     pub async fn send_many(&self, messages: &mut VecDeque<Message>) -> Result<(), SendError> {
         let core = self.core();
         while let Some(message) = messages.front_mut() {
-            let direct = core.is_all_direct();
-            if core.turn.is_over(direct) {
-                turn::pass(direct).await;
+            let company = core.company();
+            if core.turn.is_over(company) {
+                turn::pass(company).await;
             }
             let sent = match self.send_now(message) {
                 Ok(()) => Ok(()),
@@ -120,15 +120,21 @@ impl Socket {
     #[inline]
     fn send_now(&self, message: &mut Message) -> Result<(), Unsent> {
         let core = self.core();
-        if core.is_closed() {
-            return Err(Unsent::Failed(SendErrorKind::Closed));
-        }
-        if message.is_empty() {
-            return Err(Unsent::Failed(SendErrorKind::Incomplete(false)));
-        }
         let size = message.size();
-        let reach = core.pattern.try_send(message)?;
-        core.turn.spend(size, reach, core.is_all_direct());
-        Ok(())
+        let sent = if core.is_closed() {
+            Err(Unsent::Failed(SendErrorKind::Closed))
+        } else if message.is_empty() {
+            Err(Unsent::Failed(SendErrorKind::Incomplete(false)))
+        } else {
+            core.pattern.try_send(message)
+        };
+        let reach = match &sent {
+            Ok(reach) => *reach,
+            // Whoever tries again and again must let others run, too.
+            Err(Unsent::Failed(_)) => Reach::Some,
+            Err(Unsent::Full) => return Err(Unsent::Full),
+        };
+        core.turn.spend(size, reach, core.company());
+        sent.map(|_| ())
     }
 }
