@@ -1,6 +1,7 @@
 //! Sessions of many members over reliable multicast.
 
 mod barrier;
+mod driver;
 mod flow;
 mod membership;
 mod node;

@@ -53,7 +53,7 @@ mod subscription;
 mod trie;
 mod turn;
 mod typed;
-mod wakers;
+pub(crate) mod wakers;
 
 pub use error::{BindError, ConnectError, RecvError, ReleaseError, SendError, SendErrorKind, SubscribeError};
 pub use flexbond_wire::zmtp::{SocketType, Version};

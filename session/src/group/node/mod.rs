@@ -268,6 +268,11 @@ impl Node {
             .min()
     }
 
+    /// Whether [`poll_event`](Self::poll_event) or [`pop`](Self::pop) has something.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.events.is_empty() || self.traffic.has_ready()
+    }
+
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }

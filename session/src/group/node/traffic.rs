@@ -131,6 +131,11 @@ impl Traffic {
         self.out.push(kind, body)
     }
 
+    /// Whether [`pop`](Self::pop) has something.
+    pub(super) fn has_ready(&self) -> bool {
+        self.sources.values().any(Inflow::has_ready)
+    }
+
     /// Takes the next message, from one after the other.
     pub(super) fn pop(&mut self, now: Instant) -> Result<Popped, (MemberId, Refused)> {
         let last = self.last_read;

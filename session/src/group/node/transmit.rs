@@ -105,6 +105,11 @@ impl Node {
         })
     }
 
+    /// What [`poll_transmit`](Self::poll_transmit) gave for `to` could not be sent now.
+    pub(crate) fn untransmit(&mut self, to: SocketAddr) {
+        self.outbox.targets.push_front(to);
+    }
+
     /// Gathers segments for the same receivers; false if there are none.
     fn fill_batch(&mut self, now: Instant, max_segments: usize) -> bool {
         self.outbox.batch.clear();
