@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{bench, budget, ci, fuzz, interop, readme, setup, tidy};
+use crate::{bench, budget, ci, fuzz, interop, netlab, readme, setup, tidy};
 
 /// Development tasks of flexbond. `cargo xtask ci` is what a change must pass, here and on CI.
 #[derive(Parser)]
@@ -19,6 +19,7 @@ enum Command {
     Tidy(tidy::Args),
     Setup(setup::Args),
     Interop(interop::Args),
+    Netlab(netlab::Args),
     Bench(bench::Args),
     Budget(budget::Args),
     Fuzz(fuzz::Args),
@@ -36,6 +37,7 @@ impl Cli {
             Command::Tidy(args) => tidy::run(&args),
             Command::Setup(args) => setup::run(&args),
             Command::Interop(args) => interop::run(&args),
+            Command::Netlab(args) => netlab::run(&args),
             Command::Bench(args) => bench::run(&args),
             Command::Budget(args) => budget::run(&args),
             Command::Fuzz(args) => fuzz::run(&args),

@@ -9,6 +9,7 @@ pub mod ci;
 pub mod cli;
 pub mod fuzz;
 pub mod interop;
+pub mod netlab;
 pub mod process;
 pub mod readme;
 pub mod setup;

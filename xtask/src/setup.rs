@@ -44,20 +44,35 @@ pub const CXX: Need = need("g++", "fuzzing", &["c++", "--version"]);
 pub const IPROUTE: Need = need("iproute2", "network tests", &["ip", "-V"]);
 /// Packet loss between test hosts.
 pub const NFTABLES: Need = need("nftables", "network tests", &["nft", "--version"]);
+/// Settings of network interfaces.
+pub const ETHTOOL: Need = need("ethtool", "network tests", &["ethtool", "--version"]);
 /// libzmq's headers, for benches against it.
 pub const LIBZMQ: Need = need("libzmq3-dev", "benches", &["pkg-config", "--exists", "libzmq"]);
 /// Finds C libraries.
 pub const PKG_CONFIG: Need = need("pkg-config", "benches", &["pkg-config", "--version"]);
 /// Counts instructions.
 pub const VALGRIND: Need = need("valgrind", "instruction counts", &["valgrind", "--version"]);
+/// Compiles programs for Open MPI. Large, and only for comparison: no command installs it.
+pub const OPENMPI: Need = need(
+    "libopenmpi-dev",
+    "comparison with Open MPI",
+    &["mpicc", "--version"],
+);
+/// Starts programs of Open MPI.
+pub const OPENMPI_BIN: Need = need(
+    "openmpi-bin",
+    "comparison with Open MPI",
+    &["mpirun", "--version"],
+);
 
-/// Everything that any command needs.
-pub const ALL: [Need; 8] = [
+/// Everything that any command installs.
+pub const ALL: [Need; 9] = [
     PYTHON,
     PYTHON_VENV,
     CXX,
     IPROUTE,
     NFTABLES,
+    ETHTOOL,
     PKG_CONFIG,
     LIBZMQ,
     VALGRIND,
@@ -186,7 +201,9 @@ fn apt_get(args: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn install_line(needs: &[Need]) -> String {
+/// The line that installs `needs` on a Debian.
+#[must_use]
+pub fn install_line(needs: &[Need]) -> String {
     let sudo = if is_root() { "" } else { "sudo " };
     format!(
         "{sudo}apt-get update && {sudo}apt-get install -y --no-install-recommends {}",

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 
 use super::{Run, builds, tests};
-use crate::{budget, fuzz, interop, process, readme, setup, tidy, tools};
+use crate::{budget, fuzz, interop, netlab, process, readme, setup, tidy, tools};
 
 /// One step of CI.
 pub(super) struct Step {
@@ -14,7 +14,7 @@ pub(super) struct Step {
     pub(super) run: fn(&mut Run) -> Result<()>,
 }
 
-pub(super) const STEPS: [Step; 15] = [
+pub(super) const STEPS: [Step; 16] = [
     Step {
         name: "setup",
         what: "system packages are there",
@@ -71,6 +71,11 @@ pub(super) const STEPS: [Step; 15] = [
         run: interop_tests,
     },
     Step {
+        name: "netlab",
+        what: "the network lab connects hosts and commits the faults that it is told to",
+        run: network_lab,
+    },
+    Step {
         name: "package",
         what: "every crate can be published, and builds from what would be",
         run: builds::package,
@@ -103,6 +108,12 @@ fn interop_tests(run: &mut Run) -> Result<()> {
     let python = interop::python(&run.workspace)?;
     let lines = interop::run_tests(&run.workspace, &python, None, &[])?;
     run.closing.extend(lines);
+    Ok(())
+}
+
+fn network_lab(run: &mut Run) -> Result<()> {
+    let notice = netlab::check_if_possible()?;
+    run.notices.extend(notice);
     Ok(())
 }
 
