@@ -1,7 +1,8 @@
 //! Building the contenders, each on its own, so that one that does not build spoils nothing.
 
+use std::fs;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -15,6 +16,11 @@ pub(super) const OURS: &str = "flexbond";
 pub(super) const RAW: &str = "raw";
 /// Everybody else.
 pub(super) const PEERS: [&str; 4] = ["libzmq", "omq-tokio", "rzmq", "zeromq"];
+
+/// What groups and collectives are measured against, besides Open MPI.
+const GROUP_PEERS: [&str; 2] = ["camure", "raw-udp"];
+/// The name of the program for Open MPI.
+const OPENMPI: &str = "openmpi";
 
 /// A program that was built.
 #[derive(Clone, Debug)]
@@ -45,6 +51,34 @@ pub(super) fn all(workspace: &Workspace, report: &mut Report) -> Result<Vec<Cont
     Ok(contenders)
 }
 
+/// Builds the peers of groups and collectives: the program of each, or why it cannot be built.
+pub(super) fn groups(workspace: &Workspace) -> Vec<(&'static str, Result<PathBuf>)> {
+    let mut built: Vec<_> = GROUP_PEERS
+        .into_iter()
+        .map(|name| (name, build(workspace, name)))
+        .collect();
+    built.push((OPENMPI, openmpi(workspace)));
+    built
+}
+
+/// Compiles the program for Open MPI, which is no crate.
+fn openmpi(workspace: &Workspace) -> Result<PathBuf> {
+    let missing = setup::missing(&[setup::OPENMPI, setup::OPENMPI_BIN]);
+    if !missing.is_empty() {
+        bail!("system packages are missing: {}", setup::install_line(&missing));
+    }
+    let folder = workspace.target.join("release");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let program = folder.join(format!("peer-{OPENMPI}"));
+    process::run(
+        Command::new("mpicc")
+            .args(["-O3", "-Wall", "-Wextra", "-o"])
+            .arg(&program)
+            .arg(workspace.root.join("xtask/peers/openmpi/collectives.c")),
+    )?;
+    Ok(program)
+}
+
 fn build(workspace: &Workspace, name: &str) -> Result<PathBuf> {
     let mut command = process::cargo();
     command
@@ -70,7 +104,7 @@ fn build(workspace: &Workspace, name: &str) -> Result<PathBuf> {
 
 /// The versions that were built, from the peers' lock file.
 fn versions(workspace: &Workspace) -> Option<String> {
-    let lock = std::fs::read_to_string(workspace.root.join("xtask/peers/Cargo.lock")).ok()?;
+    let lock = fs::read_to_string(workspace.root.join("xtask/peers/Cargo.lock")).ok()?;
     let lock: toml::Table = lock.parse().ok()?;
     let packages = lock.get("package")?.as_array()?;
     let version = |name: &str| {
@@ -83,7 +117,7 @@ fn versions(workspace: &Workspace) -> Option<String> {
         .into_iter()
         .filter_map(version)
         .collect();
-    let mut pkg_config = std::process::Command::new("pkg-config");
+    let mut pkg_config = Command::new("pkg-config");
     if let Ok(libzmq) = process::output(pkg_config.args(["--modversion", "libzmq"])) {
         versions.push(format!("libzmq {}", libzmq.trim()));
     }

@@ -45,6 +45,10 @@ pub struct Args {
     /// Only print the names of the cases.
     #[arg(long)]
     list: bool,
+    /// Only build the contenders, those of groups and collectives too, and print where they are; or why one cannot
+    /// be built.
+    #[arg(long)]
+    build: bool,
 }
 
 /// Runs the command.
@@ -63,6 +67,10 @@ pub fn run(args: &Args) -> Result<()> {
     let workspace = Workspace::load()?;
     let mut report = Report::new(machine::facts());
     let contenders = build::all(&workspace, &mut report)?;
+    if args.build {
+        print_programs(&workspace, &contenders);
+        return Ok(());
+    }
     let (runs, timing) = if args.quick {
         (args.runs.unwrap_or(1), Timing::QUICK)
     } else {
@@ -94,6 +102,20 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("flexbond could not be measured in: {}", failed.join("; "));
     }
     Ok(())
+}
+
+/// Those of sockets that are missing were named when they failed.
+fn print_programs(workspace: &Workspace, contenders: &[Contender]) {
+    let groups = build::groups(workspace);
+    for contender in contenders {
+        println!("{:<10} {}", contender.name, contender.program.display());
+    }
+    for (name, program) in &groups {
+        match program {
+            Ok(program) => println!("{name:<10} {}", program.display()),
+            Err(error) => println!("{name:<10} CANNOT BE BUILT: {error:#}"),
+        }
+    }
 }
 
 fn cases(args: &Args) -> Result<Vec<Case>> {

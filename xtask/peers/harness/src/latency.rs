@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::meter::Meter;
 use crate::program::print;
@@ -56,15 +56,42 @@ impl Latencies {
         let span = begun.elapsed();
         let count = self.nanos.len().max(1);
         let mut result = meter.result(count as u64, 0, Some(span), before);
-        self.nanos.sort_unstable();
-        let at = |share: f64| {
-            let index = ((count as f64 * share) as usize).min(count - 1);
-            f64::from(self.nanos.get(index).copied().unwrap_or_default()) / 1000.0
-        };
-        let sum: u64 = self.nanos.iter().map(|&nanos| u64::from(nanos)).sum();
-        result["mean_us"] = json!(sum as f64 / count as f64 / 1000.0);
-        result["p50_us"] = json!(at(0.50));
-        result["p99_us"] = json!(at(0.99));
+        let times = summary(&mut self.nanos);
+        for key in ["mean_us", "p50_us", "p99_us"] {
+            result[key] = times[key].clone();
+        }
         print(&result);
+    }
+}
+
+/// Mean and percentiles of times in nanoseconds, in microseconds. Sorts them.
+#[must_use]
+pub fn summary(nanos: &mut [u32]) -> Value {
+    nanos.sort_unstable();
+    let count = nanos.len().max(1);
+    let at = |share: f64| {
+        let index = ((count as f64 * share) as usize).min(count - 1);
+        f64::from(nanos.get(index).copied().unwrap_or_default()) / 1000.0
+    };
+    let sum: u64 = nanos.iter().map(|&nanos| u64::from(nanos)).sum();
+    json!({
+        "mean_us": sum as f64 / count as f64 / 1000.0,
+        "p50_us": at(0.50),
+        "p99_us": at(0.99),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_summed_up() {
+        let mut nanos: Vec<u32> = (1..=100).rev().map(|micros| micros * 1000).collect();
+        let times = summary(&mut nanos);
+        assert_eq!(times["mean_us"], 50.5);
+        assert_eq!(times["p50_us"], 51.0);
+        assert_eq!(times["p99_us"], 100.0);
+        assert_eq!(summary(&mut [])["p99_us"], 0.0);
     }
 }

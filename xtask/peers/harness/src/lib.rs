@@ -18,11 +18,13 @@ mod meter;
 mod program;
 mod traffic;
 mod usage;
+mod words;
 
 pub use args::{Args, Case, Role, Transport};
 pub use contender::{Contender, Kind, Result, Setting, Support, Threads};
 pub use control::{Control, Go};
-pub use latency::Latencies;
+pub use latency::{Latencies, summary};
 pub use meter::{Counter, Meter};
 pub use program::{fail, main, print};
 pub use usage::Usage;
+pub use words::Words;
