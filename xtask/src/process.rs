@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -17,6 +17,24 @@ pub fn cargo() -> Command {
         command.env("CARGO_INCREMENTAL", "0");
     }
     command
+}
+
+/// The file of this program or, if that was replaced while it ran (a step of CI builds it anew), of its successor.
+///
+/// # Errors
+/// When the system does not tell.
+pub fn own_program() -> Result<PathBuf> {
+    let program = std::env::current_exe().context("this program does not know its own file")?;
+    Ok(successor(program))
+}
+
+/// Linux marks the name of a file that is gone.
+fn successor(program: PathBuf) -> PathBuf {
+    let name = program.to_str().and_then(|name| name.strip_suffix(" (deleted)"));
+    match name.map(PathBuf::from) {
+        Some(successor) if !program.exists() => successor,
+        _ => program,
+    }
 }
 
 /// The command as one would type it, without its environment.
@@ -151,6 +169,14 @@ fn without_colours(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_that_was_replaced_is_its_successor() {
+        let gone = PathBuf::from("/nowhere/program (deleted)");
+        assert_eq!(successor(gone), Path::new("/nowhere/program"));
+        let here = std::env::current_exe().expect("a program");
+        assert_eq!(successor(here.clone()), here);
+    }
 
     #[test]
     fn a_command_is_shown_as_it_would_be_typed() {

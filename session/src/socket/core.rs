@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use flexbond_transport::pipe::{PipeReceiver, PipeSender, pipe};
@@ -38,10 +38,7 @@ pub(crate) struct Core {
     pub(crate) undelivered: SharedCounter,
     lanes: Mutex<HashMap<u64, Arc<Lane>>>,
     next_lane: AtomicU64,
-    /// Lanes whose queues a task serves.
-    served: AtomicUsize,
-    /// Peers in this process.
-    nearby: AtomicUsize,
+    counts: Mutex<Counts>,
     past: Mutex<Past>,
     /// One permit for each connection that may still be accepted.
     pub(crate) admissions: Arc<Semaphore>,
@@ -49,6 +46,25 @@ pub(crate) struct Core {
     closed: AtomicBool,
     /// Counts running tasks: each holds a receiver.
     running: watch::Sender<()>,
+}
+
+/// Where the peers are.
+#[derive(Default)]
+struct Counts {
+    /// Lanes whose queues a task serves.
+    served: usize,
+    /// Peers in this process.
+    nearby: usize,
+}
+
+impl Counts {
+    fn company(&self) -> Company {
+        match self {
+            Counts { served: 0, .. } => Company::Direct,
+            Counts { nearby: 0, .. } => Company::Remote,
+            _ => Company::Mixed,
+        }
+    }
 }
 
 /// Lanes that are gone. They still count while messages that came by them wait to be received.
@@ -101,11 +117,11 @@ pub(crate) enum Stop {
 }
 
 /// A peer in this process, while there is one.
-pub(crate) struct Nearby<'a>(&'a AtomicUsize);
+pub(crate) struct Nearby<'a>(&'a Core);
 
 impl Drop for Nearby<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.count(|counts| counts.nearby -= 1);
     }
 }
 
@@ -138,8 +154,7 @@ impl Core {
             undelivered: SharedCounter::default(),
             lanes: Mutex::default(),
             next_lane: AtomicU64::new(1),
-            served: AtomicUsize::new(0),
-            nearby: AtomicUsize::new(0),
+            counts: Mutex::default(),
             past: Mutex::default(),
             admissions,
             stop: watch::Sender::new(Stop::Running),
@@ -175,22 +190,17 @@ impl Core {
         matches!(self.socket_type, SocketType::Sub | SocketType::XSub)
     }
 
-    /// Where the peers are.
-    #[inline]
-    pub(crate) fn company(&self) -> Company {
-        if self.served.load(Ordering::Relaxed) == 0 {
-            Company::Direct
-        } else if self.nearby.load(Ordering::Relaxed) > 0 {
-            Company::Mixed
-        } else {
-            Company::Remote
-        }
+    /// Peers come or go: the turns are those of the company that is left.
+    fn count(&self, change: impl FnOnce(&mut Counts)) {
+        let mut counts = self.counts.lock();
+        change(&mut counts);
+        self.turn.join(counts.company());
     }
 
     /// Counts a peer in this process for as long as what this returns lives.
     pub(crate) fn nearby(&self) -> Nearby<'_> {
-        self.nearby.fetch_add(1, Ordering::Relaxed);
-        Nearby(&self.nearby)
+        self.count(|counts| counts.nearby += 1);
+        Nearby(self)
     }
 
     /// A lane to `endpoint` whose queues a task serves, and the queue for what arrives.
@@ -233,8 +243,7 @@ impl Core {
     /// Makes a lane visible to `peers` and `stats`.
     fn register(&self, lane: Arc<Lane>) -> Arc<Lane> {
         self.lanes.lock().insert(lane.id(), Arc::clone(&lane));
-        self.served
-            .fetch_add(usize::from(lane.is_served()), Ordering::Relaxed);
+        self.count(|counts| counts.served += usize::from(lane.is_served()));
         lane
     }
 
@@ -250,7 +259,7 @@ impl Core {
         lane.close();
         let lane = self.lanes.lock().remove(&lane.id());
         let served = lane.as_ref().is_some_and(|lane| lane.is_served());
-        self.served.fetch_sub(usize::from(served), Ordering::Relaxed);
+        self.count(|counts| counts.served -= usize::from(served));
         let mut past = self.past.lock();
         past.settle();
         past.lanes.extend(lane);

@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use flexbond_transport::Message;
 
 use super::lane::Lane;
-use super::turn::Company;
 use super::{Peer, RecvError, Socket};
 
 /// What there is to take, if there is something.
@@ -152,7 +151,7 @@ impl Socket {
     /// [`Options::spin`](super::Options::spin) says so, then asleep, until the receive timeout.
     async fn wait_on<T>(&self, mut take: impl FnMut() -> Found<T>) -> Result<T, RecvError> {
         let core = self.core();
-        let direct = core.company() == Company::Direct;
+        let direct = core.turn.is_direct();
         let wait = async {
             if let Some(found) = core.spin.until(&mut take, direct).await? {
                 return Ok(found);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use flexbond_transport::Message;
 
 use super::pattern::{Reach, Unsent};
-use super::{SendError, SendErrorKind, Socket, turn};
+use super::{SendError, SendErrorKind, Socket};
 
 impl Socket {
     /// Sends a message: hands it to the queue of the peer or peers that the pattern chooses, and waits while none
@@ -22,9 +22,8 @@ impl Socket {
         let mut message = message.into();
         // Before the message is taken, so that it cannot be both queued and reported as cancelled.
         let core = self.core();
-        let company = core.company();
-        if core.turn.is_over(company) {
-            turn::pass(company).await;
+        if core.turn.is_over() {
+            core.turn.pass().await;
         }
         match self.send_now(&mut message) {
             Ok(()) => Ok(()),
@@ -59,9 +58,8 @@ impl Socket {
     pub async fn send_many(&self, messages: &mut VecDeque<Message>) -> Result<(), SendError> {
         let core = self.core();
         while let Some(message) = messages.front_mut() {
-            let company = core.company();
-            if core.turn.is_over(company) {
-                turn::pass(company).await;
+            if core.turn.is_over() {
+                core.turn.pass().await;
             }
             let sent = match self.send_now(message) {
                 Ok(()) => Ok(()),
@@ -120,21 +118,27 @@ impl Socket {
     #[inline]
     fn send_now(&self, message: &mut Message) -> Result<(), Unsent> {
         let core = self.core();
+        if core.is_closed() {
+            return Err(self.failed(SendErrorKind::Closed));
+        }
+        if message.is_empty() {
+            return Err(self.failed(SendErrorKind::Incomplete(false)));
+        }
         let size = message.size();
-        let sent = if core.is_closed() {
-            Err(Unsent::Failed(SendErrorKind::Closed))
-        } else if message.is_empty() {
-            Err(Unsent::Failed(SendErrorKind::Incomplete(false)))
-        } else {
-            core.pattern.try_send(message)
-        };
-        let reach = match &sent {
-            Ok(reach) => *reach,
-            // Whoever tries again and again must let others run, too.
-            Err(Unsent::Failed(_)) => Reach::Some,
-            Err(Unsent::Full) => return Err(Unsent::Full),
-        };
-        core.turn.spend(size, reach, core.company());
-        sent.map(|_| ())
+        match core.pattern.try_send(message) {
+            Ok(reach) => {
+                core.turn.spend(size, reach);
+                Ok(())
+            }
+            Err(Unsent::Full) => Err(Unsent::Full),
+            Err(Unsent::Failed(kind)) => Err(self.failed(kind)),
+        }
+    }
+
+    /// Whoever tries again and again what fails must let others run, too.
+    #[cold]
+    fn failed(&self, kind: SendErrorKind) -> Unsent {
+        self.core().turn.spend(0, Reach::Some);
+        Unsent::Failed(kind)
     }
 }

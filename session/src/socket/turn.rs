@@ -1,7 +1,7 @@
 //! How much a task may send before the other tasks on its thread get their turn.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::task::Poll;
 
 use super::pattern::Reach;
@@ -16,13 +16,17 @@ use super::pattern::Reach;
 #[derive(Debug)]
 pub(crate) struct Turn {
     spent: AtomicUsize,
-    remote: Costs,
-    mixed: Costs,
-    direct: Costs,
+    /// How much of it is a turn, and what a message costs besides its bytes: of the present company.
+    limit: AtomicUsize,
+    message: AtomicUsize,
+    company: AtomicU8,
+    /// Where a full queue means that messages are dropped: how many it holds.
+    hwm: Option<usize>,
 }
 
 /// Where a socket's peers are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Company {
     /// In this process, all of them, and they take messages by themselves: no task has to run in between.
     Direct,
@@ -30,41 +34,6 @@ pub(crate) enum Company {
     Mixed,
     /// Elsewhere.
     Remote,
-}
-
-/// What counts towards a turn, and how much of it is one.
-#[derive(Debug)]
-struct Costs {
-    limit: usize,
-    /// What a message costs besides its bytes.
-    message: usize,
-}
-
-impl Costs {
-    /// What a message costs at least.
-    const MESSAGE: usize = 64;
-    /// From this size on, four messages are a turn: they fill several writes anyway, and 64 KiB one by one is half as
-    /// quick as four by four. From 1 MiB on, one is: the memory of each is used again for the next while it is still
-    /// in the cache.
-    const LARGE: usize = 32 << 10;
-
-    fn new(limit: usize, hwm: Option<usize>) -> Self {
-        let share = hwm.map_or(0, |hwm| (2 * limit).div_ceil(hwm.max(1)));
-        Costs {
-            limit,
-            message: share.max(Self::MESSAGE),
-        }
-    }
-
-    /// What a message of `size` bytes costs.
-    fn of(&self, size: usize) -> usize {
-        let bytes = if size < Self::LARGE {
-            size
-        } else {
-            (self.limit / 4).max(size / 16)
-        };
-        self.message + bytes
-    }
 }
 
 impl Turn {
@@ -84,21 +53,49 @@ impl Turn {
     /// may be tasks of the same thread, a turn is shorter than that, or the rest of each turn would pile up.
     const NEAR_HWM: usize = 200;
 
+    /// What a message costs at least.
+    const MESSAGE: usize = 64;
+    /// From this size on, four messages are a turn: they fill several writes anyway, and 64 KiB one by one is half as
+    /// quick as four by four. From 1 MiB on, one is: the memory of each is used again for the next while it is still
+    /// in the cache.
+    const LARGE: usize = 32 << 10;
+
     /// A turn for a socket that waits when its queues are full, or that drops messages when one of its queues holds
     /// `hwm` of them.
     pub(crate) fn new(hwm: Option<usize>) -> Self {
-        Turn {
+        let turn = Turn {
             spent: AtomicUsize::new(0),
-            remote: Costs::new(Self::LIMIT, hwm),
-            mixed: Costs::new(Self::LIMIT, hwm.map(|hwm| hwm.min(Self::NEAR_HWM))),
-            direct: Costs::new(Self::DIRECT_LIMIT, hwm.map(|hwm| hwm.min(Self::NEAR_HWM))),
-        }
+            limit: AtomicUsize::new(0),
+            message: AtomicUsize::new(0),
+            company: AtomicU8::new(0),
+            hwm,
+        };
+        turn.join(Company::Direct);
+        turn
     }
 
-    /// Whether it is time to [`pass`]; a new turn begins then.
+    /// From now on the peers are there.
+    pub(crate) fn join(&self, company: Company) {
+        let (limit, hwm) = match company {
+            Company::Direct => (Self::DIRECT_LIMIT, self.hwm.map(|hwm| hwm.min(Self::NEAR_HWM))),
+            Company::Mixed => (Self::LIMIT, self.hwm.map(|hwm| hwm.min(Self::NEAR_HWM))),
+            Company::Remote => (Self::LIMIT, self.hwm),
+        };
+        let share = hwm.map_or(0, |hwm| (2 * limit).div_ceil(hwm.max(1)));
+        self.limit.store(limit, Ordering::Relaxed);
+        self.message.store(share.max(Self::MESSAGE), Ordering::Relaxed);
+        self.company.store(company as u8, Ordering::Relaxed);
+    }
+
+    /// Whether all peers are in this process and take messages by themselves.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.company.load(Ordering::Relaxed) == Company::Direct as u8
+    }
+
+    /// Whether it is time to [`pass`](Self::pass); a new turn begins then.
     #[inline]
-    pub(crate) fn is_over(&self, company: Company) -> bool {
-        let over = self.spent.load(Ordering::Relaxed) > self.costs(company).limit;
+    pub(crate) fn is_over(&self) -> bool {
+        let over = self.spent.load(Ordering::Relaxed) > self.limit.load(Ordering::Relaxed);
         if over {
             self.spent.store(0, Ordering::Relaxed);
         }
@@ -107,9 +104,10 @@ impl Turn {
 
     /// Takes note of a message of `size` bytes that was sent.
     #[inline]
-    pub(crate) fn spend(&self, size: usize, reach: Reach, company: Company) {
+    pub(crate) fn spend(&self, size: usize, reach: Reach) {
         let cost = match reach {
-            Reach::Some => self.costs(company).of(size),
+            Reach::Some if size < Self::LARGE => self.message.load(Ordering::Relaxed) + size,
+            Reach::Some => self.message.load(Ordering::Relaxed) + self.cost_of_large(size),
             // To make a large message takes time, too.
             Reach::Nobody => Self::NOBODY + size / 64,
         };
@@ -118,34 +116,30 @@ impl Turn {
         self.spent.store(spent, Ordering::Relaxed);
     }
 
-    #[inline]
-    fn costs(&self, company: Company) -> &Costs {
-        match company {
-            Company::Direct => &self.direct,
-            Company::Mixed => &self.mixed,
-            Company::Remote => &self.remote,
-        }
+    #[cold]
+    fn cost_of_large(&self, size: usize) -> usize {
+        (self.limit.load(Ordering::Relaxed) / 4).max(size / 16)
     }
-}
 
-/// Lets the tasks run that are waiting to.
-pub(crate) async fn pass(company: Company) {
-    if company == Company::Direct {
-        // Tokio's own puts the sender behind everybody else of this worker without waking another worker for it: the
-        // receiver runs here, where the memory of what it drops serves the next messages. With the other way the two
-        // run side by side and contend for the allocator (4 KiB: 0.4 to 2.5 M/s, with this 2.7 M/s).
-        return tokio::task::yield_now().await;
-    }
-    // Unlike tokio's, this does not make the runtime ask the system for events first.
-    let mut passed = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut passed, true) {
-            return Poll::Ready(());
+    /// Lets the tasks run that are waiting to.
+    pub(crate) async fn pass(&self) {
+        if self.is_direct() {
+            // Tokio's own puts the sender behind everybody else of this worker without waking another worker for it:
+            // the receiver runs here, where the memory of what it drops serves the next messages. With the other way
+            // the two run side by side and contend for the allocator (4 KiB: 0.4 to 2.5 M/s, with this 2.7 M/s).
+            return tokio::task::yield_now().await;
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+        // Unlike tokio's, this does not make the runtime ask the system for events first.
+        let mut passed = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut passed, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
 }
 
 #[cfg(test)]
@@ -155,10 +149,11 @@ mod tests {
     #[test]
     fn a_turn_ends_after_so_many_bytes_or_messages() {
         let messages = |turn: &Turn, size, reach, company| {
+            turn.join(company);
             (0..)
                 .position(|_| {
-                    turn.spend(size, reach, company);
-                    turn.is_over(company)
+                    turn.spend(size, reach);
+                    turn.is_over()
                 })
                 .unwrap_or_default()
         };

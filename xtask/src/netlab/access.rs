@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::output;
+use crate::process::{output, own_program};
 
 /// Set in a process that runs in a user namespace made for it.
 pub(super) const VARIABLE: &str = "FLEXBOND_NETLAB";
@@ -76,7 +76,7 @@ pub fn enter() -> Result<()> {
         Access::Own => Ok(()),
         Access::Denied(why) => bail!("network namespaces cannot be made here: {why}"),
         Access::UserNamespace => {
-            let program = env::current_exe().context("this program does not know its own file")?;
+            let program = own_program()?;
             let error = Command::new("unshare")
                 .args(["--user", "--map-root-user", "--net", "--"])
                 .arg(program)

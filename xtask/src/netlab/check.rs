@@ -1,6 +1,5 @@
 //! `cargo xtask netlab check`: the lab does what it says.
 
-use std::env;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::RangeInclusive;
@@ -58,7 +57,7 @@ pub fn check_if_possible() -> Result<Option<String>> {
         )));
     }
     // A program of its own, because it may have to start itself again in a user namespace.
-    process::run(Command::new(own_program()?).args(["netlab", "check", "--short"]))?;
+    process::run(Command::new(process::own_program()?).args(["netlab", "check", "--short"]))?;
     Ok(None)
 }
 
@@ -70,7 +69,7 @@ pub fn check(short: bool) -> Result<()> {
     let began = Instant::now();
     let mut check = Check {
         lab: Lab::new(3)?,
-        program: own_program()?,
+        program: process::own_program()?,
         packets: if short { 1_000 } else { 10_000 },
         failures: Vec::new(),
     };
@@ -85,10 +84,6 @@ pub fn check(short: bool) -> Result<()> {
     check.rate()?;
     check.clearing()?;
     check.removal()
-}
-
-fn own_program() -> Result<PathBuf> {
-    env::current_exe().context("this program does not know its own file")
 }
 
 struct Check {
