@@ -286,10 +286,10 @@ async fn addresses_are_bound_once_and_freed() {
     assert!(matches!(again, BindError::InUse { .. }));
     let others = [(); 3].map(|()| network.bind((host(1), 0).into()).unwrap().local_addr().unwrap());
     assert!(others.iter().all(|address| address.port() >= 49_152));
-    for nowhere in ["0.0.0.0:1", "[::]:1", "239.255.70.1:1"] {
+    for unusable in ["0.0.0.0:1", "[::]:1", "239.255.70.1:1"] {
         assert!(
-            matches!(network.bind(address(nowhere)), Err(BindError::Unusable { .. })),
-            "{nowhere}"
+            matches!(network.bind(address(unusable)), Err(BindError::Unusable { .. })),
+            "{unusable}"
         );
     }
     for (host, group) in [

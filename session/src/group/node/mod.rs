@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use flexbond_wire::group::{DecodeError, Goodbye, GoodbyeReason, Header, Packet};
+use flexbond_wire::group::{Goodbye, GoodbyeReason, Header, Packet};
 
 use super::MemberId;
 use super::flow::RecordKind;
@@ -152,9 +152,9 @@ impl Node {
         multicast: bool,
         datagram: &[u8],
     ) {
-        let (header, packet) = match Packet::decode(datagram) {
-            Ok(decoded) => decoded,
-            Err(error) => return self.refuse(&error),
+        let Ok((header, packet)) = Packet::decode(datagram) else {
+            self.counters.malformed += 1;
+            return;
         };
         if packet.kind().is_handshake() {
             return self.handle_handshake(now, from, &header, packet);
@@ -174,10 +174,6 @@ impl Node {
         }
         self.note_heard(now, sender, multicast);
         self.handle_packet(now, sender, from, packet);
-    }
-
-    fn refuse(&mut self, _error: &DecodeError) {
-        self.counters.malformed += 1;
     }
 
     /// Somebody who is no member, or not any more, may not know that.

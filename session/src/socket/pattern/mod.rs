@@ -63,7 +63,8 @@ pub(crate) trait Pattern: Send + Sync + 'static {
         Ok(Some(message))
     }
 
-    /// Queues a message for whom it concerns, and says whether there was anybody. It may be changed then; otherwise it stays as it is.
+    /// Queues a message for whom it concerns, and says whether there was anybody. It may be changed then; otherwise it
+    /// stays as it is.
     fn try_send(&self, message: &mut Message) -> Result<Reach, Unsent>;
 
     /// Takes the next message; says in `from`, if given, which lane it came by.
