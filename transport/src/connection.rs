@@ -68,6 +68,12 @@ pub trait ByteStream: Send + Sync + 'static {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
+    /// How many bytes of a large message are better written alone before the rest, so that the reader is up when the
+    /// rest comes; `None`, the default, where that gains nothing.
+    fn lead(&self) -> Option<usize> {
+        None
+    }
+
     /// Pushes out what the stream itself buffers. Streams without a buffer of their own have nothing to do.
     fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let _ = cx;

@@ -17,7 +17,7 @@ use crate::{
     Transport,
 };
 
-byte_stream!(UnixStream);
+byte_stream!(UnixStream, lead: None);
 
 /// The send buffer when none is asked for. The system's is for 208 KiB at most: six writes of 32 KiB, so that a
 /// writer of large messages waits for its reader again and again (measured at 1 MiB: a fifth of the throughput).

@@ -6,9 +6,9 @@ use socket2::Socket;
 
 use crate::LinkOptions;
 
-/// Implements [`ByteStream`](crate::ByteStream) for a tokio socket.
+/// Implements [`ByteStream`](crate::ByteStream) for a tokio socket, with what its [`lead`](crate::ByteStream::lead) is.
 macro_rules! byte_stream {
-    ($socket:ty) => {
+    ($socket:ty, lead: $lead:expr) => {
         impl $crate::ByteStream for $socket {
             fn poll_read(
                 &self,
@@ -56,6 +56,10 @@ macro_rules! byte_stream {
                     [slice] => <$socket>::try_write(self, slice),
                     slices => self.try_write_vectored(slices),
                 }
+            }
+
+            fn lead(&self) -> Option<usize> {
+                $lead
             }
 
             fn poll_shutdown(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<()>> {

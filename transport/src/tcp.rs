@@ -15,7 +15,13 @@ use crate::{
     Transport,
 };
 
-byte_stream!(TcpStream);
+byte_stream!(TcpStream, lead: Some(LEAD));
+
+/// What of a large message is written first. In one write, its reader is woken by each segment, is quicker than the
+/// writer, and sleeps again: three to four times for 1 MiB, each time at the writer's expense. Once it is up before
+/// the rest comes, it sleeps once (over loopback, 1 MiB: REQ/REP 698 -> 425 µs, PUSH/PULL 2,883 -> 4,434/s).
+/// 4 and 8 KiB gain less; unix sockets gain nothing.
+const LEAD: usize = 32 << 10;
 
 /// TCP over IPv4 and IPv6.
 ///

@@ -16,6 +16,8 @@ pub(super) struct Case {
     pub(super) traffic: &'static str,
     /// More `key=value` words.
     pub(super) words: Vec<String>,
+    /// The setting that flexbond has here, where its best one would hide what is asked.
+    pub(super) ours: Option<&'static str>,
     /// Which of the two processes measures.
     pub(super) measures: Side,
     /// What is read from the results; the first one decides between settings.

@@ -75,7 +75,7 @@ impl<'a> Contest<'a> {
     pub(super) fn hold(&self, runs: usize, report: &mut Report) -> Result<()> {
         fs::create_dir_all(self.folder)?;
         let mut ours = self
-            .enter(OURS, None, report)?
+            .enter(OURS, self.case.ours, report)?
             .context("flexbond cannot be measured")?;
         let mut others = Vec::new();
         for name in PEERS {

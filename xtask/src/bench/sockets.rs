@@ -17,6 +17,9 @@ pub(super) fn cases() -> Vec<Case> {
     for transport in NETWORK {
         cases.extend(SIZES.map(|size| round_trip("req/rep", transport, size, &[])));
     }
+    for transport in NETWORK {
+        cases.extend(SIZES.map(|size| asleep(transport, size)));
+    }
     cases.extend(SIZES.map(|size| round_trip("req/rep two threads", "inproc", size, &["threads=2"])));
     cases.extend(SIZES.map(|size| round_trip("req/rep one thread", "inproc", size, &["threads=1"])));
     for transport in ALL {
@@ -37,7 +40,15 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(in_flight(transport, 128));
     }
     // The same rate for all, so that batching at full speed does not hide what a message costs.
-    cases.push(paced("tcp", 128));
+    for (transport, size, rate) in [
+        ("tcp", 128, 100_000),
+        ("ipc", 128, 100_000),
+        ("tcp", 1 << 10, 100_000),
+        ("tcp", 16 << 10, 20_000),
+        ("ipc", 16 << 10, 20_000),
+    ] {
+        cases.push(paced(transport, size, rate));
+    }
     cases.push(idle());
     for transport in NETWORK {
         cases.push(connect(transport));
@@ -54,6 +65,7 @@ fn case(name: &str, transport: &'static str, size: usize, traffic: &'static str,
         size,
         traffic,
         words: words.iter().map(|word| (*word).to_owned()).collect(),
+        ours: None,
         measures: Side::Connect,
         metrics: Vec::new(),
     }
@@ -110,7 +122,8 @@ fn one_way(name: &str, transport: &'static str, size: usize, words: &[&str]) -> 
     }
 }
 
-fn paced(transport: &'static str, size: usize) -> Case {
+fn paced(transport: &'static str, size: usize, rate: u32) -> Case {
+    let name = format!("push/pull at {},000/s", rate / 1000);
     Case {
         metrics: vec![
             metric(": CPU of both sides", "s/M messages", Better::Lower, |outcome| {
@@ -120,7 +133,7 @@ fn paced(transport: &'static str, size: usize) -> Case {
             CPU_RECEIVER,
             metric(": messages/s", "messages/s", Better::Higher, Outcome::rate),
         ],
-        ..one_way("push/pull at 100,000/s", transport, size, &["rate=100000"])
+        ..one_way(&name, transport, size, &[&format!("rate={rate}")])
     }
 }
 
@@ -147,6 +160,14 @@ fn round_trip(name: &str, transport: &'static str, size: usize, words: &[&str]) 
     Case {
         metrics,
         ..case(name, transport, size, "req-rep", words)
+    }
+}
+
+/// Flexbond as it is by itself: it sleeps while it waits, as the raw ping-pong of the same runtime does.
+fn asleep(transport: &'static str, size: usize) -> Case {
+    Case {
+        ours: Some("current-thread"),
+        ..round_trip("req/rep without spinning", transport, size, &[])
     }
 }
 
