@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 
@@ -44,6 +44,9 @@ impl fmt::Debug for Link {
     }
 }
 
+/// What the default of [`ByteStream::poll_read_into`] reads before it copies.
+const COPIED_AT_ONCE: usize = 64 << 10;
+
 /// An ordered, reliable stream of bytes.
 ///
 /// All methods take `&self`, so that one task may read while another writes. At most one task reads and at most
@@ -54,6 +57,41 @@ pub trait ByteStream: Send + Sync + 'static {
     ///
     /// Never grows a buffer that has spare capacity; the caller reserves what it wants to be read at once.
     fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>>;
+
+    /// As [`poll_read`](Self::poll_read), into a slice that is there already: no more than its length is read. Not for
+    /// an empty slice, of which the end of the stream cannot be told.
+    ///
+    /// The default reads into memory of its own and copies.
+    fn poll_read_into(&self, cx: &mut Context<'_>, target: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut memory = BytesMut::with_capacity(target.len().min(COPIED_AT_ONCE));
+        let count = ready!(self.poll_read(cx, &mut memory))?;
+        let Some(target) = target.get_mut(..count) else {
+            return Poll::Ready(Err(io::Error::other("more was read than there was room for")));
+        };
+        target.copy_from_slice(&memory[..count]);
+        Poll::Ready(Ok(count))
+    }
+
+    /// Reads what the system has at this moment, past the runtime's notes of what is ready: for who looks again and
+    /// again, and cannot wait until the runtime has asked the system for events. Does not disturb who polls.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when there is nothing now, or when the stream cannot look without a task to wake,
+    /// which is what the default does.
+    fn read_now(&self, target: &mut [u8]) -> io::Result<usize> {
+        let _ = target;
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Writes what the system takes at this moment, as [`read_now`](Self::read_now) reads.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when nothing can be written now, or when the stream cannot look without a task to
+    /// wake, which is what the default does.
+    fn write_now(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let _ = slices;
+        Err(io::ErrorKind::WouldBlock.into())
+    }
 
     /// Writes from `slices` and returns how many bytes were taken (at least one, unless all slices are empty).
     fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;

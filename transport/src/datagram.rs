@@ -241,6 +241,33 @@ impl Received {
         let empty: Option<&'a [u8]> = filled.is_empty().then_some(filled);
         empty.into_iter().chain(filled.chunks(self.segment_size.max(1)))
     }
+
+    /// As [`packets`](Self::packets), for those who open packets where they are.
+    ///
+    /// ```
+    /// use flexbond_transport::Received;
+    ///
+    /// let mut received = Received::new("192.0.2.7:4000".parse().unwrap(), 5);
+    /// received.segment_size = 2;
+    /// let mut buffer = *b"aabbc...";
+    /// for packet in received.packets_mut(&mut buffer) {
+    ///     packet.make_ascii_uppercase();
+    /// }
+    /// assert_eq!(&buffer, b"AABBC...");
+    /// received.len = 0;
+    /// assert_eq!(received.packets_mut(&mut buffer).count(), 1);
+    /// ```
+    pub fn packets_mut<'a>(&self, buffer: &'a mut [u8]) -> impl Iterator<Item = &'a mut [u8]> + use<'a> {
+        let len = self.len.min(buffer.len());
+        let filled = &mut buffer[..len];
+        let (empty, filled) = match len {
+            0 => (Some(filled), Default::default()),
+            _ => (None, filled),
+        };
+        empty
+            .into_iter()
+            .chain(filled.chunks_mut(self.segment_size.max(1)))
+    }
 }
 
 impl Default for Received {

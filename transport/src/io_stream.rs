@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use crate::ByteStream;
 
@@ -58,6 +58,12 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> ByteStream for IoStream
         // The future holds no state between polls, so that it may as well be made for each of them.
         let read = pin!(io.read_buf(buffer));
         read.poll(cx)
+    }
+
+    fn poll_read_into(&self, cx: &mut Context<'_>, target: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut target = ReadBuf::new(target);
+        ready!(Pin::new(&mut *self.io.lock()).poll_read(cx, &mut target))?;
+        Poll::Ready(Ok(target.filled().len()))
     }
 
     fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {

@@ -12,7 +12,8 @@
 //!   [`ByteStream`] (tcp, ipc), or a [`MessageChannel`] of whole messages that are never encoded (inproc).
 //! - A [`Message`] is a sequence of [`Frame`]s, small ones inline and large ones shared.
 //! - A [`DatagramSocket`] is the third kind, apart from the others: packets that may be lost. `UdpSocket` is the real
-//!   one, for unicast and multicast, and `simnet` has one in memory that loses and delays by a seed.
+//!   one, for unicast and multicast, `Tunnel` carries packets over connections where UDP is blocked or not meant, and
+//!   `simnet` has one in memory that loses and delays by a seed.
 //!
 //! Connecting, binding and accepting are `async`; what moves data is polled. Everything that waits is bounded, in
 //! [`pipe`]s or in the kernel's buffers ([`LinkOptions`]).
@@ -56,6 +57,7 @@
 //! | `ipc` | `Ipc`: Unix domain sockets, by path or in Linux's abstract namespace (Unix only) |
 //! | `tcp` | `Tcp`: TCP over IPv4 and IPv6 |
 //! | `udp` | `UdpSocket`: UDP over IPv4 and IPv6, unicast and multicast, with segmentation offload |
+//! | `tunnel` | `Tunnel`: packets over connections of any transport |
 //! | `simnet` | `simnet`: a network in memory with seeded faults, under tokio's clock or any other, for tests |
 
 mod connection;
@@ -84,6 +86,8 @@ mod socket_stream;
 #[cfg(feature = "tcp")]
 mod tcp;
 mod transport;
+#[cfg(feature = "tunnel")]
+mod tunnel;
 #[cfg(feature = "udp")]
 mod udp;
 
@@ -104,5 +108,7 @@ pub use resolve::ResolveError;
 #[cfg(feature = "tcp")]
 pub use tcp::Tcp;
 pub use transport::{Keepalive, LinkOptions, Listener, Transport};
+#[cfg(feature = "tunnel")]
+pub use tunnel::{Tunnel, TunnelCounters, TunnelOptions};
 #[cfg(feature = "udp")]
 pub use udp::{Interface, UdpCounters, UdpOptions, UdpSocket};

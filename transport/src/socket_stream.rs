@@ -33,6 +33,40 @@ macro_rules! byte_stream {
                 }
             }
 
+            fn poll_read_into(
+                &self,
+                cx: &mut std::task::Context<'_>,
+                target: &mut [u8],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                use std::io::ErrorKind;
+                use std::task::Poll;
+                loop {
+                    std::task::ready!(self.poll_read_ready(cx))?;
+                    let result = $crate::readiness::read_noting_drained(
+                        target.len(),
+                        || self.try_read(target),
+                        |interest, read| self.try_io(interest, read),
+                    );
+                    match result {
+                        Err(error)
+                            if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                        result => return Poll::Ready(result),
+                    }
+                }
+            }
+
+            fn read_now(&self, target: &mut [u8]) -> std::io::Result<usize> {
+                std::io::Read::read(&mut &*socket2::SockRef::from(self), target)
+            }
+
+            fn write_now(&self, slices: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
+                let socket = socket2::SockRef::from(self);
+                match slices {
+                    [slice] => socket.send_with_flags(slice, $crate::socket_stream::NO_SIGNAL),
+                    slices => socket.send_vectored_with_flags(slices, $crate::socket_stream::NO_SIGNAL),
+                }
+            }
+
             fn poll_write(
                 &self,
                 cx: &mut std::task::Context<'_>,
@@ -76,6 +110,14 @@ macro_rules! byte_stream {
 }
 
 pub(crate) use byte_stream;
+
+/// `MSG_NOSIGNAL` (`send(2)`): a peer that has gone is an error, not a signal, in every program. Elsewhere the socket has
+/// an option for it, or the signal does not exist.
+pub(crate) const NO_SIGNAL: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
+    0x4000
+} else {
+    0
+};
 
 /// Sets the sizes of the kernel's buffers that are asked for. The system may double or limit them.
 pub(crate) fn set_buffers(socket: &Socket, options: &LinkOptions) -> io::Result<()> {

@@ -113,6 +113,8 @@ macro_rules! streams {
                 a_waiting_reader_is_woken_by_the_end
                 a_writer_stalls_until_somebody_reads
                 writing_at_once_is_all_or_would_block
+                a_slice_is_filled_and_no_more
+                looking_past_the_runtime_disturbs_nobody
                 many_connections_do_not_mix
                 no_wake_up_is_lost
             }

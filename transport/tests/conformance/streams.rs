@@ -221,6 +221,71 @@ pub(crate) async fn writing_at_once_is_all_or_would_block(place: Place) {
     assert_eq!(read_exact(&*far, count).await, b"onetwo"[..count]);
 }
 
+pub(crate) async fn a_slice_is_filled_and_no_more(place: Place) {
+    const LEN: usize = 300_000;
+    let (near, far) = place.streams().await;
+    let writing = async {
+        for piece in pattern(0, LEN).chunks(7777) {
+            write_all(&*near, piece).await.unwrap();
+        }
+        poll_fn(|cx| near.poll_shutdown(cx)).await.unwrap();
+    };
+    let reading = async {
+        let mut all = Vec::new();
+        for room in [1, 2, 1000, 100_000].into_iter().cycle() {
+            let mut target = vec![0xee; room + 1];
+            let count = poll_fn(|cx| far.poll_read_into(cx, &mut target[..room]))
+                .await
+                .unwrap();
+            assert!(count <= room && target[room] == 0xee);
+            all.extend_from_slice(&target[..count]);
+            if count == 0 {
+                return all;
+            }
+        }
+        all
+    };
+    let ((), read) = tokio::join!(writing, reading);
+    assert!(read == pattern(0, LEN));
+}
+
+pub(crate) async fn looking_past_the_runtime_disturbs_nobody(place: Place) {
+    const LEN: usize = 2_000_000;
+    let (near, far) = place.streams().await;
+    let all = pattern(0, LEN);
+    let writing = async {
+        let mut data = &all[..];
+        while !data.is_empty() {
+            let slices = [IoSlice::new(data), IoSlice::new(&[])];
+            let count = match near.write_now(&slices) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    poll_fn(|cx| near.poll_write(cx, &slices)).await.unwrap()
+                }
+                result => result.unwrap(),
+            };
+            data = &data[count..];
+        }
+        near.write_now(&[IoSlice::new(b"!")])
+            .map_or_else(|error| assert_eq!(error.kind(), io::ErrorKind::WouldBlock), drop);
+    };
+    let reading = async {
+        let mut read = vec![0; LEN];
+        let mut count = 0;
+        while count < LEN {
+            let target = &mut read[count..];
+            count += match far.read_now(target) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    poll_fn(|cx| far.poll_read_into(cx, target)).await.unwrap()
+                }
+                result => result.unwrap(),
+            };
+        }
+        read
+    };
+    let ((), read) = tokio::join!(writing, reading);
+    assert!(read == all);
+}
+
 pub(crate) async fn many_connections_do_not_mix(place: Place) {
     let mut listener = place.bind().await;
     let mut tasks = tokio::task::JoinSet::new();

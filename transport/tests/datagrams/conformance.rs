@@ -219,3 +219,34 @@ mod over_simnet {
         );
     }
 }
+
+#[cfg(feature = "tunnel")]
+mod over_tunnel {
+    use super::*;
+    use crate::tunnel::Place;
+
+    async fn pair(mut place: Place) -> Option<Pair> {
+        let far = place.bind().await;
+        let near = place.member().await;
+        Some((Box::new(near), Box::new(far)))
+    }
+
+    suite! {
+        third_party: super::super::over_tunnel::pair(crate::tunnel::Place::third_party()).await;
+    }
+
+    #[cfg(feature = "inproc")]
+    suite! {
+        inproc: super::super::over_tunnel::pair(crate::tunnel::Place::inproc()).await;
+    }
+
+    #[cfg(all(feature = "ipc", any(target_os = "linux", target_os = "android")))]
+    suite! {
+        ipc_abstract: super::super::over_tunnel::pair(crate::tunnel::Place::ipc_abstract()).await;
+    }
+
+    #[cfg(feature = "tcp")]
+    suite! {
+        tcp: super::super::over_tunnel::pair(crate::tunnel::Place::tcp()).await;
+    }
+}

@@ -1,9 +1,13 @@
 //! Datagram sockets: one suite over all of them, and what each does beyond.
-#![cfg(any(feature = "udp", feature = "simnet"))]
+#![cfg(any(feature = "udp", feature = "simnet", feature = "tunnel"))]
 
 mod conformance;
 #[cfg(feature = "simnet")]
 mod simsocket;
+#[cfg(feature = "tunnel")]
+mod tunnel;
+#[cfg(all(feature = "tunnel", feature = "tcp"))]
+mod tunnel_hostile;
 #[cfg(feature = "udp")]
 mod udp;
 #[cfg(feature = "udp")]
