@@ -43,6 +43,9 @@
 //! | `inproc` | yes | endpoints `inproc://name`: whole messages between tasks of one process |
 //! | `ipc` | yes | endpoints `ipc:///path` and `ipc://@abstract` |
 //! | `tcp` | yes | endpoints `tcp://host:port` |
+//! | `group` | no | [`group`]: sessions of many members over reliable UDP multicast, barriers, broadcast groups |
+//! | `group-crypto` | no | keys for them; needs a C compiler |
+//! | `mesh` | no | [`mesh`]: tagged messages between the ranks of one computation |
 //! | `interop-tests` | no | the project's own tests against pyzmq |
 //!
 //! # How a message flows
@@ -58,10 +61,10 @@
 //! Every future of this crate may be dropped at any moment. A `send` that was not ready has sent nothing; a `recv`
 //! that was not ready has taken nothing.
 
-// The protocol cores of group sessions, which nothing drives yet: they are built and tested with the tests alone.
-#[cfg(test)]
-#[expect(dead_code, reason = "what no test needs is for the driver")]
-mod group;
+#[cfg(feature = "group")]
+pub mod group;
+#[cfg(feature = "mesh")]
+pub mod mesh;
 pub mod socket;
 
 pub use flexbond_transport::{

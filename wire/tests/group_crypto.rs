@@ -334,6 +334,23 @@ fn a_wrapped_key_belongs_to_one_packet_and_one_member() {
 }
 
 #[test]
+fn a_control_key_belongs_to_one_member() {
+    let psk = PresharedKey::new(&[7; 32]).unwrap();
+    let control = psk.member_key(&[1; 16], &[2; 16]).control_key();
+    assert_eq!(psk.member_key(&[1; 16], &[2; 16]).control_key(), control);
+    let header = Header { epoch: 0, ..HEADER };
+    let view = sealed(&header, &Packet::Leave, &control);
+    for (key, opens) in [
+        (control, true),
+        (psk.member_key(&[1; 16], &[3; 16]).control_key(), false),
+        (psk.member_key(&[3; 16], &[2; 16]).control_key(), false),
+    ] {
+        let key = key.sender_key(header.session, 0, header.sender);
+        assert_eq!(Packet::decode_sealed(&mut view.to_vec(), &key).is_ok(), opens);
+    }
+}
+
+#[test]
 fn keys_are_long_enough_and_never_shown() {
     assert_eq!(
         PresharedKey::new(&[1; 15]).map(|_| ()),

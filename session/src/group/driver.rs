@@ -1,96 +1,47 @@
-//! What runs a node: moves datagrams between it and its sockets, and wakes who waits for it.
+//! What runs a node: reads from its sockets, and looks after its timers.
 
-use std::io::IoSliceMut;
+use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use flexbond_transport::{DatagramSocket, Received, Transmit};
-use parking_lot::Mutex;
 use tokio::time::Sleep;
 
-use super::MemberId;
-use super::flow::RecordKind;
-use super::node::{Event, Node, PushError};
-use crate::socket::wakers::WakerSet;
+use super::node::Node;
+use super::shared::{Sent, Shared, now};
 
-/// A node and those who wait for it.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    node: Mutex<Node>,
-    /// The driver, which has something to send.
-    driver: WakerSet,
-    /// Those who wait for messages, events or for something to be delivered.
-    users: WakerSet,
-}
+/// Opens the socket at which a group's address is heard.
+pub(crate) type OpenGroup = Box<dyn FnMut(SocketAddr) -> io::Result<Box<dyn DatagramSocket>> + Send>;
 
-impl Shared {
-    pub(crate) fn new(node: Node) -> Arc<Self> {
-        Arc::new(Shared {
-            node: Mutex::new(node),
-            driver: WakerSet::default(),
-            users: WakerSet::default(),
-        })
-    }
-
-    /// Queues a message for all others; returns its number.
-    pub(crate) fn push(&self, body: Bytes) -> Result<u64, PushError> {
-        let number = self.node.lock().push(RecordKind::Message, body)?;
-        self.driver.wake_all();
-        Ok(number)
-    }
-
-    /// Waits until `look` finds something.
-    pub(crate) async fn wait<T>(&self, mut look: impl FnMut(&mut Node) -> Option<T>) -> T {
-        std::future::poll_fn(|cx| {
-            for registered in [false, true] {
-                if let Some(found) = look(&mut self.node.lock()) {
-                    return Poll::Ready(found);
-                }
-                if !registered {
-                    self.users.register(cx.waker());
-                }
-            }
-            Poll::Pending
-        })
-        .await
-    }
-
-    /// The next message of anybody.
-    pub(crate) async fn recv(&self) -> (MemberId, Bytes) {
-        let (from, _, body) = self.wait(|node| node.pop(Instant::now())).await;
-        // There is room again, of which the sender is to hear.
-        self.driver.wake_all();
-        (from, body)
-    }
-
-    pub(crate) async fn event(&self) -> Event {
-        self.wait(Node::poll_event).await
-    }
-}
-
-/// Runs a node until it is dropped.
-#[derive(Debug)]
+/// Runs a node.
 pub(crate) struct Driver {
     shared: Arc<Shared>,
-    /// For all that is sent, and for what comes to this node alone.
+    /// For what comes to this node alone.
     own: Inlet,
-    /// For what comes to the group's address.
-    group: Option<Inlet>,
+    /// For what comes to the group's address, which a member is told when it joins.
+    group: Group,
     timer: Pin<Box<Sleep>>,
-    /// What was delivered when somebody was last told.
-    settled: u64,
 }
 
-/// A socket that is read from, with room for what comes.
+enum Group {
+    /// It is not known where.
+    Unopened(OpenGroup),
+    Open(Box<dyn DatagramSocket>, Inlet),
+    /// It cannot be heard: what is for all comes to this node alone.
+    Deaf,
+}
+
+/// Room for what comes from a socket.
 #[derive(Debug)]
 struct Inlet {
-    socket: Box<dyn DatagramSocket>,
     multicast: bool,
     buffers: Vec<Vec<u8>>,
+    /// Reads that failed in a row, and when to try again.
+    failures: u32,
+    again: Option<Instant>,
 }
 
 impl Inlet {
@@ -98,83 +49,117 @@ impl Inlet {
     const BATCH: usize = 8;
     /// Batches that are read before something else gets its turn.
     const TURN: usize = 8;
+    /// Failures in a row after which reading pauses, and for how long. A failure concerns one call; but a socket that
+    /// fails whatever is done must not keep a processor busy.
+    const PATIENCE: u32 = 16;
+    const PAUSE: Duration = Duration::from_millis(20);
 
-    fn new(socket: Box<dyn DatagramSocket>, multicast: bool) -> Self {
-        let buffers = vec![vec![0; Transmit::MAX_LEN]; Self::BATCH];
+    fn new(multicast: bool) -> Self {
         Inlet {
-            socket,
             multicast,
-            buffers,
+            buffers: vec![vec![0; Transmit::MAX_LEN]; Self::BATCH],
+            failures: 0,
+            again: None,
         }
     }
 
     /// Hands over what has come; true if there may be more.
-    fn poll(&mut self, cx: &mut Context<'_>, node: &Mutex<Node>) -> bool {
+    fn poll(&mut self, cx: &mut Context<'_>, socket: &dyn DatagramSocket, shared: &Shared) -> bool {
+        if self.again.is_some_and(|again| now() < again) {
+            return false;
+        }
+        self.again = None;
         for _ in 0..Self::TURN {
             let mut received = [Received::default(); Self::BATCH];
             let polled = {
                 let mut slices = self.buffers.iter_mut().map(|buffer| IoSliceMut::new(buffer));
                 let mut slices: [_; Self::BATCH] =
                     std::array::from_fn(|_| slices.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
-                self.socket.poll_recv(cx, &mut slices, &mut received)
+                socket.poll_recv(cx, &mut slices, &mut received)
             };
             let count = match polled {
                 Poll::Pending => return false,
-                // It concerns one call only.
-                Poll::Ready(Err(_)) => continue,
+                Poll::Ready(Err(_)) => {
+                    self.failures += 1;
+                    if self.failures < Self::PATIENCE {
+                        continue;
+                    }
+                    self.failures = 0;
+                    self.again = Some(now() + Self::PAUSE);
+                    return false;
+                }
                 Poll::Ready(Ok(count)) => count,
             };
-            let now = Instant::now();
-            let mut node = node.lock();
-            for (received, buffer) in received[..count].iter().zip(&self.buffers) {
-                for packet in received.packets(buffer) {
-                    node.handle_datagram(now, received.source, self.multicast, packet);
+            self.failures = 0;
+            shared.receive(|node, now| {
+                for (received, buffer) in received[..count].iter().zip(&mut self.buffers) {
+                    for packet in received.packets_mut(buffer) {
+                        node.handle_datagram(now, received.source, self.multicast, packet);
+                    }
                 }
-            }
+            });
         }
         true
     }
 }
 
+impl Drop for Driver {
+    /// Its runtime has ended, or it has panicked: whoever waits for this end is told, instead of waiting for ever.
+    fn drop(&mut self) {
+        self.shared.abandon();
+    }
+}
+
 impl Driver {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        own: Box<dyn DatagramSocket>,
-        group: Option<Box<dyn DatagramSocket>>,
-    ) -> Self {
+    /// How soon to look after timers again while the socket takes nothing.
+    const BLOCKED: Duration = Duration::from_millis(5);
+
+    /// Runs a node that hears what comes to its own socket, and to the group's address as `open` opens it.
+    pub(crate) fn new(shared: Arc<Shared>, open: OpenGroup) -> Self {
         Driver {
             shared,
-            own: Inlet::new(own, false),
-            group: group.map(|socket| Inlet::new(socket, true)),
-            timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
-            settled: 0,
+            own: Inlet::new(false),
+            group: Group::Unopened(open),
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
         }
     }
 
-    pub(crate) fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.own.socket.local_addr()
+    /// Resolves once the node has nothing more to say to anybody.
+    pub(crate) async fn run(mut self) {
+        std::future::poll_fn(|cx| self.poll(cx)).await;
     }
 
-    /// Never resolves.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.shared.driver.register(cx.waker());
-        let mut more = self.own.poll(cx, &self.shared.node);
-        if let Some(group) = &mut self.group {
-            more |= group.poll(cx, &self.shared.node);
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let shared = &self.shared;
+        let mut more = self.own.poll(cx, shared.socket(), shared);
+        if let Group::Unopened(open) = &mut self.group
+            && let Some(address) = shared.look(Node::multicast)
+        {
+            self.group = match open(address) {
+                Ok(socket) => Group::Open(socket, Inlet::new(true)),
+                Err(error) => {
+                    tracing::warn!(%address, %error, "cannot hear the group's address: served by unicast");
+                    Group::Deaf
+                }
+            };
         }
-        let now = Instant::now();
-        let mut node = self.shared.node.lock();
-        node.handle_timeout(now);
-        let sent_all = self.own.transmit(cx, now, &mut node);
-        let next = node.poll_timeout(now);
-        let settled = node.settled();
-        let news = node.has_news() || settled != self.settled;
-        drop(node);
-        self.settled = settled;
-        if news {
-            self.shared.users.wake_all();
+        if let Group::Open(socket, inlet) = &mut self.group {
+            more |= inlet.poll(cx, &**socket, shared);
         }
-        if more || (sent_all && next.is_some_and(|at| at <= now)) {
+        let left = shared.attend(cx);
+        if left.is_over {
+            return Poll::Ready(());
+        }
+        let again = match &self.group {
+            Group::Open(_, inlet) => inlet.again,
+            Group::Unopened(_) | Group::Deaf => None,
+        };
+        let mut next = [left.next, self.own.again, again].into_iter().flatten().min();
+        if left.sent == Sent::Blocked {
+            // What is due already is due to be sent, for which the socket wakes this task.
+            next = next.map(|at| at.max(now() + Self::BLOCKED));
+        }
+        if more || left.sent == Sent::More {
             cx.waker().wake_by_ref();
         } else if let Some(at) = next {
             self.timer.as_mut().reset(at.into());
@@ -185,28 +170,3 @@ impl Driver {
         Poll::Pending
     }
 }
-
-impl Inlet {
-    /// Sends what there is to send; false if the socket takes no more now.
-    fn transmit(&self, cx: &mut Context<'_>, now: Instant, node: &mut Node) -> bool {
-        loop {
-            let segments = self.socket.max_send_segments();
-            let Some(outgoing) = node.poll_transmit(now, segments) else {
-                return true;
-            };
-            let to = outgoing.to;
-            let mut transmit = Transmit::new(to, outgoing.contents);
-            if let Some(size) = outgoing.segment_size {
-                transmit = transmit.segmented(size);
-            }
-            if self.socket.poll_send(cx, &[transmit]).is_pending() {
-                node.untransmit(to);
-                return false;
-            }
-            // What cannot be sent is lost, as anything may be.
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,11 +1,98 @@
-//! Sessions of many members over reliable multicast.
+//! Sessions of many members: reliable messages from anybody to all, barriers and broadcast groups, over UDP multicast.
+//!
+//! One end [holds](Coordinator) a session, others [join](Member) it at any time. Whoever is in can send messages of any
+//! size to all others; each arrives whole, once, in its sender's order, whatever the network loses, duplicates or
+//! reorders. Where there is a multicast address, one packet serves all whom it reaches, and those whom it does not reach
+//! get their own.
+//!
+//! | | |
+//! | --- | --- |
+//! | [`Session::send`], [`Session::recv`] | messages from anybody to all |
+//! | [`Session::stream`] | a message of any length, in parts |
+//! | [`Delivery::delivered`] | who has it, or who has not |
+//! | [`Coordinator::create_barrier`], [`Member::join_barrier`] | nobody goes on before all have come |
+//! | [`Coordinator::create_broadcast`], [`Member::join_broadcast`] | messages for some of the members |
+//! | [`Session::event`] | who comes and who goes |
+//!
+//! # Where a session is held
+//! At `udp://HOST:PORT`, with a multicast address or without. Where UDP is blocked, at `tcp://HOST:PORT`, within a machine
+//! at `ipc://PATH`, within a process at `inproc://NAME`: the same packets over connections, which members make to each
+//! other as they need them. The program stays the same.
+//!
+//! # When something fails
+//! The death of a member is found out within [`Options::dead_after`]: the others hear of it, go on without it, and what
+//! waits for it ends with an error that names it. The death of the coordinator ends the session for every member within
+//! the same time. Nobody waits longer than that for somebody who is dead, and everything that is kept for somebody has a
+//! bound.
+//!
+//! # How it works
+//! A sender cuts the stream of its messages into packets and keeps them until all receivers have confirmed them.
+//! Receivers say what they lack; who alone lacks something gets it by itself, what several lack is sent to all again.
+//! What may be on its way follows the slowest receiver, the delivery rate that was measured, and the memory that
+//! receivers have promised. `flexbond_wire::group` describes the packets.
 
 mod barrier;
+mod barrier_group;
+mod broadcast_group;
+mod coordinator;
 mod driver;
+mod endpoint;
+mod error;
+mod event;
 mod flow;
+mod member;
 mod membership;
 mod node;
+mod options;
+mod session;
+mod shared;
+mod stream;
 
-/// A member of a session, unique in it for all time.
+use std::fmt;
+
+pub use barrier_group::Barrier;
+pub use broadcast_group::{BroadcastReceiver, BroadcastSender};
+pub use coordinator::Coordinator;
+pub use error::{
+    BarrierError, DeliveryError, GroupError, JoinError, JoinGroupError, Over, RecvError, SendError,
+    StartError,
+};
+pub use event::{Event, Gone};
+pub use flexbond_transport::Interface;
+pub use flexbond_wire::group::ChannelRefusal;
+#[cfg(feature = "group-crypto")]
+pub use flexbond_wire::group::{KeyError, PresharedKey};
+pub use member::Member;
+pub use node::NodeCounters as Counters;
+pub use options::{OptionError, Options, SlowMember};
+pub use session::{Delivery, Part, Received, Session};
+pub use stream::StreamSender;
+
+/// One end of a session. Its number is unique in the session for all time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct MemberId(pub(crate) u32);
+pub struct MemberId(pub(crate) u32);
+
+impl MemberId {
+    /// The coordinator.
+    pub const COORDINATOR: MemberId = MemberId(0);
+
+    /// The number; the coordinator's is 0.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for MemberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("the coordinator"),
+            number => write!(f, "member {number}"),
+        }
+    }
+}
+
+/// The channel of a group; that of the session itself is 0.
+fn channel_of(group: u16) -> Option<u16> {
+    group.checked_add(1)
+}

@@ -47,7 +47,7 @@ mod security;
 mod send;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
 mod socket;
-mod spin;
+pub(crate) mod spin;
 mod stats;
 mod subscription;
 mod trie;

@@ -224,6 +224,23 @@ impl Kind {
     pub const fn is_handshake(self) -> bool {
         matches!(self, Kind::Join | Kind::Retry | Kind::Reject | Kind::Accept)
     }
+
+    /// Whether the kind runs between the coordinator and one member only. In a session that has a key, such a datagram
+    /// is sealed with what only those two have: nobody can pass it on to another member, and it can be opened whatever
+    /// has become of the session's key.
+    #[must_use]
+    pub const fn is_control(self) -> bool {
+        matches!(
+            self,
+            Kind::Leave
+                | Kind::Goodbye
+                | Kind::View
+                | Kind::ViewAck
+                | Kind::ChannelJoin
+                | Kind::ChannelReply
+                | Kind::ChannelLeave
+        )
+    }
 }
 
 impl TryFrom<u8> for Kind {
@@ -248,6 +265,7 @@ mod tests {
         for (index, kind) in Kind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, index + 1);
             assert_eq!(Kind::try_from(kind as u8), Ok(kind));
+            assert_eq!(kind.is_control(), matches!(index + 1, 5 | 6 | 8..=12));
         }
         for kind in [0, 20, 255] {
             assert_eq!(Kind::try_from(kind), Err(DecodeError::UnknownKind { kind }));

@@ -159,6 +159,16 @@ impl MemberKey {
         self.unwrap("view", &view_terms(header, view), view.key)
     }
 
+    /// The key of what runs between the coordinator and this member alone: see
+    /// [`Kind::is_control`](super::Kind::is_control). It counts as the key of epoch 0, whatever epochs the session goes
+    /// through.
+    #[must_use]
+    pub fn control_key(&self) -> EpochKey {
+        EpochKey {
+            key: derive(&self.key, "control", &[]),
+        }
+    }
+
     fn wrap(&self, label: &str, terms: &[u8], key: &EpochKey) -> WrappedKey {
         let mut wrapped = [0; 48];
         let (content, tag) = wrapped.split_at_mut(32);

@@ -68,8 +68,13 @@
 //! | key in ACCEPT | AES-256-GCM of the epoch key, key *Derive*(member key, `accept`, bytes 4 to 19 of the header, the body up to the key), nonce zero, no associated data |
 //! | key in VIEW | the same, key *Derive*(member key, `view`, bytes 4 to 19 of the header, the body's channel, channel kind and view) |
 //! | epoch key | 32 random bytes, drawn by the coordinator |
+//! | control key | *Derive*(member key, `control`) |
 //! | sender key | *Derive*(epoch key, `sender`, bytes 4 to 19 of the sender's headers) |
 //! | tag and body | AES-256-GCM, the sender key, nonce: sender `u32`, number `u64`; the 28 bytes of the header are the associated data |
+//!
+//! Kinds 5, 6 and 8 to 12 run between the coordinator and one member. They are sealed with the member's control key
+//! in place of the epoch key, and the epoch in their header is 0: so none of them can be passed on to another member,
+//! and a member can open the VIEW that brings it a key whatever keys it has missed.
 //!
 //! What this cannot prevent: members share the key, so one can pretend to be another or the coordinator; and who has
 //! the pre-shared key and a recording of a session can read it. REJECT and RETRY are not authenticated: an attacker

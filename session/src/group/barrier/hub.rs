@@ -17,6 +17,8 @@ pub(crate) struct Hub {
     /// How the last rounds ended: who has not heard it yet asks again.
     outcomes: VecDeque<(u64, Outcome)>,
     signals: VecDeque<Signal>,
+    /// Because of whom no round is complete any more.
+    given_up: Option<MemberId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +50,7 @@ impl Hub {
             arrived: 0,
             outcomes: VecDeque::new(),
             signals: VecDeque::new(),
+            given_up: None,
         }
     }
 
@@ -116,7 +119,11 @@ impl Hub {
     }
 
     fn release_if_complete(&mut self) {
-        if self.awaited == 0 && self.arrived > 0 {
+        if let Some(member) = self.given_up {
+            if self.arrived > 0 {
+                self.end(Outcome::Aborted(vec![member]));
+            }
+        } else if self.awaited == 0 && self.arrived > 0 {
             self.end(Outcome::Released);
         }
     }
@@ -146,12 +153,30 @@ impl Hub {
         self.release_if_complete();
     }
 
+    /// No round is complete any more, because of `member`: those who wait are told, and those who come. How the last
+    /// rounds ended is still said to who has not heard it.
+    pub(crate) fn give_up(&mut self, member: MemberId) {
+        self.given_up = Some(member);
+        self.release_if_complete();
+    }
+
+    /// Who takes part.
+    pub(crate) fn seats(&self) -> impl Iterator<Item = MemberId> {
+        self.seats.keys().copied()
+    }
+
+    /// How the last round ended, if one has.
+    pub(crate) fn last(&self) -> Option<(u64, Outcome)> {
+        self.outcomes.back().cloned()
+    }
+
     /// What is to be said next.
     pub(crate) fn poll_signal(&mut self) -> Option<Signal> {
         self.signals.pop_front()
     }
 
     /// The round that has not ended yet.
+    #[cfg(test)]
     pub(crate) fn round(&self) -> u64 {
         self.round
     }

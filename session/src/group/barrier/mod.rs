@@ -10,7 +10,7 @@ mod seat;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use hub::Hub;
+pub(crate) use hub::{Hub, Signal};
 pub(crate) use seat::Seat;
 
 use super::MemberId;

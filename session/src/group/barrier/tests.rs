@@ -223,3 +223,26 @@ fn arrivals_of_strangers_and_of_times_to_come_mean_nothing() {
     hub.handle_arrive(MemberId(1), 1);
     assert_eq!(hub.poll_signal().map(|signal| signal.round), Some(1));
 }
+
+#[test]
+fn a_barrier_that_ends_still_says_how_its_last_round_ended() {
+    let mut hub = Hub::new();
+    let (one, other) = (MemberId(1), MemberId(2));
+    hub.add(one);
+    hub.add(other);
+    hub.handle_arrive(one, 1);
+    hub.handle_arrive(other, 1);
+    hub.give_up(MemberId(0));
+    let released = hub.poll_signal().map(|signal| signal.outcome);
+    assert_eq!((released, hub.poll_signal()), (Some(Outcome::Released), None));
+    // The release was lost on its way to one of them, and the other has come again.
+    hub.handle_arrive(one, 1);
+    let signal = hub.poll_signal().expect("an answer");
+    assert_eq!((signal.to, signal.outcome), (Some(one), Outcome::Released));
+    hub.handle_arrive(other, 2);
+    let signal = hub.poll_signal().expect("an answer");
+    assert_eq!(
+        (signal.round, signal.outcome),
+        (2, Outcome::Aborted(vec![MemberId(0)]))
+    );
+}

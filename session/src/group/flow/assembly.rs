@@ -18,6 +18,8 @@ pub(crate) struct Assembly {
     waiting: Option<(RecordKind, u64)>,
     partial: Option<Partial>,
     ready: VecDeque<(RecordKind, Bytes)>,
+    /// Whether a streamed message has begun that has not ended.
+    streaming: bool,
 }
 
 #[derive(Debug)]
@@ -60,7 +62,7 @@ impl Assembly {
                 if count < wanted {
                     return Ok(());
                 }
-                self.finish();
+                self.finish(budget);
             }
             while self.waiting.is_none() {
                 let Some((&byte, rest)) = bytes.split_first() else {
@@ -93,16 +95,30 @@ impl Assembly {
         Ok(true)
     }
 
-    fn finish(&mut self) {
-        if let Some(partial) = self.partial.take() {
-            self.ready.push_back((partial.kind, partial.body.freeze()));
+    fn finish(&mut self, budget: &mut Budget) {
+        let Some(Partial { kind, body, .. }) = self.partial.take() else {
+            return;
+        };
+        let begun = self.streaming;
+        self.streaming = match kind {
+            RecordKind::FirstChunk => true,
+            RecordKind::Chunk => begun,
+            RecordKind::Message | RecordKind::LastChunk | RecordKind::End | RecordKind::Cut => false,
+        };
+        if matches!(kind, RecordKind::Chunk | RecordKind::LastChunk) && !begun {
+            // Of a message that began before this flow did.
+            budget.give_back(body.len() as u64 + Self::RECORD);
+        } else {
+            self.ready.push_back((kind, body.freeze()));
         }
     }
 
     /// Takes the oldest whole record, and gives back its room.
     pub(crate) fn pop(&mut self, budget: &mut Budget) -> Option<(RecordKind, Bytes)> {
         let (kind, body) = self.ready.pop_front()?;
-        budget.give_back(body.len() as u64 + Self::RECORD);
+        if kind != RecordKind::Cut {
+            budget.give_back(body.len() as u64 + Self::RECORD);
+        }
         Some((kind, body))
     }
 
@@ -110,12 +126,21 @@ impl Assembly {
         !self.ready.is_empty()
     }
 
-    /// Gives everything back: the flow is over. Whole records stay readable only through [`pop`](Self::pop) before.
-    pub(crate) fn clear(&mut self, budget: &mut Budget) {
-        while self.pop(budget).is_some() {}
+    /// What comes next does not follow on what came before, if anything comes: drops what is not whole.
+    pub(crate) fn cut(&mut self, budget: &mut Budget) {
         if let Some(partial) = self.partial.take() {
             budget.give_back(partial.length as u64 + Self::RECORD);
         }
-        *self = Assembly::default();
+        self.header = HeaderReader::default();
+        self.waiting = None;
+        if std::mem::take(&mut self.streaming) {
+            self.ready.push_back((RecordKind::Cut, Bytes::new()));
+        }
+    }
+
+    /// Gives everything back: nobody wants it any more.
+    pub(crate) fn clear(&mut self, budget: &mut Budget) {
+        self.cut(budget);
+        while self.pop(budget).is_some() {}
     }
 }

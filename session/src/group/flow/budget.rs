@@ -6,11 +6,17 @@
 pub(crate) struct Budget {
     limit: u64,
     used: u64,
+    /// Whether somebody waits for room.
+    refused: bool,
 }
 
 impl Budget {
     pub(crate) fn new(limit: u64) -> Self {
-        Budget { limit, used: 0 }
+        Budget {
+            limit,
+            used: 0,
+            refused: false,
+        }
     }
 
     /// Takes `bytes`, if they are there.
@@ -18,12 +24,19 @@ impl Budget {
         let fits = bytes <= self.left();
         if fits {
             self.used += bytes;
+        } else {
+            self.refused = true;
         }
         fits
     }
 
     pub(crate) fn give_back(&mut self, bytes: u64) {
         self.used = self.used.saturating_sub(bytes);
+    }
+
+    /// Whether somebody was refused since this was last asked.
+    pub(crate) fn take_refused(&mut self) -> bool {
+        std::mem::take(&mut self.refused)
     }
 
     pub(crate) fn left(&self) -> u64 {
@@ -34,6 +47,7 @@ impl Budget {
         self.limit
     }
 
+    #[cfg(test)]
     pub(crate) fn used(&self) -> u64 {
         self.used
     }

@@ -66,6 +66,8 @@ pub(crate) struct InflowCounters {
     pub(crate) segments: u64,
     pub(crate) duplicates: u64,
     pub(crate) out_of_window: u64,
+    /// How often the sender did not wait.
+    pub(crate) skips: u64,
 }
 
 /// What the sender has to know.
@@ -104,16 +106,52 @@ impl Inflow {
         }
     }
 
-    /// The sender says how far the flow went and, if this is for this receiver alone, where it begins.
-    pub(crate) fn handle_sync(&mut self, now: Instant, start: Option<u64>, next: u64) {
-        self.next = self.next.or(start);
-        let Some(begin) = self.next else {
-            self.due = Due::Now;
-            return;
-        };
-        self.known = self.known.max(next.max(begin).min(self.edge_of(begin)));
+    /// The sender says how far the flow went and, if this is for this receiver alone, where it begins. A flow that has
+    /// begun already begins again if that is further on: the sender does not wait for this receiver any more.
+    ///
+    /// # Errors
+    /// [`Refused`]: the flow cannot go on.
+    pub(crate) fn handle_sync(
+        &mut self,
+        now: Instant,
+        start: Option<u64>,
+        next: u64,
+        budget: &mut Budget,
+    ) -> Result<(), Refused> {
         self.due = Due::Now;
-        self.note_gap(now);
+        match (self.next, start) {
+            (Some(next), Some(start)) if start > next => self.skip(start, budget)?,
+            (Some(_), _) => {}
+            (None, start) => self.next = start,
+        }
+        if let Some(begin) = self.next {
+            self.known = self.known.max(next.max(begin).min(self.edge_of(begin)));
+            self.note_gap(now);
+        }
+        Ok(())
+    }
+
+    /// Goes on with segment `start`.
+    fn skip(&mut self, start: u64, budget: &mut Budget) -> Result<(), Refused> {
+        self.assembly.cut(budget);
+        self.counters.skips += 1;
+        self.rest = Bytes::new();
+        let skipped = start - self.next.unwrap_or(start);
+        for _ in 0..skipped.min(self.early.len() as u64) {
+            self.early_count -= u64::from(self.early.pop_front().flatten().is_some());
+        }
+        self.next = Some(start);
+        self.known = self.known.max(start);
+        self.advance(budget)
+    }
+
+    /// The flow is over: what came whole can still be taken.
+    pub(crate) fn finish(&mut self, budget: &mut Budget) {
+        self.assembly.cut(budget);
+        self.early.clear();
+        self.early_count = 0;
+        self.rest = Bytes::new();
+        self.due = Due::Never;
     }
 
     /// A segment has come; `answer` if the sender wants a report at once.
@@ -235,13 +273,24 @@ impl Inflow {
         budget: &mut Budget,
     ) -> Result<Option<(RecordKind, Bytes)>, Refused> {
         let record = self.assembly.pop(budget);
-        if record.is_some() && !self.rest.is_empty() {
+        if record.is_some() {
+            self.resume(now, budget)?;
+        }
+        Ok(record)
+    }
+
+    /// Goes on where it stopped for want of memory: there may be some now.
+    ///
+    /// # Errors
+    /// [`Refused`]: the flow cannot go on.
+    pub(crate) fn resume(&mut self, now: Instant, budget: &mut Budget) -> Result<(), Refused> {
+        if !self.rest.is_empty() {
             self.advance(budget)?;
             self.note_gap(now);
             // The window that was closed may be open again.
             self.due = Due::Now;
         }
-        Ok(record)
+        Ok(())
     }
 
     /// Whether [`pop`](Self::pop) has something.
@@ -298,6 +347,7 @@ impl Inflow {
         })
     }
 
+    #[cfg(test)]
     pub(crate) fn counters(&self) -> InflowCounters {
         self.counters
     }

@@ -1,5 +1,7 @@
 //! The sending end of a flow: what waits, what is on its way, and who lacks what.
 
+mod awaited;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -47,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) window: u64,
     /// How many receivers must have a segment before the window moves on; all, if `None`.
     pub(crate) quorum: Option<usize>,
+    /// Whether receivers that are not waited for skip what they have not got, once they lag by two windows.
+    pub(crate) skip: bool,
 }
 
 /// What was done.
@@ -77,7 +81,8 @@ enum Wanted {
 struct Missed {
     member: MemberId,
     first: u64,
-    last: u64,
+    /// One above the last.
+    end: u64,
 }
 
 /// Whom a piece is for.
@@ -159,18 +164,16 @@ impl Outflow {
 
     /// Adds a receiver: it gets every message that begins from now on.
     pub(crate) fn add_receiver(&mut self, id: MemberId) {
-        if self.receivers.iter().any(|receiver| receiver.id == id) {
+        if self.receives(id) {
             return;
         }
-        let place = match self.stream.boundary() {
-            Some(end) => Place::After(end),
-            None => Place::Start {
-                segment: self.stream.next_segment(),
-                announced: false,
-            },
-        };
+        let place = self.new_place();
         self.receivers.push(Receiver::new(id, place));
         self.update_limit();
+    }
+
+    pub(crate) fn receives(&self, id: MemberId) -> bool {
+        self.receivers.iter().any(|receiver| receiver.id == id)
     }
 
     /// Removes a receiver, and remembers which messages it did not get.
@@ -179,17 +182,8 @@ impl Outflow {
             return;
         };
         let receiver = self.receivers.swap_remove(index);
-        if let Some(next) = receiver.place.next()
-            && let Some(first) = self.stream.oldest_from(next)
-        {
-            if self.missed.len() == Self::MAX_MISSED {
-                self.missed.pop_front();
-            }
-            self.missed.push_back(Missed {
-                member: id,
-                first,
-                last: self.next_number - 1,
-            });
+        if let Some(next) = receiver.place.next() {
+            self.note_missed(id, next, self.next_number);
         }
         if self.is_unheard() {
             self.discard();
@@ -207,7 +201,7 @@ impl Outflow {
     pub(crate) fn missed(&self, number: u64) -> impl Iterator<Item = MemberId> {
         self.missed
             .iter()
-            .filter(move |missed| (missed.first..=missed.last).contains(&number))
+            .filter(move |missed| (missed.first..missed.end).contains(&number))
             .map(|missed| missed.member)
     }
 
@@ -299,7 +293,7 @@ impl Outflow {
             self.stream.release(base);
             self.sent.drain(..((base - before) as usize).min(self.sent.len()));
         }
-        let (held, _) = self.limits();
+        let held = self.held();
         let rtt = self
             .receivers
             .iter()
@@ -307,32 +301,6 @@ impl Outflow {
             .max();
         self.pace.handle_progress(now, held, end, rtt);
         self.update_limit();
-    }
-
-    /// Below which segment everything was delivered, and below which new ones may be sent, as far as those receivers
-    /// go that are waited for.
-    fn limits(&self) -> (u64, u64) {
-        let end = self.stream.next_segment();
-        let mut places: Vec<(u64, u64)> = self
-            .receivers
-            .iter()
-            .filter_map(|receiver| Some((receiver.place.next()?, receiver.place.edge())))
-            .collect();
-        if let Some(quorum) = self.settings.quorum {
-            places.sort_unstable_by_key(|place| std::cmp::Reverse(*place));
-            places.truncate(quorum.max(1));
-        }
-        let base = places.iter().map(|place| place.0).min().unwrap_or(end);
-        let edge = places.iter().map(|place| place.1).min().unwrap_or(u64::MAX);
-        (base, edge)
-    }
-
-    fn update_limit(&mut self) {
-        let (base, edge) = self.limits();
-        let window = self.settings.window;
-        // What is kept for those who are not waited for has a bound, too.
-        let kept = self.stream.first_segment() + 2 * window;
-        self.limit = edge.min(base + window.min(self.pace.window())).min(kept);
     }
 
     /// What is to be sent next. `number` is the packet that will carry it.
@@ -400,7 +368,7 @@ impl Outflow {
         if !self.stream.has_uncut() {
             return None;
         }
-        if self.stream.next_segment() >= self.limit {
+        if self.stream.next_segment() >= self.limit && !self.skip_laggards(now) {
             self.pace.note_limited();
             self.note_blocked(now);
             return None;
@@ -437,6 +405,29 @@ impl Outflow {
         })
     }
 
+    /// Where a receiver begins that begins now.
+    fn new_place(&self) -> Place {
+        match self.stream.boundary() {
+            Some(end) => Place::After(end),
+            None => Place::Start {
+                segment: self.stream.next_segment(),
+                announced: false,
+            },
+        }
+    }
+
+    /// Takes note that a receiver does not get what it lacks from segment `next` on, below message `end`.
+    fn note_missed(&mut self, member: MemberId, next: u64, end: u64) {
+        if let Some(first) = self.stream.oldest_from(next)
+            && first < end
+        {
+            if self.missed.len() == Self::MAX_MISSED {
+                self.missed.pop_front();
+            }
+            self.missed.push_back(Missed { member, first, end });
+        }
+    }
+
     /// Lets those begin with segment `next` who waited for the end of a record that was just cut.
     fn begin_late(&mut self, next: u64) {
         let position = self.stream.position();
@@ -461,33 +452,6 @@ impl Outflow {
             self.probes.pop_front();
         }
         self.probes.push_back((packet, now));
-    }
-
-    /// Takes note of who keeps the window from moving.
-    fn note_blocked(&mut self, now: Instant) {
-        let next = self.stream.next_segment();
-        let (base, _) = self.limits();
-        let window = self.settings.window;
-        for receiver in &mut self.receivers {
-            let blocks = receiver.place.edge() <= next
-                || receiver
-                    .place
-                    .next()
-                    .is_some_and(|at| at <= base && next >= at + window);
-            if blocks {
-                receiver.blocks_since.get_or_insert(now);
-            } else {
-                receiver.blocks_since = None;
-            }
-        }
-    }
-
-    /// Who has kept the window from moving for at least `limit`.
-    pub(crate) fn blockers(&self, now: Instant, limit: Duration) -> impl Iterator<Item = MemberId> {
-        self.receivers
-            .iter()
-            .filter(move |receiver| receiver.blocks_since.is_some_and(|since| now >= since + limit))
-            .map(|receiver| receiver.id)
     }
 
     /// Copies segment `number` into `out`, which has room for a whole one; returns its size.
@@ -552,6 +516,7 @@ impl Outflow {
                 .any(|receiver| matches!(receiver.place, Place::Start { announced: false, .. }))
     }
 
+    #[cfg(test)]
     pub(crate) fn counters(&self) -> OutflowCounters {
         self.counters
     }

@@ -13,6 +13,8 @@ pub(super) struct Receiver {
     pub(super) rtt: Rtt,
     /// Since when it has kept the window from moving.
     pub(super) blocks_since: Option<Instant>,
+    /// It skipped to this segment: it is ahead of the others, but no quicker, until one of them gets there.
+    pub(super) skipped_to: Option<u64>,
 }
 
 impl Receiver {
@@ -22,6 +24,7 @@ impl Receiver {
             place,
             rtt: Rtt::new(),
             blocks_since: None,
+            skipped_to: None,
         }
     }
 }

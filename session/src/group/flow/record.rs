@@ -8,28 +8,33 @@ pub(crate) const MAX_HEADER: usize = 11;
 pub(crate) enum RecordKind {
     /// A whole message.
     Message,
-    /// A part of a streamed message; more follow.
+    /// The first part of a streamed message; more follow.
+    FirstChunk,
+    /// A further part of a streamed message; more follow.
     Chunk,
     /// The last part of a streamed message.
     LastChunk,
+    /// Nothing more comes.
+    End,
+    /// Never sent: the rest of a streamed message will not come.
+    Cut,
 }
 
 impl RecordKind {
+    const SENT: [RecordKind; 5] = [
+        RecordKind::Message,
+        RecordKind::FirstChunk,
+        RecordKind::Chunk,
+        RecordKind::LastChunk,
+        RecordKind::End,
+    ];
+
     fn code(self) -> u8 {
-        match self {
-            RecordKind::Message => 0,
-            RecordKind::Chunk => 1,
-            RecordKind::LastChunk => 2,
-        }
+        self as u8
     }
 
     fn from_code(code: u8) -> Option<Self> {
-        match code {
-            0 => Some(RecordKind::Message),
-            1 => Some(RecordKind::Chunk),
-            2 => Some(RecordKind::LastChunk),
-            _ => None,
-        }
+        Self::SENT.get(usize::from(code)).copied()
     }
 }
 
@@ -101,6 +106,7 @@ impl HeaderReader {
     }
 
     /// Whether a header has begun.
+    #[cfg(test)]
     pub(crate) fn is_inside(&self) -> bool {
         self.kind.is_some()
     }
@@ -124,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_header_is_read_as_it_was_written() {
-        for kind in [RecordKind::Message, RecordKind::Chunk, RecordKind::LastChunk] {
+        for kind in RecordKind::SENT {
             for shift in 0..64 {
                 for body in [1 << shift, (1_u64 << shift) - 1, u64::MAX >> shift] {
                     let header = RecordHeader::new(kind, body);
@@ -136,7 +142,7 @@ mod tests {
 
     #[test]
     fn what_is_no_header_is_refused() {
-        assert_eq!(read(&[3]), Err(BadHeader));
+        assert_eq!(read(&[5]), Err(BadHeader));
         assert_eq!(read(&[0, 0x80]), Ok(None));
         let mut long = vec![0];
         long.extend([0xFF; 9]);

@@ -170,6 +170,12 @@ impl Stream {
         (record.start < self.cut).then(|| record.end())
     }
 
+    /// Number of the first record of which nothing was cut.
+    pub(crate) fn first_uncut(&self) -> Option<u64> {
+        let index = self.records.partition_point(|record| record.start < self.cut);
+        self.records.get(index).map(|record| record.number)
+    }
+
     /// How far the stream was cut.
     pub(crate) fn position(&self) -> u64 {
         self.cut

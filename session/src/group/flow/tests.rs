@@ -81,6 +81,7 @@ impl World {
                 segment: SEGMENT,
                 window: 256,
                 quorum: None,
+                skip: false,
             }),
             nodes: Vec::new(),
         };
@@ -231,10 +232,7 @@ impl World {
             } => node
                 .inflow
                 .handle_segment(now, number, &payload, answer, &mut node.budget),
-            Packet::Sync { start, next } => {
-                node.inflow.handle_sync(now, start, next);
-                Ok(())
-            }
+            Packet::Sync { start, next } => node.inflow.handle_sync(now, start, next, &mut node.budget),
             Packet::Report { .. } => unreachable!("handled above"),
         }
     }
@@ -406,6 +404,7 @@ fn with_a_quorum_the_slow_ones_are_not_waited_for() {
         segment: SEGMENT,
         window: 256,
         quorum: Some(1),
+        skip: false,
     });
     world.outflow.add_receiver(MemberId(1));
     world.outflow.add_receiver(MemberId(2));
@@ -419,6 +418,79 @@ fn with_a_quorum_the_slow_ones_are_not_waited_for() {
     }
     assert_eq!(world.nodes[0].received.len(), 40);
     assert!(world.outflow.settled() < 40);
+}
+
+#[test]
+fn those_who_lag_skip_to_the_newest_and_get_the_rest_in_order() {
+    for seed in 0..16 {
+        let faults = Faults {
+            loss: 0.05,
+            ..PERFECT
+        };
+        let mut world = World::new(seed, faults, 2);
+        world.outflow = Outflow::new(OutflowSettings {
+            segment: SEGMENT,
+            window: 256,
+            quorum: Some(1),
+            skip: true,
+        });
+        world.outflow.add_receiver(MemberId(1));
+        world.outflow.add_receiver(MemberId(2));
+        world.nodes[1].idle = true;
+        world.nodes[1].budget = Budget::new(4000);
+        let body = |number: u32| number.to_be_bytes().repeat(100);
+        let count = 300;
+        for number in 0..count {
+            world.push(body(number));
+        }
+        for _ in 0..100_000 {
+            if world.nodes[0].received.len() == count as usize {
+                break;
+            }
+            world.step().unwrap();
+        }
+        assert_eq!(
+            world.nodes[0].received.len(),
+            count as usize,
+            "seed {seed}: nobody was waited for"
+        );
+        assert!(
+            world.outflow.bytes() <= 3 * 256 * SEGMENT as u64,
+            "seed {seed}: bounded"
+        );
+        let missed = world.outflow.missed(150).next();
+        assert_eq!(
+            missed,
+            Some(MemberId(2)),
+            "seed {seed}: it is said who has not got it"
+        );
+        world.nodes[1].idle = false;
+        let last = world.push(body(count));
+        for _ in 0..100_000 {
+            if world.outflow.settled() > last {
+                break;
+            }
+            world.step().unwrap();
+        }
+        world.finish().unwrap();
+        let numbers: Vec<u32> = world.nodes[1]
+            .received
+            .iter()
+            .map(|body| u32::from_be_bytes(*body.first_chunk().expect("a number")))
+            .collect();
+        assert!(
+            numbers.is_sorted_by(|one, next| one < next),
+            "seed {seed}: {numbers:?}"
+        );
+        assert_eq!(numbers.last(), Some(&count), "seed {seed}");
+        assert!(numbers.len() < count as usize, "seed {seed}: it skipped");
+        let whole = world.nodes[1]
+            .received
+            .iter()
+            .zip(&numbers)
+            .all(|(got, number)| *got == body(*number));
+        assert!(whole, "seed {seed}: no mixture of two messages");
+    }
 }
 
 #[test]

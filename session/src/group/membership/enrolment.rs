@@ -99,6 +99,11 @@ impl Enrolment {
         self.nonce
     }
 
+    /// Whether this member asks to be admitted.
+    pub(crate) fn is_asking(&self) -> bool {
+        matches!(self.state, State::Asking { .. })
+    }
+
     /// The coordinator wants to see that this address is ours.
     pub(crate) fn handle_retry(&mut self, now: Instant, nonce: Nonce, given: [u8; 32]) {
         if let State::Asking { cookie, ask_at, .. } = &mut self.state

@@ -21,6 +21,8 @@ pub(crate) struct Roster {
     changed: bool,
     closing: bool,
     events: VecDeque<RosterEvent>,
+    /// The nonces of those who went.
+    departed: Vec<Nonce>,
 }
 
 /// What a joiner draws at random, so that it knows which answers are for it.
@@ -106,6 +108,7 @@ impl Roster {
             changed: false,
             closing: false,
             events: VecDeque::new(),
+            departed: Vec::new(),
         }
     }
 
@@ -113,8 +116,11 @@ impl Roster {
     pub(crate) fn handle_join(&mut self, now: Instant, applicant: Applicant) -> Reply {
         let heard = self.attention.look(now);
         if let Some(&member) = self.by_nonce.get(&applicant.nonce) {
-            // It has not heard yet that it is in, and asks instead of saying that it lives.
-            self.handle_heard(now, member);
+            // It has not heard yet that it is in, and asks instead of saying that it lives. Later, anybody could say it
+            // again for it.
+            if self.members.get(&member).is_some_and(|entry| entry.knows == 0) {
+                self.handle_heard(now, member);
+            }
             return Reply::Accepted(member);
         }
         if self.closing {
@@ -173,13 +179,26 @@ impl Roster {
         }
     }
 
-    /// A member is no member any more.
-    pub(crate) fn remove(&mut self, member: MemberId, departure: Departure) {
-        if let Some(entry) = self.members.remove(&member) {
-            self.by_nonce.remove(&entry.applicant.nonce);
-            self.changed = true;
-            self.events.push_back(RosterEvent::Gone(member, departure));
-        }
+    /// A member is no member any more; false if it was none.
+    pub(crate) fn remove(&mut self, member: MemberId, departure: Departure) -> bool {
+        let Some(entry) = self.members.remove(&member) else {
+            return false;
+        };
+        self.by_nonce.remove(&entry.applicant.nonce);
+        self.departed.push(entry.applicant.nonce);
+        self.changed = true;
+        self.events.push_back(RosterEvent::Gone(member, departure));
+        true
+    }
+
+    /// The nonces of those who went since this was last asked: with them nobody else may be admitted.
+    pub(crate) fn take_departed(&mut self) -> Vec<Nonce> {
+        std::mem::take(&mut self.departed)
+    }
+
+    /// Makes a new view, even if nobody has come or gone.
+    pub(crate) fn renew(&mut self) {
+        self.changed = true;
     }
 
     /// Nobody else is admitted.
@@ -256,6 +275,7 @@ impl Roster {
     }
 
     /// Whether every member knows the newest view.
+    #[cfg(test)]
     pub(crate) fn is_agreed(&self) -> bool {
         !self.changed && self.members.values().all(|entry| entry.knows == self.view)
     }

@@ -1,5 +1,6 @@
 //! Proofs of an address that the coordinator need not keep.
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -9,18 +10,29 @@ use flexbond_wire::group::{Cookie, Nonce};
 /// Makes and checks cookies: what only somebody can show who receives what is sent to an address.
 ///
 /// A cookie is a keyed hash (SipHash, with a key of this process) of the address, the joiner's nonce and the time in
-/// steps of half a minute. It costs the coordinator no memory.
+/// steps of half a minute. It costs the coordinator no memory, until somebody was admitted with it and has gone: then the
+/// nonce is remembered for as long as the cookie is good, so that a copy of the packet admits nobody.
 #[derive(Debug)]
 pub(super) struct Cookies {
     hasher: RandomState,
     began: Instant,
+    /// Nonces whose cookies are good no more, and the step in which they came to be so.
+    spent: VecDeque<(u64, Nonce)>,
+    /// How often too many were to be remembered. A part of every cookie.
+    era: u64,
 }
 
 impl Cookies {
     const STEP: Duration = Duration::from_secs(30);
+    const MAX_SPENT: usize = 256;
 
     pub(super) fn new(now: Instant, hasher: RandomState) -> Self {
-        Cookies { hasher, began: now }
+        Cookies {
+            hasher,
+            began: now,
+            spent: VecDeque::new(),
+            era: 0,
+        }
     }
 
     pub(super) fn make(&self, now: Instant, address: SocketAddr, nonce: &Nonce) -> Cookie {
@@ -33,6 +45,22 @@ impl Cookies {
         [step, step.saturating_sub(1)]
             .into_iter()
             .any(|step| self.at(step, address, nonce) == *cookie)
+            && self.spent.iter().all(|(_, spent)| spent != nonce)
+    }
+
+    /// No cookie for this nonce is good any more. When there are too many such nonces, no cookie at all is: who shows
+    /// one is given another.
+    pub(super) fn spend(&mut self, now: Instant, nonce: Nonce) {
+        let step = self.step(now);
+        while self.spent.front().is_some_and(|(spent, _)| spent + 1 < step) {
+            self.spent.pop_front();
+        }
+        if self.spent.len() == Self::MAX_SPENT {
+            self.spent.clear();
+            self.era += 1;
+        } else {
+            self.spent.push_back((step, nonce));
+        }
     }
 
     fn step(&self, now: Instant) -> u64 {
@@ -42,7 +70,7 @@ impl Cookies {
     fn at(&self, step: u64, address: SocketAddr, nonce: &Nonce) -> Cookie {
         let mut cookie = [0; 32];
         for (index, part) in cookie.chunks_exact_mut(8).enumerate() {
-            let hash = self.hasher.hash_one((index, step, address, nonce));
+            let hash = self.hasher.hash_one((self.era, index, step, address, nonce));
             part.copy_from_slice(&hash.to_be_bytes());
         }
         cookie
@@ -68,5 +96,33 @@ mod tests {
         assert!(!cookies.check(now, other, &[1; 16], &cookie));
         assert!(!cookies.check(now, address, &[2; 16], &cookie));
         assert!(!Cookies::new(now, RandomState::new()).check(now, address, &[1; 16], &cookie));
+    }
+
+    #[test]
+    fn a_cookie_that_was_spent_is_good_no_more_and_memory_for_that_is_bounded() {
+        let now = Instant::now();
+        let mut cookies = Cookies::new(now, RandomState::new());
+        let address = SocketAddr::from(([10, 0, 0, 1], 1));
+        let nonce = |index: usize| {
+            let mut nonce = [0; 16];
+            nonce[..8].copy_from_slice(&index.to_be_bytes());
+            nonce
+        };
+        let (first, last) = (nonce(0), nonce(Cookies::MAX_SPENT));
+        let cookie = cookies.make(now, address, &first);
+        let later = now + Duration::from_secs(59);
+        for index in 0..Cookies::MAX_SPENT {
+            assert!(cookies.check(now, address, &last, &cookies.make(now, address, &last)));
+            cookies.spend(now, nonce(index));
+            assert!(!cookies.check(later, address, &first, &cookie));
+        }
+        let unspent = cookies.make(now, address, &last);
+        cookies.spend(now, last);
+        assert!(cookies.spent.is_empty());
+        assert!(!cookies.check(later, address, &first, &cookie));
+        assert!(!cookies.check(now, address, &last, &unspent));
+        cookies.spend(now, first);
+        cookies.spend(now + Duration::from_secs(60), last);
+        assert_eq!(cookies.spent, [(2, last)]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::hash::RandomState;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flexbond_wire::group::{
     Accept, ChannelKind, Goodbye, GoodbyeReason, Header, Heartbeat, Join, Member, Packet, Reject,
@@ -11,7 +11,7 @@ use flexbond_wire::group::{
 
 use super::cookies::Cookies;
 use super::peers::Peers;
-use super::{Event, Node, NodeSettings, Role};
+use super::{Ending, Event, Node, NodeSettings, Role};
 use crate::group::MemberId;
 use crate::group::membership::{Applicant, Departure, Reply, Roster, RosterEvent, RosterSettings};
 
@@ -24,9 +24,15 @@ pub(super) struct Coordinator {
     beat_at: Instant,
     /// The highest number that a member ever had.
     highest: u32,
+    /// How often it is still to be said that the session ends, and when next.
+    farewells: Option<(u32, Instant)>,
 }
 
 impl Coordinator {
+    /// How often and in what distance it is said that the session ends.
+    const FAREWELLS: u32 = 3;
+    const FAREWELL_PAUSE: Duration = Duration::from_millis(20);
+
     pub(super) fn new(now: Instant, hasher: RandomState, settings: &NodeSettings) -> Self {
         Coordinator {
             roster: Roster::new(
@@ -41,6 +47,7 @@ impl Coordinator {
             cookies: Cookies::new(now, hasher),
             beat_at: now,
             highest: 0,
+            farewells: None,
         }
     }
 
@@ -48,8 +55,29 @@ impl Coordinator {
         (1..=self.highest).contains(&member.0)
     }
 
+    /// Nobody is admitted again by a copy of what somebody said who has gone.
+    fn spend_cookies(&mut self, now: Instant) {
+        for nonce in self.roster.take_departed() {
+            self.cookies.spend(now, nonce);
+        }
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.roster.poll_timeout().into_iter().chain([self.beat_at]).min()
+        let farewell = self.farewells.filter(|(left, _)| *left > 0).map(|(_, at)| at);
+        let roster = self.roster.poll_timeout().into_iter();
+        roster.chain([self.beat_at]).chain(farewell).min()
+    }
+
+    /// Whether it has said that the session ends as often as it is said.
+    pub(super) fn has_said_farewell(&self) -> bool {
+        matches!(self.farewells, Some((0, _)))
+    }
+
+    /// What a member calls itself.
+    pub(super) fn name(&self, member: MemberId) -> Option<&str> {
+        let mut members = self.roster.members();
+        let (_, applicant) = members.find(|(id, _)| *id == member)?;
+        Some(&applicant.name)
     }
 }
 
@@ -59,6 +87,7 @@ impl Node {
         let Role::Coordinator(coordinator) = &mut self.role else {
             return;
         };
+        coordinator.spend_cookies(now);
         let proven = join
             .cookie
             .is_some_and(|cookie| coordinator.cookies.check(now, from, &join.nonce, &cookie));
@@ -69,6 +98,14 @@ impl Node {
                 cookie,
             };
             return self.outbox.push(from, &Packet::Retry(retry));
+        }
+        if let Err(reason) = self.protection.check(join) {
+            let text = match reason {
+                RejectReason::NeedsKey => "the session has a key, and none was shown",
+                RejectReason::NoKey => "the session has no key",
+                _ => "the key is another than the session's",
+            };
+            return self.reject(from, join, reason, text);
         }
         let applicant = Applicant {
             nonce: join.nonce,
@@ -88,16 +125,20 @@ impl Node {
             Reply::Closing => (RejectReason::Closing, "the session ends"),
             Reply::BudgetTooSmall => (RejectReason::BudgetTooSmall, "too little memory for messages"),
         };
+        self.reject(from, join, reason, text);
+    }
+
+    fn reject(&mut self, to: SocketAddr, join: &Join<'_>, reason: RejectReason, text: &str) {
         let reject = Reject {
             nonce: join.nonce,
             reason,
             text,
         };
-        self.outbox.push(from, &Packet::Reject(reject));
+        self.outbox.push(to, &Packet::Reject(reject));
     }
 
     fn accept(&mut self, to: SocketAddr, join: &Join<'_>, member: MemberId) {
-        let accept = Accept {
+        let mut accept = Accept {
             nonce: join.nonce,
             member: member.0,
             multicast: self.settings.multicast,
@@ -108,7 +149,9 @@ impl Node {
             key: None,
             server_nonce: [0; 16],
         };
-        self.outbox.push(to, &Packet::Accept(accept));
+        let epoch = self.protection.admit(to, &mut accept);
+        let epoch = epoch.unwrap_or(self.outbox.epoch());
+        self.outbox.push_in(to, epoch, &Packet::Accept(accept));
     }
 
     pub(super) fn handle_leave(&mut self, from: SocketAddr, member: MemberId) {
@@ -118,35 +161,48 @@ impl Node {
                 reason: GoodbyeReason::Left,
                 text: "",
             };
-            self.outbox.push(from, &Packet::Goodbye(goodbye));
+            let seal = self.protection.control(member);
+            self.outbox.push_control(from, seal, &Packet::Goodbye(goodbye));
         }
     }
 
     pub(super) fn handle_coordinator_timeout(&mut self, now: Instant) {
         if let Role::Coordinator(coordinator) = &mut self.role {
             coordinator.roster.handle_timeout(now);
+            coordinator.spend_cookies(now);
+            if self.protection.is_tired() || self.outbox.is_tired() {
+                coordinator.roster.renew();
+            }
         }
-        self.take_roster_events(now);
-        self.beat(now);
+        let gone = self.take_roster_events(now);
+        // All that follows is of the new epoch, if there is one.
         self.tell_views(now);
+        for (member, lost) in gone {
+            self.leave_channels(now, member, lost);
+        }
+        self.beat(now);
+        self.say_farewell(now);
     }
 
-    fn take_roster_events(&mut self, now: Instant) {
+    /// Takes note of who came and went; returns who is gone, and whether not by its own will.
+    fn take_roster_events(&mut self, now: Instant) -> Vec<(MemberId, bool)> {
         let Role::Coordinator(coordinator) = &mut self.role else {
-            return;
+            return Vec::new();
         };
+        let (mut told, mut left) = (Vec::new(), Vec::new());
         while let Some(event) = coordinator.roster.poll_event() {
             match event {
                 RosterEvent::Joined(id) => {
                     let member = coordinator.roster.members().find(|(member, _)| *member == id);
                     if let Some((_, applicant)) = member {
                         self.peers.set(&describe(id, applicant, true));
-                        self.traffic.add_member(id);
-                        self.events.push_back(Event::Arrived(id));
+                        self.flows.add_member(id);
+                        told.push(Event::Arrived(id));
                     }
                 }
                 RosterEvent::Gone(id, departure) => {
-                    if let Some(address) = self.peers.address(id)
+                    let address = self.peers.address(id);
+                    if let Some(address) = address
                         && departure != Departure::Left
                     {
                         let goodbye = Goodbye {
@@ -156,12 +212,53 @@ impl Node {
                             },
                             text: "",
                         };
-                        self.outbox.push(address, &Packet::Goodbye(goodbye));
+                        let seal = self.protection.control(id);
+                        self.outbox.push_control(address, seal, &Packet::Goodbye(goodbye));
                     }
                     self.peers.remove(id);
-                    self.traffic.remove_member(now, id);
-                    self.events.push_back(Event::Gone(id, Some(departure)));
+                    self.protection.remove(id, address);
+                    self.flows.remove_member(now, id);
+                    left.push((id, departure != Departure::Left));
+                    told.push(Event::Gone(id, Some(departure)));
                 }
+            }
+        }
+        for event in told {
+            self.tell(event);
+        }
+        left
+    }
+
+    /// Ends the session, as its coordinator: all members are told, a few times because nobody confirms it.
+    pub(super) fn close(&mut self, now: Instant) {
+        if let Role::Coordinator(coordinator) = &mut self.role {
+            coordinator.roster.close();
+            coordinator.farewells = Some((Coordinator::FAREWELLS, now));
+        }
+        self.end(Ending::Left);
+    }
+
+    fn say_farewell(&mut self, now: Instant) {
+        let Role::Coordinator(coordinator) = &mut self.role else {
+            return;
+        };
+        let Some((left, at)) = &mut coordinator.farewells else {
+            return;
+        };
+        if *left == 0 || *at > now {
+            return;
+        }
+        *left -= 1;
+        *at = now + Coordinator::FAREWELL_PAUSE;
+        self.repeat_outcomes(now);
+        let goodbye = Packet::Goodbye(Goodbye {
+            reason: GoodbyeReason::Closed,
+            text: "the coordinator has ended the session",
+        });
+        for id in self.peers.ids() {
+            if let Some(to) = self.peers.address(id) {
+                let seal = self.protection.control(id);
+                self.outbox.push_control(to, seal, &goodbye);
             }
         }
     }
@@ -176,6 +273,11 @@ impl Node {
             return;
         }
         coordinator.beat_at = now + self.settings.heartbeat;
+        if let Some(limit) = self.settings.evict_after {
+            for blocker in self.flows.blockers(now, limit) {
+                coordinator.roster.remove(blocker, Departure::Evicted);
+            }
+        }
         let heartbeat = Packet::Heartbeat(Heartbeat {
             sent_at: clock,
             echo: 0,
@@ -198,7 +300,16 @@ impl Node {
             return;
         };
         let mut members = None;
-        while let Some(member) = coordinator.roster.poll_view(now) {
+        loop {
+            let told = coordinator.roster.poll_view(now);
+            let view = coordinator.roster.view();
+            if view != self.outbox.epoch() {
+                let seal = self.protection.begin(now, view);
+                self.outbox.begin_epoch(view, seal);
+            }
+            let Some(member) = told else {
+                break;
+            };
             let Some(to) = self.peers.address(member) else {
                 continue;
             };
@@ -209,13 +320,13 @@ impl Node {
                     .map(|(id, applicant)| describe(id, applicant, !roster.hears_multicast(id)))
                     .collect::<Vec<_>>()
             });
-            let view = coordinator.roster.view();
-            self.outbox.set_epoch(view);
             let Ok(parts) = ViewParts::new(0, ChannelKind::Session, view, members) else {
                 continue;
             };
-            for part in parts {
-                self.outbox.push(to, &Packet::View(part));
+            for mut part in parts {
+                self.protection.wrap(member, &mut part);
+                let seal = self.protection.control(member);
+                self.outbox.push_control(to, seal, &Packet::View(part));
             }
         }
         // Whom multicast reaches is news for the coordinator, too.

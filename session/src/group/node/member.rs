@@ -8,7 +8,7 @@ use flexbond_wire::group::{
 };
 
 use super::peers::Peers;
-use super::{Event, Node, NodeSettings, Role};
+use super::{Ending, Event, Node, NodeSettings, Role};
 use crate::group::MemberId;
 use crate::group::membership::{Enrolment, EnrolmentEvent, EnrolmentSettings, Said};
 
@@ -74,6 +74,10 @@ impl Member {
             view: 0,
         }
     }
+
+    pub(super) fn coordinator(&self) -> SocketAddr {
+        self.coordinator
+    }
 }
 
 impl Node {
@@ -111,9 +115,13 @@ impl Node {
         let Role::Member(member) = &mut self.role else {
             return;
         };
-        if member.enrolment.member().is_some() || accept.nonce != member.enrolment.nonce() {
+        if !member.enrolment.is_asking() || accept.nonce != member.enrolment.nonce() {
             return;
         }
+        let Some(seals) = self.protection.enter(header, accept) else {
+            self.counters.forged += 1;
+            return;
+        };
         member.enrolment.handle_accept(
             now,
             accept.nonce,
@@ -125,10 +133,14 @@ impl Node {
             return;
         }
         self.outbox.identify(header.session, MemberId(accept.member));
+        if self.protection.is_on() {
+            self.outbox.begin_epoch(header.epoch, seals.own);
+            self.outbox.set_control(seals.control);
+        }
         self.settings.multicast = accept.multicast;
         self.settings.segment = usize::from(accept.segment).max(1);
         self.settings.max_message = accept.max_message;
-        self.traffic.resize(&self.settings);
+        self.flows.resize(&self.settings);
         let coordinator = Entry {
             id: Header::COORDINATOR,
             address: member.coordinator,
@@ -137,24 +149,28 @@ impl Node {
             flags: Peers::UNICAST,
         };
         self.peers.set(&coordinator);
-        self.traffic.add_member(MemberId(Header::COORDINATOR));
+        self.flows.add_member(MemberId(Header::COORDINATOR));
     }
 
     /// The coordinator says who is in.
-    pub(super) fn handle_view(&mut self, from: SocketAddr, sender: MemberId, view: &View<'_>) {
+    pub(super) fn handle_view(&mut self, now: Instant, from: SocketAddr, header: &Header, view: &View<'_>) {
         let Role::Member(member) = &mut self.role else {
             return;
         };
-        if sender.0 != Header::COORDINATOR || view.channel != 0 || view.view < member.view {
+        if header.sender != Header::COORDINATOR || view.channel != 0 || view.view < member.view {
             return;
         }
         if view.view > member.view {
+            if !self.protection.note_part(header, view) {
+                self.counters.forged += 1;
+                return;
+            }
             if !member.gathered.add(view) {
                 return;
             }
             member.view = view.view;
             let members = std::mem::take(&mut member.gathered).members;
-            self.take_view(view.view, &members);
+            self.take_view(now, view.view, &members);
         }
         let ack = ViewAck {
             channel: 0,
@@ -163,14 +179,15 @@ impl Node {
         self.outbox.push(from, &Packet::ViewAck(ack));
     }
 
-    fn take_view(&mut self, view: u32, members: &[Entry]) {
-        self.outbox.set_epoch(view);
+    fn take_view(&mut self, now: Instant, view: u32, members: &[Entry]) {
+        let seal = self.protection.begin(now, view);
+        self.outbox.begin_epoch(view, seal);
         let me = self.outbox.me();
         for entry in members {
             let id = MemberId(entry.id);
             if id != me && self.peers.set(entry) {
-                self.traffic.add_member(id);
-                self.events.push_back(Event::Arrived(id));
+                self.flows.add_member(id);
+                self.tell(Event::Arrived(id));
             }
         }
         let gone: Vec<_> = self
@@ -179,7 +196,9 @@ impl Node {
             .filter(|id| id.0 != Header::COORDINATOR && members.iter().all(|entry| entry.id != id.0))
             .collect();
         for id in gone {
+            let address = self.peers.address(id);
             self.peers.remove(id);
+            self.protection.remove(id, address);
             self.gone.push(id);
         }
     }
@@ -196,8 +215,8 @@ impl Node {
 
     pub(super) fn handle_member_timeout(&mut self, now: Instant) {
         for id in std::mem::take(&mut self.gone) {
-            self.traffic.remove_member(now, id);
-            self.events.push_back(Event::Gone(id, None));
+            self.flows.remove_member(now, id);
+            self.tell(Event::Gone(id, None));
         }
         if let Role::Member(member) = &mut self.role {
             member.enrolment.handle_timeout(now);
@@ -209,13 +228,17 @@ impl Node {
         };
         while let Some(said) = member.enrolment.poll_said(now) {
             let packet = match said {
-                Said::Join { cookie } => Packet::Join(Join {
-                    nonce: member.enrolment.nonce(),
-                    cookie,
-                    name: &self.settings.name,
-                    recv_budget: self.settings.recv_budget,
-                    proof: None,
-                }),
+                Said::Join { cookie } => {
+                    let mut join = Join {
+                        nonce: member.enrolment.nonce(),
+                        cookie,
+                        name: &self.settings.name,
+                        recv_budget: self.settings.recv_budget,
+                        proof: None,
+                    };
+                    self.protection.prove(&mut join);
+                    Packet::Join(join)
+                }
                 Said::Heartbeat => Packet::Heartbeat(Heartbeat {
                     sent_at: clock,
                     echo: 0,
@@ -232,28 +255,35 @@ impl Node {
         let Role::Member(member) = &mut self.role else {
             return;
         };
+        let (mut joined, mut ended) = (None, None);
         while let Some(event) = member.enrolment.poll_event() {
             let why = match event {
                 EnrolmentEvent::Joined(id) => {
-                    self.events.push_back(Event::Joined(id));
+                    joined = Some(id);
                     continue;
                 }
-                EnrolmentEvent::Rejected(why) => format!("not admitted: {why}"),
-                EnrolmentEvent::NoAnswer => "the coordinator does not answer".to_owned(),
-                EnrolmentEvent::CoordinatorDead => "the coordinator is dead".to_owned(),
-                EnrolmentEvent::Dismissed(why) => format!("sent away: {why}"),
-                EnrolmentEvent::Left => "left".to_owned(),
+                EnrolmentEvent::Rejected(why) => Ending::Rejected(why),
+                EnrolmentEvent::NoAnswer => Ending::NoAnswer,
+                EnrolmentEvent::CoordinatorDead => Ending::CoordinatorDead,
+                EnrolmentEvent::Dismissed(why) => Ending::Dismissed(why),
+                EnrolmentEvent::Left => Ending::Left,
             };
-            self.events.push_back(Event::Out(why));
+            ended = Some(why);
             for id in self.peers.ids().collect::<Vec<_>>() {
                 self.peers.remove(id);
-                self.traffic.remove_member(now, id);
+                self.flows.remove_member(now, id);
             }
+        }
+        if let Some(id) = joined {
+            self.tell(Event::Joined(id));
+        }
+        if let Some(ending) = ended {
+            self.end(ending);
         }
     }
 
     /// Leaves the session, as a member.
-    pub(crate) fn leave(&mut self, now: Instant) {
+    pub(super) fn leave(&mut self, now: Instant) {
         if let Role::Member(member) = &mut self.role {
             member.enrolment.leave(now);
         }

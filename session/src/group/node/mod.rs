@@ -3,10 +3,15 @@
 //! A [`Node`] is the coordinator or a member. It ties together who belongs to the session, what flows between them, and
 //! the datagrams of `flexbond_wire::group`.
 
+mod channels;
 mod cookies;
 mod coordinator;
+mod flows;
 mod member;
 mod peers;
+mod protection;
+mod requests;
+mod settings;
 mod traffic;
 mod transmit;
 
@@ -16,18 +21,25 @@ mod tests;
 use std::collections::VecDeque;
 use std::hash::RandomState;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use flexbond_wire::group::{Goodbye, GoodbyeReason, Header, Packet};
+use flexbond_wire::group::{Envelope, Goodbye, GoodbyeReason, Header, Packet};
 
 use super::MemberId;
 use super::flow::RecordKind;
 use super::membership::Departure;
+use channels::Channels;
+pub(crate) use channels::HostError;
 use coordinator::Coordinator;
+use flows::Flows;
+pub(crate) use flows::Popped;
 use member::Member;
 use peers::Peers;
-use traffic::Traffic;
+#[cfg(feature = "group-crypto")]
+pub(crate) use protection::Entropy;
+use protection::{Protection, Refusal};
+pub(crate) use settings::NodeSettings;
 use transmit::Outbox;
 
 /// One end of a session.
@@ -38,11 +50,22 @@ pub(crate) struct Node {
     /// When this node began: its timestamps count from here.
     began: Instant,
     peers: Peers,
-    traffic: Traffic,
+    protection: Protection,
+    flows: Flows,
+    channels: Channels,
     outbox: Outbox,
     /// Members that a view does not name any more.
     gone: Vec<MemberId>,
     events: VecDeque<Event>,
+    /// Why this node is out, once it is.
+    ending: Option<Ending>,
+    /// When it goes at the latest, once it wants to.
+    winding_up: Option<Instant>,
+    is_abandoned: bool,
+    /// Something has happened that somebody may wait for.
+    news: bool,
+    /// What was delivered when somebody was last told.
+    told: u64,
     counters: NodeCounters,
 }
 
@@ -52,48 +75,52 @@ enum Role {
     Member(Member),
 }
 
-/// How a node behaves.
-#[derive(Clone, Debug)]
-pub(crate) struct NodeSettings {
-    /// Where to send what is for all; to each by itself, if `None`.
-    pub(crate) multicast: Option<SocketAddr>,
-    /// Bytes of payload in a segment.
-    pub(crate) segment: usize,
-    /// Segments of a flow that may be on their way at once.
-    pub(crate) window: u64,
-    /// Memory for messages that nobody has received yet, in bytes.
-    pub(crate) recv_budget: u64,
-    /// Bytes in a message, at most.
-    pub(crate) max_message: u64,
-    pub(crate) heartbeat: Duration,
-    pub(crate) dead_after: Duration,
-    pub(crate) join_timeout: Duration,
-    pub(crate) max_members: usize,
-    pub(crate) name: String,
-}
-
 /// What has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// This node is in.
     Joined(MemberId),
-    /// This node is not admitted, or no more a member; the text says why.
-    Out(String),
+    /// This node is not admitted, or no more a member.
+    Out(Ending),
     /// Somebody else is in.
     Arrived(MemberId),
     /// Somebody else is gone.
     Gone(MemberId, Option<Departure>),
 }
 
+/// Why a node is not in a session, or not any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It left, as it wanted to.
+    Left,
+    /// The coordinator did not admit it; the text says why.
+    Rejected(String),
+    /// The coordinator did not answer.
+    NoAnswer,
+    /// The coordinator was not heard for too long.
+    CoordinatorDead,
+    /// The coordinator sent it away, or ended the session; the text says why.
+    Dismissed(String),
+    /// What the coordinator sends cannot be taken; the text says why.
+    Unusable(String),
+}
+
 /// What was ignored, and why.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct NodeCounters {
-    /// Not a datagram of this format, or damaged.
-    pub(crate) malformed: u64,
-    /// Of another session, or of nobody known here.
-    pub(crate) foreign: u64,
-    /// Seen before, or too old to know.
-    pub(crate) replayed: u64,
+#[non_exhaustive]
+pub struct NodeCounters {
+    /// Packets that are none of this format, or damaged.
+    pub malformed: u64,
+    /// Packets of another session, or of nobody known here.
+    pub foreign: u64,
+    /// Packets that were seen before, or are too old to know.
+    pub replayed: u64,
+    /// Events that nobody asked for in time.
+    pub events_dropped: u64,
+    /// Packets that were not sealed with the key that they should be, or changed since.
+    pub forged: u64,
+    /// Packets sealed in an epoch of which the key is not here: not yet, or not any more.
+    pub unreadable: u64,
 }
 
 /// Why a message was not taken.
@@ -101,11 +128,18 @@ pub(crate) struct NodeCounters {
 pub(crate) enum PushError {
     /// This node is not in.
     NotIn,
+    /// There is no such channel, or not any more.
+    NoChannel,
+    /// As much waits to be delivered as may wait.
+    Full,
     /// More than the session, or the memory of one of its members, allows.
     TooLarge { size: u64, limit: u64, member: MemberId },
 }
 
 impl Node {
+    /// Events that wait for somebody to ask; more, and the oldest are dropped.
+    const MAX_EVENTS: usize = 1024;
+
     /// A coordinator of the session with this number, which no other should have.
     pub(crate) fn coordinator(
         now: Instant,
@@ -114,8 +148,10 @@ impl Node {
         settings: NodeSettings,
     ) -> Self {
         let role = Role::Coordinator(Coordinator::new(now, hasher, &settings));
-        let mut node = Node::new(now, role, settings);
+        let protection = Protection::coordinator(session, &settings);
+        let mut node = Node::new(now, role, protection, settings);
         node.outbox.identify(session, MemberId(Header::COORDINATOR));
+        node.outbox.begin_epoch(0, node.protection.sealing());
         node
     }
 
@@ -127,31 +163,46 @@ impl Node {
         settings: NodeSettings,
     ) -> Self {
         let role = Role::Member(Member::new(now, coordinator, nonce, &settings));
-        Node::new(now, role, settings)
+        let protection = Protection::member(&settings);
+        Node::new(now, role, protection, settings)
     }
 
-    fn new(now: Instant, role: Role, settings: NodeSettings) -> Self {
+    fn new(now: Instant, role: Role, protection: Protection, settings: NodeSettings) -> Self {
         Node {
             role,
             began: now,
             peers: Peers::default(),
-            traffic: Traffic::new(&settings),
+            protection,
+            flows: Flows::new(&settings),
+            channels: Channels::default(),
             outbox: Outbox::default(),
             gone: Vec::new(),
             events: VecDeque::new(),
+            ending: None,
+            winding_up: None,
+            is_abandoned: false,
+            news: false,
+            told: 0,
             counters: NodeCounters::default(),
             settings,
         }
     }
 
-    /// A datagram has come; `multicast` if it was sent to the group's address.
+    /// A datagram has come; `multicast` if it was sent to the group's address. A sealed one is opened where it is, so
+    /// that its bytes mean nothing any more afterwards.
     pub(crate) fn handle_datagram(
         &mut self,
         now: Instant,
         from: SocketAddr,
         multicast: bool,
-        datagram: &[u8],
+        datagram: &mut [u8],
     ) {
+        if self.protection.is_on()
+            && let Ok(envelope) = Header::peek(datagram)
+            && !envelope.kind.is_handshake()
+        {
+            return self.handle_sealed(now, from, multicast, &envelope, datagram);
+        }
         let Ok((header, packet)) = Packet::decode(datagram) else {
             self.counters.malformed += 1;
             return;
@@ -173,7 +224,42 @@ impl Node {
             return;
         }
         self.note_heard(now, sender, multicast);
-        self.handle_packet(now, sender, from, packet);
+        self.handle_packet(now, from, &header, packet);
+    }
+
+    /// What should be sealed has come. What costs most to find out is asked last, and nothing is believed before.
+    fn handle_sealed(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        multicast: bool,
+        envelope: &Envelope,
+        datagram: &mut [u8],
+    ) {
+        let header = envelope.header;
+        let sender = MemberId(header.sender);
+        if header.session != self.outbox.session() || self.outbox.me() == sender {
+            self.counters.foreign += 1;
+            return;
+        }
+        if !self.peers.knows(sender, from) {
+            self.counters.foreign += 1;
+            return self.handle_stranger(from, sender);
+        }
+        if !self.peers.is_fresh(sender, header.number) {
+            self.counters.replayed += 1;
+            return;
+        }
+        match self.protection.open(envelope, datagram) {
+            Ok(packet) => {
+                self.peers.accept(now, sender, header.number);
+                self.note_heard(now, sender, multicast);
+                self.handle_packet(now, from, &header, packet);
+            }
+            Err(Refusal::Forged) => self.counters.forged += 1,
+            Err(Refusal::Unreadable) => self.counters.unreadable += 1,
+            Err(Refusal::Malformed) => self.counters.malformed += 1,
+        }
     }
 
     /// Somebody who is no member, or not any more, may not know that.
@@ -181,11 +267,16 @@ impl Node {
         if let Role::Coordinator(coordinator) = &self.role
             && coordinator.was_member(sender)
         {
+            let seal = self.protection.departed(sender, from);
+            if seal.is_none() && self.protection.is_on() {
+                // It could not tell what is said to it from what anybody says.
+                return;
+            }
             let goodbye = Packet::Goodbye(Goodbye {
                 reason: GoodbyeReason::Evicted,
                 text: "",
             });
-            self.outbox.push(from, &goodbye);
+            self.outbox.push_control(from, seal, &goodbye);
         }
     }
 
@@ -200,16 +291,18 @@ impl Node {
         }
     }
 
-    fn handle_packet(&mut self, now: Instant, sender: MemberId, from: SocketAddr, packet: Packet<'_>) {
+    fn handle_packet(&mut self, now: Instant, from: SocketAddr, header: &Header, packet: Packet<'_>) {
+        let sender = MemberId(header.sender);
         match packet {
             Packet::Data(data) => {
-                let refused = self.traffic.handle_data(now, sender, &data);
-                if let Err(refused) = refused {
-                    self.evict(now, sender, &format!("its messages cannot be taken: {refused:?}"));
-                }
+                self.news |= self.flows.handle_data(now, sender, &data);
+                self.evict_unusable(now);
             }
-            Packet::Status(status) => self.traffic.handle_status(now, sender, self.outbox.me(), &status),
-            Packet::Sync(sync) => self.traffic.handle_sync(now, sender, &sync),
+            Packet::Status(status) => self.flows.handle_status(now, sender, self.outbox.me(), &status),
+            Packet::Sync(sync) => {
+                self.news |= self.flows.handle_sync(now, sender, &sync);
+                self.evict_unusable(now);
+            }
             Packet::Heartbeat(heartbeat) => {
                 if let Role::Coordinator(coordinator) = &mut self.role {
                     coordinator
@@ -217,7 +310,7 @@ impl Node {
                         .handle_heartbeat(now, sender, heartbeat.hears_multicast);
                 }
             }
-            Packet::View(view) => self.handle_view(from, sender, &view),
+            Packet::View(view) => self.handle_view(now, from, header, &view),
             Packet::ViewAck(ack) => {
                 if let Role::Coordinator(coordinator) = &mut self.role {
                     coordinator.roster.handle_view_ack(sender, ack.view);
@@ -225,30 +318,122 @@ impl Node {
             }
             Packet::Leave => self.handle_leave(from, sender),
             Packet::Goodbye(goodbye) => self.handle_goodbye(sender, &goodbye),
-            // Of a later layer, or of a handshake, which was seen to before.
+            Packet::ChannelJoin(_)
+            | Packet::ChannelReply(_)
+            | Packet::ChannelLeave(_)
+            | Packet::Arrive(_)
+            | Packet::Release(_)
+            | Packet::Abort(_) => self.handle_channel_packet(now, from, sender, &packet),
+            // Of a handshake, which was seen to before, or of no use here.
             _ => {}
+        }
+    }
+
+    /// Sends those away who send what cannot be taken.
+    fn evict_unusable(&mut self, now: Instant) {
+        while let Some((member, refused)) = self.flows.pop_unusable() {
+            self.evict(now, member, &format!("its messages cannot be taken: {refused:?}"));
         }
     }
 
     /// Sends a member away, or gives up the session if it is the coordinator who cannot be lived with.
     fn evict(&mut self, now: Instant, member: MemberId, why: &str) {
         match &mut self.role {
-            Role::Coordinator(coordinator) => coordinator.roster.remove(member, Departure::Evicted),
+            Role::Coordinator(coordinator) => {
+                coordinator.roster.remove(member, Departure::Evicted);
+            }
             Role::Member(own) if member.0 == Header::COORDINATOR => {
                 own.enrolment.leave(now);
-                self.events.push_back(Event::Out(why.to_owned()));
+                self.end(Ending::Unusable(why.to_owned()));
             }
             // The coordinator alone decides who is in; this member takes nothing more of it.
-            Role::Member(_) => self.traffic.forget_source(member),
+            Role::Member(_) => self.flows.forget_source(member),
         }
     }
 
+    /// Goes as soon as what was sent is delivered, at `deadline` at the latest. Nothing more is taken to be sent.
+    pub(crate) fn wind_up(&mut self, deadline: Instant) {
+        let earlier = self.winding_up.map_or(deadline, |before| before.min(deadline));
+        self.winding_up = Some(earlier);
+    }
+
+    /// Goes, if it wants to and can.
+    fn go(&mut self, now: Instant) {
+        if self
+            .winding_up
+            .is_some_and(|deadline| now >= deadline || self.flows.is_settled())
+        {
+            self.winding_up = None;
+            match &self.role {
+                Role::Coordinator(_) => self.close(now),
+                Role::Member(_) => self.leave(now),
+            }
+        }
+    }
+
+    /// Whether all is said and done: nobody need drive this node any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_abandoned
+            || match &self.role {
+                Role::Coordinator(coordinator) => coordinator.has_said_farewell(),
+                Role::Member(_) => self.ending.is_some(),
+            }
+    }
+
+    /// Where the session multicasts, as far as this node knows.
+    pub(crate) fn multicast(&self) -> Option<SocketAddr> {
+        self.settings.multicast.filter(|_| self.is_in())
+    }
+
+    /// Where somebody is.
+    pub(crate) fn address(&self, member: MemberId) -> Option<SocketAddr> {
+        self.peers.address(member)
+    }
+
+    /// What a member calls itself; only the coordinator knows.
+    pub(crate) fn name(&self, member: MemberId) -> Option<&str> {
+        match &self.role {
+            Role::Coordinator(coordinator) => coordinator.name(member),
+            Role::Member(_) => None,
+        }
+    }
+
+    /// Sends a member away, as the coordinator; false if there is none, or this is not the coordinator.
+    pub(crate) fn dismiss(&mut self, member: MemberId) -> bool {
+        match &mut self.role {
+            Role::Coordinator(coordinator) => coordinator.roster.remove(member, Departure::Evicted),
+            Role::Member(_) => false,
+        }
+    }
+
+    /// Nobody drives this node any more.
+    pub(crate) fn abandon(&mut self) {
+        self.is_abandoned = true;
+        self.end(Ending::Unusable("its runtime has ended".to_owned()));
+    }
+
+    /// This node is out; only the first reason counts.
+    fn end(&mut self, ending: Ending) {
+        if self.ending.is_none() {
+            self.ending = Some(ending.clone());
+            self.tell(Event::Out(ending));
+        }
+    }
+
+    /// Why this node is out, once it is.
+    pub(crate) fn ending(&self) -> Option<&Ending> {
+        self.ending.as_ref()
+    }
+
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.go(now);
+        self.protection.handle_timeout(now);
         match &mut self.role {
             Role::Coordinator(_) => self.handle_coordinator_timeout(now),
             Role::Member(_) => self.handle_member_timeout(now),
         }
-        self.traffic.handle_timeout(now);
+        self.handle_channels_timeout(now);
+        self.flows.handle_timeout(now);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) and [`poll_transmit`](Self::poll_transmit) have something to do.
@@ -260,25 +445,39 @@ impl Node {
         let gone = (!self.gone.is_empty()).then_some(now);
         role.into_iter()
             .chain(gone)
-            .chain(self.traffic.poll_timeout(now))
+            .chain(self.winding_up)
+            .chain(self.channels.poll_timeout())
+            .chain(self.flows.poll_timeout(now))
+            .chain(self.protection.poll_timeout())
             .min()
     }
 
-    /// Whether [`poll_event`](Self::poll_event) or [`pop`](Self::pop) has something.
-    pub(crate) fn has_news(&self) -> bool {
-        !self.events.is_empty() || self.traffic.has_ready()
+    /// Whether something has happened since this was last asked that somebody may wait for.
+    pub(crate) fn take_news(&mut self) -> bool {
+        let progress = self.flows.progress();
+        let moved = std::mem::replace(&mut self.told, progress) != progress;
+        std::mem::take(&mut self.news) | moved
+    }
+
+    fn tell(&mut self, event: Event) {
+        if self.events.len() == Self::MAX_EVENTS {
+            self.events.pop_front();
+            self.counters.events_dropped += 1;
+        }
+        self.events.push_back(event);
+        self.news = true;
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// Queues a message for all others; returns its number.
+    /// Queues a message for all others on a channel; returns its number.
     ///
     /// # Errors
     /// [`PushError`]; it was not queued.
-    pub(crate) fn push(&mut self, kind: RecordKind, body: Bytes) -> Result<u64, PushError> {
-        if !self.is_in() {
+    pub(crate) fn push(&mut self, channel: u16, kind: RecordKind, body: &Bytes) -> Result<u64, PushError> {
+        if !self.is_in() || self.winding_up.is_some() {
             return Err(PushError::NotIn);
         }
         let size = body.len() as u64;
@@ -287,29 +486,61 @@ impl Node {
         if size > limit {
             return Err(PushError::TooLarge { size, limit, member });
         }
-        Ok(self.traffic.push(kind, body))
+        let unsettled = self.flows.unsettled_bytes(channel);
+        if unsettled > 0 && unsettled + size > self.settings.send_budget {
+            return Err(PushError::Full);
+        }
+        self.flows
+            .push(channel, kind, body.clone())
+            .ok_or(PushError::NoChannel)
     }
 
-    /// Takes the next message of anybody.
-    pub(crate) fn pop(&mut self, now: Instant) -> Option<(MemberId, RecordKind, Bytes)> {
-        match self.traffic.pop(now) {
-            Ok(popped) => popped,
-            Err((member, refused)) => {
-                self.evict(now, member, &format!("its messages cannot be taken: {refused:?}"));
-                None
-            }
+    /// Ends a streamed message where it is, on a channel.
+    pub(crate) fn push_end(&mut self, channel: u16) {
+        if self.is_in() {
+            let _ = self.flows.push(channel, RecordKind::LastChunk, Bytes::new());
         }
     }
 
+    /// Takes the next message of anybody on a channel.
+    pub(crate) fn pop(&mut self, now: Instant, channel: u16) -> Option<Popped> {
+        let (popped, resumes) = self.flows.pop(now, channel);
+        self.news |= resumes;
+        self.evict_unusable(now);
+        if popped
+            .as_ref()
+            .is_some_and(|popped| popped.kind == RecordKind::End)
+        {
+            self.flows.close(channel);
+            return None;
+        }
+        popped
+    }
+
+    /// Whether there is such a channel, or is still.
+    pub(crate) fn has_channel(&self, channel: u16) -> bool {
+        self.flows.has(channel)
+    }
+
     /// Everything below was delivered to all who were in and still are.
-    pub(crate) fn settled(&self) -> u64 {
-        self.traffic.settled()
+    pub(crate) fn settled(&self, channel: u16) -> u64 {
+        self.flows.settled(channel)
+    }
+
+    /// Who went without having had message `number` of a channel.
+    pub(crate) fn missed(&self, channel: u16, number: u64) -> Vec<MemberId> {
+        self.flows.missed(channel, number)
+    }
+
+    /// Who this node is, while it is in.
+    pub(crate) fn me(&self) -> Option<MemberId> {
+        self.is_in().then(|| self.outbox.me())
     }
 
     /// Whether this node is in the session.
     pub(crate) fn is_in(&self) -> bool {
         match &self.role {
-            Role::Coordinator(_) => true,
+            Role::Coordinator(_) => self.ending.is_none(),
             Role::Member(member) => member.enrolment.member().is_some(),
         }
     }

@@ -60,6 +60,13 @@ impl Peers {
         self.0.get(&member).is_some_and(|peer| peer.address == from)
     }
 
+    /// Whether a packet was neither seen before nor is too old to know.
+    pub(super) fn is_fresh(&self, member: MemberId, number: u64) -> bool {
+        self.0
+            .get(&member)
+            .is_some_and(|peer| peer.window.is_fresh(number))
+    }
+
     /// Takes note of a packet; false if it was seen before, or is too old to know.
     pub(super) fn accept(&mut self, now: Instant, member: MemberId, number: u64) -> bool {
         let Some(peer) = self.0.get_mut(&member) else {
@@ -88,6 +95,21 @@ impl Peers {
 
     pub(super) fn ids(&self) -> impl Iterator<Item = MemberId> {
         self.0.keys().copied()
+    }
+
+    /// Where to send what is for those whom `wanted` picks: as [`all`](Self::all), but nobody else by itself.
+    pub(super) fn some(
+        &self,
+        multicast: Option<SocketAddr>,
+        wanted: impl Fn(MemberId) -> bool,
+    ) -> Vec<SocketAddr> {
+        let chosen = || self.0.iter().filter(|(id, _)| wanted(**id));
+        let group = multicast.filter(|_| chosen().any(|(_, peer)| !peer.unicast));
+        let alone = chosen().filter(|(_, peer)| peer.unicast || multicast.is_none());
+        group
+            .into_iter()
+            .chain(alone.map(|(_, peer)| peer.address))
+            .collect()
     }
 
     /// Where to send what is for all: to the group's address, if there is one, and to each whom that does not reach.

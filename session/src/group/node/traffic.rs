@@ -1,12 +1,13 @@
-//! The messages between all in a session: one flow out, and one in from each of the others.
+//! The messages of one channel: one flow out, and one in from each of the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flexbond_wire::group::{Data, FlowSync, Gap, List, Packet, Status};
 
 use super::NodeSettings;
+use super::flows::Popped;
 use super::peers::Peers;
 use super::transmit::Outbox;
 use crate::group::MemberId;
@@ -14,60 +15,80 @@ use crate::group::flow::{
     Budget, Inflow, InflowSettings, Outflow, OutflowSettings, Piece, RecordKind, Refused, Report, Run,
 };
 
-/// The messages between all in a session.
+/// The messages of one channel.
 #[derive(Debug)]
 pub(super) struct Traffic {
+    channel: u16,
     inflow: InflowSettings,
     out: Outflow,
     sources: BTreeMap<MemberId, Inflow>,
-    budget: Budget,
+    /// Those from whom nothing more comes, but something is there.
+    finished: VecDeque<(MemberId, Inflow)>,
     /// Who was read last: the others come first now.
     last_read: MemberId,
     /// Questions that are due.
     asked: Vec<Piece>,
 }
 
-/// A message and who sent it.
-pub(super) type Popped = Option<(MemberId, RecordKind, Bytes)>;
-
 impl Traffic {
-    pub(super) fn new(settings: &NodeSettings) -> Self {
+    pub(super) fn new(channel: u16, settings: &NodeSettings) -> Self {
         Traffic {
+            channel,
             inflow: inflow_settings(settings),
             out: Outflow::new(OutflowSettings {
                 segment: settings.segment,
-                window: settings.window,
-                quorum: None,
+                window: settings.window_segments(),
+                quorum: settings.quorum,
+                skip: settings.skip,
             }),
             sources: BTreeMap::new(),
-            budget: Budget::new(settings.recv_budget),
+            finished: VecDeque::new(),
             last_read: MemberId(0),
             asked: Vec::new(),
         }
     }
 
-    /// The session says how large segments and messages are. Nothing flows yet.
-    pub(super) fn resize(&mut self, settings: &NodeSettings) {
-        *self = Traffic::new(settings);
+    pub(super) fn add_receiver(&mut self, member: MemberId) {
+        self.out.add_receiver(member);
     }
 
-    pub(super) fn add_member(&mut self, member: MemberId) {
-        self.out.add_receiver(member);
+    pub(super) fn remove_receiver(&mut self, now: Instant, member: MemberId) {
+        self.out.remove_receiver(now, member);
+    }
+
+    pub(super) fn receives(&self, member: MemberId) -> bool {
+        self.out.receives(member)
+    }
+
+    pub(super) fn add_source(&mut self, member: MemberId) {
         self.sources
             .entry(member)
             .or_insert_with(|| Inflow::new(self.inflow));
     }
 
-    pub(super) fn remove_member(&mut self, now: Instant, member: MemberId) {
-        self.out.remove_receiver(now, member);
-        self.forget_source(member);
+    /// Takes nothing more of `member`. What came whole can still be received; true if there is something.
+    pub(super) fn forget_source(&mut self, member: MemberId, budget: &mut Budget) -> bool {
+        let Some(mut inflow) = self.sources.remove(&member) else {
+            return false;
+        };
+        inflow.finish(budget);
+        let ready = inflow.has_ready();
+        if ready {
+            self.finished.push_back((member, inflow));
+        }
+        ready
     }
 
-    /// Takes nothing more of `member`.
-    pub(super) fn forget_source(&mut self, member: MemberId) {
-        if let Some(mut inflow) = self.sources.remove(&member) {
-            inflow.clear(&mut self.budget);
+    /// Gives back what it holds: the channel ends.
+    pub(super) fn clear(&mut self, budget: &mut Budget) {
+        for inflow in self.sources.values_mut() {
+            inflow.clear(budget);
         }
+        for (_, inflow) in &mut self.finished {
+            inflow.clear(budget);
+        }
+        self.sources.clear();
+        self.finished.clear();
     }
 
     pub(super) fn handle_data(
@@ -75,28 +96,43 @@ impl Traffic {
         now: Instant,
         from: MemberId,
         data: &Data<'_>,
-    ) -> Result<(), Refused> {
-        match self.sources.get_mut(&from) {
-            Some(inflow) if data.channel == 0 && !data.point_to_point => {
-                inflow.handle_segment(now, data.seq, data.payload, data.answer, &mut self.budget)
-            }
-            _ => Ok(()),
-        }
+        budget: &mut Budget,
+    ) -> Result<bool, Refused> {
+        let Some(inflow) = self.sources.get_mut(&from) else {
+            return Ok(false);
+        };
+        inflow.handle_segment(now, data.seq, data.payload, data.answer, budget)?;
+        Ok(inflow.has_ready())
     }
 
-    pub(super) fn handle_sync(&mut self, now: Instant, from: MemberId, sync: &FlowSync) {
-        if let Some(inflow) = self.sources.get_mut(&from)
-            && sync.channel == 0
-            && !sync.point_to_point
-        {
-            inflow.handle_sync(now, sync.start, sync.next);
-        }
+    /// Lets all go on that stopped for want of memory; returns those that cannot.
+    pub(super) fn resume(&mut self, now: Instant, budget: &mut Budget) -> Vec<(MemberId, Refused)> {
+        let resumed = self
+            .sources
+            .iter_mut()
+            .map(|(id, inflow)| (*id, inflow.resume(now, budget)));
+        resumed
+            .filter_map(|(id, result)| Some((id, result.err()?)))
+            .collect()
     }
 
-    pub(super) fn handle_status(&mut self, now: Instant, from: MemberId, me: MemberId, status: &Status<'_>) {
-        if status.channel != 0 || status.point_to_point || MemberId(status.source) != me {
-            return;
-        }
+    /// # Errors
+    /// [`Refused`]: what the member sends cannot be taken.
+    pub(super) fn handle_sync(
+        &mut self,
+        now: Instant,
+        from: MemberId,
+        sync: &FlowSync,
+        budget: &mut Budget,
+    ) -> Result<bool, Refused> {
+        let Some(inflow) = self.sources.get_mut(&from) else {
+            return Ok(false);
+        };
+        inflow.handle_sync(now, sync.start, sync.next, budget)?;
+        Ok(inflow.has_ready())
+    }
+
+    pub(super) fn handle_status(&mut self, now: Instant, from: MemberId, status: &Status<'_>) {
         let report = Report {
             unknown: status.unknown,
             next: status.next,
@@ -131,13 +167,20 @@ impl Traffic {
         self.out.push(kind, body)
     }
 
-    /// Whether [`pop`](Self::pop) has something.
-    pub(super) fn has_ready(&self) -> bool {
-        self.sources.values().any(Inflow::has_ready)
-    }
-
     /// Takes the next message, from one after the other.
-    pub(super) fn pop(&mut self, now: Instant) -> Result<Popped, (MemberId, Refused)> {
+    pub(super) fn pop(
+        &mut self,
+        now: Instant,
+        budget: &mut Budget,
+    ) -> Result<Option<Popped>, (MemberId, Refused)> {
+        if let Some((from, inflow)) = self.finished.front_mut() {
+            let from = *from;
+            let record = inflow.pop(now, budget).map_err(|refused| (from, refused))?;
+            if !inflow.has_ready() {
+                self.finished.pop_front();
+            }
+            return Ok(record.map(|(kind, body)| Popped { from, kind, body }));
+        }
         let last = self.last_read;
         let ready = |(id, inflow): (&MemberId, &Inflow)| inflow.has_ready().then_some(*id);
         let next = self
@@ -153,14 +196,26 @@ impl Traffic {
         let Some(inflow) = self.sources.get_mut(&id) else {
             return Ok(None);
         };
-        let record = inflow
-            .pop(now, &mut self.budget)
-            .map_err(|refused| (id, refused))?;
-        Ok(record.map(|(kind, body)| (id, kind, body)))
+        let record = inflow.pop(now, budget).map_err(|refused| (id, refused))?;
+        Ok(record.map(|(kind, body)| Popped { from: id, kind, body }))
     }
 
     pub(super) fn settled(&self) -> u64 {
         self.out.settled()
+    }
+
+    pub(super) fn missed(&self, number: u64) -> Vec<MemberId> {
+        let mut members: Vec<_> = self.out.missed(number).collect();
+        members.dedup();
+        members
+    }
+
+    pub(super) fn unsettled_bytes(&self) -> u64 {
+        self.out.bytes()
+    }
+
+    pub(super) fn blockers(&self, now: Instant, limit: Duration) -> impl Iterator<Item = MemberId> {
+        self.out.blockers(now, limit)
     }
 
     /// Queues the reports that are due.
@@ -183,7 +238,7 @@ impl Traffic {
                 .collect();
             let delay = now.saturating_duration_since(at).as_micros();
             let status = Status {
-                channel: 0,
+                channel: self.channel,
                 point_to_point: false,
                 unknown: report.unknown,
                 source: source.0,
@@ -211,10 +266,10 @@ impl Traffic {
 
 fn inflow_settings(settings: &NodeSettings) -> InflowSettings {
     InflowSettings {
-        window: settings.window,
+        window: settings.window_segments(),
         max_message: settings.max_message,
         guard: Duration::from_millis(1),
-        report_every: (settings.window / 8).max(16),
+        report_every: (settings.window_segments() / 8).max(4),
         report_delay: Duration::from_millis(2),
     }
 }

@@ -8,6 +8,8 @@ use bytes::BytesMut;
 use flexbond_wire::group::{Data, FlowSync, Header, Packet};
 
 use super::Node;
+use super::flows::Flows;
+use super::protection::{MAX_SEALED, SEALED_SIZE, SealKey, seal};
 use crate::group::MemberId;
 use crate::group::flow::{Piece, Target};
 
@@ -15,6 +17,13 @@ use crate::group::flow::{Piece, Target};
 #[derive(Debug)]
 pub(super) struct Outbox {
     header: Header,
+    /// What packets are sealed with that all others may open; they are plain, if there is nothing.
+    seal: Option<SealKey>,
+    /// What packets are sealed with that the coordinator alone may open.
+    control: Option<SealKey>,
+    /// How much was sealed with the first of them, and may be.
+    sealed: u64,
+    max_sealed: u64,
     single: VecDeque<(SocketAddr, BytesMut)>,
     /// What is being sent.
     batch: BytesMut,
@@ -23,7 +32,7 @@ pub(super) struct Outbox {
     /// To whom it is still to be sent.
     targets: VecDeque<SocketAddr>,
     /// What did not belong into the batch.
-    held: Option<Piece>,
+    held: Option<(u16, Piece)>,
     /// Room for the payload of a segment.
     payload: Vec<u8>,
 }
@@ -46,6 +55,10 @@ impl Default for Outbox {
                 epoch: 0,
                 number: 0,
             },
+            seal: None,
+            control: None,
+            sealed: 0,
+            max_sealed: MAX_SEALED,
             single: VecDeque::new(),
             batch: BytesMut::new(),
             segment_size: None,
@@ -61,8 +74,36 @@ impl Outbox {
         (self.header.session, self.header.sender) = (session, me.0);
     }
 
-    pub(super) fn set_epoch(&mut self, epoch: u32) {
+    /// From now on packets are of this epoch, and sealed with this.
+    pub(super) fn begin_epoch(&mut self, epoch: u32, seal: Option<SealKey>) {
         self.header.epoch = epoch;
+        self.seal = seal;
+        self.sealed = 0;
+    }
+
+    /// What goes to the coordinator alone is sealed with this.
+    pub(super) fn set_control(&mut self, control: Option<SealKey>) {
+        self.control = control;
+    }
+
+    /// With one key, no more than this is sealed.
+    #[cfg(all(test, feature = "group-crypto"))]
+    pub(super) fn set_max_sealed(&mut self, max: u64) {
+        self.max_sealed = max;
+    }
+
+    /// Whether half of what may be sealed with one key was.
+    pub(super) fn is_tired(&self) -> bool {
+        self.seal.is_some() && self.sealed >= self.max_sealed / 2
+    }
+
+    /// Whether nothing more may be sealed with this key.
+    fn is_spent(&self) -> bool {
+        self.seal.is_some() && self.sealed >= self.max_sealed
+    }
+
+    pub(super) fn epoch(&self) -> u32 {
+        self.header.epoch
     }
 
     pub(super) fn session(&self) -> u64 {
@@ -75,11 +116,78 @@ impl Outbox {
 
     /// Queues a packet of its own.
     pub(super) fn push(&mut self, to: SocketAddr, packet: &Packet<'_>) {
-        let mut datagram = BytesMut::new();
-        self.header.number += 1;
-        // All limits are those of who made the packet; one that cannot be encoded says nothing.
-        if packet.encode(&self.header, &mut datagram).is_ok() {
-            self.single.push_back((to, datagram));
+        let kind = packet.kind();
+        let epoch = self.header.epoch;
+        if kind.is_handshake() || self.seal.is_none() {
+            self.push_in(to, epoch, packet);
+        } else if kind.is_control() {
+            queue(
+                &mut self.header,
+                &mut self.single,
+                to,
+                0,
+                self.control.as_ref(),
+                packet,
+            );
+        } else if !self.is_spent() {
+            let len = queue(
+                &mut self.header,
+                &mut self.single,
+                to,
+                epoch,
+                self.seal.as_ref(),
+                packet,
+            );
+            self.sealed += weight(len);
+        }
+    }
+
+    /// Queues a packet of the handshake, in this epoch.
+    pub(super) fn push_in(&mut self, to: SocketAddr, epoch: u32, packet: &Packet<'_>) {
+        queue(&mut self.header, &mut self.single, to, epoch, None, packet);
+    }
+
+    /// Queues a packet for one alone, sealed for it if there is `seal`.
+    pub(super) fn push_control(&mut self, to: SocketAddr, seal: Option<&SealKey>, packet: &Packet<'_>) {
+        // What is sealed for one alone is of no epoch.
+        let epoch = if seal.is_some() { 0 } else { self.header.epoch };
+        queue(&mut self.header, &mut self.single, to, epoch, seal, packet);
+    }
+}
+
+/// Queues a packet of this epoch; returns its size.
+fn queue(
+    header: &mut Header,
+    single: &mut VecDeque<(SocketAddr, BytesMut)>,
+    to: SocketAddr,
+    epoch: u32,
+    seal: Option<&SealKey>,
+    packet: &Packet<'_>,
+) -> usize {
+    let mut datagram = BytesMut::new();
+    header.number += 1;
+    let header = Header { epoch, ..*header };
+    // All limits are those of who made the packet; one that cannot be encoded says nothing.
+    let Some(len) = encode(packet, &header, seal, &mut datagram) else {
+        return 0;
+    };
+    single.push_back((to, datagram));
+    len
+}
+
+impl Outbox {
+    /// Queues the same packet, which is not for one alone, for several.
+    pub(super) fn push_to_all(&mut self, all: &[SocketAddr], packet: &Packet<'_>) {
+        let Some((&first, others)) = all.split_first() else {
+            return;
+        };
+        let before = self.single.len();
+        self.push(first, packet);
+        if self.single.len() > before
+            && let Some((_, datagram)) = self.single.back().cloned()
+        {
+            let copies = others.iter().map(|to| (*to, datagram.clone()));
+            self.single.extend(copies);
         }
     }
 }
@@ -88,7 +196,7 @@ impl Node {
     /// What is to be sent next: at most `max_segments` packets of equal size in one.
     pub(crate) fn poll_transmit(&mut self, now: Instant, max_segments: usize) -> Option<Outgoing<'_>> {
         while self.outbox.targets.is_empty() {
-            self.traffic.report(now, &self.peers, &mut self.outbox);
+            self.flows.report(now, &self.peers, &mut self.outbox);
             if let Some((to, datagram)) = self.outbox.single.pop_front() {
                 self.outbox.batch = datagram;
                 self.outbox.segment_size = None;
@@ -114,29 +222,29 @@ impl Node {
     fn fill_batch(&mut self, now: Instant, max_segments: usize) -> bool {
         self.outbox.batch.clear();
         self.outbox.segment_size = None;
-        let mut first: Option<(Target, usize)> = None;
+        let mut first: Option<((u16, Target), usize)> = None;
         let mut count = 0;
         while count < max_segments.max(1) {
             let number = self.outbox.header.number + 1;
             let held = self.outbox.held.take();
-            let Some(piece) = held.or_else(|| self.traffic.poll_piece(now, number)) else {
+            let Some((channel, piece)) = held.or_else(|| self.flows.poll_piece(now, number)) else {
                 break;
             };
-            let target = target_of(&piece);
+            let target = (channel, target_of(&piece));
             let is_sync = matches!(piece, Piece::Sync { .. });
             if first.is_some_and(|(other, _)| other != target || is_sync) {
-                self.outbox.held = Some(piece);
+                self.outbox.held = Some((channel, piece));
                 break;
             }
             let filled = self.outbox.batch.len();
-            let Some(len) = self.append(&piece) else {
+            let Some(len) = self.append(channel, &piece) else {
                 continue;
             };
             let (_, size) = *first.get_or_insert((target, len));
             if len > size {
                 // None may be longer than the first.
                 self.outbox.batch.truncate(filled);
-                self.outbox.held = Some(piece);
+                self.outbox.held = Some((channel, piece));
                 break;
             }
             count += 1;
@@ -145,13 +253,19 @@ impl Node {
                 break;
             }
         }
-        let Some((target, size)) = first else {
+        let Some(((channel, target), size)) = first else {
             return false;
         };
+        self.flows.end_turn();
         self.outbox.segment_size = (count > 1).then_some(size);
         match target {
-            Target::All => {
+            Target::All if channel == Flows::ALL => {
                 let all = self.peers.all(self.settings.multicast);
+                self.outbox.targets.extend(all);
+            }
+            Target::All => {
+                let receives = |member| self.flows.receives(channel, member);
+                let all = self.peers.some(self.settings.multicast, receives);
                 self.outbox.targets.extend(all);
             }
             Target::One(member) => self.outbox.targets.extend(self.peers.address(member)),
@@ -161,15 +275,19 @@ impl Node {
     }
 
     /// Encodes a piece at the end of the batch; returns its size.
-    fn append(&mut self, piece: &Piece) -> Option<usize> {
+    fn append(&mut self, channel: u16, piece: &Piece) -> Option<usize> {
         let Node {
             outbox,
-            traffic,
+            flows,
             settings,
             ..
         } = self;
+        if outbox.is_spent() {
+            return None;
+        }
         outbox.header.number += 1;
-        match *piece {
+        let seal = outbox.seal.as_ref();
+        let len = match *piece {
             Piece::Segment {
                 number,
                 answer,
@@ -177,28 +295,44 @@ impl Node {
                 ..
             } => {
                 outbox.payload.resize(settings.segment, 0);
-                let len = traffic.copy(number, &mut outbox.payload)?;
+                let len = flows.copy(channel, number, &mut outbox.payload)?;
                 let data = Data {
-                    channel: 0,
+                    channel,
                     point_to_point: false,
                     answer,
                     repair,
                     seq: number,
                     payload: &outbox.payload[..len],
                 };
-                Packet::Data(data).encode(&outbox.header, &mut outbox.batch).ok()
+                encode(&Packet::Data(data), &outbox.header, seal, &mut outbox.batch)?
             }
             Piece::Sync { start, next, .. } => {
                 let sync = FlowSync {
-                    channel: 0,
+                    channel,
                     point_to_point: false,
                     start,
                     next,
                 };
-                Packet::Sync(sync).encode(&outbox.header, &mut outbox.batch).ok()
+                encode(&Packet::Sync(sync), &outbox.header, seal, &mut outbox.batch)?
             }
-        }
+        };
+        outbox.sealed += weight(len);
+        Some(len)
     }
+}
+
+/// Appends a packet to `out`, sealed if there is something to seal it with; returns its size.
+fn encode(packet: &Packet<'_>, header: &Header, key: Option<&SealKey>, out: &mut BytesMut) -> Option<usize> {
+    let encoded = match key {
+        Some(key) if !packet.kind().is_handshake() => seal(packet, header, key, out),
+        _ => packet.encode(header, out),
+    };
+    encoded.ok()
+}
+
+/// What a packet counts for, towards what a key is good for.
+fn weight(len: usize) -> u64 {
+    (len as u64).div_ceil(SEALED_SIZE)
 }
 
 fn target_of(piece: &Piece) -> Target {

@@ -1,0 +1,114 @@
+//! Which receivers a sender waits for.
+
+use std::time::{Duration, Instant};
+
+use super::Outflow;
+use crate::group::MemberId;
+use crate::group::flow::receiver::Place;
+
+impl Outflow {
+    /// Below which segment so many receivers have everything as are waited for.
+    pub(super) fn held(&self) -> u64 {
+        self.least_awaited(|place| place.next())
+            .unwrap_or_else(|| self.stream.next_segment())
+    }
+
+    /// The least of those that are waited for: of all, or of the quorum with the highest.
+    fn least_awaited(&self, value: impl Fn(&Place) -> Option<u64>) -> Option<u64> {
+        let values = self
+            .receivers
+            .iter()
+            .filter(|receiver| receiver.skipped_to.is_none())
+            .filter_map(|receiver| value(&receiver.place));
+        match self.settings.quorum {
+            None => values.min(),
+            Some(quorum) => {
+                let mut values: Vec<_> = values.collect();
+                values.sort_unstable_by_key(|value| std::cmp::Reverse(*value));
+                values.truncate(quorum.max(1));
+                values.pop()
+            }
+        }
+    }
+
+    /// Takes note of those who skipped and whom others have reached; or of all, if nobody else is there.
+    fn count_skipped(&mut self) {
+        let others = self
+            .receivers
+            .iter()
+            .filter(|receiver| receiver.skipped_to.is_none());
+        let reached = others
+            .map(|receiver| receiver.place.next().unwrap_or_default())
+            .max();
+        for receiver in &mut self.receivers {
+            if receiver.skipped_to <= Some(reached.unwrap_or(u64::MAX)) {
+                receiver.skipped_to = None;
+            }
+        }
+    }
+
+    pub(super) fn update_limit(&mut self) {
+        let window = self.settings.window;
+        let paced = window.min(self.pace.window());
+        self.count_skipped();
+        let limit = self.least_awaited(|place| Some(place.edge().min(place.next()? + paced)));
+        let limit = limit.unwrap_or(u64::MAX);
+        // What is kept for those who are not waited for has a bound, too.
+        let kept = self.stream.first_segment() + 2 * window;
+        self.limit = limit.min(kept);
+    }
+
+    /// Lets those who lag by two windows begin again where the next record does; true if that makes room.
+    pub(super) fn skip_laggards(&mut self, now: Instant) -> bool {
+        let next = self.stream.next_segment();
+        if !self.settings.skip || next < self.stream.first_segment() + 2 * self.settings.window {
+            return false;
+        }
+        let place = self.new_place();
+        let mut skipped = Vec::new();
+        for receiver in &mut self.receivers {
+            if let Some(at) = receiver.place.next()
+                // Who sets the pace is a window behind at most.
+                && next > at + self.settings.window
+            {
+                skipped.push((receiver.id, at));
+                receiver.place = place;
+                receiver.skipped_to = Some(next);
+            }
+        }
+        // It gets all that was not begun to be sent.
+        let end = self.stream.first_uncut().unwrap_or(self.next_number);
+        for (id, at) in skipped {
+            self.note_missed(id, at, end);
+        }
+        self.release(now);
+        next < self.limit
+    }
+
+    /// Takes note of who keeps the window from moving.
+    pub(super) fn note_blocked(&mut self, now: Instant) {
+        let next = self.stream.next_segment();
+        let base = self.held();
+        let window = self.settings.window;
+        for receiver in &mut self.receivers {
+            let blocks = receiver.place.edge() <= next
+                || receiver
+                    .place
+                    .next()
+                    .is_some_and(|at| at <= base && next >= at + window);
+            if blocks {
+                receiver.blocks_since.get_or_insert(now);
+            } else {
+                receiver.blocks_since = None;
+            }
+        }
+    }
+
+    /// Who has kept the window from moving for at least `limit`.
+    pub(crate) fn blockers(&self, now: Instant, limit: Duration) -> impl Iterator<Item = MemberId> {
+        self.receivers
+            .iter()
+            .filter(move |receiver| receiver.blocks_since.is_some_and(|since| now >= since + limit))
+            .map(|receiver| receiver.id)
+    }
+}

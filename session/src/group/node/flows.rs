@@ -1,0 +1,291 @@
+//! All that flows between this node and the others: what is for all in the session, and each broadcast group's.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use bytes::Bytes;
+use flexbond_wire::group::{Data, FlowSync, Status};
+
+use super::NodeSettings;
+use super::peers::Peers;
+use super::traffic::Traffic;
+use super::transmit::Outbox;
+use crate::group::MemberId;
+use crate::group::flow::{Budget, Piece, RecordKind, Refused};
+
+/// All that flows between this node and the others, by channel. What is for all in the session is channel 0.
+#[derive(Debug)]
+pub(super) struct Flows {
+    settings: NodeSettings,
+    channels: BTreeMap<u16, Traffic>,
+    /// The memory that all flows to this node share.
+    budget: Budget,
+    /// The channel that was last sent from: the others come first now.
+    last: u16,
+    /// Who sends what cannot be taken.
+    unusable: Vec<(MemberId, Refused)>,
+}
+
+/// A message, where it was found, and who sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Popped {
+    pub(crate) from: MemberId,
+    pub(crate) kind: RecordKind,
+    pub(crate) body: Bytes,
+}
+
+impl Flows {
+    /// The channel of what is for all in the session.
+    pub(super) const ALL: u16 = 0;
+
+    pub(super) fn new(settings: &NodeSettings) -> Self {
+        Flows {
+            channels: BTreeMap::from([(Self::ALL, Traffic::new(Self::ALL, settings))]),
+            budget: Budget::new(settings.recv_budget),
+            settings: settings.clone(),
+            last: Self::ALL,
+            unusable: Vec::new(),
+        }
+    }
+
+    /// The session says how large segments and messages are. Nothing flows yet.
+    pub(super) fn resize(&mut self, settings: &NodeSettings) {
+        *self = Flows::new(settings);
+    }
+
+    /// Somebody takes part in the session.
+    pub(super) fn add_member(&mut self, member: MemberId) {
+        if let Some(traffic) = self.channels.get_mut(&Self::ALL) {
+            traffic.add_receiver(member);
+            traffic.add_source(member);
+        }
+    }
+
+    /// Somebody is gone from the session.
+    pub(super) fn remove_member(&mut self, now: Instant, member: MemberId) {
+        for traffic in self.channels.values_mut() {
+            traffic.remove_receiver(now, member);
+        }
+        self.forget_source(member);
+    }
+
+    /// Begins a broadcast group.
+    pub(super) fn open(&mut self, channel: u16) {
+        let settings = &self.settings;
+        self.channels
+            .entry(channel)
+            .or_insert_with(|| Traffic::new(channel, settings));
+    }
+
+    /// Ends a broadcast group: what was not read of it is dropped.
+    pub(super) fn close(&mut self, channel: u16) {
+        if channel != Self::ALL
+            && let Some(mut traffic) = self.channels.remove(&channel)
+        {
+            traffic.clear(&mut self.budget);
+        }
+    }
+
+    /// Whether there is such a channel.
+    pub(super) fn has(&self, channel: u16) -> bool {
+        self.channels.contains_key(&channel)
+    }
+
+    pub(super) fn add_receiver(&mut self, channel: u16, member: MemberId) {
+        if let Some(traffic) = self.channels.get_mut(&channel) {
+            traffic.add_receiver(member);
+        }
+    }
+
+    pub(super) fn remove_receiver(&mut self, now: Instant, channel: u16, member: MemberId) {
+        if let Some(traffic) = self.channels.get_mut(&channel) {
+            traffic.remove_receiver(now, member);
+        }
+    }
+
+    pub(super) fn add_source(&mut self, channel: u16, member: MemberId) {
+        if let Some(traffic) = self.channels.get_mut(&channel) {
+            traffic.add_source(member);
+        }
+    }
+
+    /// Takes nothing more of `member`.
+    pub(super) fn forget_source(&mut self, member: MemberId) {
+        for traffic in self.channels.values_mut() {
+            traffic.forget_source(member, &mut self.budget);
+        }
+    }
+
+    /// Who receives what is sent on a channel.
+    pub(super) fn receives(&self, channel: u16, member: MemberId) -> bool {
+        self.channels
+            .get(&channel)
+            .is_some_and(|traffic| traffic.receives(member))
+    }
+
+    /// A segment has come; true if there is a message to be received.
+    pub(super) fn handle_data(&mut self, now: Instant, from: MemberId, data: &Data<'_>) -> bool {
+        let Some(traffic) = self.channels.get_mut(&data.channel) else {
+            return false;
+        };
+        if data.point_to_point {
+            return false;
+        }
+        match traffic.handle_data(now, from, data, &mut self.budget) {
+            Ok(ready) => ready,
+            Err(refused) => {
+                self.unusable.push((from, refused));
+                false
+            }
+        }
+    }
+
+    /// Somebody who sends what cannot be taken, each once.
+    pub(super) fn pop_unusable(&mut self) -> Option<(MemberId, Refused)> {
+        self.unusable.pop()
+    }
+
+    /// A sender says how far it went; true if there is a message to be received.
+    pub(super) fn handle_sync(&mut self, now: Instant, from: MemberId, sync: &FlowSync) -> bool {
+        let Some(traffic) = self.channels.get_mut(&sync.channel) else {
+            return false;
+        };
+        if sync.point_to_point {
+            return false;
+        }
+        match traffic.handle_sync(now, from, sync, &mut self.budget) {
+            Ok(ready) => ready,
+            Err(refused) => {
+                self.unusable.push((from, refused));
+                false
+            }
+        }
+    }
+
+    pub(super) fn handle_status(&mut self, now: Instant, from: MemberId, me: MemberId, status: &Status<'_>) {
+        if let Some(traffic) = self.channels.get_mut(&status.channel)
+            && !status.point_to_point
+            && MemberId(status.source) == me
+        {
+            traffic.handle_status(now, from, status);
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        for traffic in self.channels.values_mut() {
+            traffic.handle_timeout(now);
+        }
+    }
+
+    pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        self.channels
+            .values()
+            .filter_map(|traffic| traffic.poll_timeout(now))
+            .min()
+    }
+
+    /// Queues a message on a channel; returns its number, if there is such a channel.
+    pub(super) fn push(&mut self, channel: u16, kind: RecordKind, body: Bytes) -> Option<u64> {
+        Some(self.channels.get_mut(&channel)?.push(kind, body))
+    }
+
+    /// Takes the next message of a channel, from one member after the other. The memory that this frees may let others
+    /// go on: `true` with it then.
+    pub(super) fn pop(&mut self, now: Instant, channel: u16) -> (Option<Popped>, bool) {
+        let popped = match self.channels.get_mut(&channel) {
+            Some(traffic) => traffic.pop(now, &mut self.budget),
+            None => Ok(None),
+        };
+        let popped = popped.unwrap_or_else(|unusable| {
+            self.unusable.push(unusable);
+            None
+        });
+        let resumes = popped.is_some() && self.budget.take_refused();
+        if resumes {
+            for traffic in self.channels.values_mut() {
+                self.unusable.extend(traffic.resume(now, &mut self.budget));
+            }
+        }
+        (popped, resumes)
+    }
+
+    /// Everything below was delivered to all who were there and still are.
+    pub(super) fn settled(&self, channel: u16) -> u64 {
+        self.channels.get(&channel).map_or(u64::MAX, Traffic::settled)
+    }
+
+    /// Whether all that was sent was delivered.
+    pub(super) fn is_settled(&self) -> bool {
+        self.channels
+            .values()
+            .all(|traffic| traffic.unsettled_bytes() == 0)
+    }
+
+    /// What was settled on all channels together: it changes whenever one of them does.
+    pub(super) fn progress(&self) -> u64 {
+        self.channels
+            .values()
+            .fold(0, |sum, traffic| sum.wrapping_add(traffic.settled()))
+    }
+
+    /// Who went without having had message `number` of a channel.
+    pub(super) fn missed(&self, channel: u16, number: u64) -> Vec<MemberId> {
+        self.channels
+            .get(&channel)
+            .map_or_else(Vec::new, |traffic| traffic.missed(number))
+    }
+
+    /// Bytes of messages that this node keeps for others, on a channel.
+    pub(super) fn unsettled_bytes(&self, channel: u16) -> u64 {
+        self.channels.get(&channel).map_or(0, Traffic::unsettled_bytes)
+    }
+
+    /// Who has kept a channel from moving for at least `limit`.
+    pub(super) fn blockers(&self, now: Instant, limit: std::time::Duration) -> Vec<MemberId> {
+        self.channels
+            .values()
+            .flat_map(|traffic| traffic.blockers(now, limit))
+            .collect()
+    }
+
+    /// Queues the reports that are due.
+    pub(super) fn report(&mut self, now: Instant, peers: &Peers, outbox: &mut Outbox) {
+        for traffic in self.channels.values_mut() {
+            traffic.report(now, peers, outbox);
+        }
+    }
+
+    /// What is to be sent next, from one channel after the other.
+    pub(super) fn poll_piece(&mut self, now: Instant, number: u64) -> Option<(u16, Piece)> {
+        if self.channels.len() == 1 {
+            // The usual case, once for each segment.
+            let (channel, traffic) = self.channels.iter_mut().next()?;
+            return Some((*channel, traffic.poll_piece(now, number)?));
+        }
+        let last = self.last;
+        let after = self
+            .channels
+            .range_mut(last..)
+            .map(|(channel, traffic)| (*channel, traffic));
+        let found = after
+            .filter_map(|(channel, traffic)| Some((channel, traffic.poll_piece(now, number)?)))
+            .next();
+        let found = found.or_else(|| {
+            self.channels
+                .range_mut(..last)
+                .find_map(|(channel, traffic)| Some((*channel, traffic.poll_piece(now, number)?)))
+        })?;
+        self.last = found.0;
+        Some(found)
+    }
+
+    /// Lets the other channels have their turn: a batch of this one is full.
+    pub(super) fn end_turn(&mut self) {
+        self.last = self.last.wrapping_add(1);
+    }
+
+    /// Copies the payload of a segment into `out`.
+    pub(super) fn copy(&mut self, channel: u16, number: u64, out: &mut [u8]) -> Option<usize> {
+        self.channels.get_mut(&channel)?.copy(number, out)
+    }
+}

@@ -1,0 +1,53 @@
+//! How a node behaves.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+#[cfg(feature = "group-crypto")]
+use flexbond_wire::group::PresharedKey;
+
+#[cfg(feature = "group-crypto")]
+use super::Entropy;
+
+/// How a node behaves.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeSettings {
+    /// Where to send what is for all; to each by itself, if `None`.
+    pub(crate) multicast: Option<SocketAddr>,
+    /// Bytes of payload in a segment.
+    pub(crate) segment: usize,
+    /// Bytes of a flow that may be on their way at once.
+    pub(crate) window: u64,
+    /// Memory for messages that nobody has received yet, in bytes.
+    pub(crate) recv_budget: u64,
+    /// Bytes in a message, at most.
+    pub(crate) max_message: u64,
+    /// Bytes of messages that may wait to be delivered to others, on each channel.
+    pub(crate) send_budget: u64,
+    /// How many receivers must have a segment before more is sent; all, if `None`.
+    pub(crate) quorum: Option<usize>,
+    /// Whether receivers that lag behind those skip what they have not got.
+    pub(crate) skip: bool,
+    /// How long a member may keep the coordinator from sending before it is sent away; for ever, if `None`.
+    pub(crate) evict_after: Option<Duration>,
+    pub(crate) heartbeat: Duration,
+    pub(crate) dead_after: Duration,
+    pub(crate) join_timeout: Duration,
+    pub(crate) max_members: usize,
+    pub(crate) name: String,
+    /// The key that all in the session have, and that a joiner must have.
+    #[cfg(feature = "group-crypto")]
+    pub(crate) key: Option<PresharedKey>,
+    /// Where a coordinator takes its session's keys from.
+    #[cfg(feature = "group-crypto")]
+    pub(crate) entropy: Entropy,
+}
+
+impl NodeSettings {
+    /// Segments of a flow that may be on their way at once.
+    pub(super) fn window_segments(&self) -> u64 {
+        (self.window / self.segment as u64).max(Self::MIN_WINDOW)
+    }
+
+    const MIN_WINDOW: u64 = 16;
+}

@@ -1,0 +1,191 @@
+//! A node, its socket, and those who wait for it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use flexbond_transport::{DatagramSocket, Transmit};
+use parking_lot::Mutex;
+
+use super::node::Node;
+use crate::socket::spin::Spin;
+use crate::socket::wakers::WakerSet;
+
+/// A node, its socket, and those who wait for it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    socket: Box<dyn DatagramSocket>,
+    /// The driver, when there is something that it does not know of.
+    driver: WakerSet,
+    /// Those who wait for messages, events or for something to be delivered.
+    users: WakerSet,
+    spin: Spin,
+}
+
+#[derive(Debug)]
+struct State {
+    node: Node,
+    /// When the driver looks after the node at the latest.
+    armed: Option<Instant>,
+}
+
+/// What is left to do after a look at a node.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Left {
+    pub(super) sent: Sent,
+    /// When to look again.
+    pub(super) next: Option<Instant>,
+    pub(super) is_over: bool,
+}
+
+/// How far sending went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    All,
+    /// The socket takes no more now.
+    Blocked,
+    /// There is more, for the next turn.
+    More,
+}
+
+impl Shared {
+    /// What one call sends before it leaves the rest to the driver, so that it does not keep others from the node.
+    const TURN: usize = 16;
+
+    pub(crate) fn new(node: Node, socket: Box<dyn DatagramSocket>, spin: Duration) -> Arc<Self> {
+        Arc::new(Shared {
+            state: Mutex::new(State { node, armed: None }),
+            socket,
+            driver: WakerSet::default(),
+            users: WakerSet::default(),
+            spin: Spin::new(spin),
+        })
+    }
+
+    pub(super) fn socket(&self) -> &dyn DatagramSocket {
+        &*self.socket
+    }
+
+    /// Does something with the node, and sends at once what it has to say then.
+    pub(crate) fn act<T>(&self, act: impl FnOnce(&mut Node, Instant) -> T) -> T {
+        let now = now();
+        let mut state = self.state.lock();
+        let State { node, armed } = &mut *state;
+        let result = act(node, now);
+        let sent = self.transmit(node, now, |transmit| self.socket.try_send(&[transmit]));
+        let next = node.poll_timeout(now);
+        // The driver has to know of what is due before it would look by itself.
+        let unknown = sent != Sent::All || next.is_some_and(|next| armed.is_none_or(|armed| next < armed));
+        let news = node.take_news();
+        drop(state);
+        if unknown {
+            self.driver.wake_all();
+        }
+        if news {
+            self.users.wake_all();
+        }
+        result
+    }
+
+    /// Looks after the node, as its driver.
+    pub(super) fn attend(&self, cx: &mut Context<'_>) -> Left {
+        let now = now();
+        self.driver.register(cx.waker());
+        let mut state = self.state.lock();
+        let State { node, armed } = &mut *state;
+        node.handle_timeout(now);
+        let sent = self.transmit(node, now, |transmit| {
+            match self.socket.poll_send(cx, &[transmit]) {
+                Poll::Ready(result) => result,
+                Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+            }
+        });
+        let next = node.poll_timeout(now);
+        *armed = next;
+        let is_over = node.is_over();
+        let news = node.take_news();
+        drop(state);
+        if news || is_over {
+            self.users.wake_all();
+        }
+        Left { sent, next, is_over }
+    }
+
+    /// Sends what there is to send, for a turn.
+    fn transmit(
+        &self,
+        node: &mut Node,
+        now: Instant,
+        mut send: impl FnMut(Transmit<'_>) -> io::Result<usize>,
+    ) -> Sent {
+        for _ in 0..Self::TURN {
+            let Some(outgoing) = node.poll_transmit(now, self.socket.max_send_segments()) else {
+                return Sent::All;
+            };
+            let to = outgoing.to;
+            let mut transmit = Transmit::new(to, outgoing.contents);
+            if let Some(size) = outgoing.segment_size {
+                transmit = transmit.segmented(size);
+            }
+            match send(transmit) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    node.untransmit(to);
+                    return Sent::Blocked;
+                }
+                // What cannot be sent is lost, as anything may be.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Sent::More
+    }
+
+    /// Hands packets to the node.
+    pub(super) fn receive(&self, handle: impl FnOnce(&mut Node, Instant)) {
+        handle(&mut self.state.lock().node, now());
+    }
+
+    /// Nobody drives the node any more.
+    pub(super) fn abandon(&self) {
+        self.state.lock().node.abandon();
+        self.users.wake_all();
+    }
+
+    /// Looks at the node.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Node) -> T) -> T {
+        look(&self.state.lock().node)
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Waits until `look` finds something.
+    ///
+    /// Cancel safe where `look` takes nothing that it does not return.
+    pub(crate) async fn wait<T>(&self, mut look: impl FnMut(&mut Node, Instant) -> Option<T>) -> T {
+        if let Some(found) = self.act(&mut look) {
+            return found;
+        }
+        let spun = self
+            .spin
+            .until(|| Ok::<_, std::convert::Infallible>(self.act(&mut look)), false);
+        match spun.await {
+            Ok(Some(found)) => return found,
+            Ok(None) => {}
+            Err(never) => match never {},
+        }
+        std::future::poll_fn(|cx| {
+            self.users.register(cx.waker());
+            self.act(&mut look).map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+}
+
+/// The runtime's clock, which tests may stop and move.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,172 @@
+//! Connections between ranks: one dials, the other lets it in.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use flexbond_transport::{ByteStream, Connection, Listener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::channel::stream_of;
+use super::hello::{Caller, Hello, Purpose};
+use super::hub::Hub;
+use super::line::{LineError, read_exact, read_hello, write_all};
+use super::link::Link;
+
+/// Connections that may be in their handshake at once.
+const MAX_HALF_OPEN: usize = 256;
+/// Pause after an accept that failed, for the system may lack a resource.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Pauses between attempts to connect.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connects to another rank. Where it refuses for as long as a silent rank may live, the server is told.
+pub(super) async fn dial(hub: Arc<Hub>, link: Arc<Link>) {
+    let begun = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    while !link.has_left() {
+        // The other rank may have sent its last message and left before this task has heard that it is admitted.
+        link.set_opening(true);
+        let attempted = tokio::select! {
+            biased;
+            attempted = attempt(&hub, &link) => attempted,
+            () = long_gone(&hub, &link) => Err(LineError::Ended),
+        };
+        // Nobody else dials this rank.
+        let attempted = attempted.map(|stream| link.connected(stream).is_ok());
+        link.set_opening(false);
+        match attempted {
+            Ok(_) => break,
+            Err(error) if begun.elapsed() < hub.options.dead_after => {
+                tracing::debug!(to = %link.endpoint, %error, "a rank could not be connected to");
+                tokio::time::sleep(pause).await;
+                pause = (2 * pause).min(LONGEST_PAUSE);
+            }
+            Err(error) => {
+                tracing::debug!(to = %link.endpoint, %error, "a rank was given up");
+                hub.break_off(&link);
+                break;
+            }
+        }
+    }
+    hub.parked.wake_all();
+}
+
+/// Waits until the rank has left for so long that nothing of it can be under way any more.
+async fn long_gone(hub: &Hub, link: &Link) {
+    poll_fn(|cx| {
+        for registered in [false, true] {
+            if link.has_left() {
+                return Poll::Ready(());
+            }
+            if !registered {
+                hub.parked.register(cx.waker());
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+    tokio::time::sleep(hub.options.dead_after).await;
+}
+
+async fn attempt(hub: &Hub, link: &Link) -> Result<Box<dyn ByteStream>, LineError> {
+    let options = hub.options.link(&link.endpoint);
+    let connecting = hub.options.registry.connect(&link.endpoint, &options);
+    let connection = connecting.await.map_err(std::io::Error::other)?;
+    let stream = stream_of(connection);
+    let caller = Caller {
+        session: hub.session,
+        from: hub.id,
+        to: link.id,
+    };
+    write_all(&*stream, &caller.encode()).await?;
+    // No deadline: the other application may be busy for as long as it likes, and the server says whether it lives.
+    let answer = read_hello(&*stream).await?;
+    if answer.purpose != Purpose::Admitted || answer.rest != 0 {
+        return Err(LineError::Foreign);
+    }
+    Ok(stream)
+}
+
+/// Lets other ranks in, for ever.
+pub(super) async fn accept(hub: Arc<Hub>, mut listener: Box<dyn Listener>) {
+    let half_open = Arc::new(Semaphore::new(MAX_HALF_OPEN));
+    loop {
+        match listener.accept().await {
+            Ok(connection) => match Arc::clone(&half_open).try_acquire_owned() {
+                Ok(permit) => {
+                    let patience = hub.options.dead_after;
+                    let admission = admit(Arc::clone(&hub), connection, permit);
+                    let counting = Arc::clone(&hub);
+                    hub.spawn(async move {
+                        if !matches!(tokio::time::timeout(patience, admission).await, Ok(Ok(()))) {
+                            counting.refused.fetch_add(1, Ordering::Relaxed);
+                        }
+                    });
+                }
+                Err(_) => {
+                    hub.refused.fetch_add(1, Ordering::Relaxed);
+                }
+            },
+            Err(error) if error.is_fatal() => return,
+            Err(error) => {
+                tracing::debug!(%error, "a rank's connection was not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn admit(
+    hub: Arc<Hub>,
+    connection: Connection,
+    _permit: OwnedSemaphorePermit,
+) -> Result<(), LineError> {
+    let stream = stream_of(connection);
+    let hello = read_hello(&*stream).await?;
+    if hello.purpose != Purpose::Data {
+        return Err(LineError::Foreign);
+    }
+    let mut rest = vec![0; hello.rest];
+    read_exact(&*stream, &mut rest).await?;
+    let caller = Caller::decode(&rest).ok_or(LineError::Malformed)?;
+    let is_meant = caller.session == hub.session && caller.to == hub.id && caller.from < hub.id;
+    if !is_meant {
+        return Err(LineError::Foreign);
+    }
+    let link = known(&hub, caller.from).await;
+    if link.stream().is_some() {
+        return Err(LineError::Foreign);
+    }
+    let _ = link.ask();
+    // The caller may send its first message, and leave, before this task runs on.
+    link.set_opening(true);
+    let admitted = Hello {
+        purpose: Purpose::Admitted,
+        rest: 0,
+    };
+    let answered = write_all(&*stream, &admitted.encode()).await;
+    let result = answered.and_then(|()| link.connected(stream).map_err(|_| LineError::Foreign));
+    link.set_opening(false);
+    hub.parked.wake_all();
+    result
+}
+
+/// A rank that has heard of the epoch earlier than this one may call already.
+async fn known(hub: &Hub, id: u32) -> Arc<Link> {
+    poll_fn(|cx| {
+        for registered in [false, true] {
+            if let Some(link) = hub.link(id) {
+                return Poll::Ready(link);
+            }
+            if !registered {
+                hub.parked.register(cx.waker());
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}

@@ -1,0 +1,191 @@
+//! A message on its way to another rank.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::task::coop;
+
+use super::error::MeshError;
+use super::header::Key;
+use super::hub::Hub;
+use super::link::Link;
+use super::operation::{Operation, Turn};
+use super::outbound::{Parcel, Step};
+use super::wakes::Wakes;
+
+/// A message on its way to another rank; see [`Mesh::send`](super::Mesh::send).
+///
+/// # Cancel safety
+/// Dropped before its first byte was written, nothing is sent. Dropped in the middle, what is left of the message is
+/// copied, and a task sends it: the peer gets it whole, and what is sent later comes later.
+#[must_use = "nothing is sent unless it is polled"]
+pub struct Sending<'a> {
+    operation: Operation<'a>,
+    key: Key,
+    parcel: Parcel<'a>,
+}
+
+impl<'a> Sending<'a> {
+    pub(super) fn new(hub: &'a Arc<Hub>, to: usize, tag: u64, body: &'a [u8]) -> Self {
+        let operation = Operation::new(hub, to);
+        let epoch = operation.epoch.number;
+        let key = Key { epoch, tag };
+        Sending {
+            operation,
+            key,
+            parcel: Parcel::new(key, body),
+        }
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MeshError>> {
+        let (length, limit) = (self.parcel.body().len(), self.operation.hub.options.max_message);
+        if length > limit {
+            return Poll::Ready(Err(MeshError::TooLong { length, limit }));
+        }
+        // The runtime is asked first: most often there is room, and it need not be asked again.
+        let mut direct = false;
+        loop {
+            let link = Arc::clone(self.operation.link()?);
+            if self.operation.is_own() {
+                return self.deliver(cx, &link);
+            }
+            if link.has_left() {
+                let rank = self.operation.peer;
+                return Poll::Ready(Err(MeshError::PeerLeft { rank }));
+            }
+            let Some(stream) = link.stream() else {
+                self.operation.hub.connect(&link);
+                let changed = || link.stream().is_some() || link.has_left();
+                ready!(self.operation.park(cx, changed));
+                continue;
+            };
+            let mut moved = false;
+            let mut wakes = Wakes::default();
+            let waker = cx.waker();
+            let step = link.outbound.lock().poll(
+                &mut self.parcel,
+                stream.lead(),
+                waker,
+                &mut wakes,
+                &mut |slices| {
+                    let written = match direct {
+                        true => now(|| stream.write_now(slices)),
+                        false => stream.poll_write(&mut Context::from_waker(waker), slices),
+                    };
+                    moved |= matches!(written, Poll::Ready(Ok(_)));
+                    written
+                },
+            );
+            drop(wakes);
+            match step {
+                Step::Done => return Poll::Ready(Ok(())),
+                Step::Behind => ready!(self.operation.park(cx, || link.has_left())),
+                Step::Failed => {
+                    self.operation.hub.break_off(&link);
+                    ready!(self.operation.park(cx, || link.has_left()));
+                }
+                Step::Full => match self.operation.wait(cx, direct, moved) {
+                    Turn::Again => direct = self.operation.watch.is_direct(&self.operation.hub.spin),
+                    Turn::Later => return Poll::Pending,
+                },
+            }
+        }
+    }
+
+    /// A message to this rank itself.
+    fn deliver(&mut self, cx: &mut Context<'_>, link: &Link) -> Poll<Result<(), MeshError>> {
+        for registered in [false, true] {
+            let mut wakes = Wakes::default();
+            let delivered = link
+                .inbound
+                .lock()
+                .deliver(self.key, self.parcel.body(), &mut wakes);
+            drop(wakes);
+            if delivered {
+                return Poll::Ready(Ok(()));
+            }
+            if !registered {
+                self.operation.hub.parked.register(cx.waker());
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// What the system says at this moment.
+pub(super) fn now(mut call: impl FnMut() -> io::Result<usize>) -> Poll<io::Result<usize>> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return Poll::Ready(result),
+        }
+    }
+}
+
+impl Future for Sending<'_> {
+    type Output = Result<(), MeshError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let progress = ready!(coop::poll_proceed(cx));
+        let result = ready!(this.advance(cx));
+        progress.made_progress();
+        if result.is_err() {
+            this.give_up();
+        }
+        this.operation.finish(result.is_ok());
+        Poll::Ready(result)
+    }
+}
+
+impl Sending<'_> {
+    fn give_up(&mut self) {
+        let Some(seat) = self.operation.epoch.seats.get(self.operation.peer) else {
+            return;
+        };
+        let mut wakes = Wakes::default();
+        if seat.link.outbound.lock().cancel(&mut self.parcel, &mut wakes) {
+            let hub = Arc::clone(self.operation.hub);
+            let link = Arc::clone(&seat.link);
+            self.operation.hub.spawn(async move { flush(&hub, &link).await });
+        }
+    }
+}
+
+impl fmt::Debug for Sending<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sending")
+            .field("to", &self.operation.peer)
+            .field("tag", &self.key.tag)
+            .field("length", &self.parcel.body().len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sends what a cancelled send has left.
+async fn flush(hub: &Hub, link: &Link) {
+    std::future::poll_fn(|cx| {
+        let mut wakes = Wakes::default();
+        let Some(stream) = link.stream() else {
+            return Poll::Ready(());
+        };
+        link.outbound
+            .lock()
+            .poll_rest(&mut wakes, &mut |slices| stream.poll_write(cx, slices))
+    })
+    .await;
+    hub.parked.wake_all();
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if !self.operation.is_done {
+            self.give_up();
+            self.operation.finish(false);
+        }
+    }
+}
