@@ -44,6 +44,32 @@ impl Tree {
         }
     }
 
+    /// The place of a rank in the tree of a root that is known to be of the same group.
+    #[cfg(feature = "communicator")]
+    pub(crate) fn of(rank: Rank, root: Rank) -> Self {
+        debug_assert_eq!(rank.size(), root.size());
+        Tree { rank, root }
+    }
+
+    /// The place of `rank` in the tree that hangs from rank 0.
+    #[cfg(feature = "communicator")]
+    pub(crate) fn from_first(rank: Rank) -> Self {
+        Tree {
+            rank,
+            root: rank.behind(rank.index()),
+        }
+    }
+
+    /// How many members get their value through `child`, itself included.
+    #[cfg(feature = "communicator")]
+    pub(crate) fn subtree_of(&self, child: Rank) -> u32 {
+        Tree {
+            rank: child,
+            root: self.root,
+        }
+        .subtree()
+    }
+
     /// The member next to the root on the way there; none for the root itself.
     #[must_use]
     pub fn parent(&self) -> Option<Rank> {
