@@ -1,5 +1,6 @@
 //! Building the contenders, each on its own, so that one that does not build spoils nothing.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -8,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use super::record::Report;
 use crate::workspace::Workspace;
-use crate::{process, setup};
+use crate::{netlab, process, setup};
 
 /// The name under which flexbond is measured.
 pub(super) const OURS: &str = "flexbond";
@@ -17,10 +18,8 @@ pub(super) const RAW: &str = "raw";
 /// Everybody else.
 pub(super) const PEERS: [&str; 4] = ["libzmq", "omq-tokio", "rzmq", "zeromq"];
 
-/// What groups and collectives are measured against, besides Open MPI.
-const GROUP_PEERS: [&str; 2] = ["camure", "raw-udp"];
-/// The name of the program for Open MPI.
-const OPENMPI: &str = "openmpi";
+/// The name of Open MPI, and of the program for it.
+pub(super) const OPENMPI: &str = "openmpi";
 
 /// A program that was built.
 #[derive(Clone, Debug)]
@@ -29,12 +28,18 @@ pub(super) struct Contender {
     pub(super) program: PathBuf,
 }
 
-/// Builds all contenders; those that fail are noted in the report.
+/// The programs of groups and collectives that were built, by their names after `peer-`.
+pub(super) type Programs = BTreeMap<&'static str, PathBuf>;
+
+/// Builds all contenders of sockets; those that fail are noted in the report.
 ///
 /// # Errors
 /// When flexbond itself does not build.
-pub(super) fn all(workspace: &Workspace, report: &mut Report) -> Result<Vec<Contender>> {
-    if let Err(error) = setup::ensure(&[setup::PKG_CONFIG, setup::LIBZMQ]) {
+pub(super) fn sockets(workspace: &Workspace, report: &mut Report) -> Result<Vec<Contender>> {
+    // In a user namespace there is nothing to install from, and what is missing was named before.
+    if !netlab::is_inside()
+        && let Err(error) = setup::ensure(&[setup::PKG_CONFIG, setup::LIBZMQ])
+    {
         eprintln!("{error:#}");
     }
     let mut contenders = Vec::new();
@@ -47,17 +52,24 @@ pub(super) fn all(workspace: &Workspace, report: &mut Report) -> Result<Vec<Cont
             }
         }
     }
-    report.facts.extend(versions(workspace));
     Ok(contenders)
 }
 
-/// Builds the peers of groups and collectives: the program of each, or why it cannot be built.
-pub(super) fn groups(workspace: &Workspace) -> Vec<(&'static str, Result<PathBuf>)> {
-    let mut built: Vec<_> = GROUP_PEERS
-        .into_iter()
-        .map(|name| (name, build(workspace, name)))
-        .collect();
-    built.push((OPENMPI, openmpi(workspace)));
+/// Builds programs of groups and collectives; those that fail are noted in the report.
+pub(super) fn programs(workspace: &Workspace, names: &[&'static str], report: &mut Report) -> Programs {
+    let mut built = Programs::new();
+    for &name in names {
+        let program = match name {
+            OPENMPI => openmpi(workspace),
+            _ => build(workspace, name),
+        };
+        match program {
+            Ok(program) => {
+                built.insert(name, program);
+            }
+            Err(error) => report.miss_all(name, &format!("it cannot be built: {error:#}")),
+        }
+    }
     built
 }
 
@@ -103,7 +115,7 @@ fn build(workspace: &Workspace, name: &str) -> Result<PathBuf> {
 }
 
 /// The versions that were built, from the peers' lock file.
-fn versions(workspace: &Workspace) -> Option<String> {
+pub(super) fn versions(workspace: &Workspace) -> Option<String> {
     let lock = fs::read_to_string(workspace.root.join("xtask/peers/Cargo.lock")).ok()?;
     let lock: toml::Table = lock.parse().ok()?;
     let packages = lock.get("package")?.as_array()?;
@@ -113,13 +125,28 @@ fn versions(workspace: &Workspace) -> Option<String> {
             .find(|package| package.get("name").and_then(toml::Value::as_str) == Some(name))?;
         Some(format!("{name} {}", package.get("version")?.as_str()?))
     };
-    let mut versions: Vec<String> = ["flexbond-session", "omq-tokio", "rzmq", "zeromq", "zmq", "tokio"]
-        .into_iter()
-        .filter_map(version)
-        .collect();
+    let mut versions: Vec<String> = [
+        "flexbond-session",
+        "omq-tokio",
+        "rzmq",
+        "zeromq",
+        "zmq",
+        "camure",
+        "quinn-udp",
+        "tokio",
+    ]
+    .into_iter()
+    .filter_map(version)
+    .collect();
     let mut pkg_config = Command::new("pkg-config");
     if let Ok(libzmq) = process::output(pkg_config.args(["--modversion", "libzmq"])) {
         versions.push(format!("libzmq {}", libzmq.trim()));
+    }
+    // It says `mpirun (Open MPI) 4.1.4` and goes on.
+    if let Ok(text) = process::output(Command::new("mpirun").arg("--version"))
+        && let Some(version) = text.lines().next().and_then(|line| line.rsplit(' ').next())
+    {
+        versions.push(format!("Open MPI {version}"));
     }
     Some(versions.join(", "))
 }

@@ -1,17 +1,23 @@
-//! A case: what the programs are told, and what is read from their results.
+//! A case: how it is called, what the programs are told, and what is read from their results.
 
 use serde_json::Value;
 
-/// One case of one group.
+/// What a case is called in reports.
+#[derive(Clone, Debug)]
+pub(super) struct Heading {
+    pub(super) group: &'static str,
+    /// The name; that of its first metric.
+    pub(super) name: String,
+    /// `tcp`, `ipc` or `inproc`; of groups and collectives what their packets pass.
+    pub(super) transport: &'static str,
+    /// Bytes of a message, or of each part; 0 where nothing has a size.
+    pub(super) size: usize,
+}
+
+/// One case of sockets: two processes, or two sides in one.
 #[derive(Clone, Debug)]
 pub(super) struct Case {
-    pub(super) group: &'static str,
-    /// The name in reports; that of its first metric.
-    pub(super) name: String,
-    /// `tcp`, `ipc` or `inproc`.
-    pub(super) transport: &'static str,
-    /// Bytes of a message, or of each part.
-    pub(super) size: usize,
+    pub(super) heading: Heading,
     /// The peers' name for the traffic.
     pub(super) traffic: &'static str,
     /// More `key=value` words.
@@ -41,6 +47,20 @@ pub(super) struct Metric {
     pub(super) read: fn(&Outcome) -> Option<f64>,
 }
 
+pub(super) const fn metric(
+    suffix: &'static str,
+    unit: &'static str,
+    better: Better,
+    read: fn(&Outcome) -> Option<f64>,
+) -> Metric {
+    Metric {
+        suffix,
+        unit,
+        better,
+        read,
+    }
+}
+
 /// Which direction is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Better {
@@ -66,12 +86,12 @@ impl Better {
     }
 }
 
-/// The lines that the two processes printed at the end.
+/// The lines that the processes printed at the end.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outcome {
-    /// Of the one that measured.
+    /// Of the one that measured; of groups and collectives that of the coordinator, sender or rank 0.
     pub(super) measured: Value,
-    /// Of the other, when there are two.
+    /// Of the other, when there are two; of groups a list of those of all others.
     pub(super) other: Value,
 }
 
@@ -92,16 +112,25 @@ impl Outcome {
     }
 }
 
-impl Case {
+impl Heading {
     /// Name, transport and size.
     pub(super) fn title(&self) -> String {
-        format!("{} {} {}", self.name, self.transport, bytes(self.size))
+        title(&self.name, self.transport, self.size)
+    }
+}
+
+/// What a case or one of its records is called.
+pub(super) fn title(name: &str, transport: &str, size: usize) -> String {
+    match size {
+        0 => format!("{name} {transport}"),
+        _ => format!("{name} {transport} {}", bytes(size)),
     }
 }
 
 /// A size as people write it.
 pub(super) fn bytes(size: usize) -> String {
     match size {
+        0 => "-".to_owned(),
         size if size >= 1 << 20 && size.is_multiple_of(1 << 20) => format!("{} MiB", size >> 20),
         size if size >= 1 << 10 && size.is_multiple_of(1 << 10) => format!("{} KiB", size >> 10),
         size => format!("{size} B"),
@@ -134,8 +163,21 @@ mod tests {
     #[test]
     fn sizes_are_short() {
         assert_eq!(
-            [bytes(16), bytes(16 << 10), bytes(1 << 20)],
-            ["16 B", "16 KiB", "1 MiB"]
+            [bytes(16), bytes(16 << 10), bytes(1 << 20), bytes(0)],
+            ["16 B", "16 KiB", "1 MiB", "-"]
         );
+    }
+
+    #[test]
+    fn a_title_has_no_size_where_there_is_none() {
+        let mut heading = Heading {
+            group: "groups",
+            name: "barrier 1+3".to_owned(),
+            transport: "lo",
+            size: 0,
+        };
+        assert_eq!(heading.title(), "barrier 1+3 lo");
+        heading.size = 64 << 10;
+        assert_eq!(heading.title(), "barrier 1+3 lo 64 KiB");
     }
 }

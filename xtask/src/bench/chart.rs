@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use super::case::bytes;
 use super::record::{Record, Report};
 use super::table::number;
 
@@ -19,7 +18,7 @@ pub(super) fn render(report: &Report) -> String {
     let rows: Vec<&Record> = report
         .records
         .iter()
-        .filter(|record| record.headline && record.best().is_some())
+        .filter(|record| record.headline && record.best().is_some() && !record.ours.series.is_empty())
         .collect();
     let height = TOP + rows.len() * ROW + 16;
     let mut svg = format!(
@@ -59,12 +58,7 @@ fn bar(svg: &mut String, record: &Record, y: usize) {
     let ratio = record.ratio(best);
     let (from, to) = (position(1.0), position(ratio));
     let colour = if ratio >= 1.0 { "#2a7f62" } else { "#c0533f" };
-    let label = escape(&format!(
-        "{} {} {}",
-        record.case,
-        record.transport,
-        bytes(record.size)
-    ));
+    let label = escape(&record.title());
     let text = y + 14;
     push(
         svg,

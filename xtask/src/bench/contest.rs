@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::case::{Better, Case, Outcome};
-use super::record::{Entry, Record, Report};
+use super::case::{Case, Outcome};
+use super::record::{Entry, Parts, Report};
 use super::series::Series;
 use super::{Contender, OURS, PEERS, RAW, run};
 
@@ -108,18 +108,12 @@ impl<'a> Contest<'a> {
                 continue;
             }
             let measured = |entry: &Entry| !entry.series.is_empty();
-            report.records.push(Record {
-                group: self.case.group,
-                case: format!("{}{}", self.case.name, metric.suffix),
-                transport: self.case.transport,
-                size: self.case.size,
-                unit: metric.unit,
-                better: metric.better,
-                headline: index == 0,
+            let parts = Parts {
                 ours,
                 peers: others.iter().map(entry).filter(measured).collect(),
                 raw: raw.as_ref().map(entry).filter(measured),
-            });
+            };
+            report.add(&self.case.heading, metric, index == 0, parts);
         }
         Ok(())
     }
@@ -137,11 +131,11 @@ impl<'a> Contest<'a> {
         let settings = match run::settings(&contender.program, self.case) {
             Ok(Ok(settings)) => settings,
             Ok(Err(why)) => {
-                report.miss(self.case, name, &why);
+                report.miss(&self.case.heading, name, &why);
                 return Ok(None);
             }
             Err(error) => {
-                report.miss(self.case, name, &format!("{error:#}"));
+                report.miss(&self.case.heading, name, &format!("{error:#}"));
                 return Ok(None);
             }
         };
@@ -175,7 +169,7 @@ impl<'a> Contest<'a> {
                 let outcome = self.once(&contender.program, &setting.0, self.timing.trial_ms);
                 match outcome.map(|outcome| (metric.read)(&outcome)) {
                     Ok(Some(value)) => {
-                        report.trial(self.case, contender.name, &setting.0, value);
+                        report.trial(&self.case.heading, metric.unit, contender.name, &setting.0, value);
                         let wins = |(record, _): &(f64, _)| metric.better.ratio(value, *record) > 1.0;
                         if best.as_ref().is_none_or(wins) {
                             best = Some((value, setting.clone()));
@@ -184,7 +178,11 @@ impl<'a> Contest<'a> {
                     }
                     Ok(None) => false,
                     Err(error) => {
-                        report.miss(self.case, contender.name, &format!("{}: {error:#}", setting.0));
+                        report.miss(
+                            &self.case.heading,
+                            contender.name,
+                            &format!("{}: {error:#}", setting.0),
+                        );
                         false
                     }
                 }
@@ -216,7 +214,7 @@ impl<'a> Contest<'a> {
                 bail!("{}: {error:#}", entrant.setting.0)
             }
             Err(error) => report.miss(
-                self.case,
+                &self.case.heading,
                 entrant.name,
                 &format!("{}: {error:#}", entrant.setting.0),
             ),
@@ -227,7 +225,7 @@ impl<'a> Contest<'a> {
 
 /// The high-water mark of every socket in a case.
 fn hwm(case: &Case) -> usize {
-    HWM.min(HWM_BYTES / case.size.max(1))
+    HWM.min(HWM_BYTES / case.heading.size.max(1))
 }
 
 /// What is equal for all, in a line for the report.
@@ -241,15 +239,4 @@ pub(super) fn rules(runs: usize, timing: Timing) -> String {
         timing.warmup_ms,
         HWM_BYTES >> 20
     )
-}
-
-/// The best of several entries.
-pub(super) fn best(entries: &[Entry], better: Better) -> Option<&Entry> {
-    entries.iter().reduce(|best, entry| {
-        if better.ratio(entry.series.median(), best.series.median()) > 1.0 {
-            entry
-        } else {
-            best
-        }
-    })
 }

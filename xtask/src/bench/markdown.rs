@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::PEERS;
 use super::case::bytes;
 use super::record::{Entry, Report};
+use super::roster::{GROUPS, Group};
 use super::table::{number, ratio};
 
 /// The whole document.
@@ -18,17 +18,43 @@ pub(super) fn render(report: &Report) -> String {
         "\nMedian (minimum to maximum) of the runs; behind a peer's figure how often flexbond is as good: above 1 \
          flexbond is better.\n\n![chart](report.svg)\n\n",
     );
+    for group in &GROUPS {
+        table(&mut text, report, group);
+    }
+    settings(&mut text, report);
+    let missing = report.missing();
+    if !missing.is_empty() {
+        text.push_str("\n## Missing\n\n");
+        for note in missing {
+            line(&mut text, format_args!("- {note}"));
+        }
+    }
+    text
+}
+
+/// The figures of a group, if there are any.
+fn table(text: &mut String, report: &Report, group: &Group) {
+    let mut records = report
+        .records
+        .iter()
+        .filter(|record| record.group == group.name)
+        .peekable();
+    if records.peek().is_none() {
+        return;
+    }
+    let (name, peers) = (group.name, group.peers);
+    line(text, format_args!("## {name}\n"));
     line(
-        &mut text,
+        text,
         format_args!(
             "| case | transport | size | unit | flexbond | {} | raw |",
-            PEERS.join(" | ")
+            peers.join(" | ")
         ),
     );
-    line(&mut text, format_args!("|{}", " --- |".repeat(6 + PEERS.len())));
-    for record in &report.records {
+    line(text, format_args!("|{}", " --- |".repeat(6 + peers.len())));
+    for record in records {
         let other = |entry: &Entry| format!("{} **{}**", spread(entry), ratio(record, entry));
-        let peers: Vec<String> = PEERS
+        let peers: Vec<String> = peers
             .iter()
             .map(|name| {
                 record
@@ -39,7 +65,7 @@ pub(super) fn render(report: &Report) -> String {
             })
             .collect();
         line(
-            &mut text,
+            text,
             format_args!(
                 "| {} | {} | {} | {} | {} | {} | {} |",
                 record.case,
@@ -52,36 +78,32 @@ pub(super) fn render(report: &Report) -> String {
             ),
         );
     }
-    text.push_str("\n## Settings\n\nOf each contender the best setting for the case:\n\n");
+    text.push('\n');
+}
+
+/// With what everybody was measured.
+fn settings(text: &mut String, report: &Report) {
+    text.push_str(
+        "## Settings\n\nOf sockets the best setting of each contender for the case; else what the case asks for:\n\n",
+    );
     let mut settings = BTreeSet::new();
     for record in report.records.iter().filter(|record| record.headline) {
         let entries = std::iter::once(&record.ours)
             .chain(&record.peers)
-            .chain(&record.raw);
+            .chain(&record.raw)
+            .filter(|entry| !entry.series.is_empty());
         let chosen: Vec<String> = entries
             .map(|entry| {
                 settings.insert(format!("- {}, {}: {}", entry.name, entry.setting, entry.about));
                 format!("{} {}", entry.name, entry.setting)
             })
             .collect();
-        let (case, transport, size) = (&record.case, record.transport, bytes(record.size));
-        line(
-            &mut text,
-            format_args!("- {case} {transport} {size}: {}", chosen.join(", ")),
-        );
+        line(text, format_args!("- {}: {}", record.title(), chosen.join(", ")));
     }
     text.push_str("\nWhat they mean:\n\n");
     for setting in settings {
-        line(&mut text, format_args!("{setting}"));
+        line(text, format_args!("{setting}"));
     }
-    let missing = report.missing();
-    if !missing.is_empty() {
-        text.push_str("\n## Missing\n\n");
-        for note in missing {
-            line(&mut text, format_args!("- {note}"));
-        }
-    }
-    text
 }
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
@@ -91,6 +113,9 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 
 fn spread(entry: &Entry) -> String {
     let series = &entry.series;
+    if series.is_empty() {
+        return "-".to_owned();
+    }
     format!(
         "{} ({} to {})",
         number(series.median()),

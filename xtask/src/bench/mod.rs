@@ -3,14 +3,22 @@
 mod build;
 mod case;
 mod chart;
+mod collectives;
 mod contest;
+mod crew;
+mod figures;
+mod groups;
+mod lab;
 mod machine;
 mod markdown;
+mod ranks;
 mod record;
+mod roster;
 mod run;
 mod series;
 mod sockets;
 mod table;
+mod turns;
 
 use std::fs;
 use std::path::Path;
@@ -19,19 +27,26 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
 use build::{Contender, OURS, PEERS, RAW};
-use case::Case;
-use contest::{Contest, Timing};
 use record::Report;
+use roster::{AnyCase, Field, GROUPS, Manner};
 
 /// Measures flexbond and its peers side by side, and what the system itself reaches.
 ///
-/// The contenders live in xtask/peers, each a program with the same command line. They are run in turn (ours, a peer,
-/// ours, the next peer …) with equal settings; for each case every documented setting of every contender is tried
-/// first, and the best one is measured. Writes report.json, details.json, report.md and report.svg into the target
-/// folder's `bench`, and prints the table. What cannot be built or run is named there.
+/// The contenders live in xtask/peers. They are run in turn (ours, a peer, ours, the next peer …) with equal settings.
+/// Writes report.json, details.json, report.md and report.svg into the target folder's `bench`, and prints the table.
+/// What cannot be built or run is named there.
+///
+/// `sockets`: patterns over tcp, ipc and inproc beside libzmq, omq-tokio, rzmq, zeromq and plain streams. For each case
+/// every documented setting of every contender is tried first, and the best one is measured.
+///
+/// `groups`: barriers and broadcasts of a session beside camure and bare UDP, on loopback and in a network lab (see
+/// `cargo xtask netlab`), there also with loss. Where no lab can be made, its cases are named as missing.
+///
+/// `collectives`: allreduce, broadcast and barrier on 2, 4 and 8 ranks beside Open MPI, which
+/// `apt-get install -y --no-install-recommends libopenmpi-dev openmpi-bin` installs and nothing else does.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only this group of cases. Groups: sockets.
+    /// Only this group of cases: sockets, groups or collectives.
     group: Option<String>,
     /// One short run of each; good to see that everything works, too short for conclusions.
     #[arg(long)]
@@ -45,8 +60,7 @@ pub struct Args {
     /// Only print the names of the cases.
     #[arg(long)]
     list: bool,
-    /// Only build the contenders, those of groups and collectives too, and print where they are; or why one cannot
-    /// be built.
+    /// Only build the contenders of all groups, and print where they are; or why one cannot be built.
     #[arg(long)]
     build: bool,
 }
@@ -57,38 +71,41 @@ pub struct Args {
 /// When flexbond itself cannot be built or measured, or a report cannot be written. A peer's failure is reported
 /// and no error.
 pub fn run(args: &Args) -> Result<()> {
-    let cases = cases(args)?;
+    let mut cases = cases(args)?;
     if args.list {
         for case in &cases {
-            println!("{}", case.title());
+            println!("{}", case.heading().title());
         }
         return Ok(());
     }
-    let workspace = Workspace::load()?;
-    let mut report = Report::new(machine::facts());
-    let contenders = build::all(&workspace, &mut report)?;
-    if args.build {
-        print_programs(&workspace, &contenders);
-        return Ok(());
-    }
-    let (runs, timing) = if args.quick {
-        (args.runs.unwrap_or(1), Timing::QUICK)
-    } else {
-        (args.runs.unwrap_or(5), Timing::FULL)
+    let manner = Manner {
+        quick: args.quick,
+        runs: args.runs.unwrap_or(if args.quick { 1 } else { 5 }),
     };
-    if runs == 0 {
+    if manner.runs == 0 {
         bail!("--runs is at least 1");
     }
-    report.facts.push(contest::rules(runs, timing));
+    let workspace = Workspace::load()?;
+    let mut report = Report::new(machine::facts());
+    let is_used = |name: &str| cases.iter().any(|case| case.heading().group == name);
+    let field = Field::build(&workspace, |group| args.build || is_used(group.name), &mut report)?;
+    if args.build {
+        print_programs(&field);
+        return Ok(());
+    }
+    let used = GROUPS.iter().filter(|group| is_used(group.name));
+    report.facts.extend(used.map(|group| manner.rules(group.name)));
+    without_labs_where_there_are_none(&mut cases, &mut report);
     let total = cases.len();
     let mut failed = Vec::new();
     let folder = workspace.target.join("bench");
+    write(&folder, &report)?;
     for (index, case) in cases.iter().enumerate() {
-        eprintln!("[{}/{total}] {}", index + 1, case.title());
+        let title = case.heading().title();
+        eprintln!("[{}/{total}] {title}", index + 1);
         let before = report.records.len();
-        if let Err(error) = Contest::new(case, &contenders, timing, &folder).hold(runs, &mut report) {
-            report.miss(case, OURS, &format!("{error:#}"));
-            failed.push(case.title());
+        if !case.hold(&field, manner, &folder, &mut report) {
+            failed.push(title);
         }
         for record in &report.records[before..] {
             eprintln!("    {}", table::line(record));
@@ -104,32 +121,49 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Those of sockets that are missing were named when they failed.
-fn print_programs(workspace: &Workspace, contenders: &[Contender]) {
-    let groups = build::groups(workspace);
-    for contender in contenders {
-        println!("{:<10} {}", contender.name, contender.program.display());
+/// Those that are missing were named when they failed.
+fn print_programs(field: &Field) {
+    for contender in &field.contenders {
+        println!("{:<20} {}", contender.name, contender.program.display());
     }
-    for (name, program) in &groups {
-        match program {
-            Ok(program) => println!("{name:<10} {}", program.display()),
-            Err(error) => println!("{name:<10} CANNOT BE BUILT: {error:#}"),
-        }
+    for (name, program) in &field.programs {
+        println!("{name:<20} {}", program.display());
     }
 }
 
-fn cases(args: &Args) -> Result<Vec<Case>> {
-    let mut cases = match args.group.as_deref() {
-        None | Some("sockets") => sockets::cases(),
-        Some(other) => bail!("no group is called {other}; there is: sockets"),
-    };
+fn cases(args: &Args) -> Result<Vec<AnyCase>> {
+    let group = args.group.as_deref();
+    if let Some(group) = group
+        && GROUPS.iter().all(|known| known.name != group)
+    {
+        let names = GROUPS.map(|known| known.name).join(", ");
+        bail!("no group is called {group}; there are: {names}");
+    }
+    let mut cases = roster::cases(group, args.quick);
     if !args.only.is_empty() {
-        cases.retain(|case| args.only.iter().any(|text| case.title().contains(text)));
+        cases.retain(|case| {
+            let title = case.heading().title();
+            args.only.iter().any(|text| title.contains(text))
+        });
     }
     if cases.is_empty() {
         bail!("no case matches; `cargo xtask bench --list` prints those that exist");
     }
     Ok(cases)
+}
+
+/// Where no labs can be made, names the cases that need one as missing, and leaves them out.
+fn without_labs_where_there_are_none(cases: &mut Vec<AnyCase>, report: &mut Report) {
+    let needs_lab = |case: &AnyCase| matches!(case, AnyCase::Lab(_));
+    if !cases.iter().any(needs_lab) {
+        return;
+    }
+    if let Err(error) = lab::permit() {
+        let why = format!("no network lab can be made: {error:#}");
+        for case in cases.extract_if(.., |case| needs_lab(case)) {
+            report.miss(case.heading(), "everybody", &why);
+        }
+    }
 }
 
 fn write(folder: &Path, report: &Report) -> Result<()> {

@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::case::{Better, Case};
-use super::contest;
+use super::case::{Better, Heading, Metric, title};
 use super::series::Series;
 
 /// Everything that goes into the files.
@@ -36,6 +35,15 @@ pub(super) struct Record {
     pub(super) better: Better,
     /// The case's first metric.
     pub(super) headline: bool,
+    /// Without values where we are missing.
+    pub(super) ours: Entry,
+    pub(super) peers: Vec<Entry>,
+    pub(super) raw: Option<Entry>,
+}
+
+/// Everybody's part in a record.
+#[derive(Debug)]
+pub(super) struct Parts {
     pub(super) ours: Entry,
     pub(super) peers: Vec<Entry>,
     pub(super) raw: Option<Entry>,
@@ -53,7 +61,18 @@ pub(super) struct Entry {
 impl Record {
     /// The peer with the best median.
     pub(super) fn best(&self) -> Option<&Entry> {
-        contest::best(&self.peers, self.better)
+        self.peers.iter().reduce(|best, entry| {
+            if self.better.ratio(entry.series.median(), best.series.median()) > 1.0 {
+                entry
+            } else {
+                best
+            }
+        })
+    }
+
+    /// Name, transport and size.
+    pub(super) fn title(&self) -> String {
+        title(&self.case, self.transport, self.size)
     }
 
     /// How often we are as good as `other`; above 1 we are better.
@@ -75,7 +94,7 @@ impl Record {
             "size": self.size,
             "unit": self.unit,
             "better": self.better.word(),
-            "ours": entry(&self.ours),
+            "ours": (!self.ours.series.is_empty()).then(|| entry(&self.ours)),
             "peers": peers,
             "raw": self.raw.as_ref().map(entry),
         })
@@ -103,7 +122,7 @@ impl Report {
     }
 
     /// Notes and shows that a contender, or one setting of it, is missing from a case.
-    pub(super) fn miss(&mut self, case: &Case, name: &str, why: &str) {
+    pub(super) fn miss(&mut self, case: &Heading, name: &str, why: &str) {
         let index = self
             .gaps
             .iter()
@@ -132,9 +151,24 @@ impl Report {
         self.gaps.iter().map(line).collect()
     }
 
+    /// Adds what everybody reached in a case, by one of its metrics.
+    pub(super) fn add(&mut self, case: &Heading, metric: &Metric, is_headline: bool, parts: Parts) {
+        self.records.push(Record {
+            group: case.group,
+            case: format!("{}{}", case.name, metric.suffix),
+            transport: case.transport,
+            size: case.size,
+            unit: metric.unit,
+            better: metric.better,
+            headline: is_headline,
+            ours: parts.ours,
+            peers: parts.peers,
+            raw: parts.raw,
+        });
+    }
+
     /// Notes what a setting reached when it was tried.
-    pub(super) fn trial(&mut self, case: &Case, name: &str, setting: &str, value: f64) {
-        let unit = case.metrics[0].unit;
+    pub(super) fn trial(&mut self, case: &Heading, unit: &str, name: &str, setting: &str, value: f64) {
         self.trials.push(
             json!({ "case": case.title(), "name": name, "setting": setting, "value": value, "unit": unit }),
         );

@@ -108,8 +108,8 @@ fn words(role: &str, case: &Case, endpoint: &str, more: &[String]) -> Vec<String
     let mut words = vec![
         role.to_owned(),
         format!("case={}", case.traffic),
-        format!("transport={}", case.transport),
-        format!("size={}", case.size),
+        format!("transport={}", case.heading.transport),
+        format!("size={}", case.heading.size),
         format!("endpoint={endpoint}"),
     ];
     // The case's own words come last: they win.
@@ -128,7 +128,7 @@ pub(super) fn measure(program: &Path, case: &Case, more: &[String], folder: &Pat
         .filter_map(|word| word.split_once("_ms=")?.1.parse::<u64>().ok())
         .sum();
     let limit = PATIENCE + Duration::from_millis(window);
-    if case.transport == "inproc" {
+    if case.heading.transport == "inproc" {
         let mut both = Program::start(program, &words("inproc", case, "inproc://bench", more))?;
         both.expect("ready", PATIENCE)?;
         thread::sleep(SETTLE);
@@ -139,7 +139,7 @@ pub(super) fn measure(program: &Path, case: &Case, more: &[String], folder: &Pat
         });
     }
     let socket = folder.join("bench.ipc");
-    let endpoint = if case.transport == "ipc" {
+    let endpoint = if case.heading.transport == "ipc" {
         // Left by a program that was killed.
         let _ = std::fs::remove_file(&socket);
         format!("ipc://{}", socket.display())

@@ -1,6 +1,6 @@
 //! The group `sockets`: patterns over tcp, ipc and inproc.
 
-use super::case::{Better, Case, Metric, Outcome, Side};
+use super::case::{Better, Case, Heading, Metric, Outcome, Side, metric};
 
 const SIZES: [usize; 5] = [16, 128, 1 << 10, 16 << 10, 1 << 20];
 const NETWORK: [&str; 2] = ["tcp", "ipc"];
@@ -59,29 +59,17 @@ pub(super) fn cases() -> Vec<Case> {
 
 fn case(name: &str, transport: &'static str, size: usize, traffic: &'static str, words: &[&str]) -> Case {
     Case {
-        group: "sockets",
-        name: name.to_owned(),
-        transport,
-        size,
+        heading: Heading {
+            group: "sockets",
+            name: name.to_owned(),
+            transport,
+            size,
+        },
         traffic,
         words: words.iter().map(|word| (*word).to_owned()).collect(),
         ours: None,
         measures: Side::Connect,
         metrics: Vec::new(),
-    }
-}
-
-const fn metric(
-    suffix: &'static str,
-    unit: &'static str,
-    better: Better,
-    read: fn(&Outcome) -> Option<f64>,
-) -> Metric {
-    Metric {
-        suffix,
-        unit,
-        better,
-        read,
     }
 }
 
@@ -287,7 +275,7 @@ mod tests {
     #[test]
     fn every_case_has_a_name_of_its_own_and_something_to_read() {
         let cases = cases();
-        let titles: BTreeSet<_> = cases.iter().map(Case::title).collect();
+        let titles: BTreeSet<_> = cases.iter().map(|case| case.heading.title()).collect();
         assert_eq!(titles.len(), cases.len());
         assert!(cases.iter().all(|case| !case.metrics.is_empty()));
     }

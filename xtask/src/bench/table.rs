@@ -68,14 +68,14 @@ pub(super) fn render(report: &Report) -> String {
 /// One record in one line.
 pub(super) fn line(record: &Record) -> String {
     let mut text = format!(
-        "{} {} {}: {} {} ({})",
-        record.case,
-        record.transport,
-        bytes(record.size),
+        "{}: {} {}",
+        record.title(),
         number(record.ours.series.median()),
-        record.unit,
-        record.ours.setting
+        record.unit
     );
+    if !record.ours.series.is_empty() {
+        text.push_str(&format!(" ({})", record.ours.setting));
+    }
     for other in record.peers.iter().chain(&record.raw) {
         text.push_str(&format!(
             " | {} {} {} ({})",
@@ -98,9 +98,10 @@ pub(super) fn ratio(record: &Record, other: &Entry) -> String {
     }
 }
 
-/// A number with three or four significant digits.
+/// A number with three or four significant digits; none where nothing was measured.
 pub(super) fn number(value: f64) -> String {
     match value.abs() {
+        size if !size.is_finite() => "-".to_owned(),
         size if size >= 1e6 => format!("{:.2} M", value / 1e6),
         size if size >= 1e4 => format!("{:.0} k", value / 1e3),
         size if size >= 100.0 => format!("{value:.0}"),
@@ -135,9 +136,10 @@ mod tests {
                 number(87_000.0),
                 number(4470.0),
                 number(54.26),
-                number(0.125)
+                number(0.125),
+                number(f64::NAN)
             ],
-            ["6.53 M", "87 k", "4470", "54.3", "0.12"]
+            ["6.53 M", "87 k", "4470", "54.3", "0.12", "-"]
         );
     }
 }

@@ -62,7 +62,7 @@ fn attempt(how: &[&str]) -> Result<(), String> {
 
 /// Whether this process runs in the user namespace that [`enter`] made.
 #[must_use]
-pub(super) fn is_inside() -> bool {
+pub fn is_inside() -> bool {
     env::var_os(VARIABLE).is_some()
 }
 

@@ -10,7 +10,7 @@ mod run;
 
 use anyhow::Result;
 
-pub use access::{Access, access, enter};
+pub use access::{Access, access, enter, is_inside};
 pub use check::{check, check_if_possible};
 pub use lab::Lab;
 
@@ -58,10 +58,13 @@ pub fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// Installs what is missing where that is possible, and gets the right to make namespaces.
-fn prepare() -> Result<()> {
+/// Installs what is missing where that is possible, and gets the right to make namespaces as [`enter`] does.
+///
+/// # Errors
+/// When a system package is missing and cannot be installed, or no namespaces can be made.
+pub fn prepare() -> Result<()> {
     // In a user namespace one only looks like root; what was missing was dealt with before.
-    if !access::is_inside() {
+    if !is_inside() {
         setup::ensure(&NEEDS)?;
     }
     enter()

@@ -1,8 +1,8 @@
 //! Barriers, one after the other.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use peer_harness::{Result, Words, print, summary};
+use peer_harness::{Result, Usage, Words, print, summary};
 use serde_json::json;
 
 use crate::{GROUP, Side};
@@ -10,10 +10,11 @@ use crate::{GROUP, Side};
 /// Barriers that follow the measured ones, so that no member leaves while another one is still measured.
 const TAIL: usize = 20;
 
-/// How many barriers.
+/// How many barriers, and how long the session rests after them.
 pub(crate) struct Rounds {
     warmup: usize,
     measured: usize,
+    idle: Duration,
 }
 
 impl Rounds {
@@ -23,6 +24,7 @@ impl Rounds {
         Ok(Rounds {
             warmup: words.get("warmup", 500)?,
             measured: words.get("rounds", 5000)?,
+            idle: Duration::from_millis(words.get("idle_ms", 0)?),
         })
     }
 }
@@ -63,6 +65,12 @@ fn pass(role: &str, rounds: &Rounds, mut wait: impl FnMut() -> Result<()>) -> Re
     result["role"] = json!(role);
     result["rounds"] = json!(rounds.measured);
     result["seconds"] = json!(seconds);
+    if !rounds.idle.is_zero() {
+        let before = Usage::now().cpu;
+        std::thread::sleep(rounds.idle);
+        result["idle_seconds"] = json!(rounds.idle.as_secs_f64());
+        result["idle_cpu_seconds"] = json!((Usage::now().cpu - before).as_secs_f64());
+    }
     print(&result);
     for _ in 0..TAIL {
         wait()?;

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use peer_harness::{Result, Words, print};
+use peer_harness::{Result, Usage, Words, print};
 use serde_json::json;
 
 use crate::{GROUP, Side};
@@ -46,6 +46,7 @@ impl Load {
             "messages": messages,
             "seconds": elapsed.as_secs_f64(),
             "mb_per_second": bytes as f64 / 1e6 / elapsed.as_secs_f64(),
+            "peak_bytes": Usage::now().peak,
         }));
     }
 }

@@ -21,7 +21,8 @@ fn main() {
 fn run() -> Result<()> {
     let (role, mut words) = Words::read()?;
     let case = words.get("case", "goodput".to_owned())?;
-    let role = if role == "host" {
+    let is_host = role == "host";
+    let role = if is_host {
         let is_first = words.need::<usize>("host", "HOST")? == 0;
         match (case.as_str(), is_first) {
             ("goodput", true) => "send",
@@ -33,11 +34,27 @@ fn run() -> Result<()> {
     } else {
         role.as_str()
     };
+    if is_host {
+        // All hosts are told the same words, and each passes over those of the other side.
+        for key in others(role) {
+            words.take::<String>(key)?;
+        }
+    }
     match role {
         "send" => goodput::send(words),
         "receive" => goodput::receive(words),
         "ping" => ping_pong::ask(words),
         "pong" => ping_pong::answer(words),
         other => Err(format!("unknown role `{other}`").into()),
+    }
+}
+
+/// The words that only the side opposite to `role` knows.
+fn others(role: &str) -> &'static [&'static str] {
+    match role {
+        "send" => &["mode", "warmup_ms", "window_ms"],
+        "receive" => &["segment", "segments", "settle_ms", "time_ms"],
+        "pong" => &["size", "warmup", "rounds"],
+        _ => &[],
     }
 }
