@@ -35,6 +35,9 @@
 //! | `inproc` | yes | endpoints `inproc://name`: between tasks and threads of one process, without copying |
 //! | `ipc` | yes | endpoints `ipc:///path` and `ipc://@abstract`: between processes of one machine |
 //! | `tcp` | yes | endpoints `tcp://host:port` |
+//! | `collectives` | yes | [`collectives`]: barrier, broadcast, allreduce and the others, among the ranks of one computation |
+//! | `group` | yes | [`group`]: sessions of many members over reliable UDP multicast |
+//! | `group-crypto` | no | group sessions with a key, and `--key-file`; needs a C compiler |
 //! | `stream` | yes | [`stream`]: typed data streams with statistics |
 //! | `blocking` | yes | [`blocking`]: sockets for code without a runtime |
 //! | `cli` | yes | the programs, and all features above but `blocking`; libraries want `default-features = false` |
@@ -50,7 +53,11 @@ pub mod blocking;
 pub mod cli;
 pub mod prelude;
 
+#[cfg(feature = "collectives")]
+pub use flexbond_collectives as collectives;
 pub use flexbond_session as session;
+#[cfg(feature = "group")]
+pub use flexbond_session::group;
 #[cfg(feature = "stream")]
 pub use flexbond_stream as stream;
 pub use flexbond_transport as transport;

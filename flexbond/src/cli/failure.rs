@@ -16,6 +16,8 @@ pub(crate) enum Exit {
     TimedOut,
     /// Ended by this signal.
     Signal(u8),
+    /// As a program ended that this one had started.
+    Child(u8),
 }
 
 impl Exit {
@@ -28,6 +30,7 @@ impl Exit {
             Exit::TimedOut => 3,
             // The shell's convention for a program that a signal ended.
             Exit::Signal(number) => 128 + number,
+            Exit::Child(code) => code,
         }
     }
 }
@@ -68,6 +71,14 @@ impl Failure {
     pub(crate) fn timed_out(message: impl Into<String>) -> Self {
         Failure {
             exit: Exit::TimedOut,
+            ..Failure::new(message)
+        }
+    }
+
+    /// A program that this one had started failed, with this code.
+    pub(crate) fn child(code: u8, message: impl Into<String>) -> Self {
+        Failure {
+            exit: Exit::Child(code),
             ..Failure::new(message)
         }
     }

@@ -5,8 +5,10 @@ mod completions;
 mod demo;
 mod failure;
 mod generate;
+mod group;
 mod input;
 mod interrupt;
+mod launch;
 mod line;
 mod output;
 mod pace;
@@ -21,7 +23,7 @@ use clap::{Parser, Subcommand};
 
 use failure::{Exit, Failure};
 
-/// Sockets that speak ØMQ, data streams, and a look at what this machine does with them.
+/// Sockets that speak ØMQ, data streams, sessions of many members, and a look at what this machine does with them.
 #[derive(Parser)]
 #[command(name = "flexbond", version, max_term_width = 100, propagate_version = true)]
 struct Flexbond {
@@ -35,6 +37,8 @@ enum Command {
     Socket(Box<socket::SocketCommand>),
     Stats(stats::StatsCommand),
     Generate(generate::Generate),
+    Group(Box<group::GroupCommand>),
+    Launch(launch::Launch),
     Completions(completions::Completions),
 }
 
@@ -62,6 +66,8 @@ pub fn flexbond() -> ExitCode {
         Command::Socket(command) => command.run(),
         Command::Stats(command) => command.run(),
         Command::Generate(command) => command.run(),
+        Command::Group(command) => command.run(),
+        Command::Launch(command) => command.run(),
         Command::Completions(command) => command.run::<Flexbond>(),
     })
 }
@@ -81,6 +87,15 @@ pub fn m_generate() -> ExitCode {
 /// A runtime on the calling thread: for programs whose own work is small beside that of their connections.
 fn current_thread() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start a runtime: {error}")))
+}
+
+/// A runtime on threads of its own: for programs that work with files, which no connection is to wait for.
+fn beside_this_thread() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format!("cannot start a runtime: {error}")))

@@ -1,0 +1,221 @@
+//! `flexbond launch`: the ranks of a program on this machine.
+
+mod lines;
+mod rank;
+mod relay;
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+use clap::Args;
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+
+use super::argument;
+use super::{Exit, Failure};
+use rank::{Ended, Ranks};
+use relay::Relay;
+
+/// Start N processes of a program on this machine, each with its rank in the environment, to try things out.
+///
+/// Ends when all have ended. When one fails, the others may end by themselves for a while, then they are ended; the
+/// exit code is that of the first that failed.
+#[derive(Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct Launch {
+    /// How many to start
+    #[arg(short = 'n', long = "ranks", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    ranks: u32,
+
+    /// End all of them (exit code 3) when they have not ended after this long
+    #[arg(long, value_name = "SECONDS", value_parser = argument::positive_seconds, allow_negative_numbers = true)]
+    timeout: Option<Duration>,
+
+    /// How long the others have to end when one has failed, and again between being asked to end and being killed
+    #[arg(long, value_name = "SECONDS", value_parser = argument::seconds, default_value = "3",
+          allow_negative_numbers = true)]
+    grace: Duration,
+
+    /// Leave the output as it is, without `[rank] ` before each line
+    #[arg(long)]
+    no_prefix: bool,
+
+    /// The program and its arguments
+    #[arg(
+        value_name = "CMD",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    command: Vec<OsString>,
+}
+
+const HELP: &str = "Environment of each process:
+  RANK, LOCAL_RANK     its number, from 0
+  WORLD_SIZE           how many there are
+  MASTER_ADDR          127.0.0.1
+  MASTER_PORT          a tcp port that was free a moment ago
+  FLEXBOND_ENDPOINT    tcp://127.0.0.1:MASTER_PORT
+
+Signals:
+  Ctrl-C and termination are passed on to all; a second one kills them. Each
+  process has a process group of its own: what it has started itself and leaves
+  behind is killed when it ends. Standard input is empty.
+
+Exit codes:
+  0         all ended with 0
+  2         usage
+  3         timed out
+  128 + n   ended by signal n; 130 is Ctrl-C
+  others    that of the first process that failed (128 + n if signal n ended it);
+            1 if one cannot be started
+
+Examples:
+  Four processes that say who they are:
+    flexbond launch -n 4 -- sh -c 'echo rank $RANK of $WORLD_SIZE'
+  A program that meets its peers at FLEXBOND_ENDPOINT, for a minute at most:
+    flexbond launch -n 2 --timeout 60 -- ./solver --steps 100";
+
+/// How long the last lines of processes that have ended are waited for.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+impl Launch {
+    pub(crate) fn run(&self) -> Result<Exit, Failure> {
+        let runtime = super::current_thread()?;
+        let result = runtime.block_on(self.launch());
+        runtime.shutdown_background();
+        result
+    }
+
+    async fn launch(&self) -> Result<Exit, Failure> {
+        let listen =
+            |kind| signal(kind).map_err(|error| Failure::new(format!("cannot listen for signals: {error}")));
+        let mut signals = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        let mut relay = match self.no_prefix {
+            true => None,
+            false => Some(
+                Relay::start().map_err(|error| Failure::new(format!("cannot start a thread: {error}")))?,
+            ),
+        };
+        let mut ranks = Ranks::start(&self.command, self.ranks, free_port()?, relay.as_ref())?;
+        let mut watch = Watch::new(self.grace);
+        let timeout = self.timeout.and_then(|limit| Instant::now().checked_add(limit));
+        while !ranks.is_empty() {
+            tokio::select! {
+                Some(ended) = ranks.next() => watch.ended(ended, &ranks),
+                _ = signals.0.recv() => watch.signalled(Signal::INT, &ranks),
+                _ = signals.1.recv() => watch.signalled(Signal::TERM, &ranks),
+                () = at(watch.deadline) => watch.due(&ranks),
+                () = at(timeout), if !watch.timed_out => watch.timeout(&ranks),
+            }
+        }
+        if let Some(relay) = relay.take() {
+            tokio::select! {
+                () = relay.finish(LAST_LINES) => {}
+                _ = signals.0.recv() => {}
+                _ = signals.1.recv() => {}
+            }
+        }
+        watch.conclude(self.timeout.unwrap_or_default())
+    }
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A port that nobody uses at the moment.
+fn free_port() -> Result<u16, Failure> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .map_err(|error| Failure::new(format!("cannot find a free port: {error}")))
+}
+
+/// What has happened, and what is to be done when.
+struct Watch {
+    grace: Duration,
+    failed: Option<Ended>,
+    signal: Option<Signal>,
+    timed_out: bool,
+    /// What is sent to all at the deadline.
+    next: Signal,
+    deadline: Option<Instant>,
+}
+
+impl Watch {
+    fn new(grace: Duration) -> Self {
+        Watch {
+            grace,
+            failed: None,
+            signal: None,
+            timed_out: false,
+            next: Signal::TERM,
+            deadline: None,
+        }
+    }
+
+    fn is_ending(&self) -> bool {
+        self.failed.is_some() || self.signal.is_some() || self.timed_out
+    }
+
+    fn soon(&mut self, next: Signal) {
+        self.next = next;
+        self.deadline = Instant::now().checked_add(self.grace);
+    }
+
+    fn ended(&mut self, ended: Ended, ranks: &Ranks) {
+        if ended.code() == 0 || self.is_ending() {
+            return;
+        }
+        if !ranks.is_empty() {
+            let seconds = self.grace.as_secs_f64();
+            eprintln!("flexbond: {ended}; the others have {seconds} s to end");
+        }
+        self.failed = Some(ended);
+        self.soon(Signal::TERM);
+    }
+
+    fn signalled(&mut self, signal: Signal, ranks: &Ranks) {
+        if self.signal.is_some() {
+            ranks.signal(Signal::KILL);
+            return;
+        }
+        self.signal = Some(signal);
+        ranks.signal(signal);
+        self.soon(Signal::KILL);
+    }
+
+    fn timeout(&mut self, ranks: &Ranks) {
+        self.timed_out = true;
+        ranks.signal(Signal::TERM);
+        self.soon(Signal::KILL);
+    }
+
+    fn due(&mut self, ranks: &Ranks) {
+        ranks.signal(self.next);
+        match self.next {
+            Signal::KILL => self.deadline = None,
+            _ => self.soon(Signal::KILL),
+        }
+    }
+
+    fn conclude(self, limit: Duration) -> Result<Exit, Failure> {
+        match (self.failed, self.signal) {
+            (Some(ended), _) => Err(Failure::child(ended.code(), ended.to_string())),
+            // Signal numbers are small.
+            (None, Some(signal)) => Ok(Exit::Signal(signal.as_raw() as u8)),
+            (None, None) if self.timed_out => Err(Failure::timed_out(format!(
+                "not all had ended after {} s",
+                limit.as_secs_f64()
+            ))
+            .hint("a longer --timeout gives them more time")),
+            (None, None) => Ok(Exit::Done),
+        }
+    }
+}
