@@ -96,7 +96,7 @@ impl Coordinator {
     }
 
     /// Makes a barrier group, in which this end takes part. Members may [join](super::Member::join_barrier) at any time:
-    /// they wait with the others from the next round on. Numbers are 0 to 65,534.
+    /// they wait with the others from the next round on that this end comes to. Numbers are 0 to 65,534.
     ///
     /// # Errors
     /// [`GroupError`]; none was made.

@@ -88,7 +88,7 @@ impl Member {
         &self.session
     }
 
-    /// Takes part in a barrier group, from its next round on. One that is not there yet is waited for, for
+    /// Takes part in a barrier group, from the next round on that the coordinator comes to. One that is not there yet is waited for, for
     /// [`Options::join_timeout`].
     ///
     /// # Errors

@@ -54,13 +54,15 @@ impl Hub {
         }
     }
 
-    /// Lets `member` take part: at once if nobody waits yet, otherwise from the next round on, so that those who wait
-    /// need not wait for it. Returns its first round.
+    /// Lets `member` take part: at once while nobody waits, or while the coordinator takes part itself and has not come;
+    /// otherwise from the next round on, so that those who wait need not wait for it. Returns its first round.
     pub(crate) fn add(&mut self, member: MemberId) -> u64 {
         if let Some(place) = self.seats.get(&member) {
             return place.first;
         }
-        let first = self.round + u64::from(self.arrived > 0);
+        let host = self.seats.get(&MemberId::COORDINATOR);
+        let is_open = self.arrived == 0 || host.is_some_and(|host| !host.arrived);
+        let first = self.round + u64::from(!is_open);
         self.awaited += usize::from(first == self.round);
         self.seats.insert(
             member,

@@ -246,3 +246,21 @@ fn a_barrier_that_ends_still_says_how_its_last_round_ended() {
         (2, Outcome::Aborted(vec![MemberId(0)]))
     );
 }
+
+#[test]
+fn who_comes_before_the_coordinator_does_takes_part_at_once() {
+    let mut hub = Hub::new();
+    assert_eq!(hub.add(MemberId::COORDINATOR), 1);
+    assert_eq!(hub.add(MemberId(1)), 1);
+    hub.handle_arrive(MemberId(1), 1);
+    assert_eq!(hub.add(MemberId(2)), 1, "the coordinator has not come");
+    hub.handle_arrive(MemberId::COORDINATOR, 1);
+    assert_eq!(hub.poll_signal(), None, "one has not come");
+    assert_eq!(hub.add(MemberId(3)), 2, "the coordinator waits");
+    hub.handle_arrive(MemberId(2), 1);
+    assert!(
+        hub.poll_signal()
+            .is_some_and(|signal| signal.outcome == Outcome::Released)
+    );
+    assert_eq!(hub.round(), 2);
+}
