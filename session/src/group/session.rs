@@ -40,7 +40,7 @@ struct End {
 impl Drop for End {
     fn drop(&mut self) {
         let linger = self.linger;
-        self.shared.act(|node, now| node.wind_up(now + linger));
+        self.shared.act(|node, now| node.wind_up(now, now + linger));
     }
 }
 
@@ -268,7 +268,7 @@ impl Session {
     /// this handle.
     pub(super) async fn leave(&self) {
         let linger = self.0.linger;
-        self.shared().act(|node, now| node.wind_up(now + linger));
+        self.shared().act(|node, now| node.wind_up(now, now + linger));
         self.shared().wait(|node, _| node.is_over().then_some(())).await;
     }
 

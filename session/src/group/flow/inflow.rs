@@ -298,6 +298,13 @@ impl Inflow {
         self.assembly.has_ready()
     }
 
+    /// Reports at once, as this end will not be there any more to be asked.
+    pub(crate) fn report_now(&mut self) {
+        if self.next.is_some() {
+            self.due = Due::Now;
+        }
+    }
+
     /// When [`poll_report`](Self::poll_report) will have something.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         match self.due {

@@ -248,6 +248,12 @@ impl Flows {
             .collect()
     }
 
+    /// Queues all reports, due or not: this node goes, and cannot be asked any more.
+    pub(super) fn report_all(&mut self, now: Instant, peers: &Peers, outbox: &mut Outbox) {
+        self.channels.values_mut().for_each(Traffic::report_now);
+        self.report(now, peers, outbox);
+    }
+
     /// Queues the reports that are due.
     pub(super) fn report(&mut self, now: Instant, peers: &Peers, outbox: &mut Outbox) {
         for traffic in self.channels.values_mut() {

@@ -245,7 +245,10 @@ impl Node {
                     echo_delay: 0,
                     hears_multicast: member.hears_multicast,
                 }),
-                Said::Leave => Packet::Leave,
+                Said::Leave => {
+                    self.flows.report_all(now, &self.peers, &mut self.outbox);
+                    Packet::Leave
+                }
             };
             self.outbox.push(member.coordinator, &packet);
         }

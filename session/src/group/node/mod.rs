@@ -21,7 +21,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::hash::RandomState;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flexbond_wire::group::{Envelope, Goodbye, GoodbyeReason, Header, Packet};
@@ -59,8 +59,10 @@ pub(crate) struct Node {
     events: VecDeque<Event>,
     /// Why this node is out, once it is.
     ending: Option<Ending>,
-    /// When it goes at the latest, once it wants to.
-    winding_up: Option<Instant>,
+    /// When it began to want to go, and when it goes at the latest.
+    winding_up: Option<(Instant, Instant)>,
+    /// When something last came that is to be confirmed.
+    asked_at: Option<Instant>,
     is_abandoned: bool,
     /// Something has happened that somebody may wait for.
     news: bool,
@@ -139,6 +141,9 @@ pub(crate) enum PushError {
 impl Node {
     /// Events that wait for somebody to ask; more, and the oldest are dropped.
     const MAX_EVENTS: usize = 1024;
+    /// How long nobody must have asked a member anything before it goes, and how long it waits for that at most.
+    const QUIET: Duration = Duration::from_millis(100);
+    const UNQUIET: Duration = Duration::from_millis(500);
 
     /// A coordinator of the session with this number, which no other should have.
     pub(crate) fn coordinator(
@@ -180,6 +185,7 @@ impl Node {
             events: VecDeque::new(),
             ending: None,
             winding_up: None,
+            asked_at: None,
             is_abandoned: false,
             news: false,
             told: 0,
@@ -295,11 +301,13 @@ impl Node {
         let sender = MemberId(header.sender);
         match packet {
             Packet::Data(data) => {
+                self.asked_at = Some(now);
                 self.news |= self.flows.handle_data(now, sender, &data);
                 self.evict_unusable(now);
             }
             Packet::Status(status) => self.flows.handle_status(now, sender, self.outbox.me(), &status),
             Packet::Sync(sync) => {
+                self.asked_at = Some(now);
                 self.news |= self.flows.handle_sync(now, sender, &sync);
                 self.evict_unusable(now);
             }
@@ -352,17 +360,28 @@ impl Node {
     }
 
     /// Goes as soon as what was sent is delivered, at `deadline` at the latest. Nothing more is taken to be sent.
-    pub(crate) fn wind_up(&mut self, deadline: Instant) {
-        let earlier = self.winding_up.map_or(deadline, |before| before.min(deadline));
-        self.winding_up = Some(earlier);
+    pub(crate) fn wind_up(&mut self, now: Instant, deadline: Instant) {
+        let (begun, earlier) = self.winding_up.unwrap_or((now, deadline));
+        self.winding_up = Some((begun, earlier.min(deadline)));
+    }
+
+    /// When it goes, if nothing more comes.
+    fn go_at(&self) -> Option<Instant> {
+        let (begun, deadline) = self.winding_up?;
+        if !self.flows.is_settled() {
+            return Some(deadline);
+        }
+        let quiet_at = match self.role {
+            Role::Coordinator(_) => begun,
+            // What it has confirmed may have been lost: it stays until nobody asks any more.
+            Role::Member(_) => self.asked_at.map_or(begun, |at| at + Self::QUIET),
+        };
+        Some(quiet_at.min(begun + Self::UNQUIET).min(deadline))
     }
 
     /// Goes, if it wants to and can.
     fn go(&mut self, now: Instant) {
-        if self
-            .winding_up
-            .is_some_and(|deadline| now >= deadline || self.flows.is_settled())
-        {
+        if self.go_at().is_some_and(|at| now >= at) {
             self.winding_up = None;
             match &self.role {
                 Role::Coordinator(_) => self.close(now),
@@ -445,7 +464,7 @@ impl Node {
         let gone = (!self.gone.is_empty()).then_some(now);
         role.into_iter()
             .chain(gone)
-            .chain(self.winding_up)
+            .chain(self.go_at())
             .chain(self.channels.poll_timeout())
             .chain(self.flows.poll_timeout(now))
             .chain(self.protection.poll_timeout())

@@ -431,3 +431,30 @@ fn a_message_above_the_limit_is_refused_with_the_numbers() {
 }
 
 mod groups;
+
+#[test]
+fn who_goes_having_received_everything_is_not_said_to_have_missed_it() {
+    for seed in 0..24 {
+        let path = Path::default().delay(Duration::from_micros(100)).loss(0.1);
+        let mut world = World::new(seed, seed % 2 == 0, path);
+        for _ in 0..2 {
+            world.join();
+        }
+        world.run_until(&format!("seed {seed}: all in"), World::all_in);
+        let number = world.send(0, vec![7; 5000]);
+        world.run_until(&format!("seed {seed}: received"), |world| {
+            !world.received(1, 0).is_empty()
+        });
+        let now = world.start + world.now;
+        world.hosts[1].node.wind_up(now, now + Duration::from_secs(5));
+        world.run_until(&format!("seed {seed}: gone"), |world| {
+            let last = world.hosts[1].events.last();
+            matches!(last, Some(Event::Out(Ending::Left)))
+        });
+        world.run_until(&format!("seed {seed}: settled"), |world| {
+            world.hosts[0].node.settled(0) > number
+        });
+        let missed = world.hosts[0].node.missed(0, number);
+        assert!(missed.is_empty(), "seed {seed}: {missed:?}");
+    }
+}

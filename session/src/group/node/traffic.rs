@@ -218,6 +218,11 @@ impl Traffic {
         self.out.blockers(now, limit)
     }
 
+    /// All reports are due.
+    pub(super) fn report_now(&mut self) {
+        self.sources.values_mut().for_each(Inflow::report_now);
+    }
+
     /// Queues the reports that are due.
     pub(super) fn report(&mut self, now: Instant, peers: &Peers, outbox: &mut Outbox) {
         for (&source, inflow) in &mut self.sources {
