@@ -458,3 +458,28 @@ fn who_goes_having_received_everything_is_not_said_to_have_missed_it() {
         assert!(missed.is_empty(), "seed {seed}: {missed:?}");
     }
 }
+
+#[test]
+fn a_storm_of_joiners_fills_no_memory() {
+    let mut world = World::new(1, false, Path::default());
+    let now = world.start;
+    for number in 0..20_000_u32 {
+        let nonce = u128::from(number).to_be_bytes();
+        let mut joiner = Node::member(now, world.hosts[0].address, nonce, settings(false));
+        joiner.handle_timeout(now);
+        let mut asked = joiner
+            .poll_transmit(now, 1)
+            .expect("a question")
+            .contents
+            .to_vec();
+        let from = SocketAddr::from((number.to_be_bytes(), 4000));
+        let coordinator = &mut world.hosts[0].node;
+        coordinator.handle_datagram(now, from, false, &mut asked);
+    }
+    let coordinator = &mut world.hosts[0].node;
+    let mut answers = 0;
+    while coordinator.poll_transmit(now, 1).is_some() {
+        answers += 1;
+    }
+    assert_eq!(answers, 4096);
+}

@@ -70,6 +70,10 @@ impl Default for Outbox {
 }
 
 impl Outbox {
+    /// Packets that may wait to be sent before no more answers to those who want to join are added: they come as fast as
+    /// anybody on the network likes, and ask again.
+    const MAX_WAITING: usize = 4096;
+
     pub(super) fn identify(&mut self, session: u64, me: MemberId) {
         (self.header.session, self.header.sender) = (session, me.0);
     }
@@ -144,6 +148,9 @@ impl Outbox {
 
     /// Queues a packet of the handshake, in this epoch.
     pub(super) fn push_in(&mut self, to: SocketAddr, epoch: u32, packet: &Packet<'_>) {
+        if packet.kind().is_handshake() && self.single.len() >= Self::MAX_WAITING {
+            return;
+        }
         queue(&mut self.header, &mut self.single, to, epoch, None, packet);
     }
 
