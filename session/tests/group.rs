@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use flexbond_session::group::{
     Barrier, BarrierError, Coordinator, DeliveryError, Event, Gone, JoinError, Member, MemberId, Options,
-    Over, Part, RecvError, SendError,
+    Over, Part, RecvError, SendError, SlowMember,
 };
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
@@ -205,6 +205,36 @@ async fn sending_waits_for_who_does_not_read_and_goes_on_when_it_does() {
     }
     soon(coordinator.send("room")).await.expect("sent");
     assert_eq!(soon(member.recv()).await.expect("a message").body, "room");
+}
+
+#[tokio::test]
+async fn who_does_not_keep_up_is_sent_away_where_that_is_the_policy() {
+    let little = options()
+        .send_budget(1 << 16)
+        .recv_budget(1 << 16)
+        .window(100_000);
+    let policy = SlowMember::EvictAfter(Duration::from_millis(300));
+    let coordinator = Coordinator::bind("udp://127.0.0.1:0", little.clone().slow_member(policy))
+        .await
+        .expect("it is free");
+    let member = soon(Member::join(coordinator.endpoint(), little))
+        .await
+        .expect("admitted");
+    let slow = member.id().expect("it is in");
+    let gone = soon(async {
+        loop {
+            tokio::select! {
+                event = coordinator.event() => {
+                    if let Event::Gone { member, why } = event.expect("an event") {
+                        break (member, why);
+                    }
+                }
+                sent = coordinator.send(vec![0; 10_000]) => drop(sent.expect("sent")),
+            }
+        }
+    })
+    .await;
+    assert_eq!(gone, (slow, Some(Gone::Evicted)));
 }
 
 #[tokio::test]

@@ -274,6 +274,7 @@ impl Node {
         }
         coordinator.beat_at = now + self.settings.heartbeat;
         if let Some(limit) = self.settings.evict_after {
+            self.flows.note_full(now);
             for blocker in self.flows.blockers(now, limit) {
                 coordinator.roster.remove(blocker, Departure::Evicted);
             }

@@ -240,6 +240,17 @@ impl Flows {
         self.channels.get(&channel).map_or(0, Traffic::unsettled_bytes)
     }
 
+    /// Takes note of who keeps channels full, so that nothing more can be sent.
+    pub(super) fn note_full(&mut self, now: Instant) {
+        let most = self.settings.send_budget;
+        for traffic in self.channels.values_mut() {
+            // Less than a message is missing, but how much that is nobody knows.
+            if traffic.unsettled_bytes() >= most / 2 {
+                traffic.note_full(now);
+            }
+        }
+    }
+
     /// Who has kept a channel from moving for at least `limit`.
     pub(super) fn blockers(&self, now: Instant, limit: std::time::Duration) -> Vec<MemberId> {
         self.channels

@@ -214,6 +214,10 @@ impl Traffic {
         self.out.bytes()
     }
 
+    pub(super) fn note_full(&mut self, now: Instant) {
+        self.out.note_full(now);
+    }
+
     pub(super) fn blockers(&self, now: Instant, limit: Duration) -> impl Iterator<Item = MemberId> {
         self.out.blockers(now, limit)
     }

@@ -111,4 +111,15 @@ impl Outflow {
             .filter(move |receiver| receiver.blocks_since.is_some_and(|since| now >= since + limit))
             .map(|receiver| receiver.id)
     }
+
+    /// As much waits to be delivered as may wait: takes note of those who are furthest behind.
+    pub(crate) fn note_full(&mut self, now: Instant) {
+        let next = self.stream.next_segment();
+        let least = self.held();
+        for receiver in &mut self.receivers {
+            if receiver.place.next().is_some_and(|at| at <= least && at < next) {
+                receiver.blocks_since.get_or_insert(now);
+            }
+        }
+    }
 }
