@@ -59,7 +59,9 @@ impl LoadBalancer {
         if !self.conflate {
             let size = message.size();
             let mut boxes = self.boxes.lock();
-            let Boxes { queues, lanes, next } = &mut *boxes;
+            let Boxes {
+                queues, lanes, next, ..
+            } = &mut *boxes;
             if *next >= lanes.len() {
                 *next = 0;
             }
@@ -87,7 +89,9 @@ impl LoadBalancer {
         let mut untried = boxes.lanes.len();
         while untried > 0 {
             untried -= 1;
-            let Boxes { queues, lanes, next } = &mut *boxes;
+            let Boxes {
+                queues, lanes, next, ..
+            } = &mut *boxes;
             if *next >= lanes.len() {
                 *next = 0;
             }

@@ -24,6 +24,7 @@
 //! - Inproc endpoints reconnect too.
 
 mod backoff;
+mod book;
 mod channel;
 mod core;
 mod dialer;

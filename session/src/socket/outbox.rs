@@ -10,6 +10,7 @@ use flexbond_wire::zmtp::Batch;
 use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
 
+use super::book::Book;
 use super::lane::Lane;
 
 /// The served queues of one socket, all under one lock, and the order in which its peers take turns.
@@ -28,6 +29,8 @@ pub(crate) struct Boxes {
     /// For patterns whose peers take turns. Emptied when the socket is closed: these lanes lead back here.
     pub(super) lanes: Vec<Arc<Lane>>,
     pub(super) next: usize,
+    /// For patterns whose peers subscribe; none once the socket is closed, for its lanes lead back here, too.
+    pub(super) book: Option<Book>,
 }
 
 /// The queue towards one peer, in encoded form.

@@ -57,13 +57,15 @@ impl<K> Node<K> {
     }
 }
 
-impl<K: Copy + PartialEq> Trie<K> {
-    pub(crate) fn new() -> Self {
+impl<K> Default for Trie<K> {
+    fn default() -> Self {
         let mut nodes = Slab::new();
         let root = nodes.insert(Node::new(&[]));
         Trie { nodes, root }
     }
+}
 
+impl<K: Copy + PartialEq> Trie<K> {
     /// Adds a pair.
     pub(crate) fn add(&mut self, topic: &[u8], key: K) -> Added {
         let node = self.node_for(topic);
@@ -229,7 +231,7 @@ mod tests {
 
     #[test]
     fn prefixes_match_and_the_empty_topic_matches_all() {
-        let mut trie = Trie::new();
+        let mut trie = Trie::default();
         assert_eq!(trie.add(b"weather.eu", 1), Added::First);
         assert_eq!(trie.add(b"weather", 2), Added::First);
         assert_eq!(trie.add(b"weather", 1), Added::Another);
@@ -246,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_deep_chain_of_topics_is_built_and_dropped() {
-        let mut trie = Trie::new();
+        let mut trie = Trie::default();
         let topic = vec![b'a'; 2_000];
         for end in 0..topic.len() {
             trie.add(&topic[..end], 0);
@@ -261,7 +263,7 @@ mod tests {
             steps in prop::collection::vec((any::<bool>(), prop::collection::vec(0_u8..3, 0..6), 0_u8..4), 0..200),
             messages in prop::collection::vec(prop::collection::vec(0_u8..3, 0..8), 0..20),
         ) {
-            let mut trie = Trie::new();
+            let mut trie = Trie::default();
             let mut model = BTreeSet::new();
             for (add, topic, key) in steps {
                 let others = |model: &BTreeSet<(Vec<u8>, u8)>| model.iter().any(|(known, _)| *known == topic);

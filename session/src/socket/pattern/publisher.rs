@@ -1,6 +1,5 @@
 //! PUB and XPUB (RFC 29): every message to all who subscribed to a prefix of it.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -9,20 +8,19 @@ use flexbond_transport::Message;
 use flexbond_transport::pipe::{PipeReceiver, PushError};
 use flexbond_wire::zmtp::{Batch, SocketType};
 use parking_lot::Mutex;
-use slab::Slab;
 
 use super::{Pattern, Reach, Refusal, Unsent};
+use crate::socket::book::Book;
 use crate::socket::fair_queue::FairQueue;
 use crate::socket::lane::Lane;
-use crate::socket::outbox::{Outboxes, Queue};
+use crate::socket::outbox::{Boxes, Outboxes, Queue};
 use crate::socket::subscription::{Subscription, message_of};
-use crate::socket::trie::{Added, Removed, Trie};
+use crate::socket::trie::{Added, Removed};
 use crate::socket::wakers::{WakerSet, forwarding_waker};
 use crate::socket::{Options, RecvError, SendErrorKind, SlowPeer, SubscribeError, XpubVerbosity};
 
 pub(crate) struct Publisher {
     socket_type: SocketType,
-    book: Mutex<Book>,
     boxes: Arc<Outboxes>,
     queue: FairQueue,
     /// Manual mode: the peer whose subscription message was received last.
@@ -38,36 +36,14 @@ pub(crate) struct Publisher {
     max_subscriptions: usize,
 }
 
-/// Who subscribed to what.
-struct Book {
-    topics: Trie<usize>,
-    subscribers: Slab<Subscriber>,
-    /// Where each lane's subscriber is, for what concerns one lane; messages find subscribers by the trie.
-    places: HashMap<u64, usize>,
-    /// The subscribers of the message in hand, and the message; kept to spare allocations per message.
-    matching: Vec<usize>,
-    encoded: Batch,
-}
-
-struct Subscriber {
-    lane: Arc<Lane>,
-    topics: HashSet<Bytes>,
-}
-
 impl Publisher {
     pub(crate) fn new(boxes: &Arc<Outboxes>, socket_type: SocketType, options: &Options) -> Self {
         let waiters = Arc::new(WakerSet::default());
         let queue = FairQueue::new();
+        boxes.lock().book = Some(Book::default());
         Publisher {
             socket_type,
             boxes: Arc::clone(boxes),
-            book: Mutex::new(Book {
-                topics: Trie::new(),
-                subscribers: Slab::new(),
-                places: HashMap::new(),
-                matching: Vec::new(),
-                encoded: Batch::default(),
-            }),
             queue,
             asking: Mutex::new(None),
             room: forwarding_waker(Arc::clone(&waiters)),
@@ -158,87 +134,6 @@ impl Aftermath {
     }
 }
 
-impl Book {
-    /// Collects the subscribers that a message is for into `matching`.
-    fn find(&mut self, message: &Message, invert: bool) {
-        let Book {
-            topics,
-            subscribers,
-            matching,
-            ..
-        } = self;
-        matching.clear();
-        topics.visit_matches(&message[0], |place| matching.push(place));
-        if matching.len() > 1 {
-            // A peer with overlapping subscriptions still gets the message once.
-            matching.sort_unstable();
-            matching.dedup();
-        }
-        if invert {
-            let others = subscribers
-                .iter()
-                .filter(|(place, peer)| !peer.topics.is_empty() && matching.binary_search(place).is_err());
-            *matching = others.map(|(place, _)| place).collect();
-        }
-    }
-
-    /// Opens the book for a lane.
-    fn enter(&mut self, lane: &Arc<Lane>) {
-        let Book {
-            subscribers, places, ..
-        } = self;
-        places.entry(lane.id()).or_insert_with(|| {
-            subscribers.insert(Subscriber {
-                lane: Arc::clone(lane),
-                topics: HashSet::new(),
-            })
-        });
-    }
-
-    /// Closes the book for a lane; `cancelled` sees each of its topics, and whether it was the last one's.
-    fn leave(&mut self, lane: &Lane, mut cancelled: impl FnMut(&[u8], bool)) {
-        let Some(place) = self.places.remove(&lane.id()) else {
-            return;
-        };
-        for topic in self.subscribers.remove(place).topics {
-            cancelled(&topic, self.topics.remove(&topic, place) == Removed::Last);
-        }
-    }
-
-    fn add(&mut self, lane: &Lane, topic: &[u8]) -> Added {
-        // A peer that is no longer, or not yet, in the book cannot be written to.
-        let Some(&place) = self.places.get(&lane.id()) else {
-            return Added::Nothing;
-        };
-        self.subscribers[place]
-            .topics
-            .insert(Bytes::copy_from_slice(topic));
-        self.topics.add(topic, place)
-    }
-
-    fn remove(&mut self, lane: &Lane, topic: &[u8]) -> Removed {
-        let Some(&place) = self.places.get(&lane.id()) else {
-            return Removed::Nothing;
-        };
-        self.subscribers[place].topics.remove(topic);
-        self.topics.remove(topic, place)
-    }
-
-    fn subscriber(&self, lane: &Lane) -> Option<&Subscriber> {
-        self.subscribers.get(*self.places.get(&lane.id())?)
-    }
-
-    fn has(&self, lane: &Lane, topic: &[u8]) -> bool {
-        self.subscriber(lane)
-            .is_some_and(|subscriber| subscriber.topics.contains(topic))
-    }
-
-    fn subscriptions(&self, lane: &Lane) -> usize {
-        self.subscriber(lane)
-            .map_or(0, |subscriber| subscriber.topics.len())
-    }
-}
-
 impl Pattern for Publisher {
     fn feed(&self, lane: &Arc<Lane>, rx: PipeReceiver<Message>) -> Option<PipeReceiver<Message>> {
         if !self.delivers() {
@@ -249,7 +144,9 @@ impl Pattern for Publisher {
     }
 
     fn ready(&self, lane: &Arc<Lane>) -> Result<(), Refusal> {
-        self.book.lock().enter(lane);
+        if let Some(book) = &mut self.boxes.lock().book {
+            book.enter(lane);
+        }
         if let Some(welcome) = &self.welcome {
             let _ = lane.tx().try_push(&mut Message::from(welcome.clone()), None);
         }
@@ -258,14 +155,16 @@ impl Pattern for Publisher {
 
     /// The connection's subscriptions end with it; a peer that comes back sends them again.
     fn lost(&self, lane: &Arc<Lane>) {
-        self.book.lock().leave(lane, |topic, last| {
+        let book = |boxes: &mut Boxes| boxes.book.as_mut().map(|book| book.leave(lane));
+        let topics = book(&mut self.boxes.lock()).unwrap_or_default();
+        for (topic, last) in topics {
             if self.delivers() && self.is_news(false, last) {
                 // Behind the subscriptions it follows, and no more of them than those.
                 let _ = lane
                     .inbound()
-                    .map(|inbound| inbound.push_over(message_of(false, topic)));
+                    .map(|inbound| inbound.push_over(message_of(false, &topic)));
             }
-        });
+        }
         self.waiters.wake_all();
     }
 
@@ -289,7 +188,10 @@ impl Pattern for Publisher {
             // The application decides, and only it can tell which requests are too many.
             return Ok(Some(message));
         }
-        let mut book = self.book.lock();
+        let mut boxes = self.boxes.lock();
+        let Some(book) = &mut boxes.book else {
+            return Ok(None);
+        };
         let news = if subscribe {
             if book.subscriptions(lane) >= self.max_subscriptions && !book.has(lane, topic) {
                 return Err(Refusal("it has more subscriptions than max_subscriptions"));
@@ -298,6 +200,7 @@ impl Pattern for Publisher {
             self.is_news(true, book.add(lane, topic) == Added::First)
         } else {
             let removed = book.remove(lane, topic);
+            drop(boxes);
             // A send may have waited for this peer alone.
             self.waiters.wake_all();
             match removed {
@@ -315,19 +218,21 @@ impl Pattern for Publisher {
         if self.conflate && message.len() > 1 {
             return Err(Unsent::Failed(SendErrorKind::Multipart));
         }
-        let mut book = self.book.lock();
+        let mut boxes = self.boxes.lock();
+        let Boxes { queues, book, .. } = &mut *boxes;
+        let Some(book) = book else {
+            return Ok(Reach::Nobody);
+        };
         book.find(message, self.invert);
         let Book {
             subscribers,
             matching,
             encoded,
             ..
-        } = &mut *book;
+        } = book;
         if matching.is_empty() {
             return Ok(Reach::Nobody);
         }
-        let mut boxes = self.boxes.lock();
-        let queues = &mut boxes.queues;
         let lanes = || matching.iter().map(|place| &subscribers[*place].lane);
         if self.slow_peer == SlowPeer::Wait && !self.conflate {
             let mut full = |lane: &Arc<Lane>| {
@@ -350,9 +255,8 @@ impl Pattern for Publisher {
                 after.losses.extend(loss.map(|loss| (Arc::clone(lane), loss)));
             }
         }
-        drop(boxes);
         encoded.clear_into(&mut after.bodies);
-        drop(book);
+        drop(boxes);
         after.settle();
         Ok(Reach::Some)
     }
@@ -401,9 +305,13 @@ impl Pattern for Publisher {
         }
         let asking = self.asking.lock();
         let lane = asking.as_ref().ok_or(SubscribeError::NoPeer)?;
-        let mut book = self.book.lock();
+        let mut boxes = self.boxes.lock();
+        let Some(book) = &mut boxes.book else {
+            return Ok(());
+        };
         if !on {
             book.remove(lane, topic);
+            drop(boxes);
             self.waiters.wake_all();
         } else if lane.is_ready() {
             book.add(lane, topic);
@@ -416,6 +324,8 @@ impl Pattern for Publisher {
     }
 
     fn close(&self) {
+        let book = self.boxes.lock().book.take();
+        drop(book);
         self.queue.clear();
         self.waiters.wake_all();
     }
@@ -578,6 +488,9 @@ mod tests {
         let publisher = Publisher::new(&Arc::default(), SocketType::Pub, &Options::new());
         let (lane, _rx) = peer(&publisher, 1, 1);
         assert_eq!(publisher.inspect(&lane, Message::from("")), Ok(None));
-        assert_eq!(publisher.book.lock().subscriptions(&lane), 0);
+        assert_eq!(
+            publisher.boxes.lock().book.as_ref().unwrap().subscriptions(&lane),
+            0
+        );
     }
 }

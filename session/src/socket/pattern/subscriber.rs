@@ -73,7 +73,7 @@ impl Subscriber {
             queue: FairQueue::new(),
             wanted: Mutex::new(Wanted {
                 counts: BTreeMap::new(),
-                topics: Trie::new(),
+                topics: Trie::default(),
                 lanes: HashMap::new(),
             }),
             invert: options.invert_matching,

@@ -1,0 +1,116 @@
+//! Who subscribed to what at a publisher.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flexbond_transport::Message;
+use flexbond_wire::zmtp::Batch;
+use slab::Slab;
+
+use super::lane::Lane;
+use super::trie::{Added, Removed, Trie};
+
+/// Who subscribed to what. It is kept with the queues, under their lock: a message takes that once.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    pub(super) topics: Trie<usize>,
+    pub(super) subscribers: Slab<Subscriber>,
+    /// Where each lane's subscriber is, for what concerns one lane; messages find subscribers by the trie.
+    pub(super) places: HashMap<u64, usize>,
+    /// The subscribers of the message in hand, and the message; kept to spare allocations per message.
+    pub(super) matching: Vec<usize>,
+    pub(super) encoded: Batch,
+}
+
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    pub(super) lane: Arc<Lane>,
+    pub(super) topics: HashSet<Bytes>,
+}
+
+impl Book {
+    /// Collects the subscribers that a message is for into `matching`.
+    pub(super) fn find(&mut self, message: &Message, invert: bool) {
+        let Book {
+            topics,
+            subscribers,
+            matching,
+            ..
+        } = self;
+        matching.clear();
+        topics.visit_matches(&message[0], |place| matching.push(place));
+        if matching.len() > 1 {
+            // A peer with overlapping subscriptions still gets the message once.
+            matching.sort_unstable();
+            matching.dedup();
+        }
+        if invert {
+            let others = subscribers
+                .iter()
+                .filter(|(place, peer)| !peer.topics.is_empty() && matching.binary_search(place).is_err());
+            *matching = others.map(|(place, _)| place).collect();
+        }
+    }
+
+    /// Opens the book for a lane.
+    pub(super) fn enter(&mut self, lane: &Arc<Lane>) {
+        let Book {
+            subscribers, places, ..
+        } = self;
+        places.entry(lane.id()).or_insert_with(|| {
+            subscribers.insert(Subscriber {
+                lane: Arc::clone(lane),
+                topics: HashSet::new(),
+            })
+        });
+    }
+
+    /// Closes the book for a lane; returns each of its topics, and whether it was the last one's. The caller keeps the
+    /// lane: it takes the lock under which the book is when it is dropped.
+    pub(super) fn leave(&mut self, lane: &Lane) -> Vec<(Bytes, bool)> {
+        let Some(place) = self.places.remove(&lane.id()) else {
+            return Vec::new();
+        };
+        let topics = self.subscribers.remove(place).topics.into_iter();
+        topics
+            .map(|topic| {
+                let last = self.topics.remove(&topic, place) == Removed::Last;
+                (topic, last)
+            })
+            .collect()
+    }
+
+    pub(super) fn add(&mut self, lane: &Lane, topic: &[u8]) -> Added {
+        // A peer that is no longer, or not yet, in the book cannot be written to.
+        let Some(&place) = self.places.get(&lane.id()) else {
+            return Added::Nothing;
+        };
+        self.subscribers[place]
+            .topics
+            .insert(Bytes::copy_from_slice(topic));
+        self.topics.add(topic, place)
+    }
+
+    pub(super) fn remove(&mut self, lane: &Lane, topic: &[u8]) -> Removed {
+        let Some(&place) = self.places.get(&lane.id()) else {
+            return Removed::Nothing;
+        };
+        self.subscribers[place].topics.remove(topic);
+        self.topics.remove(topic, place)
+    }
+
+    pub(super) fn subscriber(&self, lane: &Lane) -> Option<&Subscriber> {
+        self.subscribers.get(*self.places.get(&lane.id())?)
+    }
+
+    pub(super) fn has(&self, lane: &Lane, topic: &[u8]) -> bool {
+        self.subscriber(lane)
+            .is_some_and(|subscriber| subscriber.topics.contains(topic))
+    }
+
+    pub(super) fn subscriptions(&self, lane: &Lane) -> usize {
+        self.subscriber(lane)
+            .map_or(0, |subscriber| subscriber.topics.len())
+    }
+}
