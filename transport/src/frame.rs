@@ -126,6 +126,17 @@ impl Frame {
         })
     }
 
+    /// A frame that shares a payload which is too long to be inline, for codecs.
+    ///
+    /// # Panics
+    /// When the payload is not longer than [`Frame::INLINE`].
+    #[must_use]
+    #[inline]
+    pub fn from_shared(payload: Bytes) -> Self {
+        assert!(payload.len() > Frame::INLINE, "a short payload is inline");
+        Frame(Repr::Shared(payload))
+    }
+
     /// The payload as text, when it is UTF-8.
     ///
     /// # Errors

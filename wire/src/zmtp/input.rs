@@ -124,19 +124,22 @@ impl Input {
                 return;
             }
             self.needed = 0;
-            let frame = if len > Frame::INLINE {
+            // Each kind of frame is pushed where it is made: what may be either is first put together on the stack, and
+            // the processor waits for that.
+            if len > Frame::INLINE {
                 self.rolling.advance(self.taken + header);
                 self.taken = 0;
-                Frame::from(self.rolling.split_to(len))
-            } else {
-                self.taken += header + len;
-                match rest.first_chunk() {
-                    // A copy of constant size, whatever follows on the payload.
-                    Some(storage) => Frame::from_inline(storage, len),
-                    None => Frame::copy_from_slice(&rest[..len]),
-                }
+                let body = self.rolling.split_to(len).freeze();
+                messages.push_back(Message::from(Frame::from_shared(body)));
+                continue;
+            }
+            let message = match rest.first_chunk() {
+                // A copy of constant size, whatever follows on the payload.
+                Some(storage) => Message::from(Frame::from_inline(storage, len)),
+                None => Message::from(Frame::copy_from_slice(&rest[..len])),
             };
-            messages.push_back(Message::from(frame));
+            self.taken += header + len;
+            messages.push_back(message);
         }
     }
 
