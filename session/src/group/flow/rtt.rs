@@ -16,6 +16,10 @@ impl Rtt {
     /// The shortest time after which silence is loss: two ticks of tokio's clock.
     const SHORTEST_TIMEOUT: Duration = Duration::from_millis(2);
 
+    /// What takes longer is not the way but somebody who stood still, as a stopped process or a sleeping machine does. It
+    /// must not keep repairs back for as long again.
+    const LONGEST_SAMPLE: Duration = Duration::from_secs(1);
+
     pub(crate) fn new() -> Self {
         Rtt {
             smoothed: None,
@@ -25,6 +29,7 @@ impl Rtt {
     }
 
     pub(crate) fn add(&mut self, sample: Duration) {
+        let sample = sample.min(Self::LONGEST_SAMPLE);
         self.least = self.least.min(sample);
         self.smoothed = Some(match self.smoothed {
             None => {
@@ -70,5 +75,7 @@ mod tests {
         rtt.add(Duration::from_millis(50));
         assert!(rtt.timeout() > Duration::from_millis(50));
         assert_eq!(rtt.least(), Some(Duration::from_millis(10)));
+        rtt.add(Duration::from_secs(3600));
+        assert!(rtt.smoothed() < Duration::from_millis(200), "somebody stood still");
     }
 }
