@@ -6,8 +6,9 @@
 pub(crate) struct Budget {
     limit: u64,
     used: u64,
-    /// Whether somebody waits for room.
+    /// Whether somebody waits for room, and whether some was given back since.
     refused: bool,
+    freed: bool,
 }
 
 impl Budget {
@@ -16,6 +17,7 @@ impl Budget {
             limit,
             used: 0,
             refused: false,
+            freed: false,
         }
     }
 
@@ -32,11 +34,19 @@ impl Budget {
 
     pub(crate) fn give_back(&mut self, bytes: u64) {
         self.used = self.used.saturating_sub(bytes);
+        self.freed |= self.refused;
     }
 
-    /// Whether somebody was refused since this was last asked.
-    pub(crate) fn take_refused(&mut self) -> bool {
-        std::mem::take(&mut self.refused)
+    /// Whether somebody who waits for room may go on.
+    pub(crate) fn may_resume(&self) -> bool {
+        self.freed
+    }
+
+    /// As [`may_resume`](Self::may_resume), once.
+    pub(crate) fn take_resumption(&mut self) -> bool {
+        let freed = std::mem::take(&mut self.freed);
+        self.refused &= !freed;
+        freed
     }
 
     pub(crate) fn left(&self) -> u64 {

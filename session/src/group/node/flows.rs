@@ -171,16 +171,20 @@ impl Flows {
         }
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    /// True if there may be messages to be received.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> bool {
         for traffic in self.channels.values_mut() {
             traffic.handle_timeout(now);
         }
+        self.resume(now)
     }
 
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let resumption = self.budget.may_resume().then_some(now);
         self.channels
             .values()
             .filter_map(|traffic| traffic.poll_timeout(now))
+            .chain(resumption)
             .min()
     }
 
@@ -200,13 +204,19 @@ impl Flows {
             self.unusable.push(unusable);
             None
         });
-        let resumes = popped.is_some() && self.budget.take_refused();
+        (popped, self.resume(now))
+    }
+
+    /// Lets all go on that waited for memory, if some was given back: by who has read, or with what came of somebody who
+    /// is gone. True then.
+    fn resume(&mut self, now: Instant) -> bool {
+        let resumes = self.budget.take_resumption();
         if resumes {
             for traffic in self.channels.values_mut() {
                 self.unusable.extend(traffic.resume(now, &mut self.budget));
             }
         }
-        (popped, resumes)
+        resumes
     }
 
     /// Everything below was delivered to all who were there and still are.

@@ -452,7 +452,8 @@ impl Node {
             Role::Member(_) => self.handle_member_timeout(now),
         }
         self.handle_channels_timeout(now);
-        self.flows.handle_timeout(now);
+        self.news |= self.flows.handle_timeout(now);
+        self.evict_unusable(now);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) and [`poll_transmit`](Self::poll_transmit) have something to do.
