@@ -104,10 +104,23 @@ impl From<Popped> for Received {
 pub struct Delivery {
     session: Session,
     channel: u16,
+    /// The first part of it, if it was streamed.
+    first: u64,
+    /// It, or the last part of it.
     number: u64,
 }
 
 impl Delivery {
+    /// The delivery of all from the first part on.
+    pub(super) fn since(self, first: u64) -> Self {
+        Delivery { first, ..self }
+    }
+
+    /// The number of the message or part.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Waits until everybody who was there when the message was sent has it. (That its application has received it, it
     /// has to say itself.)
     ///
@@ -120,10 +133,11 @@ impl Delivery {
         let Delivery {
             session,
             channel,
+            first,
             number,
         } = self;
         let settled = |node: &mut Node| {
-            let members = (node.settled(*channel) > *number).then(|| node.missed(*channel, *number));
+            let members = (node.settled(*channel) > *number).then(|| node.missed(*channel, *first..=*number));
             match (members, node.ending()) {
                 (Some(members), _) if members.is_empty() => Some(Ok(())),
                 (_, Some(ending)) => Some(Err(over(ending).into())),
@@ -323,6 +337,7 @@ impl Session {
         Delivery {
             session: self.clone(),
             channel,
+            first: number,
             number,
         }
     }

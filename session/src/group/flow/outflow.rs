@@ -3,6 +3,7 @@
 mod awaited;
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -182,9 +183,11 @@ impl Outflow {
             return;
         };
         let receiver = self.receivers.swap_remove(index);
-        if let Some(next) = receiver.place.next() {
-            self.note_missed(id, next, self.next_number);
-        }
+        let first = match receiver.place {
+            Place::After(position) => self.stream.first_after(position),
+            Place::Start { segment: next, .. } | Place::At { next, .. } => self.stream.oldest_from(next),
+        };
+        self.note_missed(id, first, self.next_number);
         if self.is_unheard() {
             self.discard();
         } else {
@@ -197,11 +200,11 @@ impl Outflow {
         self.stream.oldest().unwrap_or(self.next_number)
     }
 
-    /// Who went without having had message `number`.
-    pub(crate) fn missed(&self, number: u64) -> impl Iterator<Item = MemberId> {
+    /// Who went without having had all of these messages.
+    pub(crate) fn missed(&self, numbers: RangeInclusive<u64>) -> impl Iterator<Item = MemberId> {
         self.missed
             .iter()
-            .filter(move |missed| (missed.first..missed.end).contains(&number))
+            .filter(move |missed| missed.first <= *numbers.end() && *numbers.start() < missed.end)
             .map(|missed| missed.member)
     }
 
@@ -416,9 +419,9 @@ impl Outflow {
         }
     }
 
-    /// Takes note that a receiver does not get what it lacks from segment `next` on, below message `end`.
-    fn note_missed(&mut self, member: MemberId, next: u64, end: u64) {
-        if let Some(first) = self.stream.oldest_from(next)
+    /// Takes note that a receiver does not get the messages from `first` on, below `end`.
+    fn note_missed(&mut self, member: MemberId, first: Option<u64>, end: u64) {
+        if let Some(first) = first
             && first < end
         {
             if self.missed.len() == Self::MAX_MISSED {

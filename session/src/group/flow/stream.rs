@@ -172,7 +172,12 @@ impl Stream {
 
     /// Number of the first record of which nothing was cut.
     pub(crate) fn first_uncut(&self) -> Option<u64> {
-        let index = self.records.partition_point(|record| record.start < self.cut);
+        self.first_after(self.cut)
+    }
+
+    /// Number of the first record that begins at `position` or after it.
+    pub(crate) fn first_after(&self, position: u64) -> Option<u64> {
+        let index = self.records.partition_point(|record| record.start < position);
         self.records.get(index).map(|record| record.number)
     }
 

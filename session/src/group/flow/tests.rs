@@ -358,13 +358,13 @@ fn who_goes_holds_up_nobody_and_is_named() {
     world.faults.loss = 0.0;
     world.finish().unwrap();
     assert_eq!(world.outflow.settled(), number + 1);
-    assert_eq!(world.outflow.missed(number).collect::<Vec<_>>(), [MemberId(1)]);
-    assert_eq!(world.outflow.missed(number - 1).count(), 0);
+    assert_eq!(world.outflow.missed(number..=number).collect::<Vec<_>>(), [MemberId(1)]);
+    assert_eq!(world.outflow.missed(number - 1..=number - 1).count(), 0);
     assert_eq!(world.nodes[0].received, [&b"first"[..], b"second"]);
     world.leave(2);
     let third = world.push(b"third".to_vec());
     assert_eq!(
-        (world.outflow.settled(), world.outflow.missed(third).count()),
+        (world.outflow.settled(), world.outflow.missed(third..=third).count()),
         (third + 1, 0)
     );
 }
@@ -458,7 +458,7 @@ fn those_who_lag_skip_to_the_newest_and_get_the_rest_in_order() {
             world.outflow.bytes() <= 3 * 256 * SEGMENT as u64,
             "seed {seed}: bounded"
         );
-        let missed = world.outflow.missed(150).next();
+        let missed = world.outflow.missed(150..=150).next();
         assert_eq!(
             missed,
             Some(MemberId(2)),

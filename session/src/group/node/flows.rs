@@ -1,6 +1,7 @@
 //! All that flows between this node and the others: what is for all in the session, and each broadcast group's.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -238,11 +239,11 @@ impl Flows {
             .fold(0, |sum, traffic| sum.wrapping_add(traffic.settled()))
     }
 
-    /// Who went without having had message `number` of a channel.
-    pub(super) fn missed(&self, channel: u16, number: u64) -> Vec<MemberId> {
+    /// Who went without having had all of these messages of a channel.
+    pub(super) fn missed(&self, channel: u16, numbers: RangeInclusive<u64>) -> Vec<MemberId> {
         self.channels
             .get(&channel)
-            .map_or_else(Vec::new, |traffic| traffic.missed(number))
+            .map_or_else(Vec::new, |traffic| traffic.missed(numbers))
     }
 
     /// Bytes of messages that this node keeps for others, on a channel.

@@ -21,6 +21,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::hash::RandomState;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -547,9 +548,9 @@ impl Node {
         self.flows.settled(channel)
     }
 
-    /// Who went without having had message `number` of a channel.
-    pub(crate) fn missed(&self, channel: u16, number: u64) -> Vec<MemberId> {
-        self.flows.missed(channel, number)
+    /// Who went, or skipped, without having had all of these messages of a channel: the parts of a stream, or one.
+    pub(crate) fn missed(&self, channel: u16, numbers: RangeInclusive<u64>) -> Vec<MemberId> {
+        self.flows.missed(channel, numbers)
     }
 
     /// Who this node is, while it is in.

@@ -1,6 +1,7 @@
 //! The messages of one channel: one flow out, and one in from each of the others.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -204,8 +205,9 @@ impl Traffic {
         self.out.settled()
     }
 
-    pub(super) fn missed(&self, number: u64) -> Vec<MemberId> {
-        let mut members: Vec<_> = self.out.missed(number).collect();
+    pub(super) fn missed(&self, numbers: RangeInclusive<u64>) -> Vec<MemberId> {
+        let mut members: Vec<_> = self.out.missed(numbers).collect();
+        members.sort_unstable();
         members.dedup();
         members
     }

@@ -79,7 +79,8 @@ impl Outflow {
         // It gets all that was not begun to be sent.
         let end = self.stream.first_uncut().unwrap_or(self.next_number);
         for (id, at) in skipped {
-            self.note_missed(id, at, end);
+            let first = self.stream.oldest_from(at);
+            self.note_missed(id, first, end);
         }
         self.release(now);
         next < self.limit
