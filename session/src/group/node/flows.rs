@@ -270,6 +270,13 @@ impl Flows {
             .collect()
     }
 
+    /// The memory that is taken, of what there is; and what each channel keeps for others.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> (u64, u64, Vec<u64>) {
+        let kept = self.channels.values().map(Traffic::unsettled_bytes);
+        (self.budget.used(), self.budget.limit(), kept.collect())
+    }
+
     /// Queues all reports, due or not: this node goes, and cannot be asked any more.
     pub(super) fn report_all(&mut self, now: Instant, peers: &Peers, outbox: &mut Outbox) {
         self.channels.values_mut().for_each(Traffic::report_now);

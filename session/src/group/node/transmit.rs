@@ -106,6 +106,12 @@ impl Outbox {
         self.seal.is_some() && self.sealed >= self.max_sealed
     }
 
+    /// How many packets wait to be sent.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.single.len()
+    }
+
     pub(super) fn epoch(&self) -> u32 {
         self.header.epoch
     }

@@ -15,7 +15,7 @@ use flexbond_transport::simnet::Path;
 use flexbond_wire::group::{Header, Heartbeat, Join, Kind, MIN_JOIN, Packet, PresharedKey};
 use parking_lot::Mutex;
 
-use super::{DEAD_AFTER, World, groups, settings};
+use super::{DEAD_AFTER, World, groups, seeds, settings};
 use crate::group::MemberId;
 use crate::group::node::{Ending, Entropy, Event, Node, NodeCounters, NodeSettings, Role};
 
@@ -38,7 +38,7 @@ fn key(text: &str) -> PresharedKey {
 }
 
 /// Runs a test whose sessions have a key.
-fn keyed(test: impl FnOnce()) {
+pub(super) fn keyed(test: impl FnOnce()) {
     KEYED.set(true);
     test();
     KEYED.set(false);
@@ -700,18 +700,9 @@ impl Churn {
     }
 }
 
-/// How many seeds: `FLEXBOND_SEEDS` says, or else there are few enough for every day. `FLEXBOND_SEED` is a single one.
-fn seeds() -> Range<u64> {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    match number("FLEXBOND_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("FLEXBOND_SEEDS").unwrap_or(60),
-    }
-}
-
 #[test]
 fn all_get_everything_in_order_whoever_comes_and_goes() {
-    keyed(|| seeds().for_each(|seed| Churn::new(seed).run(seed)));
+    keyed(|| seeds(60).for_each(|seed| Churn::new(seed).run(seed)));
 }
 
 #[test]
