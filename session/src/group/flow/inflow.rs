@@ -84,6 +84,8 @@ pub(crate) struct Report {
 }
 
 impl Inflow {
+    /// A segment that no flow ever gets to. Nothing that is added to lower ones overflows.
+    const END: u64 = 1 << 62;
     /// Runs of missing segments in one report.
     const MAX_RUNS: usize = 64;
     /// Later segments that make a gap a loss at once.
@@ -118,6 +120,9 @@ impl Inflow {
         next: u64,
         budget: &mut Budget,
     ) -> Result<(), Refused> {
+        if start >= Some(Self::END) {
+            return Err(Refused::Malformed);
+        }
         self.due = Due::Now;
         match (self.next, start) {
             (Some(next), Some(start)) if start > next => self.skip(start, budget)?,

@@ -262,10 +262,7 @@ impl Outflow {
     /// Takes note of the segments that a receiver lacks.
     fn want(&mut self, now: Instant, from: MemberId, report: &Report, rtt: Duration) {
         let (first, end) = (self.stream.first_segment(), self.stream.next_segment());
-        for number in report.missing.iter().flat_map(|run| run.numbers()) {
-            if !(first..end).contains(&number) {
-                continue;
-            }
+        for number in report.missing.iter().flat_map(|run| run.numbers_in(first..end)) {
             let sent = &mut self.sent[(number - first) as usize];
             if sent.repaired && now < sent.at + rtt {
                 // It may not have seen the repair yet.
