@@ -10,7 +10,7 @@ use flexbond_wire::group::{
     MAX_FAILED, Packet, Release,
 };
 
-use super::requests::{Ask, Requests};
+use super::requests::{Ask, Requests, is_later};
 use super::{Node, Role};
 use crate::group::MemberId;
 use crate::group::barrier::{Hub, Outcome, Seat, Signal};
@@ -166,14 +166,13 @@ impl Node {
         if hosted.ending.is_some() {
             return Err(ChannelRefusal::Closing);
         }
-        let heard = hosted.heard.entry(member).or_insert(0);
-        let is_new = join.request > *heard;
-        if join.request < *heard {
+        let heard = hosted.heard.insert(member, join.request);
+        if let Some(heard) = heard.filter(|heard| is_later(*heard, join.request)) {
             // It has been overtaken by a later one, whose answer is what counts.
+            hosted.heard.insert(member, heard);
             return Err(ChannelRefusal::Other);
         }
-        *heard = join.request;
-        if is_new {
+        if heard != Some(join.request) {
             hosted.arrivals.push_back(member);
         }
         match &mut hosted.hub {
@@ -193,9 +192,9 @@ impl Node {
         leave: &ChannelLeave,
     ) {
         if let Some(hosted) = self.channels.hosted.get_mut(&leave.channel) {
-            let heard = hosted.heard.entry(sender).or_insert(0);
-            if leave.request > *heard {
-                *heard = leave.request;
+            let heard = hosted.heard.get(&sender);
+            if heard.is_none_or(|heard| is_later(leave.request, *heard)) {
+                hosted.heard.insert(sender, leave.request);
                 hosted.arrivals.retain(|arrived| *arrived != sender);
                 match &mut hosted.hub {
                     Some(hub) => hub.remove(sender, false),

@@ -463,6 +463,7 @@ fn a_message_above_the_limit_is_refused_with_the_numbers() {
 }
 
 mod groups;
+mod limits;
 mod scenario;
 
 #[test]
