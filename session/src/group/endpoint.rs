@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use flexbond_transport::{
     DatagramSocket, Endpoint, Interface, Tunnel, TunnelOptions, UdpAddress, UdpOptions, UdpSocket,
@@ -18,6 +19,12 @@ use super::options::{Options, SlowMember};
 const ETHERNET: usize = 1392;
 /// The same for loopback and for connections, whose packets have up to 64 KiB: fewer packets cost less.
 const LARGE: usize = 60_000;
+
+/// The time, or one that is as good as for ever: it can be added to any that a clock shows.
+pub(super) fn at_most_ages(time: Duration) -> Duration {
+    const AGES: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    time.min(AGES)
+}
 
 /// Where an end is.
 pub(super) struct Site {
@@ -46,12 +53,12 @@ impl Site {
             },
             skip: options.slow_member == SlowMember::KeepLatest,
             evict_after: match options.slow_member {
-                SlowMember::EvictAfter(limit) => Some(limit),
+                SlowMember::EvictAfter(limit) => Some(at_most_ages(limit)),
                 SlowMember::Block | SlowMember::Quorum(_) | SlowMember::KeepLatest => None,
             },
             heartbeat: options.heartbeat,
             dead_after: options.dead_after,
-            join_timeout: options.join_timeout,
+            join_timeout: at_most_ages(options.join_timeout),
             max_members: options.max_members,
             name: options.name.clone(),
             #[cfg(feature = "group-crypto")]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
+use super::endpoint::at_most_ages;
 use super::error::{DeliveryError, Over, RecvError, SendError};
 use super::event::Event;
 use super::flow::RecordKind;
@@ -156,7 +157,7 @@ impl Session {
     pub(super) fn new(shared: Arc<Shared>, linger: Duration) -> Self {
         Session(Arc::new(End {
             shared,
-            linger,
+            linger: at_most_ages(linger),
             sending: Mutex::new(()),
         }))
     }
