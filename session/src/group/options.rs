@@ -90,8 +90,9 @@ pub enum SlowMember {
     EvictAfter(Duration),
     /// Waits for so many of the members; the others may lag by two windows, and are waited for then.
     Quorum(usize),
-    /// Waits for the quickest member alone; others that lag by two windows skip to the newest message, and learn that
-    /// they did where a message was cut off ([`Part::Cut`](super::Part::Cut)).
+    /// Waits for the quickest member alone; others that lag by two windows, or by half of [`Options::send_budget`] where
+    /// that is less, skip to the newest message, and learn that they did where a message was cut off
+    /// ([`Part::Cut`](super::Part::Cut)).
     KeepLatest,
 }
 

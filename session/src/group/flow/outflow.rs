@@ -33,6 +33,8 @@ pub(crate) struct Outflow {
     /// Below which segment new ones may be sent now.
     limit: u64,
     next_number: u64,
+    /// Whether somebody wanted to send more than may be kept, and waits for room.
+    full: bool,
     /// Receivers that went without having had everything.
     missed: VecDeque<Missed>,
     /// When silence means loss.
@@ -50,8 +52,9 @@ pub(crate) struct Settings {
     pub(crate) window: u64,
     /// How many receivers must have a segment before the window moves on; all, if `None`.
     pub(crate) quorum: Option<usize>,
-    /// Whether receivers that are not waited for skip what they have not got, once they lag by two windows.
-    pub(crate) skip: bool,
+    /// By how many segments receivers that are not waited for lag before they skip what they have not got; they never do,
+    /// if `None`.
+    pub(crate) skip: Option<u64>,
 }
 
 /// What was done.
@@ -131,6 +134,7 @@ impl Outflow {
             pace: Pace::new(),
             limit: u64::MAX,
             next_number: 0,
+            full: false,
             missed: VecDeque::new(),
             timeout: None,
             silences: 0,
@@ -143,10 +147,16 @@ impl Outflow {
         let number = self.next_number;
         self.next_number += 1;
         self.stream.push(number, kind, body);
+        self.full = false;
         if self.is_unheard() {
             self.discard();
         }
         number
+    }
+
+    /// Somebody wants to send more, and there is no room for it.
+    pub(crate) fn note_refused(&mut self) {
+        self.full = self.settings.skip.is_some();
     }
 
     /// Whether there is nobody to send to.
@@ -168,8 +178,12 @@ impl Outflow {
         if self.receives(id) {
             return;
         }
-        let place = self.new_place();
-        self.receivers.push(Receiver::new(id, place));
+        let mut receiver = Receiver::new(id, self.new_place());
+        if self.settings.skip.is_some() {
+            // It is ahead of those who have been there, but who is the quickest has to show.
+            receiver.skipped_to = Some(self.stream.next_segment());
+        }
+        self.receivers.push(receiver);
         self.update_limit();
     }
 
@@ -366,6 +380,9 @@ impl Outflow {
 
     fn poll_new(&mut self, now: Instant, packet: u64) -> Option<Piece> {
         if !self.stream.has_uncut() {
+            if self.full {
+                self.full = !self.skip_laggards(now);
+            }
             return None;
         }
         if self.stream.next_segment() >= self.limit && !self.skip_laggards(now) {
@@ -438,6 +455,7 @@ impl Outflow {
                     segment: next,
                     announced: false,
                 };
+                receiver.skipped_to = receiver.skipped_to.map(|_| next);
                 late = true;
             }
         }

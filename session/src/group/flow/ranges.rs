@@ -43,7 +43,9 @@ mod tests {
         let numbers = [1, 2, 3, 7, 9, 10];
         let all = runs(numbers.into_iter(), 8);
         assert_eq!(
-            all.iter().flat_map(|run| run.numbers_in(0..100)).collect::<Vec<_>>(),
+            all.iter()
+                .flat_map(|run| run.numbers_in(0..100))
+                .collect::<Vec<_>>(),
             numbers
         );
         let some = all.iter().flat_map(|run| run.numbers_in(3..10));

@@ -13,7 +13,7 @@ pub(super) struct Receiver {
     pub(super) rtt: Rtt,
     /// Since when it has kept the window from moving.
     pub(super) blocks_since: Option<Instant>,
-    /// It skipped to this segment: it is ahead of the others, but no quicker, until one of them gets there.
+    /// It skipped to this segment, or begins there: it is ahead of the others, but no quicker, until one of them gets there.
     pub(super) skipped_to: Option<u64>,
 }
 

@@ -76,6 +76,9 @@ mod tests {
         assert!(rtt.timeout() > Duration::from_millis(50));
         assert_eq!(rtt.least(), Some(Duration::from_millis(10)));
         rtt.add(Duration::from_secs(3600));
-        assert!(rtt.smoothed() < Duration::from_millis(200), "somebody stood still");
+        assert!(
+            rtt.smoothed() < Duration::from_millis(200),
+            "somebody stood still"
+        );
     }
 }

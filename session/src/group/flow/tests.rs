@@ -81,7 +81,7 @@ impl World {
                 segment: SEGMENT,
                 window: 256,
                 quorum: None,
-                skip: false,
+                skip: None,
             }),
             nodes: Vec::new(),
         };
@@ -358,13 +358,19 @@ fn who_goes_holds_up_nobody_and_is_named() {
     world.faults.loss = 0.0;
     world.finish().unwrap();
     assert_eq!(world.outflow.settled(), number + 1);
-    assert_eq!(world.outflow.missed(number..=number).collect::<Vec<_>>(), [MemberId(1)]);
+    assert_eq!(
+        world.outflow.missed(number..=number).collect::<Vec<_>>(),
+        [MemberId(1)]
+    );
     assert_eq!(world.outflow.missed(number - 1..=number - 1).count(), 0);
     assert_eq!(world.nodes[0].received, [&b"first"[..], b"second"]);
     world.leave(2);
     let third = world.push(b"third".to_vec());
     assert_eq!(
-        (world.outflow.settled(), world.outflow.missed(third..=third).count()),
+        (
+            world.outflow.settled(),
+            world.outflow.missed(third..=third).count()
+        ),
         (third + 1, 0)
     );
 }
@@ -404,7 +410,7 @@ fn with_a_quorum_the_slow_ones_are_not_waited_for() {
         segment: SEGMENT,
         window: 256,
         quorum: Some(1),
-        skip: false,
+        skip: None,
     });
     world.outflow.add_receiver(MemberId(1));
     world.outflow.add_receiver(MemberId(2));
@@ -432,7 +438,7 @@ fn those_who_lag_skip_to_the_newest_and_get_the_rest_in_order() {
             segment: SEGMENT,
             window: 256,
             quorum: Some(1),
-            skip: true,
+            skip: Some(512),
         });
         world.outflow.add_receiver(MemberId(1));
         world.outflow.add_receiver(MemberId(2));

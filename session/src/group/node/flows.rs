@@ -251,6 +251,13 @@ impl Flows {
         self.channels.get(&channel).map_or(0, Traffic::unsettled_bytes)
     }
 
+    /// Somebody wants to send more on a channel, and there is no room for it.
+    pub(super) fn note_refused(&mut self, channel: u16) {
+        if let Some(traffic) = self.channels.get_mut(&channel) {
+            traffic.note_refused();
+        }
+    }
+
     /// Takes note of who keeps channels full, so that nothing more can be sent.
     pub(super) fn note_full(&mut self, now: Instant) {
         let most = self.settings.send_budget;

@@ -509,6 +509,7 @@ impl Node {
         }
         let unsettled = self.flows.unsettled_bytes(channel);
         if unsettled > 0 && unsettled + size > self.settings.send_budget {
+            self.flows.note_refused(channel);
             return Err(PushError::Full);
         }
         self.flows

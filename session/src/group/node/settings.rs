@@ -26,7 +26,7 @@ pub(crate) struct NodeSettings {
     pub(crate) send_budget: u64,
     /// How many receivers must have a segment before more is sent; all, if `None`.
     pub(crate) quorum: Option<usize>,
-    /// Whether receivers that lag behind those skip what they have not got.
+    /// Whether receivers that lag behind those skip what they have not got, once they do so by [`lag`](Self::lag).
     pub(crate) skip: bool,
     /// How long a member may keep the coordinator from sending before it is sent away; for ever, if `None`.
     pub(crate) evict_after: Option<Duration>,
@@ -47,6 +47,13 @@ impl NodeSettings {
     /// Segments of a flow that may be on their way at once.
     pub(super) fn window_segments(&self) -> u64 {
         (self.window / self.segment as u64).max(Self::MIN_WINDOW)
+    }
+
+    /// By how many segments those may lag who skip then: by two windows, but not so far that what is kept for them leaves
+    /// no room for more.
+    pub(super) fn lag(&self) -> Option<u64> {
+        let room = self.send_budget / (2 * self.segment as u64);
+        self.skip.then_some(room.clamp(2, 2 * self.window_segments()))
     }
 
     const MIN_WINDOW: u64 = 16;

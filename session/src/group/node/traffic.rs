@@ -40,7 +40,7 @@ impl Traffic {
                 segment: settings.segment,
                 window: settings.window_segments(),
                 quorum: settings.quorum,
-                skip: settings.skip,
+                skip: settings.lag(),
             }),
             sources: BTreeMap::new(),
             finished: VecDeque::new(),
@@ -214,6 +214,11 @@ impl Traffic {
 
     pub(super) fn unsettled_bytes(&self) -> u64 {
         self.out.bytes()
+    }
+
+    /// Somebody wants to send more, and there is no room for it.
+    pub(super) fn note_refused(&mut self) {
+        self.out.note_refused();
     }
 
     pub(super) fn note_full(&mut self, now: Instant) {

@@ -41,7 +41,8 @@ impl Outflow {
             .map(|receiver| receiver.place.next().unwrap_or_default())
             .max();
         for receiver in &mut self.receivers {
-            if receiver.skipped_to <= Some(reached.unwrap_or(u64::MAX)) {
+            let begins = !matches!(receiver.place, Place::After(_));
+            if begins && receiver.skipped_to <= Some(reached.unwrap_or(u64::MAX)) {
                 receiver.skipped_to = None;
             }
         }
@@ -54,22 +55,27 @@ impl Outflow {
         let limit = self.least_awaited(|place| Some(place.edge().min(place.next()? + paced)));
         let limit = limit.unwrap_or(u64::MAX);
         // What is kept for those who are not waited for has a bound, too.
-        let kept = self.stream.first_segment() + 2 * window;
+        let kept = self.stream.first_segment() + self.settings.skip.unwrap_or(2 * window);
         self.limit = limit.min(kept);
     }
 
-    /// Lets those who lag by two windows begin again where the next record does; true if that makes room.
+    /// Lets those who lag too far begin again where the next record does; true if that makes room.
     pub(super) fn skip_laggards(&mut self, now: Instant) -> bool {
         let next = self.stream.next_segment();
-        if !self.settings.skip || next < self.stream.first_segment() + 2 * self.settings.window {
+        let Some(lag) = self.settings.skip else {
+            return false;
+        };
+        if next < self.stream.first_segment() + lag {
             return false;
         }
+        let awaited = self.held();
         let place = self.new_place();
         let mut skipped = Vec::new();
         for receiver in &mut self.receivers {
             if let Some(at) = receiver.place.next()
-                // Who sets the pace is a window behind at most.
-                && next > at + self.settings.window
+                // Who sets the pace never skips.
+                && at < awaited
+                && next > at + lag / 2
             {
                 skipped.push((receiver.id, at));
                 receiver.place = place;
