@@ -59,7 +59,7 @@ pub use error::{
 };
 pub use event::{Event, Gone};
 pub use flexbond_transport::Interface;
-pub use flexbond_wire::group::ChannelRefusal;
+pub use flexbond_wire::group::{ChannelRefusal, RejectReason};
 #[cfg(feature = "group-crypto")]
 pub use flexbond_wire::group::{KeyError, PresharedKey};
 pub use member::Member;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use flexbond_wire::group::{GoodbyeReason, RejectReason};
 use tokio::sync::Mutex;
 
 use super::endpoint::at_most_ages;
 use super::error::{DeliveryError, Over, RecvError, SendError};
-use super::event::Event;
+use super::event::{Event, Gone};
 use super::flow::RecordKind;
 use super::node::{Ending, Node, Popped, PushError};
 use super::shared::Shared;
@@ -381,9 +382,10 @@ fn take(node: &mut Node, now: std::time::Instant, channel: u16) -> Option<Result
 pub(super) fn over(ending: &Ending) -> Over {
     match ending {
         Ending::Left => Over::Left,
-        Ending::Rejected(reason) | Ending::Dismissed(reason) => Over::Dismissed {
-            reason: reason.clone(),
-        },
+        Ending::Dismissed(GoodbyeReason::Closed) | Ending::Rejected(RejectReason::Closing, _) => Over::Closed,
+        Ending::Dismissed(GoodbyeReason::Dead) => Over::Dismissed { why: Gone::Dead },
+        Ending::Dismissed(GoodbyeReason::Left) => Over::Left,
+        Ending::Dismissed(_) | Ending::Rejected(..) => Over::Dismissed { why: Gone::Evicted },
         Ending::NoAnswer | Ending::CoordinatorDead => Over::CoordinatorDead,
         Ending::Unusable(reason) => Over::Broken {
             reason: reason.clone(),

@@ -18,7 +18,7 @@ use super::argument;
 use super::failure::{Exit, Failure, explain};
 use super::interrupt::Interrupt;
 use super::quantity;
-use crate::group::{Interface, JoinError, JoinGroupError, Options, Over, StartError};
+use crate::group::{Interface, JoinError, JoinGroupError, Options, Over, RejectReason, StartError};
 use crate::transport::Endpoint;
 
 /// Hold and join sessions of many members, and send files to all of them at once.
@@ -162,9 +162,10 @@ fn join_failure(error: &JoinError) -> Failure {
         .hint(
             "start the other side there first, or give a longer --timeout; a firewall may be in the way too",
         ),
-        JoinError::Rejected { reason, .. } if reason.contains("key") => {
-            Failure::new(explain(error)).hint("give both sides the same --key-file")
-        }
+        JoinError::Rejected {
+            why: RejectReason::WrongKey | RejectReason::NeedsKey | RejectReason::NoKey,
+            ..
+        } => Failure::new(explain(error)).hint("give both sides the same --key-file"),
         JoinError::Rejected { .. } => {
             Failure::new(explain(error)).hint("as many may be in as all expect to come, or the session ends")
         }
@@ -189,10 +190,5 @@ fn over_failure(over: &Over) -> Failure {
 
 /// Whether the coordinator has ended the session for everybody.
 fn is_end(over: &Over) -> bool {
-    match over {
-        Over::Left => true,
-        // The reason begins with the name of the packet's reason.
-        Over::Dismissed { reason } => reason.starts_with("Closed"),
-        _ => false,
-    }
+    matches!(over, Over::Left | Over::Closed)
 }

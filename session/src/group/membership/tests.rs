@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use flexbond_wire::group::{GoodbyeReason, RejectReason};
 
 use super::{
     Applicant, Departure, Enrolment, EnrolmentEvent, EnrolmentSettings, Reply, Roster, RosterEvent,
@@ -213,7 +214,7 @@ impl World {
             }
             Packet::Reject(index, why) => {
                 let enrolment = &mut self.nodes[index].enrolment;
-                enrolment.handle_reject(enrolment.nonce(), why.to_owned());
+                enrolment.handle_reject(enrolment.nonce(), RejectReason::Full, why.to_owned());
             }
             Packet::View(index, view) => {
                 self.nodes[index].enrolment.handle_heard(now);
@@ -221,7 +222,7 @@ impl World {
                 self.throw(Packet::ViewAck(index, view));
             }
             Packet::Alive(index) => self.nodes[index].enrolment.handle_heard(now),
-            Packet::Goodbye(index) => self.nodes[index].enrolment.handle_goodbye("bye".to_owned()),
+            Packet::Goodbye(index) => self.nodes[index].enrolment.handle_goodbye(GoodbyeReason::Evicted),
         }
     }
 }
@@ -256,7 +257,7 @@ fn there_is_a_limit_and_who_is_not_admitted_hears_why() {
         .nodes
         .iter()
         .flat_map(|node| &node.events)
-        .filter(|event| **event == EnrolmentEvent::Rejected("full".to_owned()))
+        .filter(|event| **event == EnrolmentEvent::Rejected(RejectReason::Full, "full".to_owned()))
         .collect();
     assert_eq!((rejected.len(), world.roster.members().count()), (1, 8));
 }

@@ -102,8 +102,8 @@ impl Node {
         match packet {
             Packet::Retry(retry) => member.enrolment.handle_retry(now, retry.nonce, retry.cookie),
             Packet::Reject(reject) => {
-                let why = format!("{} ({:?})", reject.text, reject.reason);
-                member.enrolment.handle_reject(reject.nonce, why);
+                let text = format!("{} ({:?})", reject.text, reject.reason);
+                member.enrolment.handle_reject(reject.nonce, reject.reason, text);
             }
             Packet::Accept(accept) => self.handle_accept(now, header, &accept),
             _ => {}
@@ -207,9 +207,7 @@ impl Node {
         if let Role::Member(member) = &mut self.role
             && sender.0 == Header::COORDINATOR
         {
-            member
-                .enrolment
-                .handle_goodbye(format!("{:?} {}", goodbye.reason, goodbye.text));
+            member.enrolment.handle_goodbye(goodbye.reason);
         }
     }
 
@@ -265,7 +263,7 @@ impl Node {
                     joined = Some(id);
                     continue;
                 }
-                EnrolmentEvent::Rejected(why) => Ending::Rejected(why),
+                EnrolmentEvent::Rejected(why, text) => Ending::Rejected(why, text),
                 EnrolmentEvent::NoAnswer => Ending::NoAnswer,
                 EnrolmentEvent::CoordinatorDead => Ending::CoordinatorDead,
                 EnrolmentEvent::Dismissed(why) => Ending::Dismissed(why),

@@ -25,7 +25,7 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use flexbond_wire::group::{Envelope, Goodbye, GoodbyeReason, Header, Packet};
+use flexbond_wire::group::{Envelope, Goodbye, GoodbyeReason, Header, Packet, RejectReason};
 
 use super::MemberId;
 use super::flow::RecordKind;
@@ -97,13 +97,13 @@ pub(crate) enum Ending {
     /// It left, as it wanted to.
     Left,
     /// The coordinator did not admit it; the text says why.
-    Rejected(String),
+    Rejected(RejectReason, String),
     /// The coordinator did not answer.
     NoAnswer,
     /// The coordinator was not heard for too long.
     CoordinatorDead,
-    /// The coordinator sent it away, or ended the session; the text says why.
-    Dismissed(String),
+    /// The coordinator sent it away, or ended the session.
+    Dismissed(GoodbyeReason),
     /// What the coordinator sends cannot be taken; the text says why.
     Unusable(String),
 }

@@ -183,7 +183,7 @@ fn who_has_another_key_or_none_hears_why_it_is_not_admitted() {
         let node = Node::member(world.start, world.hosts[0].address, [1; 16], with(joiner));
         let index = world.add(node);
         world.run_until("an answer", |world| is_out(world, index));
-        let Some(Event::Out(Ending::Rejected(why))) = world.hosts[index].events.last() else {
+        let Some(Event::Out(Ending::Rejected(_, why))) = world.hosts[index].events.last() else {
             panic!("{:?}", world.hosts[index].events);
         };
         assert!(why.ends_with(&format!("({reason})")), "{why}");

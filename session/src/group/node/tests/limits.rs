@@ -7,7 +7,7 @@ use fastrand::Rng;
 use flexbond_transport::simnet::Path;
 use flexbond_wire::group::{
     Abort, Arrive, ChannelJoin, ChannelKind, ChannelLeave, ChannelReply, Data, FlowSync, Gap, Header,
-    Heartbeat, List, Packet, Release, Status, View, ViewAck,
+    Heartbeat, List, Packet, RejectReason, Release, Status, View, ViewAck,
 };
 
 use super::{World, seeds};
@@ -32,8 +32,10 @@ fn views_are_used_up() {
     world.run_until("all in", World::all_in);
     let mut late = 0;
     // Until no view is left for one more.
-    while !matches!(world.hosts[late].events.last(), Some(Event::Out(Ending::Rejected(why))) if why.ends_with("(Full)"))
-    {
+    while !matches!(
+        world.hosts[late].events.last(),
+        Some(Event::Out(Ending::Rejected(RejectReason::Full, _)))
+    ) {
         assert!(late < 10, "more came in");
         late = world.join();
         world.run_until("an answer", |world| {
@@ -217,7 +219,11 @@ fn whatever_somebody_makes_up_nobody_falls_over_it() {
                 session: world.hosts[0].node.outbox.session(),
                 sender: world.id(who).0,
                 epoch: rng.u32(..5),
-                number: if rng.u8(..100) == 0 { extreme(&mut rng) } else { number },
+                number: if rng.u8(..100) == 0 {
+                    extreme(&mut rng)
+                } else {
+                    number
+                },
             };
             let mut datagram = BytesMut::new();
             if packet.encode(&header, &mut datagram).is_err() {

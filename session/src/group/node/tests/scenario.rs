@@ -338,7 +338,8 @@ impl Scenario {
             let events = [self.partition].into_iter().flatten();
             let events = events.chain(self.until_resumed.values().copied());
             let next = events.min().map_or(until, |at| at.min(until));
-            self.world.step(next.max(self.world.now + Duration::from_micros(1)));
+            self.world
+                .step(next.max(self.world.now + Duration::from_micros(1)));
             self.look();
         }
     }
@@ -403,7 +404,11 @@ impl Scenario {
         let Some(outcome) = host.node.take_outcome(BARRIER) else {
             return;
         };
-        assert!(std::mem::take(&mut visit.waits), "{}: {index} did not wait", self.what);
+        assert!(
+            std::mem::take(&mut visit.waits),
+            "{}: {index} did not wait",
+            self.what
+        );
         let round = visit.round.expect("it takes part");
         visit.round = Some(round + 1);
         visit.outcomes.insert(round, outcome.clone());
@@ -496,7 +501,11 @@ impl Scenario {
                 }
             }
         }
-        let before: Vec<_> = self.actors.iter().map(|actor| actor.barrier.outcomes.len()).collect();
+        let before: Vec<_> = self
+            .actors
+            .iter()
+            .map(|actor| actor.barrier.outcomes.len())
+            .collect();
         let until = now + PATIENCE;
         while !self.is_settled(&before) {
             assert!(self.world.now < until, "{}: {}", self.what, self.describe());
@@ -523,7 +532,8 @@ impl Scenario {
                 let visited = actor.barrier.round.is_none()
                     || actor.barrier.outcomes.len() >= before.get(index).unwrap_or(&0) + 2;
                 let settled = |channel, at: usize| {
-                    !node.has_channel(channel) || index != 0 && channel != ALL
+                    !node.has_channel(channel)
+                        || index != 0 && channel != ALL
                         || node.settled(channel) == actor.sent[at].len() as u64
                 };
                 others == members
@@ -552,7 +562,11 @@ impl Scenario {
                 node.flows.memory(),
             )
         });
-        format!("not settled with {:?}:{}", self.settings, there.collect::<String>())
+        format!(
+            "not settled with {:?}:{}",
+            self.settings,
+            there.collect::<String>()
+        )
     }
 
     fn check_delivery(&self) {
@@ -585,7 +599,11 @@ impl Scenario {
                 host.node.ending()
             );
             let (used, ..) = host.node.flows.memory();
-            assert!(host.killed || used == 0, "{}: {index} has {used} bytes", self.what);
+            assert!(
+                host.killed || used == 0,
+                "{}: {index} has {used} bytes",
+                self.what
+            );
         }
     }
 
@@ -634,7 +652,8 @@ impl Scenario {
             for number in first..=last {
                 // Who has not got a part has not got the parts after it.
                 let parts = sent[..=number].iter().rev();
-                let parts = parts.take_while(|(kind, _)| matches!(kind, RecordKind::Chunk | RecordKind::LastChunk));
+                let parts =
+                    parts.take_while(|(kind, _)| matches!(kind, RecordKind::Chunk | RecordKind::LastChunk));
                 let begin = number - parts.count();
                 let missed = source.missed(channel, begin as u64..=number as u64).contains(&id);
                 assert!(
@@ -649,7 +668,13 @@ impl Scenario {
         let stayed = sink.node.is_in() && !self.settings.skip;
         let left = self.actors[from].left_in_time && source.ending() == Some(&Ending::Left);
         if stayed && (source.is_in() || left) {
-            assert_eq!(has.last().copied(), Some(sent.len() - 1), "{}: of {}", what(), sent.len());
+            assert_eq!(
+                has.last().copied(),
+                Some(sent.len() - 1),
+                "{}: of {}",
+                what(),
+                sent.len()
+            );
             assert!(has.first() <= Some(&first), "{}: {has:?} from {first} on", what());
         }
     }
