@@ -205,8 +205,34 @@ impl Outflow {
         if self.is_unheard() {
             self.discard();
         } else {
+            self.pass_over();
             self.release(now);
         }
+    }
+
+    /// Goes on to where somebody begins, if nobody is there for what comes before.
+    fn pass_over(&mut self) {
+        while let Some(boundary) = self.first_beginning()
+            && self
+                .receivers
+                .iter()
+                .all(|receiver| receiver.place.next().is_none())
+            && let Some(number) = self.stream.cut(Some(boundary))
+        {
+            self.sent.clear();
+            self.repairs.clear();
+            self.stream.release(number + 1);
+            self.begin_late(number + 1);
+        }
+    }
+
+    /// Where in the stream the first of those begins who wait for the end of a record.
+    fn first_beginning(&self) -> Option<u64> {
+        let waiting = self.receivers.iter().filter_map(|receiver| match receiver.place {
+            Place::After(position) => Some(position),
+            _ => None,
+        });
+        waiting.min()
     }
 
     /// Everything below was delivered, or given up because the receiver is gone.
@@ -390,15 +416,7 @@ impl Outflow {
             self.note_blocked(now);
             return None;
         }
-        let boundary = self
-            .receivers
-            .iter()
-            .filter_map(|receiver| match receiver.place {
-                Place::After(position) => Some(position),
-                _ => None,
-            })
-            .min();
-        let number = self.stream.cut(boundary)?;
+        let number = self.stream.cut(self.first_beginning())?;
         self.sent.push_back(Sent {
             at: now,
             repaired: false,
