@@ -269,6 +269,11 @@ impl Flows {
         }
     }
 
+    /// Forgets since when anybody has kept a channel from moving.
+    pub(super) fn forgive(&mut self) {
+        self.channels.values_mut().for_each(Traffic::forgive);
+    }
+
     /// Who has kept a channel from moving for at least `limit`.
     pub(super) fn blockers(&self, now: Instant, limit: std::time::Duration) -> Vec<MemberId> {
         self.channels

@@ -225,6 +225,10 @@ impl Traffic {
         self.out.note_full(now);
     }
 
+    pub(super) fn forgive(&mut self) {
+        self.out.forgive();
+    }
+
     pub(super) fn blockers(&self, now: Instant, limit: Duration) -> impl Iterator<Item = MemberId> {
         self.out.blockers(now, limit)
     }

@@ -111,6 +111,13 @@ impl Outflow {
         }
     }
 
+    /// Forgets since when anybody has kept the window from moving.
+    pub(crate) fn forgive(&mut self) {
+        for receiver in &mut self.receivers {
+            receiver.blocks_since = None;
+        }
+    }
+
     /// Who has kept the window from moving for at least `limit`.
     pub(crate) fn blockers(&self, now: Instant, limit: Duration) -> impl Iterator<Item = MemberId> {
         self.receivers
