@@ -2,12 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use flexbond_transport::{
     DatagramSocket, Endpoint, Interface, Tunnel, TunnelOptions, UdpAddress, UdpOptions, UdpSocket,
 };
 
+use super::at_most_ages;
 use super::driver::OpenGroup;
 use super::error::StartError;
 #[cfg(feature = "group-crypto")]
@@ -19,12 +19,6 @@ use super::options::{Options, SlowMember};
 const ETHERNET: usize = 1392;
 /// The same for loopback and for connections, whose packets have up to 64 KiB: fewer packets cost less.
 const LARGE: usize = 60_000;
-
-/// The time, or one that is as good as for ever: it can be added to any that a clock shows.
-pub(super) fn at_most_ages(time: Duration) -> Duration {
-    const AGES: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-    time.min(AGES)
-}
 
 /// Where an end is.
 pub(super) struct Site {

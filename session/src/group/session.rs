@@ -9,14 +9,13 @@ use bytes::Bytes;
 use flexbond_wire::group::{GoodbyeReason, RejectReason};
 use tokio::sync::Mutex;
 
-use super::endpoint::at_most_ages;
 use super::error::{DeliveryError, Over, RecvError, SendError};
 use super::event::{Event, Gone};
 use super::flow::RecordKind;
 use super::node::{Ending, Node, Popped, PushError};
 use super::shared::Shared;
 use super::stream::StreamSender;
-use super::{Counters, MemberId};
+use super::{Counters, MemberId, at_most_ages};
 
 /// One end of a session: what a [`Coordinator`](super::Coordinator) and a [`Member`](super::Member) have in common.
 ///

@@ -13,6 +13,7 @@ use flexbond_wire::group::{
 use super::requests::{Ask, Requests, is_later};
 use super::{Node, Role};
 use crate::group::MemberId;
+use crate::group::at_most_ages;
 use crate::group::barrier::{Hub, Outcome, Seat, Signal};
 use crate::group::flow::RecordKind;
 
@@ -338,7 +339,8 @@ impl Node {
         self.channels.seats.remove(&channel);
         self.flows.close(channel);
         if let Role::Member(_) = self.role {
-            let until = now + Duration::from_secs(1);
+            // Until it is answered: those at a barrier would wait for this end for as long as it is in the session.
+            let until = now + at_most_ages(Duration::MAX);
             let request = self.channels.requests.add(now, channel, Ask::Leave, until);
             self.channels.requests.forget(request);
         }
