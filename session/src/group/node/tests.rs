@@ -48,6 +48,8 @@ struct Host {
     killed: bool,
     /// Whether its process stands still: it is not looked after, and what comes waits.
     stopped: bool,
+    /// Whether it has nothing more to say to anybody: nobody looks after it any more.
+    is_over: bool,
     /// Whether its application takes what has come.
     reading: bool,
     /// How far its clock is ahead of the world's.
@@ -60,7 +62,7 @@ struct Host {
 
 impl Host {
     fn is_running(&self) -> bool {
-        !self.killed && !self.stopped
+        !self.killed && !self.stopped && !self.is_over
     }
 }
 
@@ -98,6 +100,7 @@ impl World {
             node,
             killed: false,
             stopped: false,
+            is_over: false,
             reading: true,
             skew: Duration::ZERO,
             events: Vec::new(),
@@ -138,14 +141,18 @@ impl World {
                     self.network.send(self.now, host.address, outgoing.to, packet);
                 }
             }
+            while let Some(event) = host.node.poll_event() {
+                host.events.push(event);
+            }
+            host.is_over = host.node.is_over();
+        }
+        for host in self.hosts.iter_mut().filter(|host| !host.killed && !host.stopped) {
+            let now = world + host.skew;
             while host.reading
                 && let Some(popped) = host.node.pop(now, 0)
             {
                 host.kinds.entry(popped.from).or_default().push(popped.kind);
                 host.received.entry(popped.from).or_default().push(popped.body);
-            }
-            while let Some(event) = host.node.poll_event() {
-                host.events.push(event);
             }
         }
     }
