@@ -273,6 +273,8 @@ impl Node {
     fn handle_stranger(&mut self, from: SocketAddr, sender: MemberId) {
         if let Role::Coordinator(coordinator) = &self.role
             && coordinator.was_member(sender)
+            // Somebody else is there now, or somebody says so: it must not take for itself what is said to who has gone.
+            && !self.peers.is_at(from)
         {
             let seal = self.protection.departed(sender, from);
             if seal.is_none() && self.protection.is_on() {

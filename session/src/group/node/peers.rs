@@ -60,6 +60,11 @@ impl Peers {
         self.0.get(&member).is_some_and(|peer| peer.address == from)
     }
 
+    /// Whether somebody is at this address.
+    pub(super) fn is_at(&self, address: SocketAddr) -> bool {
+        self.0.values().any(|peer| peer.address == address)
+    }
+
     /// Whether a packet was neither seen before nor is too old to know.
     pub(super) fn is_fresh(&self, member: MemberId, number: u64) -> bool {
         self.0

@@ -381,7 +381,7 @@ impl Scenario {
     fn look_at_groups(&mut self, index: usize) {
         let now = self.instant(index);
         let host = &mut self.world.hosts[index];
-        if !host.is_running() {
+        if host.killed || host.stopped {
             return;
         }
         let actor = &mut self.actors[index];
