@@ -480,3 +480,45 @@ async fn two_sessions_at_one_multicast_address_do_not_hear_each_other() {
     }
     assert!(ones[0].counters().foreign > 0, "they share an address");
 }
+
+#[tokio::test]
+async fn for_ever_is_a_time_like_others() {
+    let patient = options()
+        .linger(Duration::MAX)
+        .join_timeout(Duration::MAX)
+        .slow_member(SlowMember::EvictAfter(Duration::MAX));
+    let coordinator = Coordinator::bind("udp://127.0.0.1:0", patient.clone())
+        .await
+        .expect("it is free");
+    let member = soon(Member::join(coordinator.endpoint(), patient))
+        .await
+        .expect("admitted");
+    let group = coordinator.create_broadcast(0).expect("it is free");
+    let receiver = soon(member.join_broadcast(0)).await.expect("let in");
+    soon(group.send("once")).await.expect("sent");
+    assert_eq!(soon(receiver.recv()).await.expect("a message").body, "once");
+    drop((group, receiver));
+    soon(member.leave()).await;
+    soon(coordinator.close()).await;
+}
+
+#[tokio::test]
+async fn who_is_alone_at_a_barrier_lets_others_come_in() {
+    let coordinator = Coordinator::bind("udp://127.0.0.1:0", options())
+        .await
+        .expect("it is free");
+    let mut own = coordinator.create_barrier(0).expect("it is free");
+    let endpoint = coordinator.endpoint().clone();
+    let joining = tokio::spawn(async move {
+        let member = soon(Member::join(endpoint, options())).await.expect("admitted");
+        let place = soon(member.join_barrier(0)).await.expect("let in");
+        (member, place)
+    });
+    let alone = async {
+        while !joining.is_finished() {
+            own.wait().await.expect("nobody dies");
+        }
+    };
+    soon(alone).await;
+    drop(joining.await.expect("no panic"));
+}
