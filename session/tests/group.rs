@@ -509,16 +509,22 @@ async fn who_is_alone_at_a_barrier_lets_others_come_in() {
         .expect("it is free");
     let mut own = coordinator.create_barrier(0).expect("it is free");
     let endpoint = coordinator.endpoint().clone();
-    let joining = tokio::spawn(async move {
+    let mut joining = tokio::spawn(async move {
         let member = soon(Member::join(endpoint, options())).await.expect("admitted");
         let place = soon(member.join_barrier(0)).await.expect("let in");
         (member, place)
     });
-    let alone = async {
-        while !joining.is_finished() {
-            own.wait().await.expect("nobody dies");
+    let joined = async {
+        loop {
+            tokio::select! {
+                joined = &mut joining => break joined.expect("no panic"),
+                ended = own.wait() => assert_eq!(ended, Ok(())),
+            }
         }
     };
-    soon(alone).await;
-    drop(joining.await.expect("no panic"));
+    let (_member, mut place) = soon(joined).await;
+    assert_eq!(
+        soon(async { tokio::join!(own.wait(), place.wait()) }).await,
+        (Ok(()), Ok(()))
+    );
 }
