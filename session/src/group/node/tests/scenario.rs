@@ -718,11 +718,11 @@ impl Scenario {
 
 #[test]
 fn whatever_happens_what_was_promised_holds() {
-    seeds(40).for_each(|seed| Scenario::new(seed, false).run());
+    seeds(24).for_each(|seed| Scenario::new(seed, false).run());
 }
 
 #[cfg(feature = "group-crypto")]
 #[test]
 fn whatever_happens_what_was_promised_holds_with_a_key() {
-    super::keys::keyed(|| seeds(25).for_each(|seed| Scenario::new(seed, true).run()));
+    super::keys::keyed(|| seeds(12).for_each(|seed| Scenario::new(seed, true).run()));
 }
