@@ -524,7 +524,8 @@ impl Scenario {
             }
             self.pass(Duration::from_millis(50));
         }
-        self.pass(Duration::from_millis(100));
+        // Those who skip may not have heard of it yet.
+        self.pass(Duration::from_secs(if self.settings.skip { 2 } else { 0 }) + Duration::from_millis(100));
     }
 
     fn is_settled(&self, before: &[usize]) -> bool {
