@@ -142,8 +142,9 @@ impl Node {
         self.channels.hosted.get_mut(&channel)?.arrivals.pop_front()
     }
 
-    fn handle_channel_join(&mut self, from: SocketAddr, sender: MemberId, join: &ChannelJoin) {
-        let accepted = self.accept_into(sender, join);
+    fn handle_channel_join(&mut self, now: Instant, from: SocketAddr, sender: MemberId, join: &ChannelJoin) {
+        let accepted = self.accept_into(now, sender, join);
+        self.send_signals(now, join.channel);
         let reply = ChannelReply {
             request: join.request,
             channel: join.channel,
@@ -155,7 +156,12 @@ impl Node {
     }
 
     /// Lets a member take part; returns its first round at a barrier.
-    fn accept_into(&mut self, member: MemberId, join: &ChannelJoin) -> Result<u64, ChannelRefusal> {
+    fn accept_into(
+        &mut self,
+        now: Instant,
+        member: MemberId,
+        join: &ChannelJoin,
+    ) -> Result<u64, ChannelRefusal> {
         let hosted = self
             .channels
             .hosted
@@ -173,12 +179,22 @@ impl Node {
             hosted.heard.insert(member, heard);
             return Err(ChannelRefusal::Other);
         }
-        if heard != Some(join.request) {
+        let is_new = heard != Some(join.request);
+        if is_new {
             hosted.arrivals.push_back(member);
         }
         match &mut hosted.hub {
-            Some(hub) => Ok(hub.add(member)),
+            Some(hub) => {
+                if is_new {
+                    // It knows nothing of when it was here before, even if nobody has heard that it went.
+                    hub.remove(member, false);
+                }
+                Ok(hub.add(member))
+            }
             None => {
+                if is_new {
+                    self.flows.remove_receiver(now, join.channel, member);
+                }
                 self.flows.add_receiver(join.channel, member);
                 Ok(0)
             }
@@ -448,7 +464,7 @@ impl Node {
     ) {
         if matches!(self.role, Role::Coordinator(_)) {
             match packet {
-                Packet::ChannelJoin(join) => self.handle_channel_join(from, sender, join),
+                Packet::ChannelJoin(join) => self.handle_channel_join(now, from, sender, join),
                 Packet::ChannelLeave(leave) => self.handle_channel_leave(now, from, sender, leave),
                 Packet::Arrive(arrive) => self.handle_arrive(now, sender, arrive),
                 _ => return,
