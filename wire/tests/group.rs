@@ -188,6 +188,8 @@ fn limits_are_kept_when_encoding() {
         source: 0,
         next: 0,
         edge: 0,
+        known: 0,
+        early: 0,
         echo: 0,
         echo_delay: 0,
         local_drops: 0,
@@ -319,9 +321,9 @@ fn the_largest_packets_are_the_largest_datagrams() {
 #[test]
 fn limits_are_kept_when_decoding() {
     // A list announces more than it may have, although the bytes are there.
-    let mut status = vec![0; 39];
+    let mut status = vec![0; 51];
     status.push(65);
-    status.resize(40 + 65 * 10, 1);
+    status.resize(52 + 65 * 10, 1);
     assert_eq!(
         Packet::decode(&with_body(Kind::Status, &status)),
         Err(DecodeError::Length {
@@ -354,7 +356,7 @@ fn limits_are_kept_when_decoding() {
     // Reserved bits of flags.
     for (kind, at, len, known) in [
         (Kind::Data, 2, 12, 7_u8),
-        (Kind::Status, 2, 40, 3),
+        (Kind::Status, 2, 52, 3),
         (Kind::Sync, 2, 19, 1),
         (Kind::Heartbeat, 20, 21, 1),
     ] {

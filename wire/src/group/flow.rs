@@ -118,13 +118,18 @@ pub struct Status<'a> {
     pub next: u64,
     /// The first segment that the receiver has no room for yet.
     pub edge: u64,
+    /// The first segment of which the receiver does not know that it exists.
+    pub known: u64,
+    /// How many segments above `next` were received.
+    pub early: u32,
     /// The number of the newest datagram heard from the source, whatever its kind.
     pub echo: u64,
     /// How long ago that one came, in microseconds.
     pub echo_delay: u32,
     /// How many datagrams the receiver's own system has dropped so far; wraps.
     pub local_drops: u32,
-    /// The segments that are missing above `next`, at most [`MAX_GAPS`] runs of them.
+    /// Segments between `next` and `known` that are missing, at most [`MAX_GAPS`] runs of them: those that the receiver
+    /// wants to be sent again, not all that it lacks.
     pub missing: List<'a, Gap>,
 }
 
@@ -178,6 +183,8 @@ impl<'a> Body<'a> for Status<'a> {
         out.put_u32(self.source);
         out.put_u64(self.next);
         out.put_u64(self.edge);
+        out.put_u64(self.known);
+        out.put_u32(self.early);
         out.put_u64(self.echo);
         out.put_u32(self.echo_delay);
         out.put_u32(self.local_drops);
@@ -194,6 +201,8 @@ impl<'a> Body<'a> for Status<'a> {
             source: body.u32()?,
             next: body.u64()?,
             edge: body.u64()?,
+            known: body.u64()?,
+            early: body.u32()?,
             echo: body.u64()?,
             echo_delay: body.u32()?,
             local_drops: body.u32()?,

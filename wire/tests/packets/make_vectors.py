@@ -77,7 +77,7 @@ def view(key):
 
 
 DATA = struct.pack(">HBQ", 9, 0b101, 0x3132333435363738) + b"a segment"
-STATUS = struct.pack(">HBIQQQII", 9, 0b11, 5, 100, 200, 300, 400, 500) + bytes([2]) + struct.pack(">QHQH", 101, 3, 150, 1)
+STATUS = struct.pack(">HBIQQQIQII", 9, 0b11, 5, 100, 200, 151, 47, 300, 400, 500) + bytes([2]) + struct.pack(">QHQH", 101, 3, 150, 1)
 
 PLAIN = {
     "join-first": join(b"", b""),

@@ -156,6 +156,8 @@ impl Material {
                 source: x,
                 next: a,
                 edge: b,
+                known: d,
+                early: z ^ x,
                 echo: c,
                 echo_delay: y,
                 local_drops: z,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::asking::Asking;
 use super::assembly::{Assembly, Refused};
 use super::budget::Budget;
 use super::ranges::{Run, runs};
@@ -32,8 +33,7 @@ pub(crate) struct Inflow {
     unreported: u64,
     /// The edge that the last report held.
     promised: u64,
-    /// Since when something has been missing.
-    gap_since: Option<Instant>,
+    asking: Asking,
     counters: InflowCounters,
 }
 
@@ -79,15 +79,17 @@ pub(crate) struct Report {
     pub(crate) next: u64,
     /// The first segment that is not wanted yet.
     pub(crate) edge: u64,
-    /// What is missing below the highest that is known.
+    /// The first segment of which nothing is known.
+    pub(crate) known: u64,
+    /// Segments above `next` that have come.
+    pub(crate) early: u64,
+    /// What is missing and to be sent again: not all that is missing, but what was not asked for lately.
     pub(crate) missing: Vec<Run>,
 }
 
 impl Inflow {
     /// Runs of missing segments in one report.
     const MAX_RUNS: usize = 64;
-    /// Later segments that make a gap a loss at once.
-    const REORDERED: u64 = 3;
 
     pub(crate) fn new(settings: Settings) -> Self {
         Inflow {
@@ -101,7 +103,7 @@ impl Inflow {
             due: Due::Never,
             unreported: 0,
             promised: 0,
-            gap_since: None,
+            asking: Asking::new(settings.guard, settings.report_delay),
             counters: InflowCounters::default(),
         }
     }
@@ -119,13 +121,16 @@ impl Inflow {
         budget: &mut Budget,
     ) -> Result<(), Refused> {
         self.due = Due::Now;
+        self.asking.begin_again();
         match (self.next, start) {
             (Some(next), Some(start)) if start > next => self.skip(start, budget)?,
             (Some(_), _) => {}
             (None, start) => self.next = start,
         }
         if let Some(begin) = self.next {
-            self.known = self.known.max(next.max(begin).min(self.edge_of(begin)));
+            let known = self.known;
+            self.known = known.max(next.max(begin).min(self.edge_of(begin)));
+            self.asking.note_gap(now, self.known - known);
             self.note_gap(now);
         }
         Ok(())
@@ -142,6 +147,7 @@ impl Inflow {
         }
         self.next = Some(start);
         self.known = self.known.max(start);
+        self.asking = Asking::new(self.settings.guard, self.settings.report_delay);
         self.advance(budget)
     }
 
@@ -168,6 +174,7 @@ impl Inflow {
     ) -> Result<(), Refused> {
         if answer {
             self.due = Due::Now;
+            self.asking.begin_again();
         }
         let Some(next) = self.next else {
             // Ask where to begin; this one will come again.
@@ -186,7 +193,12 @@ impl Inflow {
         }
         self.counters.segments += 1;
         self.unreported += 1;
-        self.known = self.known.max(number + 1);
+        if number < self.known {
+            self.asking.note_filled(now, number);
+        } else {
+            self.asking.note_gap(now, number - self.known);
+            self.known = number + 1;
+        }
         if number == next && self.rest.is_empty() && self.early.front().is_none_or(Option::is_none) {
             let mut bytes = payload;
             self.assembly
@@ -205,6 +217,7 @@ impl Inflow {
             self.early[index] = Some(Bytes::copy_from_slice(payload));
             self.early_count += 1;
         }
+        self.asking.note_arrival();
         self.note_gap(now);
         self.due = if self.unreported >= self.settings.report_every {
             Due::Now
@@ -247,19 +260,15 @@ impl Inflow {
         self.promised.max(next + self.settings.window)
     }
 
+    /// Asks for what is missing, in time.
     fn note_gap(&mut self, now: Instant) {
         let Some(next) = self.next else {
             return;
         };
-        if self.known - next.min(self.known) <= self.early_count {
-            self.gap_since = None;
-            return;
-        }
-        let since = *self.gap_since.get_or_insert(now);
-        if self.early_count >= Self::REORDERED {
-            self.due = self.due.or(since);
-        } else {
-            self.due = self.due.or(since + self.settings.guard);
+        if self.known.saturating_sub(next) <= self.early_count {
+            self.asking.note_whole(self.known);
+        } else if let Some(at) = self.asking.due() {
+            self.due = self.due.or(at.max(now));
         }
     }
 
@@ -328,6 +337,8 @@ impl Inflow {
                 unknown: true,
                 next: 0,
                 edge: 0,
+                known: 0,
+                early: 0,
                 missing: Vec::new(),
             });
         };
@@ -337,19 +348,24 @@ impl Inflow {
             false => next,
         };
         self.promised = self.promised.max(edge);
+        let start = self.asking.start(now, next);
         let missing = runs(
-            (next..self.known).filter(|number| !self.is_early(number - next)),
+            (start..self.known).filter(|number| !self.is_early(number - next)),
             Self::MAX_RUNS,
         );
-        if !missing.is_empty() {
-            // Asked for; when it does not come in a while, it is asked for again.
-            self.gap_since = Some(now);
-            self.due = Due::At(now + 4 * self.settings.guard.max(self.settings.report_delay));
-        }
+        let end = match missing.last() {
+            Some(run) if missing.len() == Self::MAX_RUNS => run.start + u64::from(run.len),
+            _ => self.known,
+        };
+        let unasked = (end..self.known).filter(|number| !self.is_early(number - next));
+        self.asking.note_asked(now, end, unasked.count() as u64);
+        self.note_gap(now);
         Some(Report {
             unknown: false,
             next,
             edge: self.promised,
+            known: self.known.max(next),
+            early: self.early_count,
             missing,
         })
     }

@@ -4,6 +4,7 @@
 //! until all receivers have it; the [`Inflow`] at each receiver puts the stream together again and says what it
 //! misses. Neither knows of packets, addresses or clocks: who drives them does.
 
+mod asking;
 mod assembly;
 mod budget;
 mod inflow;

@@ -1,6 +1,7 @@
 //! The sending end of a flow: what waits, what is on its way, and who lacks what.
 
 mod awaited;
+mod repair;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use super::receiver::{Place, Receiver};
 use super::record::RecordKind;
 use super::stream::Stream;
 use crate::group::MemberId;
+use repair::Sent;
 
 /// The sending end of a flow.
 #[derive(Debug)]
@@ -59,21 +61,6 @@ pub(crate) struct OutflowCounters {
     pub(crate) segments: u64,
     pub(crate) repairs: u64,
     pub(crate) syncs: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Sent {
-    at: Instant,
-    repaired: bool,
-    wanted: Wanted,
-}
-
-/// Who lacks a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
-    No,
-    By(MemberId),
-    BySeveral,
 }
 
 /// Messages that a receiver did not get.
@@ -246,37 +233,16 @@ impl Outflow {
             next: report.next,
             edge: edge.max(report.edge),
         };
+        receiver.known = report.known.clamp(report.next, end);
+        receiver.early = report.early.min(receiver.known - report.next);
         let rtt = receiver.rtt.smoothed();
         if report.next > before {
             self.silences = 0;
             receiver.blocks_since = None;
         }
-        self.want(now, from, report, rtt);
+        self.want(now, from, report, echo.0, rtt);
         self.release(now);
         self.rearm(now);
-    }
-
-    /// Takes note of the segments that a receiver lacks.
-    fn want(&mut self, now: Instant, from: MemberId, report: &Report, rtt: Duration) {
-        let (first, end) = (self.stream.first_segment(), self.stream.next_segment());
-        for number in report.missing.iter().flat_map(|run| run.numbers()) {
-            if !(first..end).contains(&number) {
-                continue;
-            }
-            let sent = &mut self.sent[(number - first) as usize];
-            if sent.repaired && now < sent.at + rtt {
-                // It may not have seen the repair yet.
-                continue;
-            }
-            match sent.wanted {
-                Wanted::No => {
-                    sent.wanted = Wanted::By(from);
-                    self.repairs.push_back(number);
-                }
-                Wanted::By(other) if other != from => sent.wanted = Wanted::BySeveral,
-                Wanted::By(_) | Wanted::BySeveral => {}
-            }
-        }
     }
 
     /// Forgets what all receivers have.
@@ -293,13 +259,13 @@ impl Outflow {
             self.stream.release(base);
             self.sent.drain(..((base - before) as usize).min(self.sent.len()));
         }
-        let held = self.held();
+        let delivered = self.delivered();
         let rtt = self
             .receivers
             .iter()
             .filter_map(|receiver| receiver.rtt.least())
             .max();
-        self.pace.handle_progress(now, held, end, rtt);
+        self.pace.handle_progress(now, delivered, end, rtt);
         self.update_limit();
     }
 
@@ -335,35 +301,6 @@ impl Outflow {
         })
     }
 
-    fn poll_repair(&mut self, now: Instant, packet: u64) -> Option<Piece> {
-        loop {
-            let number = self.repairs.pop_front()?;
-            let Some(index) = number.checked_sub(self.stream.first_segment()) else {
-                continue;
-            };
-            let Some(sent) = self.sent.get_mut(index as usize) else {
-                continue;
-            };
-            let target = match std::mem::replace(&mut sent.wanted, Wanted::No) {
-                Wanted::No => continue,
-                Wanted::By(member) => Target::One(member),
-                Wanted::BySeveral => Target::All,
-            };
-            sent.at = now;
-            sent.repaired = true;
-            let answer = self.repairs.is_empty();
-            if answer {
-                self.probe(now, packet);
-            }
-            return Some(Piece::Segment {
-                number,
-                target,
-                answer,
-                repair: true,
-            });
-        }
-    }
-
     fn poll_new(&mut self, now: Instant, packet: u64) -> Option<Piece> {
         if !self.stream.has_uncut() {
             return None;
@@ -382,11 +319,7 @@ impl Outflow {
             })
             .min();
         let number = self.stream.cut(boundary)?;
-        self.sent.push_back(Sent {
-            at: now,
-            repaired: false,
-            wanted: Wanted::No,
-        });
+        self.sent.push_back(Sent::new(now, packet));
         self.begin_late(number + 1);
         self.unasked += 1;
         let last = !self.stream.has_uncut() || number + 1 >= self.limit;

@@ -137,6 +137,8 @@ impl Traffic {
             unknown: status.unknown,
             next: status.next,
             edge: status.edge,
+            known: status.known,
+            early: status.early.into(),
             missing: status
                 .missing
                 .iter()
@@ -253,6 +255,8 @@ impl Traffic {
                 source: source.0,
                 next: report.next,
                 edge: report.edge,
+                known: report.known,
+                early: u32::try_from(report.early).unwrap_or(u32::MAX),
                 echo,
                 echo_delay: u32::try_from(delay).unwrap_or(u32::MAX),
                 local_drops: 0,

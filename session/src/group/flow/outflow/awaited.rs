@@ -4,22 +4,28 @@ use std::time::{Duration, Instant};
 
 use super::Outflow;
 use crate::group::MemberId;
-use crate::group::flow::receiver::Place;
+use crate::group::flow::receiver::Receiver;
 
 impl Outflow {
     /// Below which segment so many receivers have everything as are waited for.
     pub(super) fn held(&self) -> u64 {
-        self.least_awaited(|place| place.next())
+        self.least_awaited(|receiver| receiver.place.next())
+            .unwrap_or_else(|| self.stream.next_segment())
+    }
+
+    /// How many segments each of those has who are waited for, gaps left out.
+    pub(super) fn delivered(&self) -> u64 {
+        self.least_awaited(Receiver::delivered)
             .unwrap_or_else(|| self.stream.next_segment())
     }
 
     /// The least of those that are waited for: of all, or of the quorum with the highest.
-    fn least_awaited(&self, value: impl Fn(&Place) -> Option<u64>) -> Option<u64> {
+    fn least_awaited(&self, value: impl Fn(&Receiver) -> Option<u64>) -> Option<u64> {
         let values = self
             .receivers
             .iter()
             .filter(|receiver| receiver.skipped_to.is_none())
-            .filter_map(|receiver| value(&receiver.place));
+            .filter_map(value);
         match self.settings.quorum {
             None => values.min(),
             Some(quorum) => {
@@ -51,7 +57,14 @@ impl Outflow {
         let window = self.settings.window;
         let paced = window.min(self.pace.window());
         self.count_skipped();
-        let limit = self.least_awaited(|place| Some(place.edge().min(place.next()? + paced)));
+        let limit = self.least_awaited(|receiver| {
+            let next = receiver.place.next()?;
+            Some(
+                (receiver.delivered()? + paced)
+                    .min(next + window)
+                    .min(receiver.place.edge()),
+            )
+        });
         let limit = limit.unwrap_or(u64::MAX);
         // What is kept for those who are not waited for has a bound, too.
         let kept = self.stream.first_segment() + 2 * window;
