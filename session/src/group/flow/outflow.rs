@@ -12,6 +12,7 @@ use super::inflow::Report;
 use super::pace::Pace;
 use super::receiver::{Place, Receiver};
 use super::record::RecordKind;
+use super::rtt::Departures;
 use super::stream::Stream;
 use crate::group::MemberId;
 use repair::Sent;
@@ -26,8 +27,7 @@ pub(crate) struct Outflow {
     sent: VecDeque<Sent>,
     /// Segments to be sent again.
     repairs: VecDeque<u64>,
-    /// Packets that asked for a report, and when they were sent.
-    probes: VecDeque<(u64, Instant)>,
+    departures: Departures,
     /// Segments since one last asked for a report.
     unasked: u64,
     pace: Pace,
@@ -102,8 +102,10 @@ pub(crate) enum Piece {
 
 impl Outflow {
     const MAX_MISSED: usize = 1024;
-    const MAX_PROBES: usize = 64;
     const LONGEST_SILENCE: Duration = Duration::from_millis(500);
+    /// How long one of the first questions waits for its answer.
+    const QUICK_SILENCE: Duration = Duration::from_millis(20);
+    const QUICK_QUESTIONS: u32 = 12;
 
     pub(crate) fn new(settings: Settings) -> Self {
         Outflow {
@@ -112,7 +114,7 @@ impl Outflow {
             receivers: Vec::new(),
             sent: VecDeque::new(),
             repairs: VecDeque::new(),
-            probes: VecDeque::new(),
+            departures: Departures::default(),
             unasked: 0,
             pace: Pace::new(),
             limit: u64::MAX,
@@ -215,10 +217,10 @@ impl Outflow {
             }
             return;
         }
-        if let Some((_, at)) = self.probes.iter().find(|(number, _)| *number == echo.0) {
+        if let Some(at) = self.departures.of(echo.0) {
             receiver
                 .rtt
-                .add(now.saturating_duration_since(*at).saturating_sub(echo.1));
+                .add(now.saturating_duration_since(at).saturating_sub(echo.1));
         }
         let (before, edge) = match receiver.place {
             Place::After(_) => return,
@@ -271,17 +273,19 @@ impl Outflow {
 
     /// What is to be sent next. `number` is the packet that will carry it.
     pub(crate) fn poll_piece(&mut self, now: Instant, number: u64) -> Option<Piece> {
-        if let Some(piece) = self.poll_start() {
+        let piece = if let Some(piece) = self.poll_start() {
             self.counters.syncs += 1;
             self.rearm(now);
-            return Some(piece);
-        }
-        if let Some(piece) = self.poll_repair(now, number) {
+            piece
+        } else if let Some(piece) = self.poll_repair(now, number) {
             self.counters.repairs += 1;
-            return Some(piece);
-        }
-        let piece = self.poll_new(now, number)?;
-        self.counters.segments += 1;
+            piece
+        } else {
+            let piece = self.poll_new(now, number)?;
+            self.counters.segments += 1;
+            piece
+        };
+        self.departures.note(now, number);
         Some(piece)
     }
 
@@ -325,7 +329,7 @@ impl Outflow {
         let last = !self.stream.has_uncut() || number + 1 >= self.limit;
         let answer = last || self.unasked >= (self.pace.window() / 4).max(16);
         if answer {
-            self.probe(now, packet);
+            self.unasked = 0;
         }
         if self.timeout.is_none() {
             self.rearm(now);
@@ -379,14 +383,6 @@ impl Outflow {
         }
     }
 
-    fn probe(&mut self, now: Instant, packet: u64) {
-        self.unasked = 0;
-        if self.probes.len() == Self::MAX_PROBES {
-            self.probes.pop_front();
-        }
-        self.probes.push_back((packet, now));
-    }
-
     /// Copies segment `number` into `out`, which has room for a whole one; returns its size.
     pub(crate) fn copy(&mut self, number: u64, out: &mut [u8]) -> Option<usize> {
         self.stream.copy(number, out)
@@ -406,8 +402,14 @@ impl Outflow {
             .map(|receiver| receiver.rtt.timeout())
             .max();
         self.timeout = slowest.map(|timeout| {
-            let timeout = timeout * 2_u32.pow(self.silences.min(8));
-            now + timeout.min(Self::LONGEST_SILENCE)
+            // Questions and answers are lost, too: only who does not answer many is asked less and less.
+            let quick = timeout.max(Self::QUICK_SILENCE);
+            let doubled = timeout * 2_u32.pow(self.silences.min(8));
+            let longest = match self.silences.checked_sub(Self::QUICK_QUESTIONS) {
+                None => quick,
+                Some(more) => quick * 2_u32.pow(more.min(8)),
+            };
+            now + doubled.min(longest).min(Self::LONGEST_SILENCE)
         });
     }
 

@@ -64,6 +64,8 @@ struct World {
     wire: BTreeMap<(Instant, u64), (Option<usize>, u64, Packet)>,
     sent: u64,
     packets: u64,
+    /// Segments that were thrown and did not arrive.
+    lost: u64,
     outflow: Outflow,
     nodes: Vec<Node>,
 }
@@ -77,6 +79,7 @@ impl World {
             wire: BTreeMap::new(),
             sent: 0,
             packets: 0,
+            lost: 0,
             outflow: Outflow::new(OutflowSettings {
                 segment: SEGMENT,
                 window: 256,
@@ -125,6 +128,7 @@ impl World {
         let copies = 1 + usize::from(self.rng.f64() < self.faults.duplicates);
         for _ in 0..copies {
             if self.rng.f64() < self.faults.loss {
+                self.lost += u64::from(matches!(packet, Packet::Segment { .. }));
                 continue;
             }
             let at = self.now + self.faults.delay + self.faults.jitter.mul_f64(self.rng.f64());
@@ -138,8 +142,9 @@ impl World {
         let number = self.packets + 1;
         for index in 0..self.nodes.len() {
             if target == Target::All || target == Target::One(self.nodes[index].id) {
+                // The same packet, to whomever it goes.
+                self.packets = number - 1;
                 self.throw(Some(index), packet);
-                self.packets = number;
             }
         }
     }
@@ -308,6 +313,46 @@ fn whatever_the_network_does_every_message_comes_once_and_in_order() {
             assert_eq!(node.budget.used(), 0, "seed {seed}");
         }
         assert_eq!(world.outflow.settled(), messages.len() as u64, "seed {seed}");
+    }
+}
+
+/// Sends `segments` to three receivers; returns the time that took and the world then.
+fn transfer(seed: u64, loss: f64, segments: usize) -> (Duration, World) {
+    let mut world = World::new(seed, Faults { loss, ..PERFECT }, 3);
+    // Where the flow begins all should know, so that only segments are repaired.
+    world.push(b"first".to_vec());
+    world.finish().unwrap();
+    world.lost = 0;
+    world.push(vec![7; segments * SEGMENT - 4]);
+    let began = world.now;
+    while world.outflow.settled() < 2 {
+        assert!(world.step().unwrap(), "seed {seed}");
+    }
+    (world.now - began, world)
+}
+
+#[test]
+fn little_more_is_sent_again_than_was_lost_and_it_takes_few_round_trips() {
+    let segments = 20_000;
+    let (lossless, _) = transfer(0, 0.0, segments);
+    for (loss, excess, slower) in [(0.01, 0.05, 3.0), (0.05, 0.05, 4.5), (0.3, 0.1, 20.0)] {
+        for seed in 0..3 {
+            let (took, world) = transfer(seed, loss, segments);
+            let repairs = world.outflow.counters().repairs as f64;
+            let duplicates: u64 = world
+                .nodes
+                .iter()
+                .map(|node| node.inflow.counters().duplicates)
+                .sum();
+            let context = format!(
+                "seed {seed}, loss {loss}: {repairs} repairs of {} lost, {duplicates} duplicates, {took:?} instead of {lossless:?}",
+                world.lost
+            );
+
+            assert!(repairs <= world.lost as f64 * (1.0 + excess), "{context}");
+            // All wait for a window until its last gap is filled.
+            assert!(took < lossless.mul_f64(slower), "{context}");
+        }
     }
 }
 

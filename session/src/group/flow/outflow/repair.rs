@@ -96,7 +96,7 @@ impl Outflow {
             };
             let answer = self.repairs.is_empty();
             if answer {
-                self.probe(now, packet);
+                self.unasked = 0;
             }
             return Some(Piece::Segment {
                 number,
