@@ -206,6 +206,7 @@ fn limits_are_kept_when_encoding() {
     let parity = Parity {
         channel: 0,
         point_to_point: false,
+        answer: true,
         base: 0,
         count: 0,
         index: 0,
@@ -297,6 +298,7 @@ fn the_largest_packets_are_the_largest_datagrams() {
     let parity = Packet::Parity(Parity {
         channel: 0,
         point_to_point: true,
+        answer: true,
         base: u64::MAX,
         count: 255,
         index: 255,

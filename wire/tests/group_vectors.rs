@@ -210,6 +210,7 @@ fn packets(members: &[Member]) -> Vec<(&'static str, Header, Packet<'_>)> {
                 Packet::Parity(Parity {
                     channel: 9,
                     point_to_point: false,
+                    answer: true,
                     base: 64,
                     count: 16,
                     index: 3,

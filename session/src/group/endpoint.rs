@@ -45,6 +45,7 @@ impl Site {
                 SlowMember::Block | SlowMember::EvictAfter(_) => None,
             },
             skip: options.slow_member == SlowMember::KeepLatest,
+            parity_from: options.parity_from,
             evict_after: match options.slow_member {
                 SlowMember::EvictAfter(limit) => Some(limit),
                 SlowMember::Block | SlowMember::Quorum(_) | SlowMember::KeepLatest => None,

@@ -256,13 +256,19 @@ impl Body<'_> for FlowSync {
     }
 }
 
-/// What repairs any of several segments. What it is computed of, and how, is the session's affair.
+/// What repairs any of several segments.
+///
+/// It is one of 32 parities of a Reed-Solomon code over 2 to 64 segments in the field of 2^16 elements: the one that
+/// the crate `reed-solomon-simd` (Leopard-RS) computes for so many originals and 32 recoveries. What is coded of a
+/// segment is its length (`u16`), its bytes, and zeros up to the length of the longest, made even.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parity<'a> {
     /// The channel.
     pub channel: u16,
     /// Whether the flow is for the receiver alone.
     pub point_to_point: bool,
+    /// Whether the sender wants a STATUS at once.
+    pub answer: bool,
     /// The first segment that it covers.
     pub base: u64,
     /// How many segments it covers, at least one.
@@ -286,7 +292,7 @@ impl<'a> Body<'a> for Parity<'a> {
 
     fn write<S: Sink>(&self, out: &mut S) {
         out.put_u16(self.channel);
-        out.put_u8(flag(self.point_to_point, POINT_TO_POINT));
+        out.put_u8(flag(self.point_to_point, POINT_TO_POINT) | flag(self.answer, ANSWER));
         out.put_u64(self.base);
         out.put_u8(self.count);
         out.put_u8(self.index);
@@ -294,9 +300,12 @@ impl<'a> Body<'a> for Parity<'a> {
     }
 
     fn read(body: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let channel = body.u16()?;
+        let flags = body.flags(POINT_TO_POINT | ANSWER)?;
         let parity = Parity {
-            channel: body.u16()?,
-            point_to_point: body.flags(POINT_TO_POINT)? != 0,
+            channel,
+            point_to_point: flags & POINT_TO_POINT != 0,
+            answer: flags & ANSWER != 0,
             base: body.u64()?,
             count: body.u8()?,
             index: body.u8()?,

@@ -172,6 +172,7 @@ impl Material {
             Kind::Parity => Packet::Parity(Parity {
                 channel,
                 point_to_point: p,
+                answer: q,
                 base: a,
                 count: self.count,
                 index: y as u8,

@@ -113,6 +113,11 @@ impl Assembly {
         }
     }
 
+    /// Whether a header was read, but there is no room for its body.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
     /// Takes the oldest whole record, and gives back its room.
     pub(crate) fn pop(&mut self, budget: &mut Budget) -> Option<(RecordKind, Bytes)> {
         let (kind, body) = self.ready.pop_front()?;

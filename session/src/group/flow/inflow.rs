@@ -10,6 +10,7 @@ use super::assembly::{Assembly, Refused};
 use super::budget::Budget;
 use super::ranges::{Run, runs};
 use super::record::RecordKind;
+use super::recovery::{ParityPacket, Recovery};
 
 /// The receiving end of a flow.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub(crate) struct Inflow {
     /// The edge that the last report held.
     promised: u64,
     asking: Asking,
+    recovery: Recovery,
     counters: InflowCounters,
 }
 
@@ -66,6 +68,9 @@ pub(crate) struct InflowCounters {
     pub(crate) segments: u64,
     pub(crate) duplicates: u64,
     pub(crate) out_of_window: u64,
+    /// Parities that were kept, and segments that they gave back.
+    pub(crate) parities: u64,
+    pub(crate) rebuilt: u64,
     /// How often the sender did not wait.
     pub(crate) skips: u64,
 }
@@ -104,6 +109,7 @@ impl Inflow {
             unreported: 0,
             promised: 0,
             asking: Asking::new(settings.guard, settings.report_delay),
+            recovery: Recovery::default(),
             counters: InflowCounters::default(),
         }
     }
@@ -148,12 +154,14 @@ impl Inflow {
         self.next = Some(start);
         self.known = self.known.max(start);
         self.asking = Asking::new(self.settings.guard, self.settings.report_delay);
+        self.recovery.clear(budget);
         self.advance(budget)
     }
 
     /// The flow is over: what came whole can still be taken.
     pub(crate) fn finish(&mut self, budget: &mut Budget) {
         self.assembly.cut(budget);
+        self.recovery.clear(budget);
         self.early.clear();
         self.early_count = 0;
         self.rest = Bytes::new();
@@ -191,6 +199,78 @@ impl Inflow {
             self.due = self.due.or(now + self.settings.report_delay);
             return Ok(());
         }
+        self.take_segment(now, next, number, payload, budget)?;
+        if self.recovery.is_waiting() {
+            self.rebuild(now, budget)?;
+        }
+        self.due = if self.unreported >= self.settings.report_every {
+            Due::Now
+        } else {
+            self.due.or(now + self.settings.report_delay)
+        };
+        Ok(())
+    }
+
+    /// Parity over several segments has come.
+    ///
+    /// # Errors
+    /// [`Refused`]: the flow cannot go on.
+    pub(crate) fn handle_parity(
+        &mut self,
+        now: Instant,
+        parity: &ParityPacket<'_>,
+        budget: &mut Budget,
+    ) -> Result<(), Refused> {
+        let (Some(next), Some(end)) = (self.next, parity.base.checked_add(parity.count.into())) else {
+            return Ok(());
+        };
+        if end > self.edge_of(next) {
+            self.counters.out_of_window += 1;
+            return Ok(());
+        }
+        if parity.answer {
+            self.due = Due::Now;
+            self.asking.begin_again();
+        }
+        if end <= next || !self.recovery.add(next, parity, budget) {
+            return Ok(());
+        }
+        self.counters.parities += 1;
+        if end > self.known {
+            self.asking.note_gap(now, end - self.known);
+            self.known = end;
+        }
+        self.rebuild(now, budget)
+    }
+
+    /// Takes what parity gives back.
+    fn rebuild(&mut self, now: Instant, budget: &mut Budget) -> Result<(), Refused> {
+        let Some(next) = self.next else {
+            return Ok(());
+        };
+        let Inflow { recovery, early, .. } = self;
+        let early = |number: u64| early.get((number - next) as usize)?.as_ref();
+        for (number, payload) in recovery.rebuild(next, early, budget) {
+            let Some(next) = self.next else {
+                continue;
+            };
+            if number >= next && !self.is_early(number - next) {
+                self.counters.rebuilt += 1;
+                self.take_segment(now, next, number, &payload, budget)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a segment that is missing.
+    fn take_segment(
+        &mut self,
+        now: Instant,
+        next: u64,
+        number: u64,
+        payload: &[u8],
+        budget: &mut Budget,
+    ) -> Result<(), Refused> {
         self.counters.segments += 1;
         self.unreported += 1;
         if number < self.known {
@@ -204,6 +284,7 @@ impl Inflow {
             self.assembly
                 .push(&mut bytes, budget, self.settings.max_message)?;
             self.rest = Bytes::copy_from_slice(bytes);
+            self.recovery.note_passed(payload, budget);
             self.early.pop_front();
             self.next = Some(next + 1);
             if !self.early.is_empty() {
@@ -219,11 +300,6 @@ impl Inflow {
         }
         self.asking.note_arrival();
         self.note_gap(now);
-        self.due = if self.unreported >= self.settings.report_every {
-            Due::Now
-        } else {
-            self.due.or(now + self.settings.report_delay)
-        };
         Ok(())
     }
 
@@ -244,6 +320,7 @@ impl Inflow {
                 return Ok(());
             };
             self.rest = segment.clone();
+            self.recovery.note_passed(segment, budget);
             self.early.pop_front();
             self.early_count -= 1;
             self.next = self.next.map(|next| next + 1);
@@ -293,7 +370,10 @@ impl Inflow {
     /// # Errors
     /// [`Refused`]: the flow cannot go on.
     pub(crate) fn resume(&mut self, now: Instant, budget: &mut Budget) -> Result<(), Refused> {
-        if !self.rest.is_empty() {
+        if !self.rest.is_empty() || self.assembly.is_waiting() {
+            // An empty message may wait for its room alone, when all bytes were taken.
+            self.assembly
+                .push(&mut &[][..], budget, self.settings.max_message)?;
             self.advance(budget)?;
             self.note_gap(now);
             // The window that was closed may be open again.
@@ -349,16 +429,20 @@ impl Inflow {
         };
         self.promised = self.promised.max(edge);
         let start = self.asking.start(now, next);
+        let covered = self.recovery.covered(next, |number| self.is_early(number - next));
+        let is_wanted = |number: u64| {
+            !self.is_early(number - next) && !covered.iter().any(|range| range.contains(&number))
+        };
         let missing = runs(
-            (start..self.known).filter(|number| !self.is_early(number - next)),
+            (start..self.known).filter(|number| is_wanted(*number)),
             Self::MAX_RUNS,
         );
         let end = match missing.last() {
             Some(run) if missing.len() == Self::MAX_RUNS => run.start + u64::from(run.len),
             _ => self.known,
         };
-        let unasked = (end..self.known).filter(|number| !self.is_early(number - next));
-        self.asking.note_asked(now, end, unasked.count() as u64);
+        let unasked = (end..self.known).filter(|number| is_wanted(*number)).count();
+        self.asking.note_asked(now, end, unasked as u64);
         self.note_gap(now);
         Some(Report {
             unknown: false,
@@ -370,6 +454,11 @@ impl Inflow {
         })
     }
 
+    /// Does without what it can do without: there are messages that need the memory.
+    pub(crate) fn shed(&mut self, budget: &mut Budget) {
+        self.recovery.clear(budget);
+    }
+
     #[cfg(test)]
     pub(crate) fn counters(&self) -> InflowCounters {
         self.counters
@@ -378,6 +467,7 @@ impl Inflow {
     /// Gives all memory back.
     pub(crate) fn clear(&mut self, budget: &mut Budget) {
         self.assembly.clear(budget);
+        self.recovery.clear(budget);
         self.early.clear();
         self.early_count = 0;
         self.rest = Bytes::new();

@@ -10,9 +10,11 @@ mod budget;
 mod inflow;
 mod outflow;
 mod pace;
+mod parity;
 mod ranges;
 mod receiver;
 mod record;
+mod recovery;
 mod rtt;
 mod stream;
 
@@ -25,3 +27,4 @@ pub(crate) use inflow::{Inflow, Report, Settings as InflowSettings};
 pub(crate) use outflow::{Outflow, Piece, Settings as OutflowSettings, Target};
 pub(crate) use ranges::Run;
 pub(crate) use record::RecordKind;
+pub(crate) use recovery::ParityPacket;

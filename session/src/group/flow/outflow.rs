@@ -1,6 +1,7 @@
 //! The sending end of a flow: what waits, what is on its way, and who lacks what.
 
 mod awaited;
+mod blocks;
 mod repair;
 
 use std::collections::VecDeque;
@@ -15,6 +16,7 @@ use super::record::RecordKind;
 use super::rtt::Departures;
 use super::stream::Stream;
 use crate::group::MemberId;
+use blocks::Blocks;
 use repair::Sent;
 
 /// The sending end of a flow.
@@ -27,6 +29,9 @@ pub(crate) struct Outflow {
     sent: VecDeque<Sent>,
     /// Segments to be sent again.
     repairs: VecDeque<u64>,
+    blocks: Blocks,
+    /// Of which segments all receivers know.
+    least_known: u64,
     departures: Departures,
     /// Segments since one last asked for a report.
     unasked: u64,
@@ -53,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) quorum: Option<usize>,
     /// Whether receivers that are not waited for skip what they have not got, once they lag by two windows.
     pub(crate) skip: bool,
+    /// From how many receivers on what several lack is repaired by parity; never, if `None`.
+    pub(crate) parity_from: Option<usize>,
 }
 
 /// What was done.
@@ -60,6 +67,7 @@ pub(crate) struct Settings {
 pub(crate) struct OutflowCounters {
     pub(crate) segments: u64,
     pub(crate) repairs: u64,
+    pub(crate) parities: u64,
     pub(crate) syncs: u64,
 }
 
@@ -92,6 +100,14 @@ pub(crate) enum Piece {
         answer: bool,
         repair: bool,
     },
+    /// Parity over `count` segments, whose bytes [`Outflow::parity`] gives. It is for all.
+    Parity {
+        base: u64,
+        count: u8,
+        index: u8,
+        /// A report is wanted at once.
+        answer: bool,
+    },
     /// How far the flow went; with `start`, where it begins for this one receiver.
     Sync {
         target: Target,
@@ -114,6 +130,8 @@ impl Outflow {
             receivers: Vec::new(),
             sent: VecDeque::new(),
             repairs: VecDeque::new(),
+            blocks: Blocks::default(),
+            least_known: 0,
             departures: Departures::default(),
             unasked: 0,
             pace: Pace::new(),
@@ -148,6 +166,7 @@ impl Outflow {
         self.stream.release(self.stream.next_segment());
         self.sent.clear();
         self.repairs.clear();
+        self.blocks = Blocks::default();
         self.timeout = None;
     }
 
@@ -171,6 +190,7 @@ impl Outflow {
             return;
         };
         let receiver = self.receivers.swap_remove(index);
+        self.blocks.forget(id);
         if let Some(next) = receiver.place.next() {
             self.note_missed(id, next, self.next_number);
         }
@@ -242,7 +262,16 @@ impl Outflow {
             self.silences = 0;
             receiver.blocks_since = None;
         }
+        if self.uses_parity() {
+            let known = |receiver: &Receiver| match receiver.place {
+                Place::After(_) => None,
+                Place::Start { .. } => Some(0),
+                Place::At { .. } => Some(receiver.known),
+            };
+            self.least_known = self.receivers.iter().filter_map(known).min().unwrap_or(end);
+        }
         self.want(now, from, report, echo.0, rtt);
+        self.ripen(now);
         self.release(now);
         self.rearm(now);
     }
@@ -260,6 +289,7 @@ impl Outflow {
         if base > before {
             self.stream.release(base);
             self.sent.drain(..((base - before) as usize).min(self.sent.len()));
+            self.blocks.release(base);
         }
         let delivered = self.delivered();
         let rtt = self
@@ -278,6 +308,13 @@ impl Outflow {
             self.rearm(now);
             piece
         } else if let Some(piece) = self.poll_repair(now, number) {
+            self.counters.repairs += 1;
+            piece
+        } else if let Some(piece) = self.poll_parity(now, number) {
+            self.counters.parities += 1;
+            piece
+        } else if let Some(piece) = self.poll_repair(now, number) {
+            // What parity is not worth while for.
             self.counters.repairs += 1;
             piece
         } else {
@@ -414,11 +451,12 @@ impl Outflow {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.timeout
+        self.timeout.into_iter().chain(self.ripens_at()).min()
     }
 
     /// Nothing was heard for too long: asks those who lack something.
     pub(crate) fn handle_timeout(&mut self, now: Instant, ask: &mut Vec<Piece>) {
+        self.ripen(now);
         if self.timeout.is_none_or(|timeout| timeout > now) {
             return;
         }
@@ -444,6 +482,7 @@ impl Outflow {
     /// Whether there is something that [`poll_piece`](Self::poll_piece) would give.
     pub(crate) fn has_work(&self) -> bool {
         !self.repairs.is_empty()
+            || self.blocks.has_work()
             || (self.stream.has_uncut() && self.stream.next_segment() < self.limit)
             || self
                 .receivers

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use fastrand::Rng;
 
 use super::{
-    Budget, Inflow, InflowSettings, Outflow, OutflowSettings, Piece, RecordKind, Refused, Report, Target,
+    Budget, Inflow, InflowSettings, Outflow, OutflowSettings, ParityPacket, Piece, RecordKind, Refused,
+    Report, Target,
 };
 use crate::group::MemberId;
 
@@ -34,6 +35,13 @@ enum Packet {
         number: u64,
         payload: Vec<u8>,
         answer: bool,
+    },
+    Parity {
+        base: u64,
+        count: u8,
+        index: u8,
+        answer: bool,
+        payload: Vec<u8>,
     },
     Sync {
         start: Option<u64>,
@@ -66,12 +74,25 @@ struct World {
     packets: u64,
     /// Segments that were thrown and did not arrive.
     lost: u64,
+    window: u64,
     outflow: Outflow,
     nodes: Vec<Node>,
 }
 
+const SETTINGS: OutflowSettings = OutflowSettings {
+    segment: SEGMENT,
+    window: 256,
+    quorum: None,
+    skip: false,
+    parity_from: None,
+};
+
 impl World {
     fn new(seed: u64, faults: Faults, receivers: u32) -> Self {
+        World::with_settings(seed, faults, receivers, SETTINGS)
+    }
+
+    fn with_settings(seed: u64, faults: Faults, receivers: u32, settings: OutflowSettings) -> Self {
         let mut world = World {
             now: Instant::now(),
             rng: Rng::with_seed(seed),
@@ -80,12 +101,8 @@ impl World {
             sent: 0,
             packets: 0,
             lost: 0,
-            outflow: Outflow::new(OutflowSettings {
-                segment: SEGMENT,
-                window: 256,
-                quorum: None,
-                skip: false,
-            }),
+            window: settings.window,
+            outflow: Outflow::new(settings),
             nodes: Vec::new(),
         };
         for id in 1..=receivers {
@@ -100,7 +117,7 @@ impl World {
         self.nodes.push(Node {
             id,
             inflow: Inflow::new(InflowSettings {
-                window: 256,
+                window: self.window,
                 max_message: budget,
                 guard: Duration::from_micros(500),
                 report_every: 32,
@@ -169,6 +186,24 @@ impl World {
                     },
                 );
             }
+            Piece::Parity {
+                base,
+                count,
+                index,
+                answer,
+            } => {
+                let payload = self.outflow.parity(base, index).expect("it is there").to_vec();
+                self.throw_to(
+                    Target::All,
+                    &Packet::Parity {
+                        base,
+                        count,
+                        index,
+                        answer,
+                        payload,
+                    },
+                );
+            }
             Piece::Sync { target, start, next } => self.throw_to(target, &Packet::Sync { start, next }),
         }
     }
@@ -190,6 +225,9 @@ impl World {
                 while let Some((_, body)) = node.inflow.pop(now, &mut node.budget)? {
                     node.received.push(body);
                 }
+            }
+            if node.budget.is_overdrawn() {
+                node.inflow.shed(&mut node.budget);
             }
             if let Some(report) = node.inflow.poll_report(now) {
                 let echo = (node.newest.0, now - node.newest.1);
@@ -237,6 +275,22 @@ impl World {
             } => node
                 .inflow
                 .handle_segment(now, number, &payload, answer, &mut node.budget),
+            Packet::Parity {
+                base,
+                count,
+                index,
+                answer,
+                payload,
+            } => {
+                let parity = ParityPacket {
+                    base,
+                    count,
+                    index,
+                    answer,
+                    payload: &payload,
+                };
+                node.inflow.handle_parity(now, &parity, &mut node.budget)
+            }
             Packet::Sync { start, next } => node.inflow.handle_sync(now, start, next, &mut node.budget),
             Packet::Report { .. } => unreachable!("handled above"),
         }
@@ -335,7 +389,7 @@ fn transfer(seed: u64, loss: f64, segments: usize) -> (Duration, World) {
 fn little_more_is_sent_again_than_was_lost_and_it_takes_few_round_trips() {
     let segments = 20_000;
     let (lossless, _) = transfer(0, 0.0, segments);
-    for (loss, excess, slower) in [(0.01, 0.05, 3.0), (0.05, 0.05, 4.5), (0.3, 0.1, 20.0)] {
+    for (loss, excess, slower) in [(0.01, 0.05, 3.0), (0.05, 0.05, 4.5), (0.3, 0.1, 40.0)] {
         for seed in 0..3 {
             let (took, world) = transfer(seed, loss, segments);
             let repairs = world.outflow.counters().repairs as f64;
@@ -354,6 +408,96 @@ fn little_more_is_sent_again_than_was_lost_and_it_takes_few_round_trips() {
             assert!(took < lossless.mul_f64(slower), "{context}");
         }
     }
+}
+
+/// What is sent for `segments` to many receivers at 5 % loss each, as a share of what is new.
+fn extra_traffic(seed: u64, receivers: u32, parity_from: Option<usize>, segments: usize) -> f64 {
+    let faults = Faults {
+        loss: 0.05,
+        ..PERFECT
+    };
+    let mut world = World::with_settings(
+        seed,
+        faults,
+        receivers,
+        OutflowSettings {
+            window: 1024,
+            parity_from,
+            ..SETTINGS
+        },
+    );
+    let messages = [vec![1; 300], vec![7; segments * SEGMENT], vec![9; 300]];
+    for message in &messages {
+        world.push(message.clone());
+    }
+    world.finish().unwrap();
+    for node in &world.nodes {
+        assert_eq!(node.received, messages, "seed {seed}");
+        assert_eq!(node.budget.used(), 0, "seed {seed}");
+    }
+    let counters = world.outflow.counters();
+    (counters.repairs + counters.parities) as f64 / counters.segments as f64
+}
+
+#[test]
+fn parity_repairs_many_receivers_with_little_extra_traffic() {
+    for seed in 0..3 {
+        let without = extra_traffic(seed, 16, None, 20_000);
+        let with = extra_traffic(seed, 16, Some(8), 20_000);
+        assert!(
+            with < 0.2 && without > 0.5,
+            "seed {seed}: {with} with parity, {without} without"
+        );
+        // Below that number it is not used.
+        let few = extra_traffic(seed, 4, Some(8), 2_000);
+        assert_eq!(few, extra_traffic(seed, 4, None, 2_000), "seed {seed}");
+    }
+}
+
+#[test]
+fn with_parity_every_message_comes_once_and_in_order_too() {
+    let mut rebuilt = 0;
+    for seed in 0..40 {
+        let mut rng = Rng::with_seed(seed);
+        let faults = Faults {
+            loss: rng.f64() * 0.3,
+            duplicates: rng.f64() * 0.2,
+            delay: Duration::from_micros(rng.u64(1..2000)),
+            jitter: Duration::from_micros(rng.u64(..500)),
+        };
+        let receivers = rng.u32(2..10);
+        let settings = OutflowSettings {
+            parity_from: Some(2),
+            ..SETTINGS
+        };
+        let mut world = World::with_settings(seed, faults, receivers, settings);
+        // One has hardly any memory to spare, and cannot keep what it has passed on.
+        world.nodes[0].budget = Budget::new(2200);
+        let mut messages = Vec::new();
+        for _ in 0..rng.usize(..60) {
+            let message = body(&mut rng, 2000);
+            world.push(message.clone());
+            messages.push(message);
+            for _ in 0..rng.u32(..20) {
+                world.step().unwrap();
+            }
+        }
+        world.finish().unwrap();
+        for node in &world.nodes {
+            assert_eq!(node.received, messages, "seed {seed}, {faults:?}");
+            assert_eq!(node.budget.used(), 0, "seed {seed}");
+        }
+        rebuilt += world
+            .nodes
+            .iter()
+            .map(|node| node.inflow.counters().rebuilt)
+            .sum::<u64>();
+        for mut node in world.nodes {
+            node.inflow.clear(&mut node.budget);
+            assert_eq!(node.budget.spare(), 0, "seed {seed}");
+        }
+    }
+    assert!(rebuilt > 1000, "{rebuilt}");
 }
 
 #[test]
@@ -443,6 +587,22 @@ fn who_does_not_receive_stops_the_sender_within_its_budget() {
 }
 
 #[test]
+fn an_empty_message_at_the_end_waits_for_memory_and_no_longer() {
+    let mut world = World::new(4, PERFECT, 0);
+    world.join(1, 1000);
+    world.nodes[0].idle = true;
+    let messages = [vec![1; 900], Vec::new()];
+    for message in &messages {
+        world.push(message.clone());
+    }
+    world.finish().unwrap();
+    assert_eq!(world.nodes[0].budget.used(), 964, "no room for another one");
+    world.nodes[0].idle = false;
+    world.finish().unwrap();
+    assert_eq!(world.nodes[0].received, messages);
+}
+
+#[test]
 fn with_a_quorum_the_slow_ones_are_not_waited_for() {
     let mut world = World::new(5, PERFECT, 2);
     world.outflow = Outflow::new(OutflowSettings {
@@ -450,6 +610,7 @@ fn with_a_quorum_the_slow_ones_are_not_waited_for() {
         window: 256,
         quorum: Some(1),
         skip: false,
+        parity_from: None,
     });
     world.outflow.add_receiver(MemberId(1));
     world.outflow.add_receiver(MemberId(2));
@@ -478,6 +639,7 @@ fn those_who_lag_skip_to_the_newest_and_get_the_rest_in_order() {
             window: 256,
             quorum: Some(1),
             skip: true,
+            parity_from: None,
         });
         world.outflow.add_receiver(MemberId(1));
         world.outflow.add_receiver(MemberId(2));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bytes::Bytes;
-use flexbond_wire::group::{Data, FlowSync, Status};
+use flexbond_wire::group::{Data, FlowSync, Parity, Status};
 
 use super::NodeSettings;
 use super::peers::Peers;
@@ -131,13 +131,33 @@ impl Flows {
         if data.point_to_point {
             return false;
         }
-        match traffic.handle_data(now, from, data, &mut self.budget) {
-            Ok(ready) => ready,
-            Err(refused) => {
-                self.unusable.push((from, refused));
-                false
+        let taken = traffic.handle_data(now, from, data, &mut self.budget);
+        self.note_taken(from, taken)
+    }
+
+    /// Parity over several segments has come; true if there is a message to be received.
+    pub(super) fn handle_parity(&mut self, now: Instant, from: MemberId, parity: &Parity<'_>) -> bool {
+        let Some(traffic) = self.channels.get_mut(&parity.channel) else {
+            return false;
+        };
+        if parity.point_to_point {
+            return false;
+        }
+        let taken = traffic.handle_parity(now, from, parity, &mut self.budget);
+        self.note_taken(from, taken)
+    }
+
+    /// Takes note of who sends what cannot be taken, and sees to it that messages have their memory.
+    fn note_taken(&mut self, from: MemberId, taken: Result<bool, Refused>) -> bool {
+        if self.budget.is_overdrawn() {
+            for traffic in self.channels.values_mut() {
+                traffic.shed(&mut self.budget);
             }
         }
+        taken.unwrap_or_else(|refused| {
+            self.unusable.push((from, refused));
+            false
+        })
     }
 
     /// Somebody who sends what cannot be taken, each once.
@@ -153,13 +173,8 @@ impl Flows {
         if sync.point_to_point {
             return false;
         }
-        match traffic.handle_sync(now, from, sync, &mut self.budget) {
-            Ok(ready) => ready,
-            Err(refused) => {
-                self.unusable.push((from, refused));
-                false
-            }
-        }
+        let taken = traffic.handle_sync(now, from, sync, &mut self.budget);
+        self.note_taken(from, taken)
     }
 
     pub(super) fn handle_status(&mut self, now: Instant, from: MemberId, me: MemberId, status: &Status<'_>) {
@@ -204,6 +219,11 @@ impl Flows {
         if resumes {
             for traffic in self.channels.values_mut() {
                 self.unusable.extend(traffic.resume(now, &mut self.budget));
+            }
+            if self.budget.is_overdrawn() {
+                for traffic in self.channels.values_mut() {
+                    traffic.shed(&mut self.budget);
+                }
             }
         }
         (popped, resumes)
@@ -299,6 +319,11 @@ impl Flows {
     /// Lets the other channels have their turn: a batch of this one is full.
     pub(super) fn end_turn(&mut self) {
         self.last = self.last.wrapping_add(1);
+    }
+
+    /// The payload of parity of a block.
+    pub(super) fn parity(&self, channel: u16, base: u64, index: u8) -> Option<&[u8]> {
+        self.channels.get(&channel)?.parity(base, index)
     }
 
     /// Copies the payload of a segment into `out`.

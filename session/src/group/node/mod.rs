@@ -305,6 +305,11 @@ impl Node {
                 self.news |= self.flows.handle_data(now, sender, &data);
                 self.evict_unusable(now);
             }
+            Packet::Parity(parity) => {
+                self.asked_at = Some(now);
+                self.news |= self.flows.handle_parity(now, sender, &parity);
+                self.evict_unusable(now);
+            }
             Packet::Status(status) => self.flows.handle_status(now, sender, self.outbox.me(), &status),
             Packet::Sync(sync) => {
                 self.asked_at = Some(now);

@@ -28,6 +28,8 @@ pub(crate) struct NodeSettings {
     pub(crate) quorum: Option<usize>,
     /// Whether receivers that lag behind those skip what they have not got.
     pub(crate) skip: bool,
+    /// From how many receivers on what several lack is repaired by parity; never, if `None`.
+    pub(crate) parity_from: Option<usize>,
     /// How long a member may keep the coordinator from sending before it is sent away; for ever, if `None`.
     pub(crate) evict_after: Option<Duration>,
     pub(crate) heartbeat: Duration,

@@ -28,6 +28,7 @@ fn settings(multicast: bool) -> NodeSettings {
         send_budget: 1 << 30,
         quorum: None,
         skip: false,
+        parity_from: None,
         evict_after: None,
         heartbeat: Duration::from_millis(200),
         dead_after: DEAD_AFTER,

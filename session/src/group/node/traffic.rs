@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use flexbond_wire::group::{Data, FlowSync, Gap, List, Packet, Status};
+use flexbond_wire::group::{Data, FlowSync, Gap, List, Packet, Parity, Status};
 
 use super::NodeSettings;
 use super::flows::Popped;
@@ -12,7 +12,8 @@ use super::peers::Peers;
 use super::transmit::Outbox;
 use crate::group::MemberId;
 use crate::group::flow::{
-    Budget, Inflow, InflowSettings, Outflow, OutflowSettings, Piece, RecordKind, Refused, Report, Run,
+    Budget, Inflow, InflowSettings, Outflow, OutflowSettings, ParityPacket, Piece, RecordKind, Refused,
+    Report, Run,
 };
 
 /// The messages of one channel.
@@ -40,6 +41,8 @@ impl Traffic {
                 window: settings.window_segments(),
                 quorum: settings.quorum,
                 skip: settings.skip,
+                // Where nothing is multicast, one packet repairs one receiver.
+                parity_from: settings.parity_from.filter(|_| settings.multicast.is_some()),
             }),
             sources: BTreeMap::new(),
             finished: VecDeque::new(),
@@ -130,6 +133,34 @@ impl Traffic {
         };
         inflow.handle_sync(now, sync.start, sync.next, budget)?;
         Ok(inflow.has_ready())
+    }
+
+    /// # Errors
+    /// [`Refused`]: what the member sends cannot be taken.
+    pub(super) fn handle_parity(
+        &mut self,
+        now: Instant,
+        from: MemberId,
+        parity: &Parity<'_>,
+        budget: &mut Budget,
+    ) -> Result<bool, Refused> {
+        let Some(inflow) = self.sources.get_mut(&from) else {
+            return Ok(false);
+        };
+        let packet = ParityPacket {
+            base: parity.base,
+            count: parity.count,
+            index: parity.index,
+            payload: parity.payload,
+            answer: parity.answer,
+        };
+        inflow.handle_parity(now, &packet, budget)?;
+        Ok(inflow.has_ready())
+    }
+
+    /// Does without what it can do without: there are messages that need the memory.
+    pub(super) fn shed(&mut self, budget: &mut Budget) {
+        self.sources.values_mut().for_each(|inflow| inflow.shed(budget));
     }
 
     pub(super) fn handle_status(&mut self, now: Instant, from: MemberId, status: &Status<'_>) {
@@ -269,6 +300,11 @@ impl Traffic {
     /// What is to be sent next.
     pub(super) fn poll_piece(&mut self, now: Instant, number: u64) -> Option<Piece> {
         self.asked.pop().or_else(|| self.out.poll_piece(now, number))
+    }
+
+    /// The payload of parity `index` of the block that begins at `base`.
+    pub(super) fn parity(&self, base: u64, index: u8) -> Option<&[u8]> {
+        self.out.parity(base, index)
     }
 
     /// Copies the payload of segment `number` into `out`.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use flexbond_wire::group::{Data, FlowSync, Header, Packet};
+use flexbond_wire::group::{Data, FlowSync, Header, Packet, Parity};
 
 use super::Node;
 use super::flows::Flows;
@@ -313,6 +313,23 @@ impl Node {
                 };
                 encode(&Packet::Data(data), &outbox.header, seal, &mut outbox.batch)?
             }
+            Piece::Parity {
+                base,
+                count,
+                index,
+                answer,
+            } => {
+                let parity = Parity {
+                    channel,
+                    point_to_point: false,
+                    answer,
+                    base,
+                    count,
+                    index,
+                    payload: flows.parity(channel, base, index)?,
+                };
+                encode(&Packet::Parity(parity), &outbox.header, seal, &mut outbox.batch)?
+            }
             Piece::Sync { start, next, .. } => {
                 let sync = FlowSync {
                     channel,
@@ -345,5 +362,6 @@ fn weight(len: usize) -> u64 {
 fn target_of(piece: &Piece) -> Target {
     match piece {
         Piece::Segment { target, .. } | Piece::Sync { target, .. } => *target,
+        Piece::Parity { .. } => Target::All,
     }
 }

@@ -54,22 +54,34 @@ impl Outflow {
     /// Takes note of the segments that a receiver lacks, whose newest packet is `echo`.
     pub(super) fn want(&mut self, now: Instant, from: MemberId, report: &Report, echo: u64, rtt: Duration) {
         let (first, end) = (self.stream.first_segment(), self.stream.next_segment());
+        let by_parity = self.uses_parity();
         for number in report.missing.iter().flat_map(|run| run.numbers()) {
             if !(first..end).contains(&number) {
                 continue;
             }
-            let sent = &mut self.sent[(number - first) as usize];
-            if sent.is_repair && sent.is_under_way(now, from, echo, rtt) {
-                continue;
+            let sent = &self.sent[(number - first) as usize];
+            let under_way = sent.is_repair && sent.is_under_way(now, from, echo, rtt);
+            if !under_way && !(by_parity && self.want_in_block(now, from, number, echo, rtt)) {
+                self.want_again(number, from);
             }
-            match sent.wanted {
-                Wanted::No => {
-                    sent.wanted = Wanted::By(from);
-                    self.repairs.push_back(number);
-                }
-                Wanted::By(other) if other != from => sent.wanted = Wanted::BySeveral,
-                Wanted::By(_) | Wanted::BySeveral => {}
+        }
+    }
+
+    /// Sends a segment again, to a member at least.
+    pub(super) fn want_again(&mut self, number: u64, from: MemberId) {
+        let Some(index) = number.checked_sub(self.stream.first_segment()) else {
+            return;
+        };
+        let Some(sent) = self.sent.get_mut(index as usize) else {
+            return;
+        };
+        match sent.wanted {
+            Wanted::No => {
+                sent.wanted = Wanted::By(from);
+                self.repairs.push_back(number);
             }
+            Wanted::By(other) if other != from => sent.wanted = Wanted::BySeveral,
+            Wanted::By(_) | Wanted::BySeveral => {}
         }
     }
 
@@ -79,15 +91,13 @@ impl Outflow {
             let Some(index) = number.checked_sub(self.stream.first_segment()) else {
                 continue;
             };
-            let Some(sent) = self.sent.get_mut(index as usize) else {
-                continue;
+            let wanted = self.sent.get(index as usize).map(|sent| sent.wanted);
+            let target = match wanted {
+                None | Some(Wanted::No) => continue,
+                Some(Wanted::By(member)) => self.target_of_one(number, member),
+                Some(Wanted::BySeveral) => Target::All,
             };
-            let target = match std::mem::replace(&mut sent.wanted, Wanted::No) {
-                Wanted::No => continue,
-                Wanted::By(member) => Target::One(member),
-                Wanted::BySeveral => Target::All,
-            };
-            *sent = Sent {
+            self.sent[index as usize] = Sent {
                 at: now,
                 packet,
                 target,
