@@ -46,6 +46,7 @@ impl Site {
             },
             skip: options.slow_member == SlowMember::KeepLatest,
             parity_from: options.parity_from,
+            seed: 0,
             evict_after: match options.slow_member {
                 SlowMember::EvictAfter(limit) => Some(limit),
                 SlowMember::Block | SlowMember::Quorum(_) | SlowMember::KeepLatest => None,

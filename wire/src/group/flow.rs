@@ -118,7 +118,7 @@ pub struct Status<'a> {
     pub next: u64,
     /// The first segment that the receiver has no room for yet.
     pub edge: u64,
-    /// The first segment of which the receiver does not know that it exists.
+    /// What the receiver lacks below this it has asked for, now or before; it may not know of segments above.
     pub known: u64,
     /// How many segments above `next` were received.
     pub early: u32,
@@ -128,8 +128,8 @@ pub struct Status<'a> {
     pub echo_delay: u32,
     /// How many datagrams the receiver's own system has dropped so far; wraps.
     pub local_drops: u32,
-    /// Segments between `next` and `known` that are missing, at most [`MAX_GAPS`] runs of them: those that the receiver
-    /// wants to be sent again, not all that it lacks.
+    /// Segments between `next` and `known` that the receiver wants to be sent again, at most [`MAX_GAPS`] runs of them;
+    /// not all that it lacks.
     pub missing: List<'a, Gap>,
 }
 

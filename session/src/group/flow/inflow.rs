@@ -52,6 +52,10 @@ pub(crate) struct Settings {
     pub(crate) report_every: u64,
     /// The longest time between a segment and the report that acknowledges it.
     pub(crate) report_delay: Duration,
+    /// How many others receive the same, about.
+    pub(crate) group: usize,
+    /// Differs from one receiver to the other.
+    pub(crate) seed: u64,
 }
 
 /// When a report is due.
@@ -84,7 +88,7 @@ pub(crate) struct Report {
     pub(crate) next: u64,
     /// The first segment that is not wanted yet.
     pub(crate) edge: u64,
-    /// The first segment of which nothing is known.
+    /// What is missing below was asked for.
     pub(crate) known: u64,
     /// Segments above `next` that have come.
     pub(crate) early: u64,
@@ -108,7 +112,12 @@ impl Inflow {
             due: Due::Never,
             unreported: 0,
             promised: 0,
-            asking: Asking::new(settings.guard, settings.report_delay),
+            asking: Asking::new(
+                settings.guard,
+                settings.report_delay,
+                settings.group,
+                settings.seed,
+            ),
             recovery: Recovery::default(),
             counters: InflowCounters::default(),
         }
@@ -127,7 +136,7 @@ impl Inflow {
         budget: &mut Budget,
     ) -> Result<(), Refused> {
         self.due = Due::Now;
-        self.asking.begin_again();
+        self.asking.begin_again(now, true);
         match (self.next, start) {
             (Some(next), Some(start)) if start > next => self.skip(start, budget)?,
             (Some(_), _) => {}
@@ -153,7 +162,7 @@ impl Inflow {
         }
         self.next = Some(start);
         self.known = self.known.max(start);
-        self.asking = Asking::new(self.settings.guard, self.settings.report_delay);
+        self.asking.restart();
         self.recovery.clear(budget);
         self.advance(budget)
     }
@@ -182,7 +191,7 @@ impl Inflow {
     ) -> Result<(), Refused> {
         if answer {
             self.due = Due::Now;
-            self.asking.begin_again();
+            self.asking.begin_again(now, false);
         }
         let Some(next) = self.next else {
             // Ask where to begin; this one will come again.
@@ -230,7 +239,7 @@ impl Inflow {
         }
         if parity.answer {
             self.due = Due::Now;
-            self.asking.begin_again();
+            self.asking.begin_again(now, false);
         }
         if end <= next || !self.recovery.add(next, parity, budget) {
             return Ok(());
@@ -428,7 +437,11 @@ impl Inflow {
             false => next,
         };
         self.promised = self.promised.max(edge);
-        let start = self.asking.start(now, next);
+        let asks = self.asking.due().is_some_and(|at| at <= now);
+        let start = match asks {
+            true => self.asking.start(now, next),
+            false => self.known,
+        };
         let covered = self.recovery.covered(next, |number| self.is_early(number - next));
         let is_wanted = |number: u64| {
             !self.is_early(number - next) && !covered.iter().any(|range| range.contains(&number))
@@ -442,16 +455,23 @@ impl Inflow {
             _ => self.known,
         };
         let unasked = (end..self.known).filter(|number| is_wanted(*number)).count();
-        self.asking.note_asked(now, end, unasked as u64);
+        if asks {
+            self.asking.note_asked(now, end, unasked as u64);
+        }
         self.note_gap(now);
         Some(Report {
             unknown: false,
             next,
             edge: self.promised,
-            known: self.known.max(next),
+            known: self.asking.told(self.known).max(next),
             early: self.early_count,
             missing,
         })
+    }
+
+    /// So many others receive the same, about.
+    pub(crate) fn set_group(&mut self, group: usize) {
+        self.asking.set_group(group);
     }
 
     /// Does without what it can do without: there are messages that need the memory.

@@ -30,7 +30,7 @@ pub(crate) struct Outflow {
     /// Segments to be sent again.
     repairs: VecDeque<u64>,
     blocks: Blocks,
-    /// Of which segments all receivers know.
+    /// Below which segment every receiver has asked for what it lacks.
     least_known: u64,
     departures: Departures,
     /// Segments since one last asked for a report.
@@ -256,7 +256,7 @@ impl Outflow {
             edge: edge.max(report.edge),
         };
         receiver.known = report.known.clamp(report.next, end);
-        receiver.early = report.early.min(receiver.known - report.next);
+        receiver.early = report.early.min(end - report.next);
         let rtt = receiver.rtt.smoothed();
         if report.next > before {
             self.silences = 0;

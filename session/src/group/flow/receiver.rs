@@ -11,7 +11,7 @@ pub(super) struct Receiver {
     pub(super) id: MemberId,
     pub(super) place: Place,
     pub(super) rtt: Rtt,
-    /// The first segment that it does not know of.
+    /// What it lacks below was asked for.
     pub(super) known: u64,
     /// Segments that it has above those that all below it has, too.
     pub(super) early: u64,

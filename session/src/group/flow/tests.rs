@@ -75,6 +75,12 @@ struct World {
     /// Segments that were thrown and did not arrive.
     lost: u64,
     window: u64,
+    /// How many receivers each of them believes that there are.
+    group: usize,
+    /// Reports that ask for something.
+    asked: u64,
+    /// The share of packets to all that get lost before they are delivered to any.
+    common_loss: f64,
     outflow: Outflow,
     nodes: Vec<Node>,
 }
@@ -102,6 +108,9 @@ impl World {
             packets: 0,
             lost: 0,
             window: settings.window,
+            group: receivers as usize,
+            asked: 0,
+            common_loss: 0.0,
             outflow: Outflow::new(settings),
             nodes: Vec::new(),
         };
@@ -122,6 +131,8 @@ impl World {
                 guard: Duration::from_micros(500),
                 report_every: 32,
                 report_delay: Duration::from_millis(2),
+                group: self.group,
+                seed: id.0.into(),
             }),
             budget: Budget::new(budget),
             newest: (0, self.now),
@@ -157,6 +168,10 @@ impl World {
 
     fn throw_to(&mut self, target: Target, packet: &Packet) {
         let number = self.packets + 1;
+        if self.common_loss > 0.0 && self.rng.f64() < self.common_loss {
+            self.packets = number;
+            return;
+        }
         for index in 0..self.nodes.len() {
             if target == Target::All || target == Target::One(self.nodes[index].id) {
                 // The same packet, to whomever it goes.
@@ -232,6 +247,7 @@ impl World {
             if let Some(report) = node.inflow.poll_report(now) {
                 let echo = (node.newest.0, now - node.newest.1);
                 let from = node.id;
+                self.asked += u64::from(!report.missing.is_empty());
                 self.throw(None, &Packet::Report { from, report, echo });
             }
         }
@@ -442,8 +458,8 @@ fn extra_traffic(seed: u64, receivers: u32, parity_from: Option<usize>, segments
 #[test]
 fn parity_repairs_many_receivers_with_little_extra_traffic() {
     for seed in 0..3 {
-        let without = extra_traffic(seed, 16, None, 20_000);
-        let with = extra_traffic(seed, 16, Some(8), 20_000);
+        let without = extra_traffic(seed, 16, None, 5_000);
+        let with = extra_traffic(seed, 16, Some(8), 5_000);
         assert!(
             with < 0.2 && without > 0.5,
             "seed {seed}: {with} with parity, {without} without"
@@ -451,6 +467,47 @@ fn parity_repairs_many_receivers_with_little_extra_traffic() {
         // Below that number it is not used.
         let few = extra_traffic(seed, 4, Some(8), 2_000);
         assert_eq!(few, extra_traffic(seed, 4, None, 2_000), "seed {seed}");
+    }
+}
+
+#[test]
+fn of_a_hundred_who_lack_the_same_few_ask() {
+    for seed in 0..2 {
+        let run = |group| {
+            let settings = OutflowSettings {
+                parity_from: Some(8),
+                ..SETTINGS
+            };
+            let mut world = World::with_settings(seed, PERFECT, 100, settings);
+            for node in &mut world.nodes {
+                node.inflow.set_group(group);
+            }
+            world.push(vec![1; 300]);
+            world.finish().unwrap();
+            world.common_loss = 0.02;
+            let before = world.outflow.counters().repairs;
+            world.asked = 0;
+            let message = vec![7; 1_000 * SEGMENT];
+            world.push(message.clone());
+            let began = world.now;
+            while world.outflow.settled() < 2 {
+                assert!(world.step().unwrap(), "seed {seed}");
+            }
+            let took = world.now - began;
+            world.finish().unwrap();
+            for node in &world.nodes {
+                assert_eq!(node.received[1], message, "seed {seed}");
+            }
+            (world.asked, world.outflow.counters().repairs - before, took)
+        };
+        let (asked, repairs, took) = run(100);
+        let (all_asked, _, at_once) = run(0);
+        let context = format!(
+            "seed {seed}: asked {asked} times in {took:?} for {repairs} repairs, instead of {all_asked} times in {at_once:?}"
+        );
+        assert!(asked < all_asked / 3, "{context}");
+        assert!(repairs < 40, "{context}");
+        assert!(took < 3 * at_once, "{context}");
     }
 }
 

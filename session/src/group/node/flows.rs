@@ -59,6 +59,15 @@ impl Flows {
             traffic.add_receiver(member);
             traffic.add_source(member);
         }
+        self.update_group();
+    }
+
+    /// Everybody who receives here should know how many others do.
+    fn update_group(&mut self) {
+        let group = self.channels.get(&Self::ALL).map_or(0, Traffic::sources);
+        for traffic in self.channels.values_mut() {
+            traffic.set_group(group);
+        }
     }
 
     /// Somebody is gone from the session.
@@ -67,6 +76,7 @@ impl Flows {
             traffic.remove_receiver(now, member);
         }
         self.forget_source(member);
+        self.update_group();
     }
 
     /// Begins a broadcast group.
@@ -75,6 +85,7 @@ impl Flows {
         self.channels
             .entry(channel)
             .or_insert_with(|| Traffic::new(channel, settings));
+        self.update_group();
     }
 
     /// Ends a broadcast group: what was not read of it is dropped.

@@ -140,6 +140,7 @@ impl Node {
         self.settings.multicast = accept.multicast;
         self.settings.segment = usize::from(accept.segment).max(1);
         self.settings.max_message = accept.max_message;
+        self.settings.seed = header.session ^ u64::from(accept.member).rotate_right(32);
         self.flows.resize(&self.settings);
         let coordinator = Entry {
             id: Header::COORDINATOR,

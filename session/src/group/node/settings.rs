@@ -32,6 +32,8 @@ pub(crate) struct NodeSettings {
     pub(crate) parity_from: Option<usize>,
     /// How long a member may keep the coordinator from sending before it is sent away; for ever, if `None`.
     pub(crate) evict_after: Option<Duration>,
+    /// What is random here depends on it: it differs from one member to the other.
+    pub(crate) seed: u64,
     pub(crate) heartbeat: Duration,
     pub(crate) dead_after: Duration,
     pub(crate) join_timeout: Duration,

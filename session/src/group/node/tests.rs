@@ -29,6 +29,7 @@ fn settings(multicast: bool) -> NodeSettings {
         quorum: None,
         skip: false,
         parity_from: None,
+        seed: 0,
         evict_after: None,
         heartbeat: Duration::from_millis(200),
         dead_after: DEAD_AFTER,

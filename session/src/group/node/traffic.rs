@@ -51,6 +51,19 @@ impl Traffic {
         }
     }
 
+    /// So many others are in the session.
+    pub(super) fn set_group(&mut self, group: usize) {
+        self.inflow.group = group;
+        self.sources
+            .values_mut()
+            .for_each(|inflow| inflow.set_group(group));
+    }
+
+    /// From how many members something is taken.
+    pub(super) fn sources(&self) -> usize {
+        self.sources.len()
+    }
+
     pub(super) fn add_receiver(&mut self, member: MemberId) {
         self.out.add_receiver(member);
     }
@@ -320,5 +333,7 @@ fn inflow_settings(settings: &NodeSettings) -> InflowSettings {
         guard: Duration::from_millis(1),
         report_every: (settings.window_segments() / 8).max(4),
         report_delay: Duration::from_millis(2),
+        group: 0,
+        seed: settings.seed,
     }
 }

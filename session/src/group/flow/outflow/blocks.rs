@@ -73,7 +73,7 @@ impl Blocks {
 impl Outflow {
     /// How often a block is repaired by parity; then what is missing is sent as it is, for those who keep nothing to
     /// decode with.
-    const PARITY_ROUNDS: u32 = 3;
+    const PARITY_ROUNDS: u32 = 4;
 
     /// Whether there are enough receivers for parity.
     pub(super) fn uses_parity(&self) -> bool {
@@ -119,12 +119,9 @@ impl Outflow {
 
     /// How long others may take to ask for what one has asked for.
     fn gathering(&self) -> Duration {
-        let slowest = self
-            .receivers
-            .iter()
-            .map(|receiver| receiver.rtt.smoothed())
-            .max();
-        (slowest.unwrap_or_default() / 2).clamp(Duration::from_micros(200), Duration::from_millis(5))
+        let all = self.receivers.iter().map(|receiver| receiver.rtt.smoothed());
+        let slowest = all.max().unwrap_or_default();
+        (slowest / 2).clamp(Duration::from_micros(100), Duration::from_millis(5))
     }
 
     /// Finds the blocks of which all have told what they lack, or had the time to.
@@ -138,8 +135,8 @@ impl Outflow {
             let Some(asked_at) = block.asked_at else {
                 continue;
             };
-            let all = block.rounds == 0 && known >= (number + 1) * Parity::BLOCK;
-            if !block.is_ripe && (all || now >= asked_at + gathering) {
+            let all_have = block.rounds == 0 && known >= (number + 1) * Parity::BLOCK;
+            if !block.is_ripe && (all_have || now >= asked_at + gathering) {
                 block.is_ripe = true;
                 self.blocks.ripe.push_back(*number);
             }
@@ -201,7 +198,9 @@ impl Outflow {
             (block.base, block.used) = (base, 0);
         }
         let (begin, end) = (block.used, block.used + most as usize);
-        if most < any.count_ones() && end <= Parity::MOST {
+        // Who has not asked yet may lack something else: parity serves them, too, and they need not ask.
+        let others = self.least_known < first + Parity::BLOCK;
+        if (others || most < any.count_ones()) && most > 0 && end <= Parity::MOST {
             block.used = end;
             block.rounds += 1;
             if self.encode_block(number, base, begin, end) {
