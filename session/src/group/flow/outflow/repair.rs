@@ -61,7 +61,8 @@ impl Outflow {
             }
             let sent = &self.sent[(number - first) as usize];
             let under_way = sent.is_repair && sent.is_under_way(now, from, echo, rtt);
-            if !under_way && !(by_parity && self.want_in_block(now, from, number, echo, rtt)) {
+            let cared_for = under_way || (by_parity && self.want_in_block(now, from, number, echo, rtt));
+            if !cared_for {
                 self.want_again(number, from);
             }
         }
