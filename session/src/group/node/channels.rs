@@ -337,6 +337,8 @@ impl Node {
     /// Goes from a group.
     pub(crate) fn leave_channel(&mut self, now: Instant, channel: u16) {
         self.channels.seats.remove(&channel);
+        self.flows
+            .report_last(now, channel, &self.peers, &mut self.outbox);
         self.flows.close(channel);
         if let Role::Member(_) = self.role {
             let until = now + Duration::from_secs(1);
