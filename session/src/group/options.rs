@@ -61,8 +61,8 @@ pub struct Options {
     /// What a sender does about members that do not keep up. Default: [`SlowMember::Block`].
     pub slow_member: SlowMember,
     /// From how many receivers on of what this end sends packets of parity repair what several of them have lost, each
-    /// something else: fewer packets than what was lost, at the price of computing them. Only where there is a group
-    /// address. Default: 8; `None`: never.
+    /// something else: fewer packets than what was lost, at the price of computing them at every receiver. Pays where
+    /// the network is what limits, not the processors. Only where there is a group address. Default: 16; `None`: never.
     pub parity_from: Option<usize>,
     /// The key that all in the session have: nobody else can join it, read it or disturb it. It has to be the same at
     /// the coordinator and all members. Default: none, and everything is sent as it is.
@@ -127,7 +127,7 @@ impl Default for Options {
             max_members: 1024,
             name: String::new(),
             slow_member: SlowMember::Block,
-            parity_from: Some(8),
+            parity_from: Some(16),
             #[cfg(feature = "group-crypto")]
             key: None,
             linger: Duration::from_secs(30),
