@@ -19,6 +19,8 @@ pub(crate) type OpenGroup = Box<dyn FnMut(SocketAddr) -> io::Result<Box<dyn Data
 /// Runs a node.
 pub(crate) struct Driver {
     shared: Arc<Shared>,
+    /// Room for what comes; the same for all, so that it stays in the processor's cache.
+    buffers: Vec<Vec<u8>>,
     /// For what comes to this node alone.
     own: Inlet,
     /// For what comes to the group's address, which a member is told when it joins.
@@ -34,11 +36,10 @@ enum Group {
     Deaf,
 }
 
-/// Room for what comes from a socket.
+/// Where packets come from.
 #[derive(Debug)]
 struct Inlet {
     multicast: bool,
-    buffers: Vec<Vec<u8>>,
     /// Reads that failed in a row, and when to try again.
     failures: u32,
     again: Option<Instant>,
@@ -46,9 +47,11 @@ struct Inlet {
 
 impl Inlet {
     /// Buffers that are filled at once.
-    const BATCH: usize = 8;
-    /// Batches that are read before something else gets its turn.
+    const BATCH: usize = 4;
+    /// Batches, and bytes, that are read before something else gets its turn: reports are sent, and messages taken,
+    /// while they are in the processor's cache.
     const TURN: usize = 8;
+    const TURN_BYTES: usize = 256 << 10;
     /// Failures in a row after which reading pauses, and for how long. A failure concerns one call; but a socket that
     /// fails whatever is done must not keep a processor busy.
     const PATIENCE: u32 = 16;
@@ -57,22 +60,28 @@ impl Inlet {
     fn new(multicast: bool) -> Self {
         Inlet {
             multicast,
-            buffers: vec![vec![0; Transmit::MAX_LEN]; Self::BATCH],
             failures: 0,
             again: None,
         }
     }
 
     /// Hands over what has come; true if there may be more.
-    fn poll(&mut self, cx: &mut Context<'_>, socket: &dyn DatagramSocket, shared: &Shared) -> bool {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        socket: &dyn DatagramSocket,
+        shared: &Shared,
+        buffers: &mut [Vec<u8>],
+    ) -> bool {
         if self.again.is_some_and(|again| now() < again) {
             return false;
         }
         self.again = None;
+        let mut bytes = 0;
         for _ in 0..Self::TURN {
             let mut received = [Received::default(); Self::BATCH];
             let polled = {
-                let mut slices = self.buffers.iter_mut().map(|buffer| IoSliceMut::new(buffer));
+                let mut slices = buffers.iter_mut().map(|buffer| IoSliceMut::new(buffer));
                 let mut slices: [_; Self::BATCH] =
                     std::array::from_fn(|_| slices.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
                 socket.poll_recv(cx, &mut slices, &mut received)
@@ -92,12 +101,16 @@ impl Inlet {
             };
             self.failures = 0;
             shared.receive(|node, now| {
-                for (received, buffer) in received[..count].iter().zip(&mut self.buffers) {
+                for (received, buffer) in received[..count].iter().zip(buffers.iter_mut()) {
+                    bytes += received.len;
                     for packet in received.packets_mut(buffer) {
                         node.handle_datagram(now, received.source, self.multicast, packet);
                     }
                 }
             });
+            if bytes >= Self::TURN_BYTES {
+                break;
+            }
         }
         true
     }
@@ -118,6 +131,7 @@ impl Driver {
     pub(crate) fn new(shared: Arc<Shared>, open: OpenGroup) -> Self {
         Driver {
             shared,
+            buffers: vec![vec![0; Transmit::MAX_LEN]; Inlet::BATCH],
             own: Inlet::new(false),
             group: Group::Unopened(open),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -131,7 +145,7 @@ impl Driver {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let shared = &self.shared;
-        let mut more = self.own.poll(cx, shared.socket(), shared);
+        let mut more = self.own.poll(cx, shared.socket(), shared, &mut self.buffers);
         if let Group::Unopened(open) = &mut self.group
             && let Some(address) = shared.look(Node::multicast)
         {
@@ -144,7 +158,7 @@ impl Driver {
             };
         }
         if let Group::Open(socket, inlet) = &mut self.group {
-            more |= inlet.poll(cx, &**socket, shared);
+            more |= inlet.poll(cx, &**socket, shared, &mut self.buffers);
         }
         let left = shared.attend(cx);
         if left.is_over {

@@ -191,10 +191,12 @@ impl Inflow {
             let mut bytes = payload;
             self.assembly
                 .push(&mut bytes, budget, self.settings.max_message)?;
-            self.rest = Bytes::copy_from_slice(bytes);
-            self.early.pop_front();
+            if !bytes.is_empty() {
+                self.rest = Bytes::copy_from_slice(bytes);
+            }
             self.next = Some(next + 1);
             if !self.early.is_empty() {
+                self.early.pop_front();
                 self.advance(budget)?;
             }
         } else {

@@ -97,7 +97,7 @@ pub(crate) enum Target {
 /// What is to be sent next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
-    /// A segment, whose bytes [`Outflow::copy`] gives.
+    /// A segment, whose bytes [`Outflow::payload`] gives.
     Segment {
         number: u64,
         target: Target,
@@ -454,9 +454,13 @@ impl Outflow {
         self.probes.push_back((packet, now));
     }
 
-    /// Copies segment `number` into `out`, which has room for a whole one; returns its size.
-    pub(crate) fn copy(&mut self, number: u64, out: &mut [u8]) -> Option<usize> {
-        self.stream.copy(number, out)
+    /// Segment `number`: where it lies, or else copied into `room`, which is as large as a whole one.
+    pub(crate) fn payload<'a>(&'a mut self, number: u64, room: &'a mut [u8]) -> Option<&'a [u8]> {
+        if let Some(place) = self.stream.place(number) {
+            return Some(self.stream.at(place));
+        }
+        let len = self.stream.copy(number, room)?;
+        Some(&room[..len])
     }
 
     /// Waits for news again, if there is something on its way.

@@ -152,9 +152,9 @@ impl World {
                 answer,
                 ..
             } => {
-                let mut payload = vec![0; SEGMENT];
-                let len = self.outflow.copy(number, &mut payload).expect("it is kept");
-                payload.truncate(len);
+                let mut room = vec![0; SEGMENT];
+                let payload = self.outflow.payload(number, &mut room).expect("it is kept");
+                let payload = payload.to_vec();
                 self.throw_to(
                     target,
                     &Packet::Segment {

@@ -301,8 +301,13 @@ impl Flows {
         self.last = self.last.wrapping_add(1);
     }
 
-    /// Copies the payload of a segment into `out`.
-    pub(super) fn copy(&mut self, channel: u16, number: u64, out: &mut [u8]) -> Option<usize> {
-        self.channels.get_mut(&channel)?.copy(number, out)
+    /// The payload of a segment: where it lies, or else copied into `room`.
+    pub(super) fn payload<'a>(
+        &'a mut self,
+        channel: u16,
+        number: u64,
+        room: &'a mut [u8],
+    ) -> Option<&'a [u8]> {
+        self.channels.get_mut(&channel)?.payload(number, room)
     }
 }

@@ -267,9 +267,9 @@ impl Traffic {
         self.asked.pop().or_else(|| self.out.poll_piece(now, number))
     }
 
-    /// Copies the payload of segment `number` into `out`.
-    pub(super) fn copy(&mut self, number: u64, out: &mut [u8]) -> Option<usize> {
-        self.out.copy(number, out)
+    /// The payload of segment `number`: where it lies, or else copied into `room`.
+    pub(super) fn payload<'a>(&'a mut self, number: u64, room: &'a mut [u8]) -> Option<&'a [u8]> {
+        self.out.payload(number, room)
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) struct Outbox {
     targets: VecDeque<SocketAddr>,
     /// What did not belong into the batch.
     held: Option<(u16, Piece)>,
-    /// Room for the payload of a segment.
+    /// Room for the payload of a segment that holds parts of several messages.
     payload: Vec<u8>,
 }
 
@@ -302,14 +302,14 @@ impl Node {
                 ..
             } => {
                 outbox.payload.resize(settings.segment, 0);
-                let len = flows.copy(channel, number, &mut outbox.payload)?;
+                let payload = flows.payload(channel, number, &mut outbox.payload)?;
                 let data = Data {
                     channel,
                     point_to_point: false,
                     answer,
                     repair,
                     seq: number,
-                    payload: &outbox.payload[..len],
+                    payload,
                 };
                 encode(&Packet::Data(data), &outbox.header, seal, &mut outbox.batch)?
             }
