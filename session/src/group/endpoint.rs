@@ -166,6 +166,10 @@ fn open_group(options: &Options, local: SocketAddr, mut open: Option<UdpSocket>)
             Some(socket) => socket,
             None => UdpSocket::bind_multicast(group, &udp).map_err(io::Error::other)?,
         };
+        // What this node sends itself it would only drop. Where the address is not known, or the system cannot, it does.
+        if !local.ip().is_unspecified() {
+            let _ = socket.ignore(local);
+        }
         Ok(Box::new(socket) as Box<dyn DatagramSocket>)
     })
 }

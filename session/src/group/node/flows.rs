@@ -296,6 +296,12 @@ impl Flows {
         Some(found)
     }
 
+    /// What is to be sent next on the same channel.
+    pub(super) fn poll_more(&mut self, channel: u16, now: Instant, number: u64) -> Option<(u16, Piece)> {
+        let piece = self.channels.get_mut(&channel)?.poll_piece(now, number)?;
+        Some((channel, piece))
+    }
+
     /// Lets the other channels have their turn: a batch of this one is full.
     pub(super) fn end_turn(&mut self) {
         self.last = self.last.wrapping_add(1);

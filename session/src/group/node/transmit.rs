@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::BytesMut;
+use flexbond_transport::Transmit;
 use flexbond_wire::group::{Data, FlowSync, Header, Packet};
 
 use super::Node;
 use super::flows::Flows;
-use super::protection::{MAX_SEALED, SEALED_SIZE, SealKey, seal};
+use super::protection::{MAX_SEALED, SEALED_SIZE, SealKey, finish_sealed, seal};
 use crate::group::MemberId;
 use crate::group::flow::{Piece, Target};
 
@@ -162,6 +163,19 @@ impl Outbox {
     }
 }
 
+impl Outbox {
+    /// Completes the packets of the batch: sums them up, or seals them. Not one by one as they are written, because
+    /// what was just written is not read quickly.
+    fn finish_batch(&mut self, size: usize) {
+        for datagram in self.batch.chunks_mut(size) {
+            match &self.seal {
+                Some(key) => finish_sealed(key, datagram),
+                None => Packet::finish(datagram),
+            }
+        }
+    }
+}
+
 /// Queues a packet of this epoch; returns its size.
 fn queue(
     header: &mut Header,
@@ -233,8 +247,15 @@ impl Node {
         let mut count = 0;
         while count < max_segments.max(1) {
             let number = self.outbox.header.number + 1;
-            let held = self.outbox.held.take();
-            let Some((channel, piece)) = held.or_else(|| self.flows.poll_piece(now, number)) else {
+            let next = match first {
+                None => self
+                    .outbox
+                    .held
+                    .take()
+                    .or_else(|| self.flows.poll_piece(now, number)),
+                Some(((channel, _), _)) => self.flows.poll_more(channel, now, number),
+            };
+            let Some((channel, piece)) = next else {
                 break;
             };
             let target = (channel, target_of(&piece));
@@ -255,8 +276,8 @@ impl Node {
                 break;
             }
             count += 1;
-            // Only the last one may be shorter.
-            if len < size || is_sync {
+            // Only the last one may be shorter; and all have to fit into one call, for which they stay in the cache.
+            if len < size || is_sync || self.outbox.batch.len() + size > Transmit::MAX_LEN {
                 break;
             }
         }
@@ -264,6 +285,7 @@ impl Node {
             return false;
         };
         self.flows.end_turn();
+        self.outbox.finish_batch(size);
         self.outbox.segment_size = (count > 1).then_some(size);
         match target {
             Target::All if channel == Flows::ALL => {
@@ -281,7 +303,7 @@ impl Node {
         true
     }
 
-    /// Encodes a piece at the end of the batch; returns its size.
+    /// Writes a piece at the end of the batch, all but its trailer; returns its size.
     fn append(&mut self, channel: u16, piece: &Piece) -> Option<usize> {
         let Node {
             outbox,
@@ -293,7 +315,7 @@ impl Node {
             return None;
         }
         outbox.header.number += 1;
-        let seal = outbox.seal.as_ref();
+        let sealed = outbox.seal.is_some();
         let len = match *piece {
             Piece::Segment {
                 number,
@@ -311,7 +333,7 @@ impl Node {
                     seq: number,
                     payload,
                 };
-                encode(&Packet::Data(data), &outbox.header, seal, &mut outbox.batch)?
+                Packet::Data(data).encode_unfinished(&outbox.header, sealed, &mut outbox.batch)
             }
             Piece::Sync { start, next, .. } => {
                 let sync = FlowSync {
@@ -320,9 +342,10 @@ impl Node {
                     start,
                     next,
                 };
-                encode(&Packet::Sync(sync), &outbox.header, seal, &mut outbox.batch)?
+                Packet::Sync(sync).encode_unfinished(&outbox.header, sealed, &mut outbox.batch)
             }
         };
+        let len = len.ok()?;
         outbox.sealed += weight(len);
         Some(len)
     }
