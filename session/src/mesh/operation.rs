@@ -7,7 +7,7 @@ use super::epoch::Epoch;
 use super::error::MeshError;
 use super::hub::Hub;
 use super::link::Link;
-use super::spin::{Next, Watch};
+use crate::spin::{Next, Watch};
 
 /// One operation of an epoch with one peer.
 pub(super) struct Operation<'a> {

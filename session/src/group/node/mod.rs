@@ -10,6 +10,7 @@ mod flows;
 mod member;
 mod peers;
 mod protection;
+mod receive;
 mod requests;
 mod settings;
 mod traffic;
@@ -24,7 +25,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use flexbond_wire::group::{Envelope, Goodbye, GoodbyeReason, Header, Packet};
+use flexbond_wire::group::{Header, Packet};
 
 use super::MemberId;
 use super::flow::RecordKind;
@@ -38,7 +39,7 @@ use member::Member;
 use peers::Peers;
 #[cfg(feature = "group-crypto")]
 pub(crate) use protection::Entropy;
-use protection::{Protection, Refusal};
+use protection::Protection;
 pub(crate) use settings::NodeSettings;
 use transmit::Outbox;
 
@@ -191,109 +192,6 @@ impl Node {
             told: 0,
             counters: NodeCounters::default(),
             settings,
-        }
-    }
-
-    /// A datagram has come; `multicast` if it was sent to the group's address. A sealed one is opened where it is, so
-    /// that its bytes mean nothing any more afterwards.
-    pub(crate) fn handle_datagram(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        multicast: bool,
-        datagram: &mut [u8],
-    ) {
-        if self.protection.is_on()
-            && let Ok(envelope) = Header::peek(datagram)
-            && !envelope.kind.is_handshake()
-        {
-            return self.handle_sealed(now, from, multicast, &envelope, datagram);
-        }
-        let Ok((header, packet)) = Packet::decode(datagram) else {
-            self.counters.malformed += 1;
-            return;
-        };
-        if packet.kind().is_handshake() {
-            return self.handle_handshake(now, from, &header, packet);
-        }
-        if header.session != self.outbox.session() || self.outbox.me() == MemberId(header.sender) {
-            self.counters.foreign += 1;
-            return;
-        }
-        let sender = MemberId(header.sender);
-        if !self.peers.knows(sender, from) {
-            self.counters.foreign += 1;
-            return self.handle_stranger(from, sender);
-        }
-        if !self.peers.accept(now, sender, header.number) {
-            self.counters.replayed += 1;
-            return;
-        }
-        self.note_heard(now, sender, multicast);
-        self.handle_packet(now, from, &header, packet);
-    }
-
-    /// What should be sealed has come. What costs most to find out is asked last, and nothing is believed before.
-    fn handle_sealed(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        multicast: bool,
-        envelope: &Envelope,
-        datagram: &mut [u8],
-    ) {
-        let header = envelope.header;
-        let sender = MemberId(header.sender);
-        if header.session != self.outbox.session() || self.outbox.me() == sender {
-            self.counters.foreign += 1;
-            return;
-        }
-        if !self.peers.knows(sender, from) {
-            self.counters.foreign += 1;
-            return self.handle_stranger(from, sender);
-        }
-        if !self.peers.is_fresh(sender, header.number) {
-            self.counters.replayed += 1;
-            return;
-        }
-        match self.protection.open(envelope, datagram) {
-            Ok(packet) => {
-                self.peers.accept(now, sender, header.number);
-                self.note_heard(now, sender, multicast);
-                self.handle_packet(now, from, &header, packet);
-            }
-            Err(Refusal::Forged) => self.counters.forged += 1,
-            Err(Refusal::Unreadable) => self.counters.unreadable += 1,
-            Err(Refusal::Malformed) => self.counters.malformed += 1,
-        }
-    }
-
-    /// Somebody who is no member, or not any more, may not know that.
-    fn handle_stranger(&mut self, from: SocketAddr, sender: MemberId) {
-        if let Role::Coordinator(coordinator) = &self.role
-            && coordinator.was_member(sender)
-        {
-            let seal = self.protection.departed(sender, from);
-            if seal.is_none() && self.protection.is_on() {
-                // It could not tell what is said to it from what anybody says.
-                return;
-            }
-            let goodbye = Packet::Goodbye(Goodbye {
-                reason: GoodbyeReason::Evicted,
-                text: "",
-            });
-            self.outbox.push_control(from, seal, &goodbye);
-        }
-    }
-
-    fn note_heard(&mut self, now: Instant, sender: MemberId, multicast: bool) {
-        match &mut self.role {
-            Role::Coordinator(coordinator) => coordinator.roster.handle_heard(now, sender),
-            Role::Member(member) if sender.0 == Header::COORDINATOR => {
-                member.enrolment.handle_heard(now);
-                member.hears_multicast |= multicast;
-            }
-            Role::Member(_) => {}
         }
     }
 
