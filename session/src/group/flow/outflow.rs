@@ -314,9 +314,9 @@ impl Outflow {
             self.counters.repairs += 1;
             return Some(piece);
         }
-        let piece = self.poll_new(now, number)?;
-        self.counters.segments += 1;
-        Some(piece)
+        let piece = self.poll_new(now, number);
+        self.counters.segments += u64::from(piece.is_some());
+        piece
     }
 
     /// Tells a new receiver where to begin.

@@ -297,9 +297,8 @@ impl Flows {
     }
 
     /// What is to be sent next on the same channel.
-    pub(super) fn poll_more(&mut self, channel: u16, now: Instant, number: u64) -> Option<(u16, Piece)> {
-        let piece = self.channels.get_mut(&channel)?.poll_piece(now, number)?;
-        Some((channel, piece))
+    pub(super) fn poll_more(&mut self, channel: u16, now: Instant, number: u64) -> Option<Piece> {
+        self.channels.get_mut(&channel)?.poll_piece(now, number)
     }
 
     /// Lets the other channels have their turn: a batch of this one is full.

@@ -264,7 +264,10 @@ impl Traffic {
 
     /// What is to be sent next.
     pub(super) fn poll_piece(&mut self, now: Instant, number: u64) -> Option<Piece> {
-        self.asked.pop().or_else(|| self.out.poll_piece(now, number))
+        if self.asked.is_empty() {
+            return self.out.poll_piece(now, number);
+        }
+        self.asked.pop()
     }
 
     /// The payload of segment `number`: where it lies, or else copied into `room`.

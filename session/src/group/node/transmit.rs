@@ -247,32 +247,37 @@ impl Node {
         let mut count = 0;
         while count < max_segments.max(1) {
             let number = self.outbox.header.number + 1;
+            // By reference: to move what was just written field by field takes longer than to make it.
+            let (begun, more);
             let next = match first {
-                None => self
-                    .outbox
-                    .held
-                    .take()
-                    .or_else(|| self.flows.poll_piece(now, number)),
-                Some(((channel, _), _)) => self.flows.poll_more(channel, now, number),
+                None => {
+                    let held = self.outbox.held.take();
+                    begun = held.or_else(|| self.flows.poll_piece(now, number));
+                    begun.as_ref().map(|(channel, piece)| (*channel, piece))
+                }
+                Some(((channel, _), _)) => {
+                    more = self.flows.poll_more(channel, now, number);
+                    more.as_ref().map(|piece| (channel, piece))
+                }
             };
             let Some((channel, piece)) = next else {
                 break;
             };
-            let target = (channel, target_of(&piece));
+            let target = (channel, target_of(piece));
             let is_sync = matches!(piece, Piece::Sync { .. });
             if first.is_some_and(|(other, _)| other != target || is_sync) {
-                self.outbox.held = Some((channel, piece));
+                self.outbox.held = Some((channel, *piece));
                 break;
             }
             let filled = self.outbox.batch.len();
-            let Some(len) = self.append(channel, &piece) else {
+            let Some(len) = self.append(channel, piece) else {
                 continue;
             };
             let (_, size) = *first.get_or_insert((target, len));
             if len > size {
                 // None may be longer than the first.
                 self.outbox.batch.truncate(filled);
-                self.outbox.held = Some((channel, piece));
+                self.outbox.held = Some((channel, *piece));
                 break;
             }
             count += 1;
