@@ -5,8 +5,8 @@ mod packets;
 use bytes::BytesMut;
 use flexbond_wire::group::{Abort, Data, Gap, Reject, RejectReason, Status};
 use flexbond_wire::group::{
-    Accept, DecodeError, EncodeError, Goodbye, GoodbyeReason, Header, Join, Kind, List, MAX_FAILED, MAX_GAPS,
-    MAX_PARITY, MAX_SEGMENT, MIN_JOIN, Packet, Parity, ReplayWindow,
+    Accept, CHECKSUM_LEN, DecodeError, EncodeError, Goodbye, GoodbyeReason, Header, Join, Kind, List,
+    MAX_FAILED, MAX_GAPS, MAX_PARITY, MAX_SEGMENT, MIN_JOIN, Packet, Parity, ReplayWindow,
 };
 use packets::{header, kind, material};
 use proptest::prelude::*;
@@ -60,6 +60,12 @@ proptest! {
             let len = packet.encode(&material.header, &mut all).expect("within the limits");
             prop_assert_eq!((len, start + len), (packet.encoded_len(false), all.len()));
             ends.push((start, all.len()));
+
+            let mut unfinished = BytesMut::from(&all[..start]);
+            prop_assert_eq!(packet.encode_unfinished(&material.header, false, &mut unfinished), Ok(len));
+            prop_assert_eq!(&unfinished[start..][..len - CHECKSUM_LEN], &all[start..][..len - CHECKSUM_LEN]);
+            Packet::finish(&mut unfinished[start..]);
+            prop_assert_eq!(&unfinished, &all);
 
             let mut slice = vec![0xaa; len + 3];
             prop_assert_eq!(packet.encode_into(&material.header, &mut slice), Ok(len));

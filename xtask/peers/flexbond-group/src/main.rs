@@ -1,7 +1,7 @@
 //! flexbond's group sessions as a peer: a coordinator and members that pass barriers, or broadcast messages.
 //!
-//! `peer-flexbond-group ROLE key=value…` with the roles and words of `peer-camure`, and `spin_us`, how long whoever
-//! waits looks before it sleeps, and `sealed=true` for a session with a key.
+//! `peer-flexbond-group ROLE key=value…` with the roles and words of `peer-camure`, `spin_us`, how long whoever waits
+//! looks before it sleeps, and `sealed=true` for a session with a key.
 
 mod barrier;
 mod broadcast;
