@@ -29,10 +29,6 @@ pub(crate) struct Spin {
 
 /// Who else wants processors while one looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    not(any(feature = "group", feature = "mesh")),
-    expect(dead_code, reason = "sockets have few")
-)]
 pub(crate) enum Rivals {
     /// A peer, which has a processor of its own.
     Few,

@@ -60,6 +60,8 @@ proptest! {
             let len = packet.encode(&material.header, &mut all).expect("within the limits");
             prop_assert_eq!((len, start + len), (packet.encoded_len(false), all.len()));
             ends.push((start, all.len()));
+            let data = Data::decode(&all[start..]).map(|(header, data)| (header, Packet::Data(data)));
+            prop_assert_eq!(data, (kind == Kind::Data).then_some((material.header, packet)));
 
             let mut unfinished = BytesMut::from(&all[..start]);
             prop_assert_eq!(packet.encode_unfinished(&material.header, false, &mut unfinished), Ok(len));

@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use flexbond_wire::group::{Header, Packet};
+use flexbond_wire::group::{Data, Header, Packet};
 
 use super::MemberId;
 use super::flow::RecordKind;
@@ -198,11 +198,7 @@ impl Node {
     fn handle_packet(&mut self, now: Instant, from: SocketAddr, header: &Header, packet: Packet<'_>) {
         let sender = MemberId(header.sender);
         match packet {
-            Packet::Data(data) => {
-                self.asked_at = Some(now);
-                self.news |= self.flows.handle_data(now, sender, &data);
-                self.evict_unusable(now);
-            }
+            Packet::Data(data) => self.handle_data(now, sender, &data),
             Packet::Status(status) => self.flows.handle_status(now, sender, self.outbox.me(), &status),
             Packet::Sync(sync) => {
                 self.asked_at = Some(now);
@@ -233,6 +229,12 @@ impl Node {
             // Of a handshake, which was seen to before, or of no use here.
             _ => {}
         }
+    }
+
+    fn handle_data(&mut self, now: Instant, sender: MemberId, data: &Data<'_>) {
+        self.asked_at = Some(now);
+        self.news |= self.flows.handle_data(now, sender, data);
+        self.evict_unusable(now);
     }
 
     /// Sends those away who send what cannot be taken.

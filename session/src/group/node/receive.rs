@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use flexbond_wire::group::{Envelope, Goodbye, GoodbyeReason, Header, Packet};
+use flexbond_wire::group::{Data, Envelope, Goodbye, GoodbyeReason, Header, Packet};
 
 use super::protection::Refusal;
 use super::{Node, Role};
@@ -58,6 +58,11 @@ impl Node {
         {
             return self.handle_sealed(now, origin, &envelope, datagram);
         }
+        if !self.protection.is_on()
+            && let Some((header, data)) = Data::decode(datagram)
+        {
+            return self.handle_segment(now, origin, &header, &data);
+        }
         let Ok((header, packet)) = Packet::decode(datagram) else {
             self.counters.malformed += 1;
             return;
@@ -73,6 +78,23 @@ impl Node {
             return;
         }
         self.handle_genuine(now, origin, &header, packet);
+    }
+
+    /// A segment has come that is not sealed: what there is most of.
+    fn handle_segment(&mut self, now: Instant, origin: &mut Origin, header: &Header, data: &Data<'_>) {
+        if !self.is_of_peer(origin, header) {
+            return;
+        }
+        let sender = MemberId(header.sender);
+        if !self.peers.accept(now, sender, header.number) {
+            self.counters.replayed += 1;
+            return;
+        }
+        if origin.last != Some(sender) {
+            self.note_heard(now, sender, origin.multicast);
+            origin.last = Some(sender);
+        }
+        self.handle_data(now, sender, data);
     }
 
     /// Whether the sender that a header names belongs to the session, and is where this comes from.
