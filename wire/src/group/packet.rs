@@ -171,7 +171,7 @@ impl<'a> Packet<'a> {
     }
 
     /// Appends the packet to `out` without its trailer, for which there is room at its end, and returns its length in
-    /// bytes. [`finish`](Self::finish) or [`SenderKey::finish`](super::SenderKey::finish) completes it: for those who
+    /// bytes. [`finish`](Self::finish) or `SenderKey::finish` completes it: for those who
     /// have several to send, because what was just written is not read quickly.
     ///
     /// # Errors
