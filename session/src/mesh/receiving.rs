@@ -142,6 +142,13 @@ impl<'a> Receipt<'a> {
                     return Poll::Ready(Ok(step.into()));
                 }
                 Step::Filled(_) | Step::Whole(_) => return Poll::Ready(Ok(step.into())),
+                Step::Announced { number, length } => {
+                    let announced = MeshError::Announced {
+                        number: number.get(),
+                        length,
+                    };
+                    return Poll::Ready(Err(announced));
+                }
                 Step::Truncated { length, room } => {
                     return Poll::Ready(Err(MeshError::Truncated { length, room }));
                 }
