@@ -78,6 +78,18 @@ async fn messages_go_from_everybody_to_everybody_by_unicast() {
     everybody_hears_everybody("udp://127.0.0.1:0", options()).await;
 }
 
+#[tokio::test]
+async fn everybody_learns_whom_multicast_reaches() {
+    let (coordinator, members) = session(options().multicast(group()), 3).await;
+    soon(coordinator.wait_for_multicast(3)).await.expect("it is on");
+    for member in &members {
+        soon(member.wait_for_multicast(2)).await.expect("it is on");
+    }
+    let (coordinator, _members) = session(options(), 1).await;
+    let waits = timeout(Duration::from_millis(50), coordinator.wait_for_multicast(1));
+    assert!(waits.await.is_err(), "there is no multicast");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_go_from_everybody_to_everybody_by_multicast() {
     everybody_hears_everybody("udp://127.0.0.1:0", options().multicast(group())).await;

@@ -264,6 +264,25 @@ impl Session {
             .await
     }
 
+    /// Waits until `count` others are known to hear what this end sends to the
+    /// [group address](super::Options::multicast): one packet serves all of these. It takes two
+    /// [heartbeats](super::Options::heartbeat) or so to find out. A member never counts the coordinator, to which it
+    /// always sends separately.
+    ///
+    /// # Errors
+    /// [`Over`].
+    ///
+    /// # Cancel safety
+    /// Takes nothing.
+    pub async fn wait_for_multicast(&self, count: usize) -> Result<(), Over> {
+        self.shared()
+            .wait(|node, _| match node.ending() {
+                Some(ending) => Some(Err(over(ending))),
+                None => (node.reached_by_multicast() >= count).then_some(Ok(())),
+            })
+            .await
+    }
+
     /// Leaves, once what was sent is delivered, or after [`Options::linger`](super::Options::linger); for all clones of
     /// this handle.
     pub(super) async fn leave(&self) {

@@ -162,11 +162,15 @@ impl Roster {
         }
     }
 
-    /// A member says whether multicast reaches it.
+    /// A member says whether multicast reaches it. That it does is news for all: they send to it, too.
     pub(crate) fn handle_heartbeat(&mut self, now: Instant, member: MemberId, hears_multicast: bool) {
         self.handle_heard(now, member);
-        if let Some(entry) = self.members.get_mut(&member) {
-            entry.hears_multicast = hears_multicast;
+        if let Some(entry) = self.members.get_mut(&member)
+            && hears_multicast
+            && !entry.hears_multicast
+        {
+            entry.hears_multicast = true;
+            self.changed = true;
         }
     }
 

@@ -335,6 +335,7 @@ impl Node {
             self.peers
                 .set(&describe(id, applicant, !coordinator.roster.hears_multicast(id)));
         }
+        self.news |= members.is_some();
     }
 }
 

@@ -183,6 +183,7 @@ impl Node {
         let seal = self.protection.begin(now, view);
         self.outbox.begin_epoch(view, seal);
         let me = self.outbox.me();
+        self.news = true;
         for entry in members {
             let id = MemberId(entry.id);
             if id != me && self.peers.set(entry) {

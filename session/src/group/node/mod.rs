@@ -569,6 +569,14 @@ impl Node {
         self.peers.ids()
     }
 
+    /// How many others what is sent to the group's address reaches, as far as this node knows.
+    pub(crate) fn reached_by_multicast(&self) -> usize {
+        match self.settings.multicast {
+            Some(_) => self.peers.reached_by_multicast(),
+            None => 0,
+        }
+    }
+
     pub(crate) fn counters(&self) -> NodeCounters {
         self.counters
     }

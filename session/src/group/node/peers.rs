@@ -93,6 +93,11 @@ impl Peers {
         self.0.iter().map(|(&id, peer)| (peer.max_message, id)).min()
     }
 
+    /// How many hear what is sent to the group's address.
+    pub(super) fn reached_by_multicast(&self) -> usize {
+        self.0.values().filter(|peer| !peer.unicast).count()
+    }
+
     pub(super) fn ids(&self) -> impl Iterator<Item = MemberId> {
         self.0.keys().copied()
     }
