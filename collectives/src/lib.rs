@@ -86,6 +86,7 @@
 //! | --- | --- | --- |
 //! | `communicator` | yes | `Communicator`, `Fabric`, `LocalFabric` and what belongs to them |
 //! | `mesh` | yes | `MeshFabric`: ranks of several processes, over the endpoints of the features that follow |
+//! | `multicast` | yes | `MeshFabric::with_multicast`: long messages for all over reliable UDP multicast |
 //! | `inproc`, `ipc`, `tcp` | yes | endpoints `inproc://name`, `ipc:///path`, `tcp://host:port` |
 
 #[cfg(feature = "communicator")]
@@ -103,6 +104,8 @@ mod launch;
 mod local;
 #[cfg(feature = "mesh")]
 mod mesh;
+#[cfg(feature = "multicast")]
+mod multicast;
 #[cfg(feature = "communicator")]
 mod number;
 mod rank;
@@ -127,6 +130,8 @@ pub use launch::{Launch, LaunchError, Launcher};
 pub use local::{LocalFabric, LocalOptions};
 #[cfg(feature = "mesh")]
 pub use mesh::{LaunchFailure, MeshFabric};
+#[cfg(feature = "multicast")]
+pub use multicast::MulticastOptions;
 #[cfg(feature = "communicator")]
 pub use number::{Bits, Number};
 pub use rank::{Rank, RankError, Size};
