@@ -77,6 +77,12 @@
 //! # Ok::<(), flexbond_collectives::RankError>(())
 //! ```
 //!
+//! # Multicast
+//! [`MeshFabric::with_multicast`](crate::MeshFabric) has one rank's long messages for all others sent once, to a multicast
+//! address, where that reaches everybody; programs that [`Launch`] tells so do that by themselves. All promises of
+//! [`Fabric`](crate::Fabric) stay. It pays where ranks are on several machines, and more the more there are;
+//! [`Tuning`](crate::Tuning) says from which size on.
+//!
 //! # Layers
 //! Above `flexbond-session`, whose connections between ranks carry the messages, and below the facade `flexbond`. The
 //! operations know of the layer below what [`Fabric`] says, and nothing else.

@@ -73,6 +73,7 @@ fn tuning() -> Tuning {
     let mut tuning = Tuning::default();
     tuning.multicast_barrier = Table::always(BarrierAlgorithm::Multicast);
     tuning.multicast_broadcast = Table::always(BroadcastAlgorithm::Multicast);
+    tuning.multicast_stream = Table::always(BroadcastAlgorithm::Multicast);
     tuning.multicast_allreduce = Table::always(AllreduceAlgorithm::Multicast);
     tuning
 }
