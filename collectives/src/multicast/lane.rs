@@ -134,8 +134,13 @@ impl Lane {
     /// Receives a notice of one byte.
     pub(super) async fn hear(&self, from: usize, subject: Subject, number: u32) -> Result<u8, MeshError> {
         let mut word = [0; 1];
-        self.within(self.mesh.recv(from, tag(subject, number), &mut word))
-            .await?;
+        let receiving = self.mesh.recv(from, tag(subject, number), &mut word);
+        let receiving = match subject {
+            Subject::Meeting | Subject::Ready => receiving,
+            // Meanwhile the session needs this thread.
+            Subject::Done | Subject::Instead => receiving.patient(),
+        };
+        self.within(receiving).await?;
         Ok(word[0])
     }
 

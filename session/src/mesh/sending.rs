@@ -112,7 +112,7 @@ impl<'a> Sending<'a> {
                     ready!(self.operation.park(cx, || link.has_left()));
                 }
                 Step::Full => match self.operation.wait(cx, direct, moved) {
-                    Turn::Again => direct = self.operation.watch.is_direct(&self.operation.hub.spin),
+                    Turn::Again => direct = self.operation.is_direct(),
                     Turn::Later => return Poll::Pending,
                 },
             }
