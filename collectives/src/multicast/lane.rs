@@ -1,7 +1,6 @@
 //! The multicast of one epoch: the group session, and what there is to know of who is who in it.
 
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::num::NonZeroU32;
 use std::ops::{Deref, RangeInclusive};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use flexbond_session::group::{Coordinator, Event, Member, Part, Received, SendError, Session};
+use flexbond_session::group::{Coordinator, Event, Member, SendError, Session};
 use flexbond_session::mesh::{Mesh, MeshError};
 use futures_util::future::{Either, select};
 use tokio::runtime::Handle;
@@ -17,6 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::intake::{Announced, Intake, Stage};
 use super::notice::{Heading, Subject, tag, word};
+use super::reader::Reader;
 
 /// The multicast of one epoch.
 #[derive(Debug)]
@@ -79,12 +79,7 @@ impl Lane {
     pub(super) fn new(mesh: Arc<Mesh>, epoch: u32, seat: Seat, ranks: HashMap<u32, usize>) -> Self {
         let intake = Arc::new(Intake::default());
         let runtime = Handle::current();
-        let reader = Reader {
-            epoch,
-            intake: Arc::clone(&intake),
-            ranks,
-            streams: HashMap::new(),
-        };
+        let reader = Reader::new(epoch, Arc::clone(&intake), ranks);
         let reader = Attendant(runtime.spawn(reader.run(Session::clone(&seat))));
         let warden = match &seat {
             Seat::Coordinator(coordinator) => {
@@ -268,60 +263,4 @@ pub(super) enum StreamError {
     Mesh(MeshError),
     /// The session is.
     Session,
-}
-
-/// Reads from the session into the intake.
-struct Reader {
-    epoch: u32,
-    intake: Arc<Intake>,
-    ranks: HashMap<u32, usize>,
-    /// By rank: the message whose parts come, if it is wanted.
-    streams: HashMap<usize, u32>,
-}
-
-impl Reader {
-    async fn run(mut self, session: Session) {
-        while let Ok(received) = session.recv().await {
-            self.take(received).await;
-        }
-        self.intake.end_all();
-    }
-
-    async fn take(&mut self, received: Received) {
-        let Received { from, body, part, .. } = received;
-        let Some(&rank) = self.ranks.get(&from.number()) else {
-            return;
-        };
-        match part {
-            Part::First => {
-                self.end(rank);
-                let heading = Heading::decode(&body).filter(|heading| heading.epoch == self.epoch);
-                if let Some(Heading { number, length, .. }) = heading
-                    && self.intake.expects(rank, number, length)
-                {
-                    self.streams.insert(rank, number);
-                }
-            }
-            Part::More => self.put(rank, &body).await,
-            Part::Last => {
-                self.put(rank, &body).await;
-                self.end(rank);
-            }
-            Part::Cut => self.end(rank),
-            // Nothing that belongs here comes in one piece.
-            Part::Whole => {}
-        }
-    }
-
-    async fn put(&self, rank: usize, part: &Bytes) {
-        if let Some(&number) = self.streams.get(&rank) {
-            poll_fn(|cx| self.intake.poll_put(cx, rank, number, part)).await;
-        }
-    }
-
-    fn end(&mut self, rank: usize) {
-        if let Some(number) = self.streams.remove(&rank) {
-            self.intake.end(rank, number);
-        }
-    }
 }

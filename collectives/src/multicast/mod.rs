@@ -21,6 +21,7 @@ mod lane;
 mod meeting;
 mod notice;
 mod options;
+mod reader;
 mod station;
 
 pub(crate) use delivery::one_by_one;
