@@ -141,10 +141,17 @@ impl Call {
         self
     }
 
-    pub(crate) fn reduction<T, R: Reduction<T>>(mut self, reduction: &R) -> Self {
-        self.reduction = reduction.kind();
-        self.is_commutative = reduction.is_commutative();
-        self
+    /// One that combines the elements of `data`.
+    pub(crate) fn combination<T: Element, R: Reduction<T>>(
+        operation: Operation,
+        data: &[T],
+        reduction: &R,
+    ) -> Self {
+        Call {
+            reduction: reduction.kind(),
+            is_commutative: reduction.is_commutative(),
+            ..Call::new(operation).elements::<T>(data.len())
+        }
     }
 
     pub(crate) fn algorithm(mut self, algorithm: u8) -> Self {
@@ -319,10 +326,8 @@ mod tests {
     use crate::reduction::{FixedTree, Sum};
 
     fn sample() -> Call {
-        Call::new(Operation::Allreduce)
-            .elements::<f32>(1000)
+        Call::combination(Operation::Allreduce, &[0_f32; 1000], &FixedTree(Sum))
             .root(3)
-            .reduction::<f32, _>(&FixedTree(Sum))
             .algorithm(2)
             .checksum(&[1, 2])
     }

@@ -1,5 +1,7 @@
 //! Which rank this process is, from the environment that launchers set.
 
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 use std::{env, fmt};
 
 use thiserror::Error;
@@ -12,6 +14,8 @@ use thiserror::Error;
 /// | Open MPI's `mpirun` | `OMPI_COMM_WORLD_RANK` | `OMPI_COMM_WORLD_SIZE` | |
 /// | Slurm's `srun` | `SLURM_PROCID` | `SLURM_NTASKS` | |
 /// | MPICH's and others' `mpiexec` | `PMI_RANK` | `PMI_SIZE` | |
+///
+/// `FLEXBOND_MULTICAST` and `FLEXBOND_INTERFACE`, which `flexbond launch --multicast` sets, may say how to multicast.
 ///
 /// The first row of which a variable is set counts, and must be complete. `FLEXBOND_ENDPOINT`, where it is set, says
 /// where to meet whatever the launcher, and must be set where the launcher does not say.
@@ -26,6 +30,11 @@ pub struct Launch {
     pub endpoint: String,
     /// Who started this process.
     pub launcher: Launcher,
+    /// The address to which is sent what is for all ranks (`FLEXBOND_MULTICAST`, such as `239.1.2.3:5000`). It has to be
+    /// the same at all ranks.
+    pub multicast: Option<SocketAddr>,
+    /// An address of the network interface through which this process multicasts (`FLEXBOND_INTERFACE`).
+    pub interface: Option<IpAddr>,
 }
 
 /// Who started this process.
@@ -106,6 +115,8 @@ const FAMILIES: [(Launcher, &str, &str); 4] = [
 ];
 
 const ENDPOINT: &str = "FLEXBOND_ENDPOINT";
+const MULTICAST: &str = "FLEXBOND_MULTICAST";
+const INTERFACE: &str = "FLEXBOND_INTERFACE";
 
 impl Launch {
     /// Reads the environment of this process.
@@ -166,8 +177,41 @@ impl Launch {
             size,
             endpoint: endpoint(&lookup, launcher)?,
             launcher,
+            multicast: multicast(&lookup)?,
+            interface: address(&lookup, INTERFACE, "an address of a network interface")?,
         })
     }
+}
+
+fn multicast(lookup: &impl Fn(&str) -> Option<String>) -> Result<Option<SocketAddr>, LaunchError> {
+    let expected = "a multicast address such as 239.1.2.3:5000";
+    let found: Option<SocketAddr> = address(lookup, MULTICAST, expected)?;
+    match found {
+        Some(group) if !group.ip().is_multicast() || group.port() == 0 => Err(LaunchError::Invalid {
+            variable: MULTICAST,
+            value: group.to_string(),
+            expected,
+        }),
+        found => Ok(found),
+    }
+}
+
+/// An address that may be given; an empty variable is none.
+fn address<T: FromStr>(
+    lookup: &impl Fn(&str) -> Option<String>,
+    variable: &'static str,
+    expected: &'static str,
+) -> Result<Option<T>, LaunchError> {
+    let value = lookup(variable).filter(|value| !value.trim().is_empty());
+    let parse = |value: String| match value.trim().parse() {
+        Ok(address) => Ok(address),
+        Err(_) => Err(LaunchError::Invalid {
+            variable,
+            value,
+            expected,
+        }),
+    };
+    value.map(parse).transpose()
 }
 
 fn endpoint(lookup: &impl Fn(&str) -> Option<String>, launcher: Launcher) -> Result<String, LaunchError> {
@@ -266,6 +310,9 @@ mod tests {
                 ("MASTER_PORT", "70000"),
             ]),
             launch(&[("RANK", "0"), ("WORLD_SIZE", "4"), ("FLEXBOND_ENDPOINT", "h:1")]),
+            launch(&with(("FLEXBOND_MULTICAST", "10.0.0.1:5000"))),
+            launch(&with(("FLEXBOND_MULTICAST", "239.1.2.3"))),
+            launch(&with(("FLEXBOND_INTERFACE", "eth0"))),
         ]
         .map(|result| result.unwrap_err().to_string());
         assert_eq!(
@@ -278,8 +325,27 @@ mod tests {
                 "MASTER_PORT is not set, though torchrun should set it",
                 "MASTER_PORT is \"70000\", not a port from 1 to 65535",
                 "FLEXBOND_ENDPOINT is \"h:1\", not an endpoint such as tcp://host:port",
+                "FLEXBOND_MULTICAST is \"10.0.0.1:5000\", not a multicast address such as 239.1.2.3:5000",
+                "FLEXBOND_MULTICAST is \"239.1.2.3\", not a multicast address such as 239.1.2.3:5000",
+                "FLEXBOND_INTERFACE is \"eth0\", not an address of a network interface",
             ]
         );
+    }
+
+    /// The variables of one rank, and another.
+    fn with<'a>(variable: (&'a str, &'a str)) -> [(&'a str, &'a str); 4] {
+        let meet = ("FLEXBOND_ENDPOINT", "tcp://head:5000");
+        [("RANK", "0"), ("WORLD_SIZE", "4"), meet, variable]
+    }
+
+    #[test]
+    fn how_to_multicast_may_be_said() {
+        let found = launch(&with(("FLEXBOND_MULTICAST", " 239.1.2.3:5000"))).unwrap();
+        assert_eq!(found.multicast, Some(([239, 1, 2, 3], 5000).into()));
+        let found = launch(&with(("FLEXBOND_INTERFACE", "10.0.0.5"))).unwrap();
+        assert_eq!(found.interface, Some([10, 0, 0, 5].into()));
+        let found = launch(&with(("FLEXBOND_MULTICAST", ""))).unwrap();
+        assert_eq!((found.multicast, found.interface), (None, None));
     }
 
     #[test]

@@ -77,6 +77,12 @@
 //! # Ok::<(), flexbond_collectives::RankError>(())
 //! ```
 //!
+//! # Multicast
+//! [`MeshFabric::with_multicast`](crate::MeshFabric) has one rank's long messages for all others sent once, to a multicast
+//! address, where that reaches everybody; programs that [`Launch`] tells so do that by themselves. All promises of
+//! [`Fabric`](crate::Fabric) stay. It pays where ranks are on several machines, and more the more there are;
+//! [`Tuning`](crate::Tuning) says from which size on.
+//!
 //! # Layers
 //! Above `flexbond-session`, whose connections between ranks carry the messages, and below the facade `flexbond`. The
 //! operations know of the layer below what [`Fabric`] says, and nothing else.
@@ -86,6 +92,7 @@
 //! | --- | --- | --- |
 //! | `communicator` | yes | `Communicator`, `Fabric`, `LocalFabric` and what belongs to them |
 //! | `mesh` | yes | `MeshFabric`: ranks of several processes, over the endpoints of the features that follow |
+//! | `multicast` | yes | `MeshFabric::with_multicast`: long messages for all over reliable UDP multicast |
 //! | `inproc`, `ipc`, `tcp` | yes | endpoints `inproc://name`, `ipc:///path`, `tcp://host:port` |
 
 #[cfg(feature = "communicator")]
@@ -103,6 +110,8 @@ mod launch;
 mod local;
 #[cfg(feature = "mesh")]
 mod mesh;
+#[cfg(feature = "multicast")]
+mod multicast;
 #[cfg(feature = "communicator")]
 mod number;
 mod rank;
@@ -127,6 +136,8 @@ pub use launch::{Launch, LaunchError, Launcher};
 pub use local::{LocalFabric, LocalOptions};
 #[cfg(feature = "mesh")]
 pub use mesh::{LaunchFailure, MeshFabric};
+#[cfg(feature = "multicast")]
+pub use multicast::MulticastOptions;
 #[cfg(feature = "communicator")]
 pub use number::{Bits, Number};
 pub use rank::{Rank, RankError, Size};

@@ -185,11 +185,15 @@ pub struct Tuning {
     /// For alltoalls, by the bytes of one block. Default: Bruck's up to 256 bytes, overlapped up to 32 KiB, then
     /// pairwise.
     pub alltoall: Table<AlltoallAlgorithm>,
-    /// For barriers where there is a multicast. Default: multicast from 3 ranks on.
+    /// For barriers where there is a multicast. Default: as where there is none.
     pub multicast_barrier: Table<BarrierAlgorithm>,
-    /// For broadcasts where there is a multicast. Default: multicast from 3 ranks on.
+    /// For broadcasts where there is a multicast. Default: multicast above 32 MiB from 8 ranks on, else as where there
+    /// is none. This is where it was measured to win among ranks of one machine; between machines try lower limits.
     pub multicast_broadcast: Table<BroadcastAlgorithm>,
-    /// For allreduces where there is a multicast. Default: the ring for 2 ranks above 2 KiB, else multicast.
+    /// For broadcasts in chunks where there is a multicast, each chunk of which is one then; bytes are 0. Default: as
+    /// where there is none.
+    pub multicast_stream: Table<BroadcastAlgorithm>,
+    /// For allreduces where there is a multicast. Default: as where there is none.
     pub multicast_allreduce: Table<AllreduceAlgorithm>,
     /// The size of a segment in bytes: long transfers are cut, so that sending, receiving and combining overlap. At
     /// least 1 KiB is used. Default: 128 KiB.
@@ -203,14 +207,33 @@ const ANY: usize = usize::MAX;
 
 impl Default for Tuning {
     fn default() -> Self {
+        let barrier = Table::always(BarrierAlgorithm::Dissemination)
+            .up_to(2, ANY, BarrierAlgorithm::Dissemination)
+            .up_to(16, ANY, BarrierAlgorithm::Linear);
+        let broadcast = Table::always(BroadcastAlgorithm::Chain)
+            .up_to(7, ANY, BroadcastAlgorithm::Binomial)
+            .up_to(ANY, 12 << 10, BroadcastAlgorithm::Binomial)
+            .up_to(ANY, 512 << 10, BroadcastAlgorithm::ScatterAllgather);
+        let allreduce = Table::always(AllreduceAlgorithm::Ring)
+            .up_to(2, 1 << 20, AllreduceAlgorithm::RecursiveDoubling)
+            .up_to(16, 2 << 10, AllreduceAlgorithm::Linear)
+            .up_to(4, 64 << 10, AllreduceAlgorithm::RecursiveDoubling)
+            .up_to(16, 16 << 10, AllreduceAlgorithm::RecursiveDoubling)
+            .up_to(ANY, 2 << 10, AllreduceAlgorithm::RecursiveDoubling)
+            .up_to(ANY, 512 << 10, AllreduceAlgorithm::Rabenseifner);
         Tuning {
-            barrier: Table::always(BarrierAlgorithm::Dissemination)
-                .up_to(2, ANY, BarrierAlgorithm::Dissemination)
-                .up_to(16, ANY, BarrierAlgorithm::Linear),
-            broadcast: Table::always(BroadcastAlgorithm::Chain)
-                .up_to(7, ANY, BroadcastAlgorithm::Binomial)
-                .up_to(ANY, 12 << 10, BroadcastAlgorithm::Binomial)
-                .up_to(ANY, 512 << 10, BroadcastAlgorithm::ScatterAllgather),
+            multicast_barrier: barrier.clone(),
+            barrier,
+            multicast_broadcast: broadcast
+                .clone()
+                .up_to(ANY, 32 << 20, BroadcastAlgorithm::Chain)
+                .up_to(ANY, ANY, BroadcastAlgorithm::Multicast),
+            multicast_stream: Table::always(BroadcastAlgorithm::Chain).up_to(
+                7,
+                ANY,
+                BroadcastAlgorithm::Binomial,
+            ),
+            broadcast,
             gather: Table::always(RootedAlgorithm::Linear).up_to(ANY, 4 << 10, RootedAlgorithm::Binomial),
             scatter: Table::always(RootedAlgorithm::Linear).up_to(ANY, 4 << 10, RootedAlgorithm::Binomial),
             allgather: Table::always(AllgatherAlgorithm::Ring).up_to(
@@ -223,13 +246,8 @@ impl Default for Tuning {
                 8 << 10,
                 ReduceAlgorithm::Binomial,
             ),
-            allreduce: Table::always(AllreduceAlgorithm::Ring)
-                .up_to(2, 1 << 20, AllreduceAlgorithm::RecursiveDoubling)
-                .up_to(16, 2 << 10, AllreduceAlgorithm::Linear)
-                .up_to(4, 64 << 10, AllreduceAlgorithm::RecursiveDoubling)
-                .up_to(16, 16 << 10, AllreduceAlgorithm::RecursiveDoubling)
-                .up_to(ANY, 2 << 10, AllreduceAlgorithm::RecursiveDoubling)
-                .up_to(ANY, 512 << 10, AllreduceAlgorithm::Rabenseifner),
+            multicast_allreduce: allreduce.clone(),
+            allreduce,
             reduce_scatter: Table::always(ReduceScatterAlgorithm::Ring).up_to(
                 ANY,
                 2 << 10,
@@ -238,19 +256,6 @@ impl Default for Tuning {
             alltoall: Table::always(AlltoallAlgorithm::Pairwise)
                 .up_to(ANY, 256, AlltoallAlgorithm::Bruck)
                 .up_to(ANY, 32 << 10, AlltoallAlgorithm::Overlapped),
-            multicast_barrier: Table::always(BarrierAlgorithm::Multicast).up_to(
-                2,
-                ANY,
-                BarrierAlgorithm::Dissemination,
-            ),
-            multicast_broadcast: Table::always(BroadcastAlgorithm::Multicast).up_to(
-                2,
-                ANY,
-                BroadcastAlgorithm::Binomial,
-            ),
-            multicast_allreduce: Table::always(AllreduceAlgorithm::Multicast)
-                .up_to(2, 2 << 10, AllreduceAlgorithm::RecursiveDoubling)
-                .up_to(2, ANY, AllreduceAlgorithm::Ring),
             segment: 128 << 10,
             max_value: 64 << 20,
         }
@@ -315,6 +320,16 @@ mod tests {
         }
         assert_eq!(tuning.broadcast.choose(8, 1 << 20), BroadcastAlgorithm::Chain);
         assert_eq!(tuning.alltoall.choose(8, 257), AlltoallAlgorithm::Overlapped);
+        for ranks in [2, 7, 8, 64] {
+            for bytes in [0, 1 << 10, 1 << 20, 32 << 20] {
+                let broadcast = tuning.broadcast.choose(ranks, bytes);
+                assert_eq!(tuning.multicast_broadcast.choose(ranks, bytes), broadcast);
+            }
+            let long = tuning.multicast_broadcast.choose(ranks, (32 << 20) + 1);
+            assert_eq!(long == BroadcastAlgorithm::Multicast, ranks >= 8);
+            let stream = tuning.broadcast.choose(ranks, usize::MAX);
+            assert_eq!(tuning.multicast_stream.choose(ranks, 0), stream);
+        }
     }
 
     #[test]

@@ -27,9 +27,11 @@ fn report(rank: usize) -> Report {
 
 #[test]
 fn values_go_everywhere() {
+    let mut tuning = Tuning::default();
+    tuning.multicast_broadcast = Table::always(BroadcastAlgorithm::Multicast);
     for multicast in [false, true] {
         for size in 1..=17 {
-            on_local(multicast, size, &Tuning::default(), async |communicator| {
+            on_local(multicast, size, &tuning, async |communicator| {
                 let rank = communicator.rank();
                 let everybody: Vec<Report> = (0..size).map(report).collect();
                 for root in [0, size / 2, size - 1] {
@@ -134,7 +136,7 @@ fn chunks_come_in_order() {
     ] {
         let mut tuning = Tuning::default();
         tuning.broadcast = Table::always(algorithm);
-        tuning.multicast_broadcast = Table::always(algorithm);
+        tuning.multicast_stream = Table::always(algorithm);
         tuning.allgather = Table::always(AllgatherAlgorithm::Ring);
         for (multicast, size) in [false, true]
             .into_iter()

@@ -37,7 +37,7 @@
 //! | `tcp` | yes | endpoints `tcp://host:port` |
 //! | `collectives` | yes | [`collectives`]: barrier, broadcast, allreduce and the others, among the ranks of one computation |
 //! | `group` | yes | [`group`]: sessions of many members over reliable UDP multicast |
-//! | `group-crypto` | no | group sessions with a key, and `--key-file`; needs a C compiler |
+//! | `group-crypto` | yes | group sessions with a key; builds AWS-LC with a C compiler |
 //! | `stream` | yes | [`stream`]: typed data streams with statistics |
 //! | `blocking` | yes | [`blocking`]: sockets for code without a runtime |
 //! | `cli` | yes | the programs, and all features above but `blocking`; libraries want `default-features = false` |

@@ -396,7 +396,6 @@ fn senders_and_receivers_say_what_is_wrong() {
     has(&end.stderr, "the other side has to be `flexbond group send`");
 }
 
-#[cfg(feature = "group-crypto")]
 #[test]
 fn only_who_has_the_key_gets_the_files() {
     let place = tempfile::tempdir().unwrap();

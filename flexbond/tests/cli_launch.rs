@@ -29,6 +29,17 @@ fn every_rank_knows_who_it_is() {
 }
 
 #[test]
+fn every_rank_knows_how_to_multicast() {
+    let script = r#"echo "$FLEXBOND_MULTICAST $FLEXBOND_INTERFACE""#;
+    let told = ["--multicast", "239.1.2.3:5000", "--interface", "127.0.0.1"];
+    let end = launch(&[&["-n", "2", "--no-prefix"], &told[..]].concat(), script).end();
+    assert_eq!(end.code, Some(0), "{end:?}");
+    assert_eq!(end.stdout, ["239.1.2.3:5000 127.0.0.1"; 2]);
+    let end = launch(&["-n", "1", "--multicast", "10.0.0.1:5000"], script).end();
+    assert_eq!(end.code, Some(2), "{end:?}");
+}
+
+#[test]
 fn the_first_that_fails_ends_all() {
     let script = "if [ $RANK = 1 ]; then exit 7; fi; exec sleep 300";
     let end = launch(&["-n", "3", "--grace", "0.1"], script).end();

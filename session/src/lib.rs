@@ -66,6 +66,7 @@ pub mod group;
 #[cfg(feature = "mesh")]
 pub mod mesh;
 pub mod socket;
+mod spin;
 
 pub use flexbond_transport::{
     ByteStream, Connection, Endpoint, EndpointError, Frame, Link, LinkOptions, Listener, Message,

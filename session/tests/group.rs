@@ -78,6 +78,18 @@ async fn messages_go_from_everybody_to_everybody_by_unicast() {
     everybody_hears_everybody("udp://127.0.0.1:0", options()).await;
 }
 
+#[tokio::test]
+async fn everybody_learns_whom_multicast_reaches() {
+    let (coordinator, members) = session(options().multicast(group()), 3).await;
+    soon(coordinator.wait_for_multicast(3)).await.expect("it is on");
+    for member in &members {
+        soon(member.wait_for_multicast(2)).await.expect("it is on");
+    }
+    let (coordinator, _members) = session(options(), 1).await;
+    let waits = timeout(Duration::from_millis(50), coordinator.wait_for_multicast(1));
+    assert!(waits.await.is_err(), "there is no multicast");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_go_from_everybody_to_everybody_by_multicast() {
     everybody_hears_everybody("udp://127.0.0.1:0", options().multicast(group())).await;
@@ -367,10 +379,7 @@ async fn the_end_of_a_session_is_told_to_all_after_what_was_sent() {
             "the last word"
         );
         let ended = soon(member.recv()).await;
-        assert!(
-            matches!(ended, Err(RecvError::Over(Over::Dismissed { .. }))),
-            "{ended:?}"
-        );
+        assert_eq!(ended, Err(Over::Closed.into()));
     }
 }
 
@@ -407,10 +416,7 @@ async fn who_is_evicted_hears_of_it_and_the_others_too() {
     assert!(coordinator.evict(victim));
     assert!(!coordinator.evict(victim), "it is gone already");
     let ended = soon(members[0].recv()).await;
-    assert!(
-        matches!(ended, Err(RecvError::Over(Over::Dismissed { .. }))),
-        "{ended:?}"
-    );
+    assert_eq!(ended, Err(Over::Dismissed { why: Gone::Evicted }.into()));
     loop {
         let event = soon(members[1].event()).await.expect("an event");
         if event
@@ -485,4 +491,52 @@ async fn two_sessions_at_one_multicast_address_do_not_hear_each_other() {
         );
     }
     assert!(ones[0].counters().foreign > 0, "they share an address");
+}
+
+#[tokio::test]
+async fn for_ever_is_a_time_like_others() {
+    let patient = options()
+        .linger(Duration::MAX)
+        .join_timeout(Duration::MAX)
+        .slow_member(SlowMember::EvictAfter(Duration::MAX));
+    let coordinator = Coordinator::bind("udp://127.0.0.1:0", patient.clone())
+        .await
+        .expect("it is free");
+    let member = soon(Member::join(coordinator.endpoint(), patient))
+        .await
+        .expect("admitted");
+    let group = coordinator.create_broadcast(0).expect("it is free");
+    let receiver = soon(member.join_broadcast(0)).await.expect("let in");
+    soon(group.send("once")).await.expect("sent");
+    assert_eq!(soon(receiver.recv()).await.expect("a message").body, "once");
+    drop((group, receiver));
+    soon(member.leave()).await;
+    soon(coordinator.close()).await;
+}
+
+#[tokio::test]
+async fn who_is_alone_at_a_barrier_lets_others_come_in() {
+    let coordinator = Coordinator::bind("udp://127.0.0.1:0", options())
+        .await
+        .expect("it is free");
+    let mut own = coordinator.create_barrier(0).expect("it is free");
+    let endpoint = coordinator.endpoint().clone();
+    let mut joining = tokio::spawn(async move {
+        let member = soon(Member::join(endpoint, options())).await.expect("admitted");
+        let place = soon(member.join_barrier(0)).await.expect("let in");
+        (member, place)
+    });
+    let joined = async {
+        loop {
+            tokio::select! {
+                joined = &mut joining => break joined.expect("no panic"),
+                ended = own.wait() => assert_eq!(ended, Ok(())),
+            }
+        }
+    };
+    let (_member, mut place) = soon(joined).await;
+    assert_eq!(
+        soon(async { tokio::join!(own.wait(), place.wait()) }).await,
+        (Ok(()), Ok(()))
+    );
 }

@@ -2,6 +2,7 @@
 
 mod binding;
 mod drops;
+mod filter;
 mod interface;
 mod offload;
 mod options;
@@ -80,6 +81,8 @@ pub struct UdpSocket {
     membership: Option<Membership>,
     is_member: AtomicBool,
     drops: Option<Drops>,
+    /// Whether the system drops what it is told to drop, and counts that.
+    is_filtered: AtomicBool,
     errors_ignored: AtomicU64,
     packets_unsent: AtomicU64,
 }
@@ -156,6 +159,7 @@ impl UdpSocket {
                 is_member: AtomicBool::new(membership.is_some()),
                 membership,
                 drops,
+                is_filtered: AtomicBool::new(false),
                 errors_ignored: AtomicU64::new(0),
                 packets_unsent: AtomicU64::new(0),
             })
@@ -180,6 +184,44 @@ impl UdpSocket {
             self.is_member.store(true, Ordering::Release);
         }
         left
+    }
+
+    /// Hears nothing from `source` any more, in place of what it was told to ignore before: whoever sends to a group
+    /// that it has joined need not receive all of that itself. From then on
+    /// [`recv_drops`](DatagramSocket::recv_drops) tells nothing, because the system counts what is ignored, too.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the system has no filters (it is Linux that has), or else what it says. All is
+    /// heard then.
+    ///
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::io::IoSliceMut;
+    ///
+    /// use flexbond_transport::{DatagramSocket, Received, Transmit, UdpOptions, UdpSocket};
+    ///
+    /// # #[cfg(target_os = "linux")]
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let options = UdpOptions::default();
+    /// let bind = || UdpSocket::bind(([127, 0, 0, 1], 0).into(), &options);
+    /// let (listener, ignored, heard) = (bind()?, bind()?, bind()?);
+    /// listener.ignore(ignored.local_addr()?)?;
+    ///
+    /// for sender in [&ignored, &heard] {
+    ///     let packet = [Transmit::new(listener.local_addr()?, b"hello")];
+    ///     poll_fn(|cx| sender.poll_send(cx, &packet)).await?;
+    /// }
+    /// let (mut buffer, mut received) = (vec![0; 100], [Received::default()]);
+    /// poll_fn(|cx| listener.poll_recv(cx, &mut [IoSliceMut::new(&mut buffer)], &mut received)).await?;
+    /// assert_eq!(received[0].source, heard.local_addr()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn ignore(&self, source: SocketAddr) -> io::Result<()> {
+        filter::drop_from(&SockRef::from(&self.io), source)?;
+        self.is_filtered.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// How many bytes of received packets the system keeps for this socket: what was asked for, or the limit that it
@@ -252,7 +294,7 @@ impl UdpSocket {
         // One report of an earlier packet may stand before each attempt; more than a few at once are no accident.
         for _ in 0..4 {
             match self.state.try_send((&self.io).into(), transmit) {
-                Err(error) if is_of_closed_port(&error) => self.ignore(),
+                Err(error) if is_of_closed_port(&error) => self.count_ignored(),
                 result => return result,
             }
         }
@@ -281,7 +323,7 @@ impl UdpSocket {
         Ok(count)
     }
 
-    fn ignore(&self) {
+    fn count_ignored(&self) {
         self.errors_ignored.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -338,7 +380,7 @@ impl DatagramSocket for UdpSocket {
             );
             match result {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) if is_of_earlier_packet(&error) => self.ignore(),
+                Err(error) if is_of_earlier_packet(&error) => self.count_ignored(),
                 result => return Poll::Ready(result),
             }
         }
@@ -357,6 +399,9 @@ impl DatagramSocket for UdpSocket {
     }
 
     fn recv_drops(&self) -> Option<u64> {
+        if self.is_filtered.load(Ordering::Relaxed) {
+            return None;
+        }
         self.drops.as_ref()?.count()
     }
 }

@@ -62,6 +62,7 @@
 //! - [`zmtp`]: ZMTP 3.1 with downgrade to 3.0, 2.0 and 1.0, the mechanisms NULL and PLAIN, heartbeats, metadata.
 //! - `codec`: how a value becomes the payload of a frame.
 //! - `group`: the datagrams of group sessions, plain and sealed. Its documentation describes the format.
+//! - [`spare`]: memory for large bodies that was used before.
 //!
 //! # Features
 //!
@@ -80,4 +81,5 @@
 pub mod codec;
 #[cfg(feature = "group")]
 pub mod group;
+pub mod spare;
 pub mod zmtp;

@@ -5,8 +5,8 @@ mod packets;
 use bytes::BytesMut;
 use flexbond_wire::group::{Abort, Data, Gap, Reject, RejectReason, Status};
 use flexbond_wire::group::{
-    Accept, DecodeError, EncodeError, Goodbye, GoodbyeReason, Header, Join, Kind, List, MAX_FAILED, MAX_GAPS,
-    MAX_PARITY, MAX_SEGMENT, MIN_JOIN, Packet, Parity, ReplayWindow,
+    Accept, CHECKSUM_LEN, DecodeError, EncodeError, Goodbye, GoodbyeReason, Header, Join, Kind, List,
+    MAX_FAILED, MAX_GAPS, MAX_PARITY, MAX_SEGMENT, MIN_JOIN, Packet, Parity, ReplayWindow,
 };
 use packets::{header, kind, material};
 use proptest::prelude::*;
@@ -60,6 +60,14 @@ proptest! {
             let len = packet.encode(&material.header, &mut all).expect("within the limits");
             prop_assert_eq!((len, start + len), (packet.encoded_len(false), all.len()));
             ends.push((start, all.len()));
+            let data = Data::decode(&all[start..]).map(|(header, data)| (header, Packet::Data(data)));
+            prop_assert_eq!(data, (kind == Kind::Data).then_some((material.header, packet)));
+
+            let mut unfinished = BytesMut::from(&all[..start]);
+            prop_assert_eq!(packet.encode_unfinished(&material.header, false, &mut unfinished), Ok(len));
+            prop_assert_eq!(&unfinished[start..][..len - CHECKSUM_LEN], &all[start..][..len - CHECKSUM_LEN]);
+            Packet::finish(&mut unfinished[start..]);
+            prop_assert_eq!(&unfinished, &all);
 
             let mut slice = vec![0xaa; len + 3];
             prop_assert_eq!(packet.encode_into(&material.header, &mut slice), Ok(len));
@@ -188,6 +196,8 @@ fn limits_are_kept_when_encoding() {
         source: 0,
         next: 0,
         edge: 0,
+        known: 0,
+        early: 0,
         echo: 0,
         echo_delay: 0,
         local_drops: 0,
@@ -204,6 +214,7 @@ fn limits_are_kept_when_encoding() {
     let parity = Parity {
         channel: 0,
         point_to_point: false,
+        answer: true,
         base: 0,
         count: 0,
         index: 0,
@@ -295,6 +306,7 @@ fn the_largest_packets_are_the_largest_datagrams() {
     let parity = Packet::Parity(Parity {
         channel: 0,
         point_to_point: true,
+        answer: true,
         base: u64::MAX,
         count: 255,
         index: 255,
@@ -319,9 +331,9 @@ fn the_largest_packets_are_the_largest_datagrams() {
 #[test]
 fn limits_are_kept_when_decoding() {
     // A list announces more than it may have, although the bytes are there.
-    let mut status = vec![0; 39];
+    let mut status = vec![0; 51];
     status.push(65);
-    status.resize(40 + 65 * 10, 1);
+    status.resize(52 + 65 * 10, 1);
     assert_eq!(
         Packet::decode(&with_body(Kind::Status, &status)),
         Err(DecodeError::Length {
@@ -354,7 +366,7 @@ fn limits_are_kept_when_decoding() {
     // Reserved bits of flags.
     for (kind, at, len, known) in [
         (Kind::Data, 2, 12, 7_u8),
-        (Kind::Status, 2, 40, 3),
+        (Kind::Status, 2, 52, 3),
         (Kind::Sync, 2, 19, 1),
         (Kind::Heartbeat, 20, 21, 1),
     ] {

@@ -37,6 +37,7 @@ proptest! {
     fn sealed_packets_round_trip(material in material(), random in any::<[u8; 32]>()) {
         let header = material.header;
         let key = EpochKey::from_random(random).sender_key(header.session, header.epoch, header.sender);
+        let other = EpochKey::from_random(random).sender_key(!header.session, header.epoch, header.sender);
         let mut out = BytesMut::from(&b"before"[..]);
         for kind in Kind::ALL {
             let packet = material.packet(kind);
@@ -50,6 +51,11 @@ proptest! {
             let len = encoded.expect("within the limits");
             prop_assert_eq!((len, start + len), (packet.encoded_len(true), out.len()));
             let mut slice = vec![0xaa; len + 1];
+            let mut unfinished = BytesMut::new();
+            prop_assert_eq!(packet.encode_unfinished(&header, true, &mut unfinished), Ok(len));
+            prop_assert_eq!(key.finish(&mut unfinished), Ok(()));
+            prop_assert_eq!(&unfinished[..], &out[out.len() - len..]);
+            prop_assert_eq!(other.finish(&mut unfinished.clone()), Err(EncodeError::ForeignKey));
             prop_assert_eq!(packet.encode_sealed_into(&header, &key, &mut slice), Ok(len));
             prop_assert_eq!(&slice[..len], &out[start..]);
             prop_assert_eq!(slice[len], 0xaa);

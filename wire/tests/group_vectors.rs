@@ -179,6 +179,8 @@ fn packets(members: &[Member]) -> Vec<(&'static str, Header, Packet<'_>)> {
                     source: 5,
                     next: 100,
                     edge: 200,
+                    known: 151,
+                    early: 47,
                     echo: 300,
                     echo_delay: 400,
                     local_drops: 500,
@@ -208,6 +210,7 @@ fn packets(members: &[Member]) -> Vec<(&'static str, Header, Packet<'_>)> {
                 Packet::Parity(Parity {
                     channel: 9,
                     point_to_point: false,
+                    answer: true,
                     base: 64,
                     count: 16,
                     index: 3,

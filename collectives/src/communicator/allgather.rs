@@ -2,7 +2,7 @@
 
 use super::Communicator;
 use super::exchange::{self, Layout};
-use super::gather::{byte_ranges, expect_len};
+use super::layout::{byte_ranges, expect_len};
 use crate::call::{Call, Operation};
 use crate::element::{Element, bytes_of, bytes_of_mut};
 use crate::error::CollectiveError;

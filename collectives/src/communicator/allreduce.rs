@@ -37,10 +37,7 @@ impl<F: Fabric> Communicator<F> {
             &self.tuning().allreduce
         };
         let algorithm = table.choose(self.size(), size_of_val(data));
-        let call = Call::new(Operation::Allreduce)
-            .elements::<T>(data.len())
-            .reduction(&reduction)
-            .algorithm(algorithm as u8);
+        let call = Call::combination(Operation::Allreduce, data, &reduction).algorithm(algorithm as u8);
         let channel = self.open(call);
         async move {
             let channel = channel?;

@@ -4,7 +4,7 @@ use futures_util::future::{try_join, try_join_all};
 
 use super::Communicator;
 use super::channel::Channel;
-use super::gather::{byte_ranges, expect_len};
+use super::layout::{byte_ranges, expect_len};
 use crate::call::{Call, Operation};
 use crate::element::{Element, bytes_of, bytes_of_mut};
 use crate::error::CollectiveError;

@@ -1,9 +1,8 @@
 //! Gather: one rank gets everybody's elements.
 
-use std::ops::Range;
-
 use super::Communicator;
 use super::channel::Channel;
+use super::layout::{Layout, round_runs};
 use crate::call::{Call, Operation};
 use crate::element::{Element, bytes_of, bytes_of_mut};
 use crate::error::CollectiveError;
@@ -36,17 +35,11 @@ impl<F: Fabric> Communicator<F> {
         async move {
             let channel = channel?;
             let work = async {
-                channel.check_rank(root)?;
-                if channel.rank() == root {
-                    expect_len("all", all.len(), mine.len().saturating_mul(channel.size()))?;
-                }
+                let layout = Layout::equal(&channel, root, mine, all)?;
                 let (mine, all) = (bytes_of(mine), bytes_of_mut(all));
                 match algorithm {
                     RootedAlgorithm::Binomial => binomial(&channel, root, mine, all).await,
-                    RootedAlgorithm::Linear => {
-                        let len = mine.len();
-                        linear(&channel, root, mine, all, |rank| rank * len..(rank + 1) * len).await
-                    }
+                    RootedAlgorithm::Linear => linear(&channel, root, mine, all, &layout).await,
                 }
             };
             let result = channel.watch(work).await;
@@ -77,14 +70,8 @@ impl<F: Fabric> Communicator<F> {
         async move {
             let channel = channel?;
             let work = async {
-                channel.check_rank(root)?;
-                let mut ranges = Vec::new();
-                if channel.rank() == root {
-                    ranges = byte_ranges::<T>(counts, channel.size(), all.len())?;
-                    expect_len("mine", mine.len(), counts[root])?;
-                }
-                let range_of = |rank: usize| ranges[rank].clone();
-                linear(&channel, root, bytes_of(mine), bytes_of_mut(all), range_of).await
+                let layout = Layout::counted(&channel, root, mine, counts, all)?;
+                linear(&channel, root, bytes_of(mine), bytes_of_mut(all), &layout).await
             };
             let result = channel.watch(work).await;
             channel.finish(result)
@@ -92,55 +79,19 @@ impl<F: Fabric> Communicator<F> {
     }
 }
 
-/// Checks the length of an argument.
-pub(super) fn expect_len(what: &'static str, found: usize, expected: usize) -> Result<(), CollectiveError> {
-    if found == expected {
-        Ok(())
-    } else {
-        Err(CollectiveError::Argument {
-            what,
-            expected,
-            found,
-        })
-    }
-}
-
-/// Where each rank's elements are among all, in bytes, when they lie one after the other.
-pub(super) fn byte_ranges<T>(
-    counts: &[usize],
-    size: usize,
-    len: usize,
-) -> Result<Vec<Range<usize>>, CollectiveError> {
-    expect_len("counts", counts.len(), size)?;
-    let total = counts
-        .iter()
-        .fold(0, |sum: usize, count| sum.saturating_add(*count));
-    expect_len("the slice of all ranks' elements", len, total)?;
-    let mut end = 0;
-    Ok(counts
-        .iter()
-        .map(|count| {
-            // No overflow: the sum of the counts is the length of a slice.
-            let start = end;
-            end += count * size_of::<T>();
-            start..end
-        })
-        .collect())
-}
-
 async fn linear<F: Fabric>(
     channel: &Channel<'_, F>,
     root: usize,
     mine: &[u8],
     all: &mut [u8],
-    range_of: impl Fn(usize) -> Range<usize>,
+    layout: &Layout,
 ) -> Result<(), CollectiveError> {
     if channel.rank() != root {
         return channel.send(root, mine).await;
     }
-    all[range_of(root)].copy_from_slice(mine);
+    all[layout.range(root)].copy_from_slice(mine);
     for rank in (0..channel.size()).filter(|rank| *rank != root) {
-        channel.recv(rank, &mut all[range_of(rank)]).await?;
+        channel.recv(rank, &mut all[layout.range(rank)]).await?;
     }
     Ok(())
 }
@@ -191,11 +142,4 @@ async fn binomial<F: Fabric>(
         start = end;
     }
     Ok(())
-}
-
-/// The ranks of a subtree that begins with rank `first` and has `count` members, counted round: two runs, of which the
-/// second is empty where they do not wrap around.
-pub(super) fn round_runs(first: usize, count: usize, size: usize) -> [Range<usize>; 2] {
-    let end = (first + count).min(size);
-    [first..end, 0..first + count - end]
 }

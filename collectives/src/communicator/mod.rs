@@ -10,6 +10,7 @@ mod broadcast;
 mod channel;
 mod exchange;
 mod gather;
+mod layout;
 mod numbers;
 mod point;
 mod reduce;

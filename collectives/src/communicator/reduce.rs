@@ -29,10 +29,8 @@ impl<F: Fabric> Communicator<F> {
         reduction: R,
     ) -> impl Future<Output = Result<(), CollectiveError>> + Send + 'a {
         let algorithm = self.tuning().reduce.choose(self.size(), size_of_val(data));
-        let call = Call::new(Operation::Reduce)
-            .elements::<T>(data.len())
+        let call = Call::combination(Operation::Reduce, data, &reduction)
             .root(root)
-            .reduction(&reduction)
             .algorithm(algorithm as u8);
         let channel = self.open(call);
         async move {

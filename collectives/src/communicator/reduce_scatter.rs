@@ -3,7 +3,7 @@
 use futures_util::future::try_join;
 
 use super::channel::Channel;
-use super::gather::expect_len;
+use super::layout::expect_len;
 use super::{Communicator, allreduce};
 use crate::call::{Call, Operation};
 use crate::element::Element;
@@ -32,10 +32,7 @@ impl<F: Fabric> Communicator<F> {
             .tuning()
             .reduce_scatter
             .choose(self.size(), size_of_val(data));
-        let call = Call::new(Operation::ReduceScatter)
-            .elements::<T>(data.len())
-            .reduction(&reduction)
-            .algorithm(algorithm as u8);
+        let call = Call::combination(Operation::ReduceScatter, data, &reduction).algorithm(algorithm as u8);
         let channel = self.open(call);
         async move {
             let channel = channel?;

@@ -25,15 +25,7 @@ impl<F: Fabric> Communicator<F> {
         data: &'a mut [T],
         reduction: R,
     ) -> impl Future<Output = Result<(), CollectiveError>> + Send + 'a {
-        let call = Call::new(Operation::Scan)
-            .elements::<T>(data.len())
-            .reduction(&reduction);
-        let channel = self.open(call);
-        async move {
-            let channel = channel?;
-            let result = channel.watch(inclusive(&channel, data, &reduction)).await;
-            channel.finish(result)
-        }
+        self.run_scan(Operation::Scan, data, reduction)
     }
 
     /// Combines at each rank the `data` of the ranks before it, element by element. All slices have the same length.
@@ -49,13 +41,25 @@ impl<F: Fabric> Communicator<F> {
         data: &'a mut [T],
         reduction: R,
     ) -> impl Future<Output = Result<(), CollectiveError>> + Send + 'a {
-        let call = Call::new(Operation::Exscan)
-            .elements::<T>(data.len())
-            .reduction(&reduction);
-        let channel = self.open(call);
+        self.run_scan(Operation::Exscan, data, reduction)
+    }
+
+    fn run_scan<'a, T: Element, R: Reduction<T> + 'a>(
+        &'a self,
+        operation: Operation,
+        data: &'a mut [T],
+        reduction: R,
+    ) -> impl Future<Output = Result<(), CollectiveError>> + Send + 'a {
+        let channel = self.open(Call::combination(operation, data, &reduction));
         async move {
             let channel = channel?;
-            let result = channel.watch(exclusive(&channel, data, &reduction)).await;
+            let work = async {
+                match operation {
+                    Operation::Exscan => exclusive(&channel, data, &reduction).await,
+                    _ => inclusive(&channel, data, &reduction).await,
+                }
+            };
+            let result = channel.watch(work).await;
             channel.finish(result)
         }
     }

@@ -1,10 +1,8 @@
 //! Scatter: one rank gives each its part.
 
-use std::ops::Range;
-
 use super::Communicator;
 use super::channel::Channel;
-use super::gather::{byte_ranges, expect_len, round_runs};
+use super::layout::{Layout, round_runs};
 use crate::call::{Call, Operation};
 use crate::element::{Element, bytes_of, bytes_of_mut};
 use crate::error::CollectiveError;
@@ -37,17 +35,11 @@ impl<F: Fabric> Communicator<F> {
         async move {
             let channel = channel?;
             let work = async {
-                channel.check_rank(root)?;
-                if channel.rank() == root {
-                    expect_len("all", all.len(), mine.len().saturating_mul(channel.size()))?;
-                }
+                let layout = Layout::equal(&channel, root, mine, all)?;
                 let (all, mine) = (bytes_of(all), bytes_of_mut(mine));
                 match algorithm {
                     RootedAlgorithm::Binomial => binomial(&channel, root, all, mine).await,
-                    RootedAlgorithm::Linear => {
-                        let len = mine.len();
-                        linear(&channel, root, all, mine, |rank| rank * len..(rank + 1) * len).await
-                    }
+                    RootedAlgorithm::Linear => linear(&channel, root, all, mine, &layout).await,
                 }
             };
             let result = channel.watch(work).await;
@@ -77,14 +69,8 @@ impl<F: Fabric> Communicator<F> {
         async move {
             let channel = channel?;
             let work = async {
-                channel.check_rank(root)?;
-                let mut ranges = Vec::new();
-                if channel.rank() == root {
-                    ranges = byte_ranges::<T>(counts, channel.size(), all.len())?;
-                    expect_len("mine", mine.len(), counts[root])?;
-                }
-                let range_of = |rank: usize| ranges[rank].clone();
-                linear(&channel, root, bytes_of(all), bytes_of_mut(mine), range_of).await
+                let layout = Layout::counted(&channel, root, mine, counts, all)?;
+                linear(&channel, root, bytes_of(all), bytes_of_mut(mine), &layout).await
             };
             let result = channel.watch(work).await;
             channel.finish(result)
@@ -97,15 +83,15 @@ async fn linear<F: Fabric>(
     root: usize,
     all: &[u8],
     mine: &mut [u8],
-    range_of: impl Fn(usize) -> Range<usize>,
+    layout: &Layout,
 ) -> Result<(), CollectiveError> {
     if channel.rank() != root {
         return channel.recv(root, mine).await;
     }
     for rank in (0..channel.size()).filter(|rank| *rank != root) {
-        channel.send(rank, &all[range_of(rank)]).await?;
+        channel.send(rank, &all[layout.range(rank)]).await?;
     }
-    mine.copy_from_slice(&all[range_of(root)]);
+    mine.copy_from_slice(&all[layout.range(root)]);
     Ok(())
 }
 

@@ -93,7 +93,11 @@ impl<F: Fabric> Communicator<F> {
 
     fn stream_end(&self, root: usize) -> Result<End<'_, F>, CollectiveError> {
         // Streams are long, whatever their chunks are.
-        let algorithm = self.broadcast_algorithm(usize::MAX);
+        let algorithm = if self.has_multicast() {
+            self.tuning().multicast_stream.choose(self.size(), 0)
+        } else {
+            self.tuning().broadcast.choose(self.size(), usize::MAX)
+        };
         let call = Call::new(Operation::BroadcastStream)
             .root(root)
             .algorithm(algorithm as u8);

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::Communicator;
 use super::channel::Channel;
 use super::exchange::{self, Layout};
-use super::gather::expect_len;
+use super::layout::expect_len;
 use crate::call::{Call, Operation, PREAMBLE};
 use crate::element::{bytes_of, bytes_of_mut};
 use crate::error::CollectiveError;

@@ -1,5 +1,6 @@
 //! Values on the command line: seconds, sizes, bytes.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A number of seconds, whole or not.
@@ -42,6 +43,17 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
         .parse()
         .map_err(|_| "not a size; write 1500, 64K, 16M or 2G".to_owned())?;
     number.checked_mul(factor).ok_or_else(|| "too large".to_owned())
+}
+
+/// A multicast address and a port.
+pub(crate) fn multicast(text: &str) -> Result<SocketAddr, String> {
+    let group: SocketAddr = text
+        .parse()
+        .map_err(|_| "not an address with a port; write 239.1.2.3:5000".to_owned())?;
+    match group.ip().is_multicast() && group.port() != 0 {
+        true => Ok(group),
+        false => Err("not a multicast address with a port; write 239.1.2.3:5000".to_owned()),
+    }
 }
 
 /// Bytes as text, or as hexadecimal digits after `hex:`.
@@ -87,6 +99,15 @@ mod tests {
             "ü",
         ] {
             assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_multicast_address_has_a_port() {
+        assert_eq!(multicast("239.1.2.3:5000"), Ok(([239, 1, 2, 3], 5000).into()));
+        assert!(multicast("[ff02::5]:5000").is_ok());
+        for bad in ["", "239.1.2.3", "239.1.2.3:0", "10.0.0.1:5000"] {
+            assert!(multicast(bad).is_err(), "{bad}");
         }
     }
 

@@ -58,6 +58,8 @@ impl Barrier {
     /// # Cancel safety
     /// Who has come has come: when the future is dropped before it is ready, the next call waits for the same round.
     pub async fn wait(&mut self) -> Result<(), BarrierError> {
+        // Where nobody else takes part it never waits, but others want to come in.
+        tokio::task::coop::consume_budget().await;
         let channel = self.channel;
         self.session.shared().act(|node, now| node.arrive(now, channel));
         let outcome = self

@@ -7,6 +7,7 @@ use flexbond_transport::{
     DatagramSocket, Endpoint, Interface, Tunnel, TunnelOptions, UdpAddress, UdpOptions, UdpSocket,
 };
 
+use super::at_most_ages;
 use super::driver::OpenGroup;
 use super::error::StartError;
 #[cfg(feature = "group-crypto")]
@@ -45,13 +46,15 @@ impl Site {
                 SlowMember::Block | SlowMember::EvictAfter(_) => None,
             },
             skip: options.slow_member == SlowMember::KeepLatest,
+            parity_from: options.parity_from,
+            seed: 0,
             evict_after: match options.slow_member {
-                SlowMember::EvictAfter(limit) => Some(limit),
+                SlowMember::EvictAfter(limit) => Some(at_most_ages(limit)),
                 SlowMember::Block | SlowMember::Quorum(_) | SlowMember::KeepLatest => None,
             },
             heartbeat: options.heartbeat,
             dead_after: options.dead_after,
-            join_timeout: options.join_timeout,
+            join_timeout: at_most_ages(options.join_timeout),
             max_members: options.max_members,
             name: options.name.clone(),
             #[cfg(feature = "group-crypto")]
@@ -166,6 +169,10 @@ fn open_group(options: &Options, local: SocketAddr, mut open: Option<UdpSocket>)
             Some(socket) => socket,
             None => UdpSocket::bind_multicast(group, &udp).map_err(io::Error::other)?,
         };
+        // What this node sends itself it would only drop. Where the address is not known, or the system cannot, it does.
+        if !local.ip().is_unspecified() {
+            let _ = socket.ignore(local);
+        }
         Ok(Box::new(socket) as Box<dyn DatagramSocket>)
     })
 }

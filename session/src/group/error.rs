@@ -4,10 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use flexbond_transport::{BindError as TransportBindError, Endpoint, EndpointError, ResolveError};
-use flexbond_wire::group::ChannelRefusal;
+use flexbond_wire::group::{ChannelRefusal, RejectReason};
 use thiserror::Error;
 
-use super::{MemberId, OptionError};
+use super::{Gone, MemberId, OptionError};
 
 /// Why a session could not be begun. Nothing is bound then.
 #[derive(Debug, Error)]
@@ -55,6 +55,8 @@ pub enum JoinError {
     Rejected {
         /// Where the session is.
         endpoint: Endpoint,
+        /// Why.
+        why: RejectReason,
         /// Why, in the coordinator's words.
         reason: String,
     },
@@ -75,14 +77,17 @@ pub enum JoinError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Over {
-    /// It has left, or its coordinator has ended it.
+    /// This end has left, or ended the session as its coordinator.
     #[error("this end has left the session")]
     Left,
-    /// The coordinator sent this member away, or has ended the session.
-    #[error("the coordinator has ended the session for this member: {reason}")]
+    /// The coordinator has ended the session, for everybody.
+    #[error("the coordinator has ended the session")]
+    Closed,
+    /// The coordinator has sent this member away; the session goes on for others.
+    #[error("the coordinator has sent this member away{}", away(*why))]
     Dismissed {
-        /// Why, in the coordinator's words.
-        reason: String,
+        /// Why, as the others hear it, too.
+        why: Gone,
     },
     /// Nothing was heard of the coordinator for [`Options::dead_after`](super::Options::dead_after).
     #[error("the coordinator is dead")]
@@ -209,6 +214,13 @@ pub enum BarrierError {
 fn names(members: &[MemberId]) -> String {
     let names: Vec<_> = members.iter().map(ToString::to_string).collect();
     names.join(", ")
+}
+
+fn away(why: Gone) -> &'static str {
+    match why {
+        Gone::Dead => ": it had not heard of it for too long",
+        Gone::Left | Gone::Evicted => "",
+    }
 }
 
 fn refusal(reason: ChannelRefusal) -> &'static str {

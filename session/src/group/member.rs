@@ -67,7 +67,11 @@ impl Member {
                 endpoint,
                 join_timeout: options.join_timeout,
             }),
-            Err(Ending::Rejected(reason)) => Err(JoinError::Rejected { endpoint, reason }),
+            Err(Ending::Rejected(why, reason)) => Err(JoinError::Rejected {
+                endpoint,
+                why,
+                reason,
+            }),
             Err(Ending::NoAnswer) => Err(JoinError::NoAnswer {
                 endpoint,
                 timeout: options.join_timeout,

@@ -49,6 +49,7 @@ mod shared;
 mod stream;
 
 use std::fmt;
+use std::time::Duration;
 
 pub use barrier_group::Barrier;
 pub use broadcast_group::{BroadcastReceiver, BroadcastSender};
@@ -59,7 +60,7 @@ pub use error::{
 };
 pub use event::{Event, Gone};
 pub use flexbond_transport::Interface;
-pub use flexbond_wire::group::ChannelRefusal;
+pub use flexbond_wire::group::{ChannelRefusal, RejectReason};
 #[cfg(feature = "group-crypto")]
 pub use flexbond_wire::group::{KeyError, PresharedKey};
 pub use member::Member;
@@ -95,4 +96,10 @@ impl fmt::Display for MemberId {
 /// The channel of a group; that of the session itself is 0.
 fn channel_of(group: u16) -> Option<u16> {
     group.checked_add(1)
+}
+
+/// The time, or one that is as good as for ever: it can be added to any that a clock shows.
+fn at_most_ages(time: Duration) -> Duration {
+    const AGES: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    time.min(AGES)
 }

@@ -60,6 +60,10 @@ pub struct Options {
     pub name: String,
     /// What a sender does about members that do not keep up. Default: [`SlowMember::Block`].
     pub slow_member: SlowMember,
+    /// From how many receivers on of what this end sends packets of parity repair what several of them have lost, each
+    /// something else: fewer packets than what was lost, at the price of computing them at every receiver. Pays where
+    /// the network is what limits, not the processors. Only where there is a group address. Default: 16; `None`: never.
+    pub parity_from: Option<usize>,
     /// The key that all in the session have: nobody else can join it, read it or disturb it. It has to be the same at
     /// the coordinator and all members. Default: none, and everything is sent as it is.
     #[cfg(feature = "group-crypto")]
@@ -90,8 +94,9 @@ pub enum SlowMember {
     EvictAfter(Duration),
     /// Waits for so many of the members; the others may lag by two windows, and are waited for then.
     Quorum(usize),
-    /// Waits for the quickest member alone; others that lag by two windows skip to the newest message, and learn that
-    /// they did where a message was cut off ([`Part::Cut`](super::Part::Cut)).
+    /// Waits for the quickest member alone; others that lag by two windows, or by half of [`Options::send_budget`] where
+    /// that is less, skip to the newest message, and learn that they did where a message was cut off
+    /// ([`Part::Cut`](super::Part::Cut)).
     KeepLatest,
 }
 
@@ -123,6 +128,7 @@ impl Default for Options {
             max_members: 1024,
             name: String::new(),
             slow_member: SlowMember::Block,
+            parity_from: Some(16),
             #[cfg(feature = "group-crypto")]
             key: None,
             linger: Duration::from_secs(30),
@@ -214,6 +220,8 @@ impl Options {
         max_members: usize,
         /// Sets [`slow_member`](field@Self::slow_member).
         slow_member: SlowMember,
+        /// Sets [`parity_from`](field@Self::parity_from).
+        parity_from: Option<usize>,
         /// Sets [`linger`](field@Self::linger).
         linger: Duration,
         /// Sets [`spin`](field@Self::spin).

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use flexbond_wire::group::{GoodbyeReason, RejectReason};
 use tokio::sync::Mutex;
 
 use super::error::{DeliveryError, Over, RecvError, SendError};
-use super::event::Event;
+use super::event::{Event, Gone};
 use super::flow::RecordKind;
 use super::node::{Ending, Node, Popped, PushError};
 use super::shared::Shared;
 use super::stream::StreamSender;
-use super::{Counters, MemberId};
+use super::{Counters, MemberId, at_most_ages};
 
 /// One end of a session: what a [`Coordinator`](super::Coordinator) and a [`Member`](super::Member) have in common.
 ///
@@ -104,10 +105,23 @@ impl From<Popped> for Received {
 pub struct Delivery {
     session: Session,
     channel: u16,
+    /// The first part of it, if it was streamed.
+    first: u64,
+    /// It, or the last part of it.
     number: u64,
 }
 
 impl Delivery {
+    /// The delivery of all from the first part on.
+    pub(super) fn since(self, first: u64) -> Self {
+        Delivery { first, ..self }
+    }
+
+    /// The number of the message or part.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Waits until everybody who was there when the message was sent has it. (That its application has received it, it
     /// has to say itself.)
     ///
@@ -120,10 +134,11 @@ impl Delivery {
         let Delivery {
             session,
             channel,
+            first,
             number,
         } = self;
         let settled = |node: &mut Node| {
-            let members = (node.settled(*channel) > *number).then(|| node.missed(*channel, *number));
+            let members = (node.settled(*channel) > *number).then(|| node.missed(*channel, *first..=*number));
             match (members, node.ending()) {
                 (Some(members), _) if members.is_empty() => Some(Ok(())),
                 (_, Some(ending)) => Some(Err(over(ending).into())),
@@ -142,7 +157,7 @@ impl Session {
     pub(super) fn new(shared: Arc<Shared>, linger: Duration) -> Self {
         Session(Arc::new(End {
             shared,
-            linger,
+            linger: at_most_ages(linger),
             sending: Mutex::new(()),
         }))
     }
@@ -264,6 +279,25 @@ impl Session {
             .await
     }
 
+    /// Waits until `count` others are known to hear what this end sends to the
+    /// [group address](super::Options::multicast): one packet serves all of these. It takes two
+    /// [heartbeats](super::Options::heartbeat) or so to find out. A member never counts the coordinator, to which it
+    /// always sends separately.
+    ///
+    /// # Errors
+    /// [`Over`].
+    ///
+    /// # Cancel safety
+    /// Takes nothing.
+    pub async fn wait_for_multicast(&self, count: usize) -> Result<(), Over> {
+        self.shared()
+            .wait(|node, _| match node.ending() {
+                Some(ending) => Some(Err(over(ending))),
+                None => (node.reached_by_multicast() >= count).then_some(Ok(())),
+            })
+            .await
+    }
+
     /// Leaves, once what was sent is delivered, or after [`Options::linger`](super::Options::linger); for all clones of
     /// this handle.
     pub(super) async fn leave(&self) {
@@ -323,6 +357,7 @@ impl Session {
         Delivery {
             session: self.clone(),
             channel,
+            first: number,
             number,
         }
     }
@@ -365,9 +400,10 @@ fn take(node: &mut Node, now: std::time::Instant, channel: u16) -> Option<Result
 pub(super) fn over(ending: &Ending) -> Over {
     match ending {
         Ending::Left => Over::Left,
-        Ending::Rejected(reason) | Ending::Dismissed(reason) => Over::Dismissed {
-            reason: reason.clone(),
-        },
+        Ending::Dismissed(GoodbyeReason::Closed) | Ending::Rejected(RejectReason::Closing, _) => Over::Closed,
+        Ending::Dismissed(GoodbyeReason::Dead) => Over::Dismissed { why: Gone::Dead },
+        Ending::Dismissed(GoodbyeReason::Left) => Over::Left,
+        Ending::Dismissed(_) | Ending::Rejected(..) => Over::Dismissed { why: Gone::Evicted },
         Ending::NoAnswer | Ending::CoordinatorDead => Over::CoordinatorDead,
         Ending::Unusable(reason) => Over::Broken {
             reason: reason.clone(),

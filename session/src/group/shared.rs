@@ -10,8 +10,8 @@ use flexbond_transport::{DatagramSocket, Transmit};
 use parking_lot::Mutex;
 
 use super::node::Node;
-use crate::socket::spin::Spin;
 use crate::socket::wakers::WakerSet;
+use crate::spin::{Rivals, Spin};
 
 /// A node, its socket, and those who wait for it.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Shared {
             socket,
             driver: WakerSet::default(),
             users: WakerSet::default(),
-            spin: Spin::new(spin),
+            spin: Spin::new(spin, Rivals::Many),
         })
     }
 

@@ -15,7 +15,8 @@ pub struct StreamSender<'a> {
     session: &'a Session,
     channel: u16,
     _turn: MutexGuard<'a, ()>,
-    open: bool,
+    /// The number of the first part, while the message is not at its end.
+    open: Option<u64>,
 }
 
 impl<'a> StreamSender<'a> {
@@ -27,7 +28,7 @@ impl<'a> StreamSender<'a> {
             session,
             channel,
             _turn: turn,
-            open: false,
+            open: None,
         }
     }
 
@@ -49,9 +50,12 @@ impl<'a> StreamSender<'a> {
     }
 
     async fn push(&mut self, body: Bytes) -> Result<(), SendError> {
-        let part = if self.open { Part::More } else { Part::First };
-        self.session.push(self.channel, part, body).await?;
-        self.open = true;
+        let part = match self.open {
+            Some(_) => Part::More,
+            None => Part::First,
+        };
+        let delivery = self.session.push(self.channel, part, body).await?;
+        self.open.get_or_insert(delivery.number());
         Ok(())
     }
 
@@ -68,16 +72,21 @@ impl<'a> StreamSender<'a> {
             let part = last.split_to(Self::MAX_PART);
             self.push(part).await?;
         }
-        let part = if self.open { Part::Last } else { Part::Whole };
+        let part = match self.open {
+            Some(_) => Part::Last,
+            None => Part::Whole,
+        };
         let delivery = self.session.push(self.channel, part, last).await?;
-        self.open = false;
-        Ok(delivery)
+        Ok(match self.open.take() {
+            Some(first) => delivery.since(first),
+            None => delivery,
+        })
     }
 }
 
 impl Drop for StreamSender<'_> {
     fn drop(&mut self) {
-        if self.open {
+        if self.open.is_some() {
             let channel = self.channel;
             self.session.shared().act(|node, _| node.push_end(channel));
         }

@@ -145,8 +145,8 @@ pub enum Refusal {
 
 /// Why an operation between ranks did not end well.
 ///
-/// After [`Truncated`](Self::Truncated), [`TooLong`](Self::TooLong), [`NoSuchRank`](Self::NoSuchRank) and
-/// [`PeerLeft`](Self::PeerLeft) the epoch goes on; after [`PeerFailed`](Self::PeerFailed) and
+/// After [`Truncated`](Self::Truncated), [`Announced`](Self::Announced), [`TooLong`](Self::TooLong),
+/// [`NoSuchRank`](Self::NoSuchRank) and [`PeerLeft`](Self::PeerLeft) the epoch goes on; after [`PeerFailed`](Self::PeerFailed) and
 /// [`EpochOver`](Self::EpochOver) the next one can; after the others the mesh is of no more use.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -177,6 +177,15 @@ pub enum MeshError {
         length: usize,
         /// Bytes of the buffer.
         room: usize,
+    },
+    /// The next message comes another way, as its sender has [announced](super::Mesh::announce). With this its turn is
+    /// over here, and another receive gets the one after it.
+    #[error("message {number} of {length} bytes comes another way")]
+    Announced {
+        /// Its sender's number for it.
+        number: u32,
+        /// Its bytes.
+        length: usize,
     },
     /// Nothing was sent, because the others would not take a message of this length.
     #[error("a message of {length} bytes is longer than the {limit} allowed")]

@@ -18,8 +18,8 @@ use super::error::MeshError;
 use super::link::Link;
 use super::notice::Entry;
 use super::options::MeshOptions;
-use super::spin::Spin;
 use crate::socket::wakers::WakerSet;
+use crate::spin::{Rivals, Spin};
 
 pub(super) struct Hub {
     pub(super) session: u64,
@@ -81,7 +81,7 @@ impl Hub {
         Hub {
             session,
             id,
-            spin: Spin::new(options.spin),
+            spin: Spin::new(options.spin, Rivals::Many),
             options,
             parked: WakerSet::default(),
             orders: Orders::default(),

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::task::{Poll, Waker};
 
@@ -25,7 +26,7 @@ pub(super) struct Inbound {
     start: usize,
     end: usize,
     head: Option<Head>,
-    store: HashMap<Key, VecDeque<Bytes>>,
+    store: HashMap<Key, VecDeque<Stored>>,
     /// What the store costs, and how many messages it holds.
     stored: usize,
     stored_messages: usize,
@@ -65,6 +66,15 @@ enum Sink {
     Skip,
 }
 
+/// A message that has come before it was asked for.
+#[derive(Debug)]
+struct Stored {
+    announced: Option<NonZeroU32>,
+    /// Of the body, also where that does not come here.
+    length: usize,
+    body: Bytes,
+}
+
 #[derive(Debug)]
 struct Waiter {
     ticket: u64,
@@ -95,6 +105,8 @@ pub(super) enum Step {
     Filled(usize),
     /// For who brought no slice.
     Whole(Bytes),
+    /// It comes another way.
+    Announced { number: NonZeroU32, length: usize },
     /// It does not fit, and waits still.
     Truncated { length: usize, room: usize },
     /// The connection has nothing now.
@@ -166,7 +178,9 @@ impl Inbound {
     ) -> Step {
         let step = self.advance(claim, wakes, read);
         match step {
-            Step::Filled(_) | Step::Whole(_) | Step::Truncated { .. } => self.retire(claim, wakes),
+            Step::Filled(_) | Step::Whole(_) | Step::Announced { .. } | Step::Truncated { .. } => {
+                self.retire(claim, wakes);
+            }
             Step::Dry | Step::Behind | Step::Ended => self.enlist(claim, waker),
         }
         step
@@ -201,10 +215,10 @@ impl Inbound {
                 } else if let Some(waiter) = self.waiters.iter().find(|waiter| waiter.key == header.key) {
                     wakes.push(waiter.waker.clone());
                     return Step::Behind;
-                } else if self.fits(header.length) {
-                    self.stored += header.length + Self::OVERHEAD;
+                } else if self.fits(header.following()) {
+                    self.stored += header.following() + Self::OVERHEAD;
                     if let Some(head) = &mut self.head {
-                        head.sink = Sink::Store(vec![0; header.length]);
+                        head.sink = Sink::Store(vec![0; header.following()]);
                     }
                 } else {
                     self.counters.stalls += 1;
@@ -244,17 +258,20 @@ impl Inbound {
 
     fn take_stored(&mut self, claim: &mut Claim<'_>) -> Option<Step> {
         let messages = self.store.get_mut(&claim.key)?;
-        let length = messages.front()?.len();
+        let length = messages.front()?.length;
         let room = claim.room();
         if length > room {
             return Some(Step::Truncated { length, room });
         }
-        let body = messages.pop_front()?;
+        let Stored { announced, body, .. } = messages.pop_front()?;
         if messages.is_empty() {
             self.store.remove(&claim.key);
         }
-        self.stored -= length + Self::OVERHEAD;
+        self.stored -= body.len() + Self::OVERHEAD;
         self.stored_messages -= 1;
+        if let Some(number) = announced {
+            return Some(Step::Announced { number, length });
+        }
         self.count(length);
         Some(match &mut claim.target {
             Target::Slice(slice) => {
@@ -338,7 +355,7 @@ impl Inbound {
             head.sink = Sink::Claimed(ticket);
             claim.is_reading = true;
             if let Target::Own(memory) = &mut claim.target {
-                *memory = vec![0; head.header.length];
+                *memory = vec![0; head.header.following()];
             }
         }
     }
@@ -356,7 +373,7 @@ impl Inbound {
             let Some(head) = &mut self.head else {
                 return Poll::Ready(Ok(()));
             };
-            let length = head.header.length;
+            let length = head.header.following();
             let missing = length - head.got;
             if missing == 0 {
                 return Poll::Ready(Ok(()));
@@ -399,14 +416,18 @@ impl Inbound {
         match sink {
             Sink::Open | Sink::Skip => None,
             Sink::Store(memory) => {
-                self.put_aside(header.key, memory.into(), wakes);
+                self.put_aside(header, memory.into(), wakes);
                 None
             }
             Sink::Claimed(_) => {
                 claim.is_reading = false;
-                self.count(header.length);
+                let length = header.length;
+                if let Some(number) = header.announced {
+                    return Some(Step::Announced { number, length });
+                }
+                self.count(length);
                 Some(match &mut claim.target {
-                    Target::Slice(_) => Step::Filled(header.length),
+                    Target::Slice(_) => Step::Filled(length),
                     Target::Own(memory) => Step::Whole(std::mem::take(memory).into()),
                 })
             }
@@ -414,24 +435,34 @@ impl Inbound {
     }
 
     /// A message whose cost is counted already.
-    fn put_aside(&mut self, key: Key, body: Bytes, wakes: &mut Wakes) {
+    fn put_aside(&mut self, header: Header, body: Bytes, wakes: &mut Wakes) {
+        let Header {
+            key,
+            announced,
+            length,
+        } = header;
         self.counters.unexpected += 1;
         self.stored_messages += 1;
-        self.store.entry(key).or_default().push_back(body);
+        self.store.entry(key).or_default().push_back(Stored {
+            announced,
+            length,
+            body,
+        });
         if let Some(waiter) = self.waiters.iter().find(|waiter| waiter.key == key) {
             wakes.push(waiter.waker.clone());
         }
     }
 
     /// Stores a message of this very rank, if there is room or somebody waits for it.
-    pub(super) fn deliver(&mut self, key: Key, body: &[u8], wakes: &mut Wakes) -> bool {
+    pub(super) fn deliver(&mut self, header: Header, body: &[u8], wakes: &mut Wakes) -> bool {
+        let key = header.key;
         let is_awaited =
             self.waiters.iter().any(|waiter| waiter.key == key) && !self.store.contains_key(&key);
         if !is_awaited && self.stored_messages > 0 && !self.fits(body.len()) {
             return false;
         }
         self.stored += body.len() + Self::OVERHEAD;
-        self.put_aside(key, Bytes::copy_from_slice(body), wakes);
+        self.put_aside(header, Bytes::copy_from_slice(body), wakes);
         true
     }
 
@@ -482,7 +513,7 @@ impl Inbound {
         if std::mem::take(&mut claim.is_reading)
             && let Some(head) = &mut self.head
         {
-            let length = head.header.length;
+            let length = head.header.following();
             let memory = match &mut claim.target {
                 Target::Slice(slice) => {
                     let mut memory = vec![0; length];
@@ -504,20 +535,38 @@ impl Inbound {
         self.recount();
     }
 
-    /// Forgets what has come of an epoch with one of these tags. There is room for others then.
-    pub(super) fn discard(&mut self, epoch: u32, tags: &RangeInclusive<u64>, wakes: &mut Wakes) {
+    /// Forgets what has come of an epoch with one of these tags, and says which announcements were among that. There is
+    /// room for others then.
+    pub(super) fn discard(
+        &mut self,
+        epoch: u32,
+        tags: &RangeInclusive<u64>,
+        wakes: &mut Wakes,
+    ) -> Vec<NonZeroU32> {
+        let mut announced = Vec::new();
         let before = self.store.len();
-        self.store
-            .retain(|key, _| key.epoch != epoch || !tags.contains(&key.tag));
+        self.store.retain(|key, messages| {
+            let is_kept = key.epoch != epoch || !tags.contains(&key.tag);
+            if !is_kept {
+                announced.extend(messages.iter().filter_map(|message| message.announced));
+            }
+            is_kept
+        });
         if self.store.len() < before {
             self.recount();
             self.wake_all(wakes);
         }
+        announced
     }
 
     fn recount(&mut self) {
         self.stored_messages = self.store.values().map(VecDeque::len).sum();
-        let bodies: usize = self.store.values().flatten().map(Bytes::len).sum();
+        let bodies: usize = self
+            .store
+            .values()
+            .flatten()
+            .map(|message| message.body.len())
+            .sum();
         self.stored = bodies + self.stored_messages * Self::OVERHEAD;
         if let Some(Head {
             sink: Sink::Store(memory),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -134,6 +135,19 @@ impl Mesh {
         Sending::new(&self.hub, to, tag, body)
     }
 
+    /// Announces a message that the application brings to the peer another way. It has its place among the messages with
+    /// this tag: the receive whose turn it is ends with [`MeshError::Announced`], or, as for any other message, with
+    /// [`MeshError::Truncated`] where its buffer is shorter than `length`.
+    ///
+    /// # Errors
+    /// [`MeshError`]; whether the announcement arrived is not known then.
+    ///
+    /// # Cancel safety
+    /// See [`Sending`].
+    pub fn announce(&self, to: usize, tag: u64, number: NonZeroU32, length: usize) -> Sending<'_> {
+        Sending::announcement(&self.hub, to, tag, number, length)
+    }
+
     /// Waits for the next message of a rank with this tag, and returns its length; it is at the beginning of `into`. A
     /// large message is read straight from the connection into it. Several that wait for the same get the messages in the
     /// order of their first polls.
@@ -173,6 +187,26 @@ impl Mesh {
         let last = self.hub.current().number;
         self.hub.orders.push(Order::Advance(last));
         self.await_epoch(last).await
+    }
+
+    /// Waits until the current epoch is over, and says how: what every operation in it ends with.
+    ///
+    /// # Cancel safety
+    /// Takes nothing.
+    pub async fn ended(&self) -> MeshError {
+        let epoch = self.hub.current();
+        poll_fn(|cx| {
+            for registered in [false, true] {
+                if let Some(outcome) = epoch.outcome() {
+                    return Poll::Ready(outcome);
+                }
+                if !registered {
+                    self.hub.parked.register(cx.waker());
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     async fn await_epoch(&self, last: u32) -> Result<(), MeshError> {
@@ -252,16 +286,21 @@ impl Mesh {
     /// Throws away the messages that have come in `epoch` with one of `tags` and wait to be received: for an application
     /// that will not ask for them, so that they do not count towards [`MeshOptions::unexpected_limit`] for ever. Does
     /// nothing when that is not the current epoch.
-    pub fn discard(&self, epoch: u32, tags: RangeInclusive<u64>) {
+    ///
+    /// Returns the [announcements](Self::announce) among them: whose, and their numbers.
+    pub fn discard(&self, epoch: u32, tags: RangeInclusive<u64>) -> Vec<(usize, NonZeroU32)> {
         let current = self.hub.current();
+        let mut announced = Vec::new();
         if current.number != epoch {
-            return;
+            return announced;
         }
-        for seat in &current.seats {
+        for (rank, seat) in current.seats.iter().enumerate() {
             // Woken when dropped, which the lock is before.
             let mut wakes = Wakes::default();
-            seat.link.inbound.lock().discard(epoch, &tags, &mut wakes);
+            let numbers = seat.link.inbound.lock().discard(epoch, &tags, &mut wakes);
+            announced.extend(numbers.into_iter().map(|number| (rank, number)));
         }
+        announced
     }
 
     /// What has passed, over the ranks of the current epoch.

@@ -77,7 +77,6 @@ mod registrar;
 mod sending;
 mod server;
 mod site;
-mod spin;
 mod stats;
 mod thread;
 mod wakes;

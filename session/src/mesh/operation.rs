@@ -7,7 +7,7 @@ use super::epoch::Epoch;
 use super::error::MeshError;
 use super::hub::Hub;
 use super::link::Link;
-use super::spin::{Next, Watch};
+use crate::spin::{Next, Watch};
 
 /// One operation of an epoch with one peer.
 pub(super) struct Operation<'a> {
@@ -15,6 +15,8 @@ pub(super) struct Operation<'a> {
     pub(super) epoch: Arc<Epoch>,
     pub(super) peer: usize,
     pub(super) watch: Watch,
+    /// It does not look before it sleeps.
+    pub(super) is_patient: bool,
     pub(super) is_done: bool,
 }
 
@@ -34,6 +36,7 @@ impl<'a> Operation<'a> {
             epoch: hub.current(),
             peer,
             watch: Watch::default(),
+            is_patient: false,
             is_done: false,
         }
     }
@@ -56,6 +59,11 @@ impl<'a> Operation<'a> {
         self.peer == self.epoch.rank
     }
 
+    /// Whether to ask the system itself, rather than the runtime for what it knows.
+    pub(super) fn is_direct(&self) -> bool {
+        !self.is_patient && self.watch.is_direct(&self.hub.spin)
+    }
+
     /// Waits for anything but bytes; ready if `changed` or the epoch ended meanwhile.
     pub(super) fn park(&self, cx: &mut Context<'_>, changed: impl Fn() -> bool) -> Poll<()> {
         self.hub.parked.register(cx.waker());
@@ -68,7 +76,11 @@ impl<'a> Operation<'a> {
     /// Waits for the connection. `direct`: it was asked past the runtime, and so would not wake anybody; `moved`: a part
     /// of what is waited for has passed.
     pub(super) fn wait(&mut self, cx: &mut Context<'_>, direct: bool, moved: bool) -> Turn {
-        match self.watch.next(&self.hub.spin, moved) {
+        let next = match self.is_patient {
+            true => Next::Sleep,
+            false => self.watch.next(&self.hub.spin, moved),
+        };
+        match next {
             Next::Look => Turn::Again,
             Next::Pass => {
                 cx.waker().wake_by_ref();

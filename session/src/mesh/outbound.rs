@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::task::{Poll, Waker, ready};
 
-use super::header::{Header, Key};
+use super::header::Header;
 use super::wakes::Wakes;
 
 /// Writes from slices that are not all empty, as [`ByteStream::poll_write`](flexbond_transport::ByteStream) does.
@@ -45,10 +45,11 @@ pub(super) enum Step {
 }
 
 impl<'a> Parcel<'a> {
-    pub(super) fn new(key: Key, body: &'a [u8]) -> Self {
-        let length = body.len();
+    /// `body` is what follows the header.
+    pub(super) fn new(header: Header, body: &'a [u8]) -> Self {
+        debug_assert_eq!(header.following(), body.len());
         Parcel {
-            header: Header { key, length }.encode(),
+            header: header.encode(),
             body,
             written: 0,
             ticket: None,

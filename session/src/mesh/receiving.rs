@@ -52,6 +52,15 @@ impl<'a> Receiving<'a> {
     }
 }
 
+impl Receiving<'_> {
+    /// Does not look before it sleeps, whatever [`MeshOptions::spin`](super::MeshOptions::spin) says: for what takes
+    /// longer, while other tasks of the thread have something to do.
+    pub fn patient(mut self) -> Self {
+        self.receipt.operation.is_patient = true;
+        self
+    }
+}
+
 impl<'a> ReceivingBytes<'a> {
     pub(super) fn new(hub: &'a Arc<Hub>, from: usize, tag: u64) -> Self {
         let receipt = Receipt::new(hub, from, tag, Target::Own(Vec::new()));
@@ -118,7 +127,7 @@ impl<'a> Receipt<'a> {
                 ready!(self.operation.park(cx, changed));
                 continue;
             }
-            let direct = self.operation.watch.is_direct(&self.operation.hub.spin);
+            let direct = self.operation.is_direct();
             let mut moved = false;
             let mut wakes = Wakes::default();
             let waker = cx.waker();
@@ -142,6 +151,13 @@ impl<'a> Receipt<'a> {
                     return Poll::Ready(Ok(step.into()));
                 }
                 Step::Filled(_) | Step::Whole(_) => return Poll::Ready(Ok(step.into())),
+                Step::Announced { number, length } => {
+                    let announced = MeshError::Announced {
+                        number: number.get(),
+                        length,
+                    };
+                    return Poll::Ready(Err(announced));
+                }
                 Step::Truncated { length, room } => {
                     return Poll::Ready(Err(MeshError::Truncated { length, room }));
                 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -9,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use tokio::task::coop;
 
 use super::error::MeshError;
-use super::header::Key;
+use super::header::{Header, Key};
 use super::hub::Hub;
 use super::link::Link;
 use super::operation::{Operation, Turn};
@@ -24,24 +25,47 @@ use super::wakes::Wakes;
 #[must_use = "nothing is sent unless it is polled"]
 pub struct Sending<'a> {
     operation: Operation<'a>,
-    key: Key,
+    header: Header,
     parcel: Parcel<'a>,
 }
 
 impl<'a> Sending<'a> {
     pub(super) fn new(hub: &'a Arc<Hub>, to: usize, tag: u64, body: &'a [u8]) -> Self {
+        Self::begin(hub, to, (tag, None, body.len()), body)
+    }
+
+    pub(super) fn announcement(
+        hub: &'a Arc<Hub>,
+        to: usize,
+        tag: u64,
+        number: NonZeroU32,
+        length: usize,
+    ) -> Self {
+        Self::begin(hub, to, (tag, Some(number), length), &[])
+    }
+
+    fn begin(
+        hub: &'a Arc<Hub>,
+        to: usize,
+        (tag, announced, length): (u64, Option<NonZeroU32>, usize),
+        body: &'a [u8],
+    ) -> Self {
         let operation = Operation::new(hub, to);
         let epoch = operation.epoch.number;
-        let key = Key { epoch, tag };
+        let header = Header {
+            key: Key { epoch, tag },
+            announced,
+            length,
+        };
         Sending {
             operation,
-            key,
-            parcel: Parcel::new(key, body),
+            header,
+            parcel: Parcel::new(header, body),
         }
     }
 
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MeshError>> {
-        let (length, limit) = (self.parcel.body().len(), self.operation.hub.options.max_message);
+        let (length, limit) = (self.header.length, self.operation.hub.options.max_message);
         if length > limit {
             return Poll::Ready(Err(MeshError::TooLong { length, limit }));
         }
@@ -88,7 +112,7 @@ impl<'a> Sending<'a> {
                     ready!(self.operation.park(cx, || link.has_left()));
                 }
                 Step::Full => match self.operation.wait(cx, direct, moved) {
-                    Turn::Again => direct = self.operation.watch.is_direct(&self.operation.hub.spin),
+                    Turn::Again => direct = self.operation.is_direct(),
                     Turn::Later => return Poll::Pending,
                 },
             }
@@ -102,7 +126,7 @@ impl<'a> Sending<'a> {
             let delivered = link
                 .inbound
                 .lock()
-                .deliver(self.key, self.parcel.body(), &mut wakes);
+                .deliver(self.header, self.parcel.body(), &mut wakes);
             drop(wakes);
             if delivered {
                 return Poll::Ready(Ok(()));
@@ -160,8 +184,8 @@ impl fmt::Debug for Sending<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sending")
             .field("to", &self.operation.peer)
-            .field("tag", &self.key.tag)
-            .field("length", &self.parcel.body().len())
+            .field("tag", &self.header.key.tag)
+            .field("length", &self.header.length)
             .finish_non_exhaustive()
     }
 }

@@ -18,10 +18,10 @@ use super::monitor::{Event, Watchers};
 use super::outbound::Outbound;
 use super::outbox::Outboxes;
 use super::pattern::{Pattern, pattern};
-use super::spin::Spin;
 use super::stats::{Counters, PeerStats, SharedCounter, Stats};
 use super::turn::{Company, Turn};
 use super::{Options, Peer, SlowPeer};
+use crate::spin::{Rivals, Spin};
 
 /// What all tasks of one socket share: its rules, its options and its peers.
 pub(crate) struct Core {
@@ -135,7 +135,7 @@ impl Core {
     pub(crate) fn new(socket_type: SocketType, options: Options) -> Arc<Self> {
         let admissions = Arc::new(Semaphore::new(options.max_peers.min(Semaphore::MAX_PERMITS)));
         let boxes = Arc::default();
-        let spin = Spin::new(options.spin);
+        let spin = Spin::new(options.spin, Rivals::Few);
         let waits = matches!(
             socket_type,
             SocketType::Push | SocketType::Dealer | SocketType::Req | SocketType::Pair

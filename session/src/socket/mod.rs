@@ -48,7 +48,6 @@ mod security;
 mod send;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
 mod socket;
-pub(crate) mod spin;
 mod stats;
 mod subscription;
 mod trie;

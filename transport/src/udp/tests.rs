@@ -86,3 +86,22 @@ async fn who_has_left_hears_no_more() {
     let nothing = gone.recv_batch(1, &mut [IoSliceMut::new(&mut buffer)], &mut [Received::default()]);
     assert_eq!(nothing.unwrap_err().kind(), ErrorKind::WouldBlock);
 }
+
+/// Who sends to a group that it has joined does not hear itself, and hears the others.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_is_ignored_of_a_group_is_one_sender() {
+    let options = UdpOptions::default().interface(std::net::IpAddr::from([127, 0, 0, 1]));
+    let group = UdpSocket::bind_multicast("239.255.70.67:0".parse().unwrap(), &options).unwrap();
+    let bind = || UdpSocket::bind(([127, 0, 0, 1], 0).into(), &options).unwrap();
+    let (own, other) = (bind(), bind());
+    assert_eq!(group.recv_drops(), Some(0));
+    group.ignore(own.local).unwrap();
+    // Joined packets are ignored as well.
+    own.try_send(&[Transmit::new(group.local, &[1; 100]).segmented(10)])
+        .unwrap();
+    other.try_send(&[Transmit::new(group.local, b"hello")]).unwrap();
+    let (received, contents) = receive(&group).await;
+    assert_eq!((received.source, &contents[..]), (other.local, &b"hello"[..]));
+    assert_eq!(group.recv_drops(), None, "the system counts both");
+}

@@ -8,7 +8,8 @@ use super::packet::Body;
 use super::reader::{Reader, invalid};
 use super::sink::Sink;
 use super::{
-    CHECKSUM_LEN, DecodeError, EncodeError, Header, List, MAX_GAPS, MAX_PARITY, MAX_SEGMENT, TAG_LEN,
+    CHECKSUM_LEN, DecodeError, EncodeError, Header, Kind, List, MAX_GAPS, MAX_PARITY, MAX_SEGMENT, TAG_LEN,
+    checksum,
 };
 
 const POINT_TO_POINT: u8 = 1;
@@ -43,6 +44,23 @@ impl Data<'_> {
     #[must_use]
     pub const fn overhead(sealed: bool) -> usize {
         Header::LEN + 11 + if sealed { TAG_LEN } else { CHECKSUM_LEN }
+    }
+}
+
+impl<'a> Data<'a> {
+    /// Verifies a plain datagram and takes it apart, if it is a segment: what most are, and quicker than
+    /// [`Packet::decode`](super::Packet::decode), which has more to tell apart. That one says what is wrong with a
+    /// datagram for which this returns `None`.
+    #[must_use]
+    #[inline]
+    pub fn decode(datagram: &'a [u8]) -> Option<(Header, Self)> {
+        let envelope = Header::peek(datagram).ok()?;
+        if envelope.sealed || envelope.kind != Kind::Data {
+            return None;
+        }
+        let contents = checksum::verify(datagram).ok()?;
+        let data = Data::read(&mut Reader::new(&contents[Header::LEN..])).ok()?;
+        Some((envelope.header, data))
     }
 }
 
@@ -118,13 +136,18 @@ pub struct Status<'a> {
     pub next: u64,
     /// The first segment that the receiver has no room for yet.
     pub edge: u64,
+    /// What the receiver lacks below this it has asked for, now or before; it may not know of segments above.
+    pub known: u64,
+    /// How many segments above `next` were received.
+    pub early: u32,
     /// The number of the newest datagram heard from the source, whatever its kind.
     pub echo: u64,
     /// How long ago that one came, in microseconds.
     pub echo_delay: u32,
     /// How many datagrams the receiver's own system has dropped so far; wraps.
     pub local_drops: u32,
-    /// The segments that are missing above `next`, at most [`MAX_GAPS`] runs of them.
+    /// Segments between `next` and `known` that the receiver wants to be sent again, at most [`MAX_GAPS`] runs of them;
+    /// not all that it lacks.
     pub missing: List<'a, Gap>,
 }
 
@@ -178,6 +201,8 @@ impl<'a> Body<'a> for Status<'a> {
         out.put_u32(self.source);
         out.put_u64(self.next);
         out.put_u64(self.edge);
+        out.put_u64(self.known);
+        out.put_u32(self.early);
         out.put_u64(self.echo);
         out.put_u32(self.echo_delay);
         out.put_u32(self.local_drops);
@@ -194,6 +219,8 @@ impl<'a> Body<'a> for Status<'a> {
             source: body.u32()?,
             next: body.u64()?,
             edge: body.u64()?,
+            known: body.u64()?,
+            early: body.u32()?,
             echo: body.u64()?,
             echo_delay: body.u32()?,
             local_drops: body.u32()?,
@@ -247,13 +274,19 @@ impl Body<'_> for FlowSync {
     }
 }
 
-/// What repairs any of several segments. What it is computed of, and how, is the session's affair.
+/// What repairs any of several segments.
+///
+/// It is one of 32 parities of a Reed-Solomon code over 2 to 64 segments in the field of 2^16 elements: the one that
+/// the crate `reed-solomon-simd` (Leopard-RS) computes for so many originals and 32 recoveries. What is coded of a
+/// segment is its length (`u16`), its bytes, and zeros up to the length of the longest, made even.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parity<'a> {
     /// The channel.
     pub channel: u16,
     /// Whether the flow is for the receiver alone.
     pub point_to_point: bool,
+    /// Whether the sender wants a STATUS at once.
+    pub answer: bool,
     /// The first segment that it covers.
     pub base: u64,
     /// How many segments it covers, at least one.
@@ -277,7 +310,7 @@ impl<'a> Body<'a> for Parity<'a> {
 
     fn write<S: Sink>(&self, out: &mut S) {
         out.put_u16(self.channel);
-        out.put_u8(flag(self.point_to_point, POINT_TO_POINT));
+        out.put_u8(flag(self.point_to_point, POINT_TO_POINT) | flag(self.answer, ANSWER));
         out.put_u64(self.base);
         out.put_u8(self.count);
         out.put_u8(self.index);
@@ -285,9 +318,12 @@ impl<'a> Body<'a> for Parity<'a> {
     }
 
     fn read(body: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let channel = body.u16()?;
+        let flags = body.flags(POINT_TO_POINT | ANSWER)?;
         let parity = Parity {
-            channel: body.u16()?,
-            point_to_point: body.flags(POINT_TO_POINT)? != 0,
+            channel,
+            point_to_point: flags & POINT_TO_POINT != 0,
+            answer: flags & ANSWER != 0,
             base: body.u64()?,
             count: body.u8()?,
             index: body.u8()?,

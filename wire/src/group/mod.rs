@@ -42,9 +42,9 @@
 //! | 11 CHANNEL_REPLY | request `u32`, channel `u16`, accepted `u8` (1 or 0), reason `u8` (0 if accepted), first barrier round `u64` |
 //! | 12 CHANNEL_LEAVE | request `u32`, channel `u16` |
 //! | 13 DATA | channel `u16`, flags `u8` (1: point to point, 2: answer at once, 4: repair), seq `u64`, payload (the rest, at least 1 byte) |
-//! | 14 STATUS | channel `u16`, flags `u8` (1: point to point, 2: flow unknown), source `u32`, next `u64`, edge `u64`, echo `u64`, echo delay `u32` µs, local drops `u32`, missing (`u8` count, at most 64, each start `u64`, length `u16` of at least 1) |
+//! | 14 STATUS | channel `u16`, flags `u8` (1: point to point, 2: flow unknown), source `u32`, next `u64`, edge `u64`, known `u64`, early `u32`, echo `u64`, echo delay `u32` µs, local drops `u32`, missing (`u8` count, at most 64, each start `u64`, length `u16` of at least 1) |
 //! | 15 SYNC | channel `u16`, flags `u8` (1: point to point), start `u64` (all ones: none), next `u64` |
-//! | 16 PARITY | channel `u16`, flags `u8` (1: point to point), base `u64`, count `u8` of at least 1, index `u8`, payload (the rest, at least 1 byte) |
+//! | 16 PARITY | channel `u16`, flags `u8` (1: point to point, 2: answer at once), base `u64`, count `u8` of at least 1, index `u8`, payload (the rest, at least 1 byte) |
 //! | 17 ARRIVE | channel `u16`, round `u64` |
 //! | 18 RELEASE | channel `u16`, round `u64` |
 //! | 19 ABORT | channel `u16`, round `u64`, failed (`u8` count, at most 64, each member `u32`) |

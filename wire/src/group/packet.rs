@@ -164,13 +164,36 @@ impl<'a> Packet<'a> {
     /// When a field exceeds its limit; `out` is as it was.
     #[inline]
     pub fn encode(&self, header: &Header, out: &mut BytesMut) -> Result<usize, EncodeError> {
-        let len = self.checked_len(false)?;
         let start = out.len();
-        out.reserve(len);
-        self.write(header, false, out);
-        out.put(&[0; CHECKSUM_LEN]);
+        let len = self.encode_unfinished(header, false, out)?;
         checksum::fill(&mut out[start..]);
         Ok(len)
+    }
+
+    /// Appends the packet to `out` without its trailer, for which there is room at its end, and returns its length in
+    /// bytes. [`finish`](Self::finish) or `SenderKey::finish` completes it: for those who
+    /// have several to send, because what was just written is not read quickly.
+    ///
+    /// # Errors
+    /// When a field exceeds its limit, or what is to be sealed belongs to the handshake; `out` is as it was.
+    #[inline]
+    pub fn encode_unfinished(
+        &self,
+        header: &Header,
+        sealed: bool,
+        out: &mut BytesMut,
+    ) -> Result<usize, EncodeError> {
+        let len = self.checked_len(sealed)?;
+        out.reserve(len);
+        self.write(header, sealed, out);
+        out.put(if sealed { &[0; TAG_LEN] } else { &[0; CHECKSUM_LEN] });
+        Ok(len)
+    }
+
+    /// Completes a plain datagram.
+    #[inline]
+    pub fn finish(datagram: &mut [u8]) {
+        checksum::fill(datagram);
     }
 
     /// Writes the packet to the front of `out` as a plain datagram, and returns its length in bytes.
@@ -201,12 +224,9 @@ impl<'a> Packet<'a> {
         key: &SenderKey,
         out: &mut BytesMut,
     ) -> Result<usize, EncodeError> {
-        let len = self.checked_len(true)?;
         key.check(header)?;
         let start = out.len();
-        out.reserve(len);
-        self.write(header, true, out);
-        out.put(&[0; TAG_LEN]);
+        let len = self.encode_unfinished(header, true, out)?;
         key.seal(header, &mut out[start..]);
         Ok(len)
     }

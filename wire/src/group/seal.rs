@@ -62,6 +62,22 @@ impl SenderKey {
         Ok(envelope)
     }
 
+    /// Completes a datagram that [`Packet::encode_unfinished`](super::Packet::encode_unfinished) has begun; as there, its
+    /// number must never have been used with this key.
+    ///
+    /// # Errors
+    /// When it is none that is to be sealed with this key; it is as it was.
+    #[inline]
+    pub fn finish(&self, datagram: &mut [u8]) -> Result<(), EncodeError> {
+        let envelope = Header::peek(datagram).map_err(|_| EncodeError::ForeignKey)?;
+        if !envelope.sealed {
+            return Err(EncodeError::ForeignKey);
+        }
+        self.check(&envelope.header)?;
+        self.seal(&envelope.header, datagram);
+        Ok(())
+    }
+
     /// Seals header, body and room for the tag.
     #[inline]
     pub(super) fn seal(&self, header: &Header, datagram: &mut [u8]) {

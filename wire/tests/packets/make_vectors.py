@@ -77,7 +77,7 @@ def view(key):
 
 
 DATA = struct.pack(">HBQ", 9, 0b101, 0x3132333435363738) + b"a segment"
-STATUS = struct.pack(">HBIQQQII", 9, 0b11, 5, 100, 200, 300, 400, 500) + bytes([2]) + struct.pack(">QHQH", 101, 3, 150, 1)
+STATUS = struct.pack(">HBIQQQIQII", 9, 0b11, 5, 100, 200, 151, 47, 300, 400, 500) + bytes([2]) + struct.pack(">QHQH", 101, 3, 150, 1)
 
 PLAIN = {
     "join-first": join(b"", b""),
@@ -100,7 +100,7 @@ PLAIN = {
     "status": plain(14, STATUS),
     "sync": plain(15, struct.pack(">HBQQ", 9, 1, 50, 100)),
     "sync-several": plain(15, struct.pack(">HBQQ", 9, 0, 2**64 - 1, 100)),
-    "parity": plain(16, struct.pack(">HBQBB", 9, 0, 64, 16, 3) + b"parity"),
+    "parity": plain(16, struct.pack(">HBQBB", 9, 0b10, 64, 16, 3) + b"parity"),
     "arrive": plain(17, struct.pack(">HQ", 9, 41)),
     "release": plain(18, struct.pack(">HQ", 9, 41)),
     "abort": plain(19, struct.pack(">HQ", 9, 41) + bytes([2]) + struct.pack(">II", 3, 5)),

@@ -156,6 +156,8 @@ impl Material {
                 source: x,
                 next: a,
                 edge: b,
+                known: d,
+                early: z ^ x,
                 echo: c,
                 echo_delay: y,
                 local_drops: z,
@@ -170,6 +172,7 @@ impl Material {
             Kind::Parity => Packet::Parity(Parity {
                 channel,
                 point_to_point: p,
+                answer: q,
                 base: a,
                 count: self.count,
                 index: y as u8,

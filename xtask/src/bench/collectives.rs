@@ -7,6 +7,8 @@ use super::ranks::RanksCase;
 
 /// How many ranks there are.
 const RANKS: [usize; 3] = [2, 4, 8];
+/// How many there are where one sends to all others at once.
+const MULTICAST_RANKS: [usize; 2] = [4, 8];
 /// Bytes that every rank has.
 const SIZES: [usize; 3] = [1 << 10, 1 << 20, 64 << 20];
 /// How long one run may take.
@@ -20,6 +22,10 @@ pub(super) fn cases(quick: bool) -> Vec<RanksCase> {
     }
     cases.extend(RANKS.map(|ranks| case("broadcast", "bcast", SIZES[2], ranks, quick)));
     cases.extend(RANKS.map(|ranks| case("barrier", "barrier", 0, ranks, quick)));
+    cases.extend(MULTICAST_RANKS.map(|ranks| RanksCase {
+        multicast: true,
+        ..case("broadcast by multicast", "bcast", SIZES[2], ranks, quick)
+    }));
     cases
 }
 
@@ -39,6 +45,7 @@ fn case(name: &str, operation: &str, size: usize, ranks: usize, quick: bool) -> 
         },
         ranks,
         words,
+        multicast: false,
         metrics: METRICS.to_vec(),
         limit: LIMIT,
     }
@@ -75,7 +82,7 @@ pub(super) fn rules(runs: usize) -> String {
     let sizes = SIZES.map(bytes).join(", ");
     format!(
         "collectives: {runs} runs; ranks are processes of this machine; sizes are those of one rank ({sizes}), and sums \
-         are of f32; Open MPI by tcp, with ranks that spin and yield; mean over rounds that follow each other at once, \
+         are of f32; by multicast is flexbond's choice alone; Open MPI by tcp, with ranks that spin and yield; mean over rounds that follow each other at once, \
          and over single ones that begin with a barrier; a run that takes more than {} s is missing",
         LIMIT.as_secs()
     )
@@ -92,7 +99,7 @@ mod tests {
         for quick in [false, true] {
             let cases = cases(quick);
             let titles: BTreeSet<_> = cases.iter().map(|case| case.heading.title()).collect();
-            assert_eq!((titles.len(), cases.len()), (15, 15));
+            assert_eq!((titles.len(), cases.len()), (17, 17));
             for case in &cases {
                 for word in &case.words {
                     let (key, value) = word.split_once('=').expect("a word is key=value");
@@ -108,6 +115,11 @@ mod tests {
         let cases = cases(true);
         assert_eq!(cases[0].heading.title(), "allreduce f32, 2 ranks lo 1 KiB");
         assert_eq!(cases[14].heading.title(), "barrier, 8 ranks lo");
+        assert_eq!(
+            cases[16].heading.title(),
+            "broadcast by multicast, 8 ranks lo 64 MiB"
+        );
+        assert!(cases[16].multicast && !cases[14].multicast);
         assert_eq!(
             cases[8].words,
             ["case=allreduce", "size=67108864", "warmup=1", "rounds=2"]

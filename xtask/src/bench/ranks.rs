@@ -18,6 +18,8 @@ use crate::netlab;
 
 /// Our program, after `peer-`.
 pub(super) const PROGRAM: &str = "flexbond-collectives";
+/// The address at which ours multicast.
+const MULTICAST: Ipv4Addr = Ipv4Addr::new(239, 77, 1, 3);
 /// How much longer than Open MPI's own limit we wait for it to end what it started.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -28,6 +30,8 @@ pub(super) struct RanksCase {
     pub(super) ranks: usize,
     /// What every rank is told.
     pub(super) words: Vec<String>,
+    /// Whether ours multicast what is for all.
+    pub(super) multicast: bool,
     pub(super) metrics: Vec<Metric>,
     /// How long one run may take.
     pub(super) limit: Duration,
@@ -83,10 +87,15 @@ impl RanksCase {
     /// One command for each rank; rank 0 first, which prints the result.
     fn processes(&self, program: &Path) -> Result<Vec<Command>> {
         let port = spare_port()?.to_string();
+        let multicast = match self.multicast {
+            true => vec![format!("multicast={MULTICAST}:{port}"), "only=yes".to_owned()],
+            false => Vec::new(),
+        };
         let process = |rank: usize| {
             let mut command = Command::new(program);
             command
                 .args(&self.words)
+                .args(&multicast)
                 .env("RANK", rank.to_string())
                 .env("WORLD_SIZE", self.ranks.to_string())
                 .env("MASTER_ADDR", Ipv4Addr::LOCALHOST.to_string())
@@ -144,6 +153,7 @@ mod tests {
             },
             ranks: 4,
             words: vec!["case=barrier".to_owned(), "rounds=9".to_owned()],
+            multicast: false,
             metrics: Vec::new(),
             limit: Duration::from_secs(60),
         }
@@ -166,6 +176,20 @@ mod tests {
             assert_eq!(variable(process, "MASTER_PORT"), port);
             assert_eq!(shown(process), "peer case=barrier rounds=9");
         }
+    }
+
+    #[test]
+    fn all_ranks_multicast_at_one_address() {
+        let case = RanksCase {
+            multicast: true,
+            ..case()
+        };
+        let processes = case.processes(Path::new("peer")).unwrap();
+        let lines: Vec<String> = processes.iter().map(shown).collect();
+        assert!(lines[0].starts_with("peer case=barrier rounds=9 multicast=239.77.1.3:"));
+        assert!(lines[0].ends_with(" only=yes"));
+        assert!(lines.iter().all(|line| *line == lines[0]));
+        assert!(!shown(&case.mpirun(Path::new("peer"))).contains("multicast"));
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 mod coordinate;
 mod join;
-#[cfg(feature = "group-crypto")]
 mod key;
 mod roll;
 mod rounds;
@@ -18,7 +17,7 @@ use super::argument;
 use super::failure::{Exit, Failure, explain};
 use super::interrupt::Interrupt;
 use super::quantity;
-use crate::group::{Interface, JoinError, JoinGroupError, Options, Over, StartError};
+use crate::group::{Interface, JoinError, JoinGroupError, Options, Over, RejectReason, StartError};
 use crate::transport::Endpoint;
 
 /// Hold and join sessions of many members, and send files to all of them at once.
@@ -63,7 +62,6 @@ struct Access {
 
     /// A file with the key of the session, at least 16 bytes: nobody without it can join, read or disturb. The same for
     /// all who are in
-    #[cfg(feature = "group-crypto")]
     #[arg(long, value_name = "PATH")]
     key_file: Option<std::path::PathBuf>,
 }
@@ -72,10 +70,7 @@ impl Access {
     fn options(&self) -> Result<Options, Failure> {
         let mut options = Options::new();
         options.interface.clone_from(&self.interface);
-        #[cfg(feature = "group-crypto")]
-        {
-            options.key = self.key_file.as_deref().map(key::read).transpose()?;
-        }
+        options.key = self.key_file.as_deref().map(key::read).transpose()?;
         Ok(options)
     }
 }
@@ -162,9 +157,10 @@ fn join_failure(error: &JoinError) -> Failure {
         .hint(
             "start the other side there first, or give a longer --timeout; a firewall may be in the way too",
         ),
-        JoinError::Rejected { reason, .. } if reason.contains("key") => {
-            Failure::new(explain(error)).hint("give both sides the same --key-file")
-        }
+        JoinError::Rejected {
+            why: RejectReason::WrongKey | RejectReason::NeedsKey | RejectReason::NoKey,
+            ..
+        } => Failure::new(explain(error)).hint("give both sides the same --key-file"),
         JoinError::Rejected { .. } => {
             Failure::new(explain(error)).hint("as many may be in as all expect to come, or the session ends")
         }
@@ -189,10 +185,5 @@ fn over_failure(over: &Over) -> Failure {
 
 /// Whether the coordinator has ended the session for everybody.
 fn is_end(over: &Over) -> bool {
-    match over {
-        Over::Left => true,
-        // The reason begins with the name of the packet's reason.
-        Over::Dismissed { reason } => reason.starts_with("Closed"),
-        _ => false,
-    }
+    matches!(over, Over::Left | Over::Closed)
 }

@@ -5,7 +5,7 @@ mod rank;
 mod relay;
 
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use clap::Args;
@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::argument;
 use super::{Exit, Failure};
-use rank::{Ended, Ranks};
+use rank::{Ended, Place, Ranks};
 use relay::Relay;
 
 /// Start N processes of a program on this machine, each with its rank in the environment, to try things out.
@@ -38,6 +38,14 @@ pub(crate) struct Launch {
           allow_negative_numbers = true)]
     grace: Duration,
 
+    /// Have the ranks send what is for all of them to this multicast address, if they use collectives
+    #[arg(long, value_name = "GROUP:PORT", value_parser = argument::multicast)]
+    multicast: Option<SocketAddr>,
+
+    /// An address of the network interface for --multicast; the default is 127.0.0.1
+    #[arg(long, value_name = "IP", requires = "multicast")]
+    interface: Option<IpAddr>,
+
     /// Leave the output as it is, without `[rank] ` before each line
     #[arg(long)]
     no_prefix: bool,
@@ -58,6 +66,8 @@ const HELP: &str = "Environment of each process:
   MASTER_ADDR          127.0.0.1
   MASTER_PORT          a tcp port that was free a moment ago
   FLEXBOND_ENDPOINT    tcp://127.0.0.1:MASTER_PORT
+  FLEXBOND_MULTICAST   that of --multicast
+  FLEXBOND_INTERFACE   that of --interface
 
 Signals:
   Ctrl-C and termination are passed on to all; a second one kills them. Each
@@ -76,7 +86,9 @@ Examples:
   Four processes that say who they are:
     flexbond launch -n 4 -- sh -c 'echo rank $RANK of $WORLD_SIZE'
   A program that meets its peers at FLEXBOND_ENDPOINT, for a minute at most:
-    flexbond launch -n 2 --timeout 60 -- ./solver --steps 100";
+    flexbond launch -n 2 --timeout 60 -- ./solver --steps 100
+  Eight that broadcast long messages by multicast:
+    flexbond launch -n 8 --multicast 239.1.2.3:5000 -- ./solver --steps 100";
 
 /// How long the last lines of processes that have ended are waited for.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -99,7 +111,12 @@ impl Launch {
                 Relay::start().map_err(|error| Failure::new(format!("cannot start a thread: {error}")))?,
             ),
         };
-        let mut ranks = Ranks::start(&self.command, self.ranks, free_port()?, relay.as_ref())?;
+        let place = Place {
+            port: free_port()?,
+            multicast: self.multicast,
+            interface: self.interface,
+        };
+        let mut ranks = Ranks::start(&self.command, self.ranks, &place, relay.as_ref())?;
         let mut watch = Watch::new(self.grace);
         let timeout = self.timeout.and_then(|limit| Instant::now().checked_add(limit));
         while !ranks.is_empty() {

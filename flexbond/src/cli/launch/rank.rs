@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 
@@ -42,6 +43,13 @@ impl fmt::Display for Ended {
     }
 }
 
+/// Where the processes meet.
+pub(super) struct Place {
+    pub(super) port: u16,
+    pub(super) multicast: Option<SocketAddr>,
+    pub(super) interface: Option<IpAddr>,
+}
+
 /// The processes that run.
 pub(super) struct Ranks {
     waiting: JoinSet<Ended>,
@@ -54,7 +62,7 @@ impl Ranks {
     pub(super) fn start(
         command: &[OsString],
         count: u32,
-        port: u16,
+        place: &Place,
         relay: Option<&Relay>,
     ) -> Result<Self, Failure> {
         let mut ranks = Ranks {
@@ -63,7 +71,7 @@ impl Ranks {
         };
         for rank in 0..count {
             // Those that run already are killed when `ranks` is dropped.
-            let mut child = spawn(command, rank, count, port, relay.is_some())?;
+            let mut child = spawn(command, rank, count, place, relay.is_some())?;
             ranks.groups.push(child.id().and_then(group));
             if let Some(relay) = relay {
                 if let Some(output) = child.stdout.take() {
@@ -118,10 +126,11 @@ fn group(id: u32) -> Option<Pid> {
     i32::try_from(id).ok().and_then(Pid::from_raw)
 }
 
-fn spawn(command: &[OsString], rank: u32, count: u32, port: u16, piped: bool) -> Result<Child, Failure> {
+fn spawn(command: &[OsString], rank: u32, count: u32, place: &Place, piped: bool) -> Result<Child, Failure> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(Failure::usage("no program to start"));
     };
+    let port = place.port;
     let stream = || if piped { Stdio::piped() } else { Stdio::inherit() };
     Command::new(program)
         .args(arguments)
@@ -131,6 +140,16 @@ fn spawn(command: &[OsString], rank: u32, count: u32, port: u16, piped: bool) ->
         .env("MASTER_ADDR", "127.0.0.1")
         .env("MASTER_PORT", port.to_string())
         .env("FLEXBOND_ENDPOINT", format!("tcp://127.0.0.1:{port}"))
+        .envs(
+            place
+                .multicast
+                .map(|group| ("FLEXBOND_MULTICAST", group.to_string())),
+        )
+        .envs(
+            place
+                .interface
+                .map(|address| ("FLEXBOND_INTERFACE", address.to_string())),
+        )
         .stdin(Stdio::null())
         .stdout(stream())
         .stderr(stream())

@@ -115,6 +115,9 @@ impl Hub {
         }
         if lost && place.first <= self.round && !place.arrived && self.arrived > 0 {
             self.end(Outcome::Aborted(vec![member]));
+        } else if self.awaited + self.arrived == 0 && !self.seats.is_empty() {
+            // All who are left begin with the next round.
+            self.begin_round();
         } else {
             self.release_if_complete();
         }
@@ -141,6 +144,10 @@ impl Hub {
             self.outcomes.pop_front();
         }
         self.outcomes.push_back((round, outcome));
+        self.begin_round();
+    }
+
+    fn begin_round(&mut self) {
         self.round += 1;
         (self.awaited, self.arrived) = (0, 0);
         for place in self.seats.values_mut() {

@@ -264,3 +264,25 @@ fn who_comes_before_the_coordinator_does_takes_part_at_once() {
     );
     assert_eq!(hub.round(), 2);
 }
+
+#[test]
+fn who_comes_early_does_not_wait_for_a_round_in_which_nobody_is_left() {
+    let mut hub = Hub::new();
+    let [one, late] = [1, 2].map(MemberId);
+    assert_eq!(hub.add(one), 1);
+    hub.handle_arrive(one, 1);
+    assert_eq!(hub.round(), 2);
+    hub.handle_arrive(one, 2);
+    assert_eq!(hub.round(), 3);
+    let other = MemberId(3);
+    assert_eq!(hub.add(other), 3);
+    hub.handle_arrive(one, 3);
+    assert_eq!(hub.add(late), 4);
+    hub.handle_arrive(late, 4);
+    while hub.poll_signal().is_some() {}
+    hub.remove(one, false);
+    hub.remove(other, false);
+    let signals: Vec<_> = std::iter::from_fn(|| hub.poll_signal()).collect();
+    let released = |signal: &super::Signal| signal.round == 4 && signal.outcome == Outcome::Released;
+    assert!(signals.iter().any(released), "{signals:?}");
+}

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
+use flexbond_wire::spare;
 
 use super::budget::Budget;
 use super::record::{BadHeader, HeaderReader, RecordKind};
@@ -47,6 +48,8 @@ impl From<BadHeader> for Refused {
 impl Assembly {
     /// What a waiting record costs besides its body.
     const RECORD: u64 = 64;
+    /// Bodies of this many bytes and more go to memory that was used before.
+    const LARGE: usize = 32 << 10;
 
     /// Takes from the front of `bytes` what there is room for: all of it, unless the budget is used up.
     pub(crate) fn push(&mut self, bytes: &mut &[u8], budget: &mut Budget, limit: u64) -> Result<(), Refused> {
@@ -90,7 +93,10 @@ impl Assembly {
         self.partial = Some(Partial {
             kind,
             length: size,
-            body: BytesMut::with_capacity(size),
+            body: match size {
+                Self::LARGE.. => spare::take(size),
+                _ => BytesMut::with_capacity(size),
+            },
         });
         Ok(true)
     }
@@ -109,8 +115,17 @@ impl Assembly {
             // Of a message that began before this flow did.
             budget.give_back(body.len() as u64 + Self::RECORD);
         } else {
-            self.ready.push_back((kind, body.freeze()));
+            let body = match body.len() {
+                Self::LARGE.. => spare::lend(body),
+                _ => body.freeze(),
+            };
+            self.ready.push_back((kind, body));
         }
+    }
+
+    /// Whether a header was read, but there is no room for its body.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
     }
 
     /// Takes the oldest whole record, and gives back its room.

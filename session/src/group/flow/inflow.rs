@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::asking::Asking;
 use super::assembly::{Assembly, Refused};
 use super::budget::Budget;
 use super::ranges::{Run, runs};
 use super::record::RecordKind;
+use super::recovery::{ParityPacket, Recovery};
 
 /// The receiving end of a flow.
 #[derive(Debug)]
@@ -32,8 +34,8 @@ pub(crate) struct Inflow {
     unreported: u64,
     /// The edge that the last report held.
     promised: u64,
-    /// Since when something has been missing.
-    gap_since: Option<Instant>,
+    asking: Asking,
+    recovery: Recovery,
     counters: InflowCounters,
 }
 
@@ -50,6 +52,10 @@ pub(crate) struct Settings {
     pub(crate) report_every: u64,
     /// The longest time between a segment and the report that acknowledges it.
     pub(crate) report_delay: Duration,
+    /// How many others receive the same, about.
+    pub(crate) group: usize,
+    /// Differs from one receiver to the other.
+    pub(crate) seed: u64,
 }
 
 /// When a report is due.
@@ -66,6 +72,9 @@ pub(crate) struct InflowCounters {
     pub(crate) segments: u64,
     pub(crate) duplicates: u64,
     pub(crate) out_of_window: u64,
+    /// Parities that were kept, and segments that they gave back.
+    pub(crate) parities: u64,
+    pub(crate) rebuilt: u64,
     /// How often the sender did not wait.
     pub(crate) skips: u64,
 }
@@ -79,15 +88,19 @@ pub(crate) struct Report {
     pub(crate) next: u64,
     /// The first segment that is not wanted yet.
     pub(crate) edge: u64,
-    /// What is missing below the highest that is known.
+    /// What is missing below was asked for.
+    pub(crate) known: u64,
+    /// Segments above `next` that have come.
+    pub(crate) early: u64,
+    /// What is missing and to be sent again: not all that is missing, but what was not asked for lately.
     pub(crate) missing: Vec<Run>,
 }
 
 impl Inflow {
+    /// A segment that no flow ever gets to. Nothing that is added to lower ones overflows.
+    const END: u64 = 1 << 62;
     /// Runs of missing segments in one report.
     const MAX_RUNS: usize = 64;
-    /// Later segments that make a gap a loss at once.
-    const REORDERED: u64 = 3;
 
     pub(crate) fn new(settings: Settings) -> Self {
         Inflow {
@@ -101,7 +114,13 @@ impl Inflow {
             due: Due::Never,
             unreported: 0,
             promised: 0,
-            gap_since: None,
+            asking: Asking::new(
+                settings.guard,
+                settings.report_delay,
+                settings.group,
+                settings.seed,
+            ),
+            recovery: Recovery::default(),
             counters: InflowCounters::default(),
         }
     }
@@ -118,14 +137,20 @@ impl Inflow {
         next: u64,
         budget: &mut Budget,
     ) -> Result<(), Refused> {
+        if start >= Some(Self::END) {
+            return Err(Refused::Malformed);
+        }
         self.due = Due::Now;
+        self.asking.begin_again(now, true);
         match (self.next, start) {
             (Some(next), Some(start)) if start > next => self.skip(start, budget)?,
             (Some(_), _) => {}
             (None, start) => self.next = start,
         }
         if let Some(begin) = self.next {
-            self.known = self.known.max(next.max(begin).min(self.edge_of(begin)));
+            let known = self.known;
+            self.known = known.max(next.max(begin).min(self.edge_of(begin)));
+            self.asking.note_gap(now, self.known - known);
             self.note_gap(now);
         }
         Ok(())
@@ -142,12 +167,15 @@ impl Inflow {
         }
         self.next = Some(start);
         self.known = self.known.max(start);
+        self.asking.restart();
+        self.recovery.clear(budget);
         self.advance(budget)
     }
 
     /// The flow is over: what came whole can still be taken.
     pub(crate) fn finish(&mut self, budget: &mut Budget) {
         self.assembly.cut(budget);
+        self.recovery.clear(budget);
         self.early.clear();
         self.early_count = 0;
         self.rest = Bytes::new();
@@ -168,6 +196,7 @@ impl Inflow {
     ) -> Result<(), Refused> {
         if answer {
             self.due = Due::Now;
+            self.asking.begin_again(now, false);
         }
         let Some(next) = self.next else {
             // Ask where to begin; this one will come again.
@@ -184,17 +213,97 @@ impl Inflow {
             self.due = self.due.or(now + self.settings.report_delay);
             return Ok(());
         }
+        self.take_segment(now, next, number, payload, budget)?;
+        if self.recovery.is_waiting() {
+            self.rebuild(now, budget)?;
+        }
+        self.due = if self.unreported >= self.settings.report_every {
+            Due::Now
+        } else {
+            self.due.or(now + self.settings.report_delay)
+        };
+        Ok(())
+    }
+
+    /// Parity over several segments has come.
+    ///
+    /// # Errors
+    /// [`Refused`]: the flow cannot go on.
+    pub(crate) fn handle_parity(
+        &mut self,
+        now: Instant,
+        parity: &ParityPacket<'_>,
+        budget: &mut Budget,
+    ) -> Result<(), Refused> {
+        let (Some(next), Some(end)) = (self.next, parity.base.checked_add(parity.count.into())) else {
+            return Ok(());
+        };
+        if end > self.edge_of(next) {
+            self.counters.out_of_window += 1;
+            return Ok(());
+        }
+        if parity.answer {
+            self.due = Due::Now;
+            self.asking.begin_again(now, false);
+        }
+        if end <= next || !self.recovery.add(next, parity, budget) {
+            return Ok(());
+        }
+        self.counters.parities += 1;
+        if end > self.known {
+            self.asking.note_gap(now, end - self.known);
+            self.known = end;
+        }
+        self.rebuild(now, budget)
+    }
+
+    /// Takes what parity gives back.
+    fn rebuild(&mut self, now: Instant, budget: &mut Budget) -> Result<(), Refused> {
+        let Some(next) = self.next else {
+            return Ok(());
+        };
+        let Inflow { recovery, early, .. } = self;
+        let early = |number: u64| early.get((number - next) as usize)?.as_ref();
+        for (number, payload) in recovery.rebuild(next, early, budget) {
+            let Some(next) = self.next else {
+                continue;
+            };
+            if number >= next && !self.is_early(number - next) {
+                self.counters.rebuilt += 1;
+                self.take_segment(now, next, number, &payload, budget)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a segment that is missing.
+    fn take_segment(
+        &mut self,
+        now: Instant,
+        next: u64,
+        number: u64,
+        payload: &[u8],
+        budget: &mut Budget,
+    ) -> Result<(), Refused> {
         self.counters.segments += 1;
         self.unreported += 1;
-        self.known = self.known.max(number + 1);
+        if number < self.known {
+            self.asking.note_filled(now, number);
+        } else {
+            self.asking.note_gap(now, number - self.known);
+            self.known = number + 1;
+        }
         if number == next && self.rest.is_empty() && self.early.front().is_none_or(Option::is_none) {
             let mut bytes = payload;
             self.assembly
                 .push(&mut bytes, budget, self.settings.max_message)?;
-            self.rest = Bytes::copy_from_slice(bytes);
-            self.early.pop_front();
+            if !bytes.is_empty() {
+                self.rest = Bytes::copy_from_slice(bytes);
+            }
+            self.recovery.note_passed(payload, budget);
             self.next = Some(next + 1);
             if !self.early.is_empty() {
+                self.early.pop_front();
                 self.advance(budget)?;
             }
         } else {
@@ -205,12 +314,8 @@ impl Inflow {
             self.early[index] = Some(Bytes::copy_from_slice(payload));
             self.early_count += 1;
         }
+        self.asking.note_arrival();
         self.note_gap(now);
-        self.due = if self.unreported >= self.settings.report_every {
-            Due::Now
-        } else {
-            self.due.or(now + self.settings.report_delay)
-        };
         Ok(())
     }
 
@@ -231,6 +336,7 @@ impl Inflow {
                 return Ok(());
             };
             self.rest = segment.clone();
+            self.recovery.note_passed(segment, budget);
             self.early.pop_front();
             self.early_count -= 1;
             self.next = self.next.map(|next| next + 1);
@@ -247,19 +353,15 @@ impl Inflow {
         self.promised.max(next + self.settings.window)
     }
 
+    /// Asks for what is missing, in time.
     fn note_gap(&mut self, now: Instant) {
         let Some(next) = self.next else {
             return;
         };
-        if self.known - next.min(self.known) <= self.early_count {
-            self.gap_since = None;
-            return;
-        }
-        let since = *self.gap_since.get_or_insert(now);
-        if self.early_count >= Self::REORDERED {
-            self.due = self.due.or(since);
-        } else {
-            self.due = self.due.or(since + self.settings.guard);
+        if self.known.saturating_sub(next) <= self.early_count {
+            self.asking.note_whole(self.known);
+        } else if let Some(at) = self.asking.due() {
+            self.due = self.due.or(at.max(now));
         }
     }
 
@@ -284,7 +386,10 @@ impl Inflow {
     /// # Errors
     /// [`Refused`]: the flow cannot go on.
     pub(crate) fn resume(&mut self, now: Instant, budget: &mut Budget) -> Result<(), Refused> {
-        if !self.rest.is_empty() {
+        if !self.rest.is_empty() || self.assembly.is_waiting() {
+            // An empty message may wait for its room alone, when all bytes were taken.
+            self.assembly
+                .push(&mut &[][..], budget, self.settings.max_message)?;
             self.advance(budget)?;
             self.note_gap(now);
             // The window that was closed may be open again.
@@ -328,6 +433,8 @@ impl Inflow {
                 unknown: true,
                 next: 0,
                 edge: 0,
+                known: 0,
+                early: 0,
                 missing: Vec::new(),
             });
         };
@@ -337,21 +444,46 @@ impl Inflow {
             false => next,
         };
         self.promised = self.promised.max(edge);
+        let asks = self.asking.due().is_some_and(|at| at <= now);
+        let start = match asks {
+            true => self.asking.start(now, next),
+            false => self.known,
+        };
+        let covered = self.recovery.covered(next, |number| self.is_early(number - next));
+        let is_wanted = |number: u64| {
+            !self.is_early(number - next) && !covered.iter().any(|range| range.contains(&number))
+        };
         let missing = runs(
-            (next..self.known).filter(|number| !self.is_early(number - next)),
+            (start..self.known).filter(|number| is_wanted(*number)),
             Self::MAX_RUNS,
         );
-        if !missing.is_empty() {
-            // Asked for; when it does not come in a while, it is asked for again.
-            self.gap_since = Some(now);
-            self.due = Due::At(now + 4 * self.settings.guard.max(self.settings.report_delay));
+        let end = match missing.last() {
+            Some(run) if missing.len() == Self::MAX_RUNS => run.start + u64::from(run.len),
+            _ => self.known,
+        };
+        let unasked = (end..self.known).filter(|number| is_wanted(*number)).count();
+        if asks {
+            self.asking.note_asked(now, end, unasked as u64);
         }
+        self.note_gap(now);
         Some(Report {
             unknown: false,
             next,
             edge: self.promised,
+            known: self.asking.told(self.known).max(next),
+            early: self.early_count,
             missing,
         })
+    }
+
+    /// So many others receive the same, about.
+    pub(crate) fn set_group(&mut self, group: usize) {
+        self.asking.set_group(group);
+    }
+
+    /// Does without what it can do without: there are messages that need the memory.
+    pub(crate) fn shed(&mut self, budget: &mut Budget) {
+        self.recovery.clear(budget);
     }
 
     #[cfg(test)]
@@ -362,6 +494,7 @@ impl Inflow {
     /// Gives all memory back.
     pub(crate) fn clear(&mut self, budget: &mut Budget) {
         self.assembly.clear(budget);
+        self.recovery.clear(budget);
         self.early.clear();
         self.early_count = 0;
         self.rest = Bytes::new();

@@ -4,14 +4,17 @@
 //! until all receivers have it; the [`Inflow`] at each receiver puts the stream together again and says what it
 //! misses. Neither knows of packets, addresses or clocks: who drives them does.
 
+mod asking;
 mod assembly;
 mod budget;
 mod inflow;
 mod outflow;
 mod pace;
+mod parity;
 mod ranges;
 mod receiver;
 mod record;
+mod recovery;
 mod rtt;
 mod stream;
 
@@ -24,3 +27,4 @@ pub(crate) use inflow::{Inflow, Report, Settings as InflowSettings};
 pub(crate) use outflow::{Outflow, Piece, Settings as OutflowSettings, Target};
 pub(crate) use ranges::Run;
 pub(crate) use record::RecordKind;
+pub(crate) use recovery::ParityPacket;

@@ -1,8 +1,11 @@
 //! The sending end of a flow: what waits, what is on its way, and who lacks what.
 
 mod awaited;
+mod blocks;
+mod repair;
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,8 +14,11 @@ use super::inflow::Report;
 use super::pace::Pace;
 use super::receiver::{Place, Receiver};
 use super::record::RecordKind;
+use super::rtt::Departures;
 use super::stream::Stream;
 use crate::group::MemberId;
+use blocks::Blocks;
+use repair::Sent;
 
 /// The sending end of a flow.
 #[derive(Debug)]
@@ -24,14 +30,18 @@ pub(crate) struct Outflow {
     sent: VecDeque<Sent>,
     /// Segments to be sent again.
     repairs: VecDeque<u64>,
-    /// Packets that asked for a report, and when they were sent.
-    probes: VecDeque<(u64, Instant)>,
+    blocks: Blocks,
+    /// Below which segment every receiver has asked for what it lacks.
+    least_known: u64,
+    departures: Departures,
     /// Segments since one last asked for a report.
     unasked: u64,
     pace: Pace,
     /// Below which segment new ones may be sent now.
     limit: u64,
     next_number: u64,
+    /// Whether somebody wanted to send more than may be kept, and waits for room.
+    full: bool,
     /// Receivers that went without having had everything.
     missed: VecDeque<Missed>,
     /// When silence means loss.
@@ -49,8 +59,11 @@ pub(crate) struct Settings {
     pub(crate) window: u64,
     /// How many receivers must have a segment before the window moves on; all, if `None`.
     pub(crate) quorum: Option<usize>,
-    /// Whether receivers that are not waited for skip what they have not got, once they lag by two windows.
-    pub(crate) skip: bool,
+    /// By how many segments receivers that are not waited for lag before they skip what they have not got; they never do,
+    /// if `None`.
+    pub(crate) skip: Option<u64>,
+    /// From how many receivers on what several lack is repaired by parity; never, if `None`.
+    pub(crate) parity_from: Option<usize>,
 }
 
 /// What was done.
@@ -58,22 +71,8 @@ pub(crate) struct Settings {
 pub(crate) struct OutflowCounters {
     pub(crate) segments: u64,
     pub(crate) repairs: u64,
+    pub(crate) parities: u64,
     pub(crate) syncs: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Sent {
-    at: Instant,
-    repaired: bool,
-    wanted: Wanted,
-}
-
-/// Who lacks a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
-    No,
-    By(MemberId),
-    BySeveral,
 }
 
 /// Messages that a receiver did not get.
@@ -97,13 +96,21 @@ pub(crate) enum Target {
 /// What is to be sent next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
-    /// A segment, whose bytes [`Outflow::copy`] gives.
+    /// A segment, whose bytes [`Outflow::payload`] gives.
     Segment {
         number: u64,
         target: Target,
         /// A report is wanted at once.
         answer: bool,
         repair: bool,
+    },
+    /// Parity over `count` segments, whose bytes [`Outflow::parity`] gives. It is for all.
+    Parity {
+        base: u64,
+        count: u8,
+        index: u8,
+        /// A report is wanted at once.
+        answer: bool,
     },
     /// How far the flow went; with `start`, where it begins for this one receiver.
     Sync {
@@ -115,8 +122,10 @@ pub(crate) enum Piece {
 
 impl Outflow {
     const MAX_MISSED: usize = 1024;
-    const MAX_PROBES: usize = 64;
     const LONGEST_SILENCE: Duration = Duration::from_millis(500);
+    /// How long one of the first questions waits for its answer.
+    const QUICK_SILENCE: Duration = Duration::from_millis(20);
+    const QUICK_QUESTIONS: u32 = 12;
 
     pub(crate) fn new(settings: Settings) -> Self {
         Outflow {
@@ -125,11 +134,14 @@ impl Outflow {
             receivers: Vec::new(),
             sent: VecDeque::new(),
             repairs: VecDeque::new(),
-            probes: VecDeque::new(),
+            blocks: Blocks::default(),
+            least_known: 0,
+            departures: Departures::default(),
             unasked: 0,
             pace: Pace::new(),
             limit: u64::MAX,
             next_number: 0,
+            full: false,
             missed: VecDeque::new(),
             timeout: None,
             silences: 0,
@@ -142,10 +154,16 @@ impl Outflow {
         let number = self.next_number;
         self.next_number += 1;
         self.stream.push(number, kind, body);
+        self.full = false;
         if self.is_unheard() {
             self.discard();
         }
         number
+    }
+
+    /// Somebody wants to send more, and there is no room for it.
+    pub(crate) fn note_refused(&mut self) {
+        self.full = self.settings.skip.is_some();
     }
 
     /// Whether there is nobody to send to.
@@ -159,6 +177,7 @@ impl Outflow {
         self.stream.release(self.stream.next_segment());
         self.sent.clear();
         self.repairs.clear();
+        self.blocks = Blocks::default();
         self.timeout = None;
     }
 
@@ -167,8 +186,12 @@ impl Outflow {
         if self.receives(id) {
             return;
         }
-        let place = self.new_place();
-        self.receivers.push(Receiver::new(id, place));
+        let mut receiver = Receiver::new(id, self.new_place());
+        if self.settings.skip.is_some() {
+            // It is ahead of those who have been there, but who is the quickest has to show.
+            receiver.skipped_to = Some(self.stream.next_segment());
+        }
+        self.receivers.push(receiver);
         self.update_limit();
     }
 
@@ -182,14 +205,43 @@ impl Outflow {
             return;
         };
         let receiver = self.receivers.swap_remove(index);
-        if let Some(next) = receiver.place.next() {
-            self.note_missed(id, next, self.next_number);
-        }
+        self.blocks.forget(id);
+        let first = match receiver.place {
+            Place::After(position) => self.stream.first_after(position),
+            Place::Start { segment: next, .. } | Place::At { next, .. } => self.stream.oldest_from(next),
+        };
+        self.note_missed(id, first, self.next_number);
         if self.is_unheard() {
             self.discard();
         } else {
+            self.pass_over();
             self.release(now);
         }
+    }
+
+    /// Goes on to where somebody begins, if nobody is there for what comes before.
+    fn pass_over(&mut self) {
+        while let Some(boundary) = self.first_beginning()
+            && self
+                .receivers
+                .iter()
+                .all(|receiver| receiver.place.next().is_none())
+            && let Some(number) = self.stream.cut(Some(boundary))
+        {
+            self.sent.clear();
+            self.repairs.clear();
+            self.stream.release(number + 1);
+            self.begin_late(number + 1);
+        }
+    }
+
+    /// Where in the stream the first of those begins who wait for the end of a record.
+    fn first_beginning(&self) -> Option<u64> {
+        let waiting = self.receivers.iter().filter_map(|receiver| match receiver.place {
+            Place::After(position) => Some(position),
+            _ => None,
+        });
+        waiting.min()
     }
 
     /// Everything below was delivered, or given up because the receiver is gone.
@@ -197,11 +249,11 @@ impl Outflow {
         self.stream.oldest().unwrap_or(self.next_number)
     }
 
-    /// Who went without having had message `number`.
-    pub(crate) fn missed(&self, number: u64) -> impl Iterator<Item = MemberId> {
+    /// Who went without having had all of these messages.
+    pub(crate) fn missed(&self, numbers: RangeInclusive<u64>) -> impl Iterator<Item = MemberId> {
         self.missed
             .iter()
-            .filter(move |missed| (missed.first..missed.end).contains(&number))
+            .filter(move |missed| missed.first <= *numbers.end() && *numbers.start() < missed.end)
             .map(|missed| missed.member)
     }
 
@@ -228,10 +280,10 @@ impl Outflow {
             }
             return;
         }
-        if let Some((_, at)) = self.probes.iter().find(|(number, _)| *number == echo.0) {
+        if let Some(at) = self.departures.of(echo.0) {
             receiver
                 .rtt
-                .add(now.saturating_duration_since(*at).saturating_sub(echo.1));
+                .add(now.saturating_duration_since(at).saturating_sub(echo.1));
         }
         let (before, edge) = match receiver.place {
             Place::After(_) => return,
@@ -246,37 +298,25 @@ impl Outflow {
             next: report.next,
             edge: edge.max(report.edge),
         };
+        receiver.known = report.known.clamp(report.next, end);
+        receiver.early = report.early.min(end - report.next);
         let rtt = receiver.rtt.smoothed();
         if report.next > before {
             self.silences = 0;
             receiver.blocks_since = None;
         }
-        self.want(now, from, report, rtt);
+        if self.uses_parity() {
+            let known = |receiver: &Receiver| match receiver.place {
+                Place::After(_) => None,
+                Place::Start { .. } => Some(0),
+                Place::At { .. } => Some(receiver.known),
+            };
+            self.least_known = self.receivers.iter().filter_map(known).min().unwrap_or(end);
+        }
+        self.want(now, from, report, echo.0, rtt);
+        self.ripen(now);
         self.release(now);
         self.rearm(now);
-    }
-
-    /// Takes note of the segments that a receiver lacks.
-    fn want(&mut self, now: Instant, from: MemberId, report: &Report, rtt: Duration) {
-        let (first, end) = (self.stream.first_segment(), self.stream.next_segment());
-        for number in report.missing.iter().flat_map(|run| run.numbers()) {
-            if !(first..end).contains(&number) {
-                continue;
-            }
-            let sent = &mut self.sent[(number - first) as usize];
-            if sent.repaired && now < sent.at + rtt {
-                // It may not have seen the repair yet.
-                continue;
-            }
-            match sent.wanted {
-                Wanted::No => {
-                    sent.wanted = Wanted::By(from);
-                    self.repairs.push_back(number);
-                }
-                Wanted::By(other) if other != from => sent.wanted = Wanted::BySeveral,
-                Wanted::By(_) | Wanted::BySeveral => {}
-            }
-        }
     }
 
     /// Forgets what all receivers have.
@@ -292,30 +332,40 @@ impl Outflow {
         if base > before {
             self.stream.release(base);
             self.sent.drain(..((base - before) as usize).min(self.sent.len()));
+            self.blocks.release(base);
         }
-        let held = self.held();
+        let delivered = self.delivered();
         let rtt = self
             .receivers
             .iter()
             .filter_map(|receiver| receiver.rtt.least())
             .max();
-        self.pace.handle_progress(now, held, end, rtt);
+        self.pace.handle_progress(now, delivered, end, rtt);
         self.update_limit();
     }
 
     /// What is to be sent next. `number` is the packet that will carry it.
     pub(crate) fn poll_piece(&mut self, now: Instant, number: u64) -> Option<Piece> {
-        if let Some(piece) = self.poll_start() {
+        let piece = if let Some(piece) = self.poll_start() {
             self.counters.syncs += 1;
             self.rearm(now);
-            return Some(piece);
-        }
-        if let Some(piece) = self.poll_repair(now, number) {
+            piece
+        } else if let Some(piece) = self.poll_repair(now, number) {
             self.counters.repairs += 1;
-            return Some(piece);
-        }
-        let piece = self.poll_new(now, number)?;
-        self.counters.segments += 1;
+            piece
+        } else if let Some(piece) = self.poll_parity(now, number) {
+            self.counters.parities += 1;
+            piece
+        } else if let Some(piece) = self.poll_repair(now, number) {
+            // What parity is not worth while for.
+            self.counters.repairs += 1;
+            piece
+        } else {
+            let piece = self.poll_new(now, number)?;
+            self.counters.segments += 1;
+            piece
+        };
+        self.departures.note(now, number);
         Some(piece)
     }
 
@@ -335,37 +385,11 @@ impl Outflow {
         })
     }
 
-    fn poll_repair(&mut self, now: Instant, packet: u64) -> Option<Piece> {
-        loop {
-            let number = self.repairs.pop_front()?;
-            let Some(index) = number.checked_sub(self.stream.first_segment()) else {
-                continue;
-            };
-            let Some(sent) = self.sent.get_mut(index as usize) else {
-                continue;
-            };
-            let target = match std::mem::replace(&mut sent.wanted, Wanted::No) {
-                Wanted::No => continue,
-                Wanted::By(member) => Target::One(member),
-                Wanted::BySeveral => Target::All,
-            };
-            sent.at = now;
-            sent.repaired = true;
-            let answer = self.repairs.is_empty();
-            if answer {
-                self.probe(now, packet);
-            }
-            return Some(Piece::Segment {
-                number,
-                target,
-                answer,
-                repair: true,
-            });
-        }
-    }
-
     fn poll_new(&mut self, now: Instant, packet: u64) -> Option<Piece> {
         if !self.stream.has_uncut() {
+            if self.full {
+                self.full = !self.skip_laggards(now);
+            }
             return None;
         }
         if self.stream.next_segment() >= self.limit && !self.skip_laggards(now) {
@@ -373,26 +397,14 @@ impl Outflow {
             self.note_blocked(now);
             return None;
         }
-        let boundary = self
-            .receivers
-            .iter()
-            .filter_map(|receiver| match receiver.place {
-                Place::After(position) => Some(position),
-                _ => None,
-            })
-            .min();
-        let number = self.stream.cut(boundary)?;
-        self.sent.push_back(Sent {
-            at: now,
-            repaired: false,
-            wanted: Wanted::No,
-        });
+        let number = self.stream.cut(self.first_beginning())?;
+        self.sent.push_back(Sent::new(now, packet));
         self.begin_late(number + 1);
         self.unasked += 1;
         let last = !self.stream.has_uncut() || number + 1 >= self.limit;
         let answer = last || self.unasked >= (self.pace.window() / 4).max(16);
         if answer {
-            self.probe(now, packet);
+            self.unasked = 0;
         }
         if self.timeout.is_none() {
             self.rearm(now);
@@ -416,9 +428,9 @@ impl Outflow {
         }
     }
 
-    /// Takes note that a receiver does not get what it lacks from segment `next` on, below message `end`.
-    fn note_missed(&mut self, member: MemberId, next: u64, end: u64) {
-        if let Some(first) = self.stream.oldest_from(next)
+    /// Takes note that a receiver does not get the messages from `first` on, below `end`.
+    fn note_missed(&mut self, member: MemberId, first: Option<u64>, end: u64) {
+        if let Some(first) = first
             && first < end
         {
             if self.missed.len() == Self::MAX_MISSED {
@@ -438,6 +450,7 @@ impl Outflow {
                     segment: next,
                     announced: false,
                 };
+                receiver.skipped_to = receiver.skipped_to.map(|_| next);
                 late = true;
             }
         }
@@ -446,17 +459,13 @@ impl Outflow {
         }
     }
 
-    fn probe(&mut self, now: Instant, packet: u64) {
-        self.unasked = 0;
-        if self.probes.len() == Self::MAX_PROBES {
-            self.probes.pop_front();
+    /// Segment `number`: where it lies, or else copied into `room`, which is as large as a whole one.
+    pub(crate) fn payload<'a>(&'a mut self, number: u64, room: &'a mut [u8]) -> Option<&'a [u8]> {
+        if let Some(place) = self.stream.place(number) {
+            return Some(self.stream.at(place));
         }
-        self.probes.push_back((packet, now));
-    }
-
-    /// Copies segment `number` into `out`, which has room for a whole one; returns its size.
-    pub(crate) fn copy(&mut self, number: u64, out: &mut [u8]) -> Option<usize> {
-        self.stream.copy(number, out)
+        let len = self.stream.copy(number, room)?;
+        Some(&room[..len])
     }
 
     /// Waits for news again, if there is something on its way.
@@ -473,17 +482,24 @@ impl Outflow {
             .map(|receiver| receiver.rtt.timeout())
             .max();
         self.timeout = slowest.map(|timeout| {
-            let timeout = timeout * 2_u32.pow(self.silences.min(8));
-            now + timeout.min(Self::LONGEST_SILENCE)
+            // Questions and answers are lost, too: only who does not answer many is asked less and less.
+            let quick = timeout.max(Self::QUICK_SILENCE);
+            let doubled = timeout * 2_u32.pow(self.silences.min(8));
+            let longest = match self.silences.checked_sub(Self::QUICK_QUESTIONS) {
+                None => quick,
+                Some(more) => quick * 2_u32.pow(more.min(8)),
+            };
+            now + doubled.min(longest).min(Self::LONGEST_SILENCE)
         });
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.timeout
+        self.timeout.into_iter().chain(self.ripens_at()).min()
     }
 
     /// Nothing was heard for too long: asks those who lack something.
     pub(crate) fn handle_timeout(&mut self, now: Instant, ask: &mut Vec<Piece>) {
+        self.ripen(now);
         if self.timeout.is_none_or(|timeout| timeout > now) {
             return;
         }
@@ -509,6 +525,7 @@ impl Outflow {
     /// Whether there is something that [`poll_piece`](Self::poll_piece) would give.
     pub(crate) fn has_work(&self) -> bool {
         !self.repairs.is_empty()
+            || self.blocks.has_work()
             || (self.stream.has_uncut() && self.stream.next_segment() < self.limit)
             || self
                 .receivers

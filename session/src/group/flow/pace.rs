@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 ///
 /// As BBR does, it measures how fast segments are delivered and lets twice as many be on their way as that takes in
 /// one round trip; loss alone does not slow it down, because a group of many receivers always loses something. Until
-/// the rate stops to grow, the window doubles with each round trip.
+/// the rate stops to grow, the window doubles with each round trip. Delivered is what has come, in order or not: a
+/// single segment that is lost again and again does not make the rate seem less.
 #[derive(Debug)]
 pub(crate) struct Pace {
     window: u64,
@@ -26,6 +27,10 @@ impl Pace {
     const ROUNDS: usize = 10;
     /// What may always be on its way, and what is beside twice the delivery of a round trip: reports come in steps.
     const LEAST: u64 = 64;
+    /// The shortest round that says something of the rate.
+    const SHORTEST_ROUND: Duration = Duration::from_micros(500);
+    /// A host that has something else to do answers so much later than the least round trip makes believe.
+    const TURN: Duration = Duration::from_millis(4);
 
     pub(crate) fn new() -> Self {
         Pace {
@@ -50,20 +55,20 @@ impl Pace {
         self.busy = true;
     }
 
-    /// All receivers now have everything below `base`, of `sent` segments so far.
-    pub(crate) fn handle_progress(&mut self, now: Instant, base: u64, sent: u64, rtt: Option<Duration>) {
+    /// All receivers now have `delivered` segments, of `sent` so far.
+    pub(crate) fn handle_progress(&mut self, now: Instant, delivered: u64, sent: u64, rtt: Option<Duration>) {
         let Some((began, first)) = self.round_began else {
-            self.round_began = Some((now, base));
+            self.round_began = Some((now, delivered));
             self.round_end = sent;
             return;
         };
-        if base < self.round_end {
+        let elapsed = now.saturating_duration_since(began);
+        if delivered < self.round_end || elapsed < Self::SHORTEST_ROUND {
             return;
         }
-        let elapsed = now.saturating_duration_since(began).as_secs_f64();
-        let rate = (base - first) as f64 / elapsed.max(1e-6);
+        let rate = delivered.saturating_sub(first) as f64 / elapsed.as_secs_f64();
         let best = self.best_rate();
-        self.round_began = Some((now, base));
+        self.round_began = Some((now, delivered));
         self.round_end = sent;
         if !self.busy && rate < best {
             return;
@@ -73,8 +78,8 @@ impl Pace {
         if self.growing {
             self.grow(rate > 1.25 * best);
         } else if let Some(rtt) = rtt {
-            let delivered = self.best_rate() * rtt.as_secs_f64();
-            self.window = Self::LEAST + (2.0 * delivered) as u64;
+            let on_its_way = self.best_rate() * (rtt + Self::TURN).as_secs_f64();
+            self.window = Self::LEAST + (2.0 * on_its_way) as u64;
         }
         self.busy = false;
     }

@@ -11,9 +11,13 @@ pub(super) struct Receiver {
     pub(super) id: MemberId,
     pub(super) place: Place,
     pub(super) rtt: Rtt,
+    /// What it lacks below was asked for.
+    pub(super) known: u64,
+    /// Segments that it has above those that all below it has, too.
+    pub(super) early: u64,
     /// Since when it has kept the window from moving.
     pub(super) blocks_since: Option<Instant>,
-    /// It skipped to this segment: it is ahead of the others, but no quicker, until one of them gets there.
+    /// It skipped to this segment, or begins there: it is ahead of the others, but no quicker, until one of them gets there.
     pub(super) skipped_to: Option<u64>,
 }
 
@@ -23,9 +27,16 @@ impl Receiver {
             id,
             place,
             rtt: Rtt::new(),
+            known: 0,
+            early: 0,
             blocks_since: None,
             skipped_to: None,
         }
+    }
+
+    /// How many segments it has, as if it had had all before it began.
+    pub(super) fn delivered(&self) -> Option<u64> {
+        Some(self.place.next()? + self.early)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The records that a flow still has to keep, and the segments they were cut into.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -24,6 +25,13 @@ pub(crate) struct Stream {
     cursor: usize,
     /// Bytes in a segment, at most.
     segment: usize,
+}
+
+/// Where a segment lies.
+#[derive(Debug)]
+pub(crate) struct Place {
+    record: usize,
+    bytes: Range<usize>,
 }
 
 #[derive(Debug)]
@@ -97,12 +105,38 @@ impl Stream {
         Some(self.next_segment() - 1)
     }
 
+    /// Where segment `number` lies, if it lies in the body of one record, as most do.
+    pub(crate) fn place(&mut self, number: u64) -> Option<Place> {
+        let (start, end) = self.span(number)?;
+        let index = self.record_at(start);
+        let record = self.records.get(index)?;
+        let body = record.start + record.header.as_slice().len() as u64;
+        if start < body || end > record.end() {
+            return None;
+        }
+        self.cursor = index;
+        Some(Place {
+            record: index,
+            bytes: (start - body) as usize..(end - body) as usize,
+        })
+    }
+
+    /// What lies at this place, which must be of just now.
+    pub(crate) fn at(&self, place: Place) -> &[u8] {
+        &self.records[place.record].body[place.bytes]
+    }
+
+    /// Where segment `number` begins and ends in the stream.
+    fn span(&self, number: u64) -> Option<(u64, u64)> {
+        let index = usize::try_from(number.checked_sub(self.first_segment)?).ok()?;
+        let start = *self.segments.get(index)?;
+        Some((start, self.segments.get(index + 1).copied().unwrap_or(self.cut)))
+    }
+
     /// Copies segment `number` into `out`, which has room for a whole one; returns its size, or `None` when it is not
     /// kept (any more, or yet).
     pub(crate) fn copy(&mut self, number: u64, out: &mut [u8]) -> Option<usize> {
-        let index = usize::try_from(number.checked_sub(self.first_segment)?).ok()?;
-        let start = *self.segments.get(index)?;
-        let end = self.segments.get(index + 1).copied().unwrap_or(self.cut);
+        let (start, end) = self.span(number)?;
         let len = (end - start) as usize;
         let out = &mut out[..len];
         let mut record = self.record_at(start);
@@ -172,7 +206,12 @@ impl Stream {
 
     /// Number of the first record of which nothing was cut.
     pub(crate) fn first_uncut(&self) -> Option<u64> {
-        let index = self.records.partition_point(|record| record.start < self.cut);
+        self.first_after(self.cut)
+    }
+
+    /// Number of the first record that begins at `position` or after it.
+    pub(crate) fn first_after(&self, position: u64) -> Option<u64> {
+        let index = self.records.partition_point(|record| record.start < position);
         self.records.get(index).map(|record| record.number)
     }
 
@@ -212,6 +251,12 @@ mod tests {
             [(); 4].map(|()| stream.cut(None)),
             [Some(0), Some(1), Some(2), None]
         );
+        assert!(stream.place(0).is_none(), "of several records");
+        assert!(stream.place(3).is_none(), "not cut yet");
+        for (number, bytes) in [(2, &b"k"[..]), (1, b"cdefghij")] {
+            let place = stream.place(number).expect("within one record");
+            assert_eq!(stream.at(place), bytes);
+        }
         assert_eq!(read(&mut stream, 0), *b"\0\x02ab\0\0\0\x09");
         assert_eq!(read(&mut stream, 2), *b"k");
         assert_eq!(read(&mut stream, 1), *b"cdefghij");

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use fastrand::Rng;
 
 use super::{
-    Budget, Inflow, InflowSettings, Outflow, OutflowSettings, Piece, RecordKind, Refused, Report, Target,
+    Budget, Inflow, InflowSettings, Outflow, OutflowSettings, ParityPacket, Piece, RecordKind, Refused,
+    Report, Target,
 };
 use crate::group::MemberId;
 
@@ -34,6 +35,13 @@ enum Packet {
         number: u64,
         payload: Vec<u8>,
         answer: bool,
+    },
+    Parity {
+        base: u64,
+        count: u8,
+        index: u8,
+        answer: bool,
+        payload: Vec<u8>,
     },
     Sync {
         start: Option<u64>,
@@ -64,12 +72,33 @@ struct World {
     wire: BTreeMap<(Instant, u64), (Option<usize>, u64, Packet)>,
     sent: u64,
     packets: u64,
+    /// Segments that were thrown and did not arrive.
+    lost: u64,
+    window: u64,
+    /// How many receivers each of them believes that there are.
+    group: usize,
+    /// Reports that ask for something.
+    asked: u64,
+    /// The share of packets to all that get lost before they are delivered to any.
+    common_loss: f64,
     outflow: Outflow,
     nodes: Vec<Node>,
 }
 
+const SETTINGS: OutflowSettings = OutflowSettings {
+    segment: SEGMENT,
+    window: 256,
+    quorum: None,
+    skip: None,
+    parity_from: None,
+};
+
 impl World {
     fn new(seed: u64, faults: Faults, receivers: u32) -> Self {
+        World::with_settings(seed, faults, receivers, SETTINGS)
+    }
+
+    fn with_settings(seed: u64, faults: Faults, receivers: u32, settings: OutflowSettings) -> Self {
         let mut world = World {
             now: Instant::now(),
             rng: Rng::with_seed(seed),
@@ -77,12 +106,12 @@ impl World {
             wire: BTreeMap::new(),
             sent: 0,
             packets: 0,
-            outflow: Outflow::new(OutflowSettings {
-                segment: SEGMENT,
-                window: 256,
-                quorum: None,
-                skip: false,
-            }),
+            lost: 0,
+            window: settings.window,
+            group: receivers as usize,
+            asked: 0,
+            common_loss: 0.0,
+            outflow: Outflow::new(settings),
             nodes: Vec::new(),
         };
         for id in 1..=receivers {
@@ -97,11 +126,13 @@ impl World {
         self.nodes.push(Node {
             id,
             inflow: Inflow::new(InflowSettings {
-                window: 256,
+                window: self.window,
                 max_message: budget,
                 guard: Duration::from_micros(500),
                 report_every: 32,
                 report_delay: Duration::from_millis(2),
+                group: self.group,
+                seed: id.0.into(),
             }),
             budget: Budget::new(budget),
             newest: (0, self.now),
@@ -125,6 +156,7 @@ impl World {
         let copies = 1 + usize::from(self.rng.f64() < self.faults.duplicates);
         for _ in 0..copies {
             if self.rng.f64() < self.faults.loss {
+                self.lost += u64::from(matches!(packet, Packet::Segment { .. }));
                 continue;
             }
             let at = self.now + self.faults.delay + self.faults.jitter.mul_f64(self.rng.f64());
@@ -136,10 +168,15 @@ impl World {
 
     fn throw_to(&mut self, target: Target, packet: &Packet) {
         let number = self.packets + 1;
+        if self.common_loss > 0.0 && self.rng.f64() < self.common_loss {
+            self.packets = number;
+            return;
+        }
         for index in 0..self.nodes.len() {
             if target == Target::All || target == Target::One(self.nodes[index].id) {
+                // The same packet, to whomever it goes.
+                self.packets = number - 1;
                 self.throw(Some(index), packet);
-                self.packets = number;
             }
         }
     }
@@ -152,15 +189,33 @@ impl World {
                 answer,
                 ..
             } => {
-                let mut payload = vec![0; SEGMENT];
-                let len = self.outflow.copy(number, &mut payload).expect("it is kept");
-                payload.truncate(len);
+                let mut room = vec![0; SEGMENT];
+                let payload = self.outflow.payload(number, &mut room).expect("it is kept");
+                let payload = payload.to_vec();
                 self.throw_to(
                     target,
                     &Packet::Segment {
                         number,
                         payload,
                         answer,
+                    },
+                );
+            }
+            Piece::Parity {
+                base,
+                count,
+                index,
+                answer,
+            } => {
+                let payload = self.outflow.parity(base, index).expect("it is there").to_vec();
+                self.throw_to(
+                    Target::All,
+                    &Packet::Parity {
+                        base,
+                        count,
+                        index,
+                        answer,
+                        payload,
                     },
                 );
             }
@@ -186,9 +241,13 @@ impl World {
                     node.received.push(body);
                 }
             }
+            if node.budget.is_overdrawn() {
+                node.inflow.shed(&mut node.budget);
+            }
             if let Some(report) = node.inflow.poll_report(now) {
                 let echo = (node.newest.0, now - node.newest.1);
                 let from = node.id;
+                self.asked += u64::from(!report.missing.is_empty());
                 self.throw(None, &Packet::Report { from, report, echo });
             }
         }
@@ -232,6 +291,22 @@ impl World {
             } => node
                 .inflow
                 .handle_segment(now, number, &payload, answer, &mut node.budget),
+            Packet::Parity {
+                base,
+                count,
+                index,
+                answer,
+                payload,
+            } => {
+                let parity = ParityPacket {
+                    base,
+                    count,
+                    index,
+                    answer,
+                    payload: &payload,
+                };
+                node.inflow.handle_parity(now, &parity, &mut node.budget)
+            }
             Packet::Sync { start, next } => node.inflow.handle_sync(now, start, next, &mut node.budget),
             Packet::Report { .. } => unreachable!("handled above"),
         }
@@ -311,6 +386,177 @@ fn whatever_the_network_does_every_message_comes_once_and_in_order() {
     }
 }
 
+/// Sends `segments` to three receivers; returns the time that took and the world then.
+fn transfer(seed: u64, loss: f64, segments: usize) -> (Duration, World) {
+    let mut world = World::new(seed, Faults { loss, ..PERFECT }, 3);
+    // Where the flow begins all should know, so that only segments are repaired.
+    world.push(b"first".to_vec());
+    world.finish().unwrap();
+    world.lost = 0;
+    world.push(vec![7; segments * SEGMENT - 4]);
+    let began = world.now;
+    while world.outflow.settled() < 2 {
+        assert!(world.step().unwrap(), "seed {seed}");
+    }
+    (world.now - began, world)
+}
+
+#[test]
+fn little_more_is_sent_again_than_was_lost_and_it_takes_few_round_trips() {
+    let segments = 20_000;
+    let (lossless, _) = transfer(0, 0.0, segments);
+    for (loss, excess, slower) in [(0.01, 0.05, 3.0), (0.05, 0.05, 4.5), (0.3, 0.1, 40.0)] {
+        for seed in 0..3 {
+            let (took, world) = transfer(seed, loss, segments);
+            let repairs = world.outflow.counters().repairs as f64;
+            let duplicates: u64 = world
+                .nodes
+                .iter()
+                .map(|node| node.inflow.counters().duplicates)
+                .sum();
+            let context = format!(
+                "seed {seed}, loss {loss}: {repairs} repairs of {} lost, {duplicates} duplicates, {took:?} instead of {lossless:?}",
+                world.lost
+            );
+
+            assert!(repairs <= world.lost as f64 * (1.0 + excess), "{context}");
+            // All wait for a window until its last gap is filled.
+            assert!(took < lossless.mul_f64(slower), "{context}");
+        }
+    }
+}
+
+/// What is sent for `segments` to many receivers at 5 % loss each, as a share of what is new.
+fn extra_traffic(seed: u64, receivers: u32, parity_from: Option<usize>, segments: usize) -> f64 {
+    let faults = Faults {
+        loss: 0.05,
+        ..PERFECT
+    };
+    let mut world = World::with_settings(
+        seed,
+        faults,
+        receivers,
+        OutflowSettings {
+            window: 1024,
+            parity_from,
+            ..SETTINGS
+        },
+    );
+    let messages = [vec![1; 300], vec![7; segments * SEGMENT], vec![9; 300]];
+    for message in &messages {
+        world.push(message.clone());
+    }
+    world.finish().unwrap();
+    for node in &world.nodes {
+        assert_eq!(node.received, messages, "seed {seed}");
+        assert_eq!(node.budget.used(), 0, "seed {seed}");
+    }
+    let counters = world.outflow.counters();
+    (counters.repairs + counters.parities) as f64 / counters.segments as f64
+}
+
+#[test]
+fn parity_repairs_many_receivers_with_little_extra_traffic() {
+    for seed in 0..3 {
+        let without = extra_traffic(seed, 16, None, 5_000);
+        let with = extra_traffic(seed, 16, Some(8), 5_000);
+        assert!(
+            with < 0.2 && without > 0.5,
+            "seed {seed}: {with} with parity, {without} without"
+        );
+        // Below that number it is not used.
+        let few = extra_traffic(seed, 4, Some(8), 2_000);
+        assert_eq!(few, extra_traffic(seed, 4, None, 2_000), "seed {seed}");
+    }
+}
+
+#[test]
+fn of_a_hundred_who_lack_the_same_few_ask() {
+    for seed in 0..2 {
+        let run = |group| {
+            let settings = OutflowSettings {
+                parity_from: Some(8),
+                ..SETTINGS
+            };
+            let mut world = World::with_settings(seed, PERFECT, 100, settings);
+            for node in &mut world.nodes {
+                node.inflow.set_group(group);
+            }
+            world.push(vec![1; 300]);
+            world.finish().unwrap();
+            world.common_loss = 0.02;
+            let before = world.outflow.counters().repairs;
+            world.asked = 0;
+            let message = vec![7; 1_000 * SEGMENT];
+            world.push(message.clone());
+            let began = world.now;
+            while world.outflow.settled() < 2 {
+                assert!(world.step().unwrap(), "seed {seed}");
+            }
+            let took = world.now - began;
+            world.finish().unwrap();
+            for node in &world.nodes {
+                assert_eq!(node.received[1], message, "seed {seed}");
+            }
+            (world.asked, world.outflow.counters().repairs - before, took)
+        };
+        let (asked, repairs, took) = run(100);
+        let (all_asked, _, at_once) = run(0);
+        let context = format!(
+            "seed {seed}: asked {asked} times in {took:?} for {repairs} repairs, instead of {all_asked} times in {at_once:?}"
+        );
+        assert!(asked < all_asked / 3, "{context}");
+        assert!(repairs < 40, "{context}");
+        assert!(took < 3 * at_once, "{context}");
+    }
+}
+
+#[test]
+fn with_parity_every_message_comes_once_and_in_order_too() {
+    let mut rebuilt = 0;
+    for seed in 0..40 {
+        let mut rng = Rng::with_seed(seed);
+        let faults = Faults {
+            loss: rng.f64() * 0.3,
+            duplicates: rng.f64() * 0.2,
+            delay: Duration::from_micros(rng.u64(1..2000)),
+            jitter: Duration::from_micros(rng.u64(..500)),
+        };
+        let receivers = rng.u32(2..10);
+        let settings = OutflowSettings {
+            parity_from: Some(2),
+            ..SETTINGS
+        };
+        let mut world = World::with_settings(seed, faults, receivers, settings);
+        // One has hardly any memory to spare, and cannot keep what it has passed on.
+        world.nodes[0].budget = Budget::new(2200);
+        let mut messages = Vec::new();
+        for _ in 0..rng.usize(..60) {
+            let message = body(&mut rng, 2000);
+            world.push(message.clone());
+            messages.push(message);
+            for _ in 0..rng.u32(..20) {
+                world.step().unwrap();
+            }
+        }
+        world.finish().unwrap();
+        for node in &world.nodes {
+            assert_eq!(node.received, messages, "seed {seed}, {faults:?}");
+            assert_eq!(node.budget.used(), 0, "seed {seed}");
+        }
+        rebuilt += world
+            .nodes
+            .iter()
+            .map(|node| node.inflow.counters().rebuilt)
+            .sum::<u64>();
+        for mut node in world.nodes {
+            node.inflow.clear(&mut node.budget);
+            assert_eq!(node.budget.spare(), 0, "seed {seed}");
+        }
+    }
+    assert!(rebuilt > 1000, "{rebuilt}");
+}
+
 #[test]
 fn who_comes_late_gets_what_begins_after_that() {
     for seed in 0..60 {
@@ -358,13 +604,19 @@ fn who_goes_holds_up_nobody_and_is_named() {
     world.faults.loss = 0.0;
     world.finish().unwrap();
     assert_eq!(world.outflow.settled(), number + 1);
-    assert_eq!(world.outflow.missed(number).collect::<Vec<_>>(), [MemberId(1)]);
-    assert_eq!(world.outflow.missed(number - 1).count(), 0);
+    assert_eq!(
+        world.outflow.missed(number..=number).collect::<Vec<_>>(),
+        [MemberId(1)]
+    );
+    assert_eq!(world.outflow.missed(number - 1..=number - 1).count(), 0);
     assert_eq!(world.nodes[0].received, [&b"first"[..], b"second"]);
     world.leave(2);
     let third = world.push(b"third".to_vec());
     assert_eq!(
-        (world.outflow.settled(), world.outflow.missed(third).count()),
+        (
+            world.outflow.settled(),
+            world.outflow.missed(third..=third).count()
+        ),
         (third + 1, 0)
     );
 }
@@ -398,13 +650,30 @@ fn who_does_not_receive_stops_the_sender_within_its_budget() {
 }
 
 #[test]
+fn an_empty_message_at_the_end_waits_for_memory_and_no_longer() {
+    let mut world = World::new(4, PERFECT, 0);
+    world.join(1, 1000);
+    world.nodes[0].idle = true;
+    let messages = [vec![1; 900], Vec::new()];
+    for message in &messages {
+        world.push(message.clone());
+    }
+    world.finish().unwrap();
+    assert_eq!(world.nodes[0].budget.used(), 964, "no room for another one");
+    world.nodes[0].idle = false;
+    world.finish().unwrap();
+    assert_eq!(world.nodes[0].received, messages);
+}
+
+#[test]
 fn with_a_quorum_the_slow_ones_are_not_waited_for() {
     let mut world = World::new(5, PERFECT, 2);
     world.outflow = Outflow::new(OutflowSettings {
         segment: SEGMENT,
         window: 256,
         quorum: Some(1),
-        skip: false,
+        skip: None,
+        parity_from: None,
     });
     world.outflow.add_receiver(MemberId(1));
     world.outflow.add_receiver(MemberId(2));
@@ -432,7 +701,8 @@ fn those_who_lag_skip_to_the_newest_and_get_the_rest_in_order() {
             segment: SEGMENT,
             window: 256,
             quorum: Some(1),
-            skip: true,
+            skip: Some(512),
+            parity_from: None,
         });
         world.outflow.add_receiver(MemberId(1));
         world.outflow.add_receiver(MemberId(2));
@@ -458,7 +728,7 @@ fn those_who_lag_skip_to_the_newest_and_get_the_rest_in_order() {
             world.outflow.bytes() <= 3 * 256 * SEGMENT as u64,
             "seed {seed}: bounded"
         );
-        let missed = world.outflow.missed(150).next();
+        let missed = world.outflow.missed(150..=150).next();
         assert_eq!(
             missed,
             Some(MemberId(2)),

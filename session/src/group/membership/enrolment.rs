@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use flexbond_wire::group::{GoodbyeReason, RejectReason};
+
 use super::Attention;
 use super::roster::Nonce;
 use crate::group::MemberId;
@@ -61,13 +63,13 @@ pub(crate) enum Said {
 pub(crate) enum EnrolmentEvent {
     Joined(MemberId),
     /// The coordinator does not want this member; the text says why.
-    Rejected(String),
+    Rejected(RejectReason, String),
     /// Nothing was heard for the time allowed.
     NoAnswer,
     /// The coordinator has not been heard for too long.
     CoordinatorDead,
     /// The coordinator sent this member away, or has closed the session.
-    Dismissed(String),
+    Dismissed(GoodbyeReason),
     /// This member has left, as it wanted to.
     Left,
 }
@@ -138,14 +140,14 @@ impl Enrolment {
         self.events.push_back(EnrolmentEvent::Joined(member));
     }
 
-    pub(crate) fn handle_reject(&mut self, nonce: Nonce, why: String) {
+    pub(crate) fn handle_reject(&mut self, nonce: Nonce, why: RejectReason, text: String) {
         if nonce == self.nonce && matches!(self.state, State::Asking { .. }) {
-            self.end(EnrolmentEvent::Rejected(why));
+            self.end(EnrolmentEvent::Rejected(why, text));
         }
     }
 
     /// The coordinator says that we are out.
-    pub(crate) fn handle_goodbye(&mut self, why: String) {
+    pub(crate) fn handle_goodbye(&mut self, why: GoodbyeReason) {
         match self.state {
             State::In { .. } => self.end(EnrolmentEvent::Dismissed(why)),
             State::Leaving { .. } => self.end(EnrolmentEvent::Left),

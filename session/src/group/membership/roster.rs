@@ -95,6 +95,8 @@ impl Roster {
     /// Pauses before a member that has not confirmed a view is told again.
     const FIRST_PAUSE: Duration = Duration::from_millis(5);
     const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+    /// From this view on nobody else is admitted: the numbers above are for those who are in to go.
+    const LAST_OPEN_VIEW: u32 = u32::MAX - (1 << 20);
 
     pub(crate) fn new(now: Instant, settings: RosterSettings) -> Self {
         Roster {
@@ -112,6 +114,12 @@ impl Roster {
         }
     }
 
+    /// As if there had been so many views.
+    #[cfg(test)]
+    pub(crate) fn advance_view(&mut self, view: u32) {
+        self.view = view;
+    }
+
     /// Somebody asks to be admitted. To ask again is answered the same way.
     pub(crate) fn handle_join(&mut self, now: Instant, applicant: Applicant) -> Reply {
         let heard = self.attention.look(now);
@@ -125,6 +133,9 @@ impl Roster {
         }
         if self.closing {
             return Reply::Closing;
+        }
+        if self.view >= Self::LAST_OPEN_VIEW {
+            return Reply::Full;
         }
         if self.members.len() >= self.settings.max_members {
             return Reply::Full;
@@ -162,11 +173,15 @@ impl Roster {
         }
     }
 
-    /// A member says whether multicast reaches it.
+    /// A member says whether multicast reaches it. That it does is news for all: they send to it, too.
     pub(crate) fn handle_heartbeat(&mut self, now: Instant, member: MemberId, hears_multicast: bool) {
         self.handle_heard(now, member);
-        if let Some(entry) = self.members.get_mut(&member) {
-            entry.hears_multicast = hears_multicast;
+        if let Some(entry) = self.members.get_mut(&member)
+            && hears_multicast
+            && !entry.hears_multicast
+        {
+            entry.hears_multicast = true;
+            self.changed = true;
         }
     }
 
@@ -236,7 +251,7 @@ impl Roster {
     pub(crate) fn poll_view(&mut self, now: Instant) -> Option<MemberId> {
         let at = self.attention.look(now);
         if std::mem::take(&mut self.changed) {
-            self.view += 1;
+            self.view = self.view.saturating_add(1);
             for entry in self.members.values_mut() {
                 (entry.tell_at, entry.pause) = (at, Self::FIRST_PAUSE);
             }

@@ -10,9 +10,10 @@ use flexbond_wire::group::{
     MAX_FAILED, Packet, Release,
 };
 
-use super::requests::{Ask, Requests};
+use super::requests::{Ask, Requests, is_later};
 use super::{Node, Role};
 use crate::group::MemberId;
+use crate::group::at_most_ages;
 use crate::group::barrier::{Hub, Outcome, Seat, Signal};
 use crate::group::flow::RecordKind;
 
@@ -141,8 +142,9 @@ impl Node {
         self.channels.hosted.get_mut(&channel)?.arrivals.pop_front()
     }
 
-    fn handle_channel_join(&mut self, from: SocketAddr, sender: MemberId, join: &ChannelJoin) {
-        let accepted = self.accept_into(sender, join);
+    fn handle_channel_join(&mut self, now: Instant, from: SocketAddr, sender: MemberId, join: &ChannelJoin) {
+        let accepted = self.accept_into(now, sender, join);
+        self.send_signals(now, join.channel);
         let reply = ChannelReply {
             request: join.request,
             channel: join.channel,
@@ -154,7 +156,12 @@ impl Node {
     }
 
     /// Lets a member take part; returns its first round at a barrier.
-    fn accept_into(&mut self, member: MemberId, join: &ChannelJoin) -> Result<u64, ChannelRefusal> {
+    fn accept_into(
+        &mut self,
+        now: Instant,
+        member: MemberId,
+        join: &ChannelJoin,
+    ) -> Result<u64, ChannelRefusal> {
         let hosted = self
             .channels
             .hosted
@@ -166,19 +173,28 @@ impl Node {
         if hosted.ending.is_some() {
             return Err(ChannelRefusal::Closing);
         }
-        let heard = hosted.heard.entry(member).or_insert(0);
-        let is_new = join.request > *heard;
-        if join.request < *heard {
+        let heard = hosted.heard.insert(member, join.request);
+        if let Some(heard) = heard.filter(|heard| is_later(*heard, join.request)) {
             // It has been overtaken by a later one, whose answer is what counts.
+            hosted.heard.insert(member, heard);
             return Err(ChannelRefusal::Other);
         }
-        *heard = join.request;
+        let is_new = heard != Some(join.request);
         if is_new {
             hosted.arrivals.push_back(member);
         }
         match &mut hosted.hub {
-            Some(hub) => Ok(hub.add(member)),
+            Some(hub) => {
+                if is_new {
+                    // It knows nothing of when it was here before, even if nobody has heard that it went.
+                    hub.remove(member, false);
+                }
+                Ok(hub.add(member))
+            }
             None => {
+                if is_new {
+                    self.flows.remove_receiver(now, join.channel, member);
+                }
                 self.flows.add_receiver(join.channel, member);
                 Ok(0)
             }
@@ -193,9 +209,9 @@ impl Node {
         leave: &ChannelLeave,
     ) {
         if let Some(hosted) = self.channels.hosted.get_mut(&leave.channel) {
-            let heard = hosted.heard.entry(sender).or_insert(0);
-            if leave.request > *heard {
-                *heard = leave.request;
+            let heard = hosted.heard.get(&sender);
+            if heard.is_none_or(|heard| is_later(leave.request, *heard)) {
+                hosted.heard.insert(sender, leave.request);
                 hosted.arrivals.retain(|arrived| *arrived != sender);
                 match &mut hosted.hub {
                     Some(hub) => hub.remove(sender, false),
@@ -337,9 +353,12 @@ impl Node {
     /// Goes from a group.
     pub(crate) fn leave_channel(&mut self, now: Instant, channel: u16) {
         self.channels.seats.remove(&channel);
+        self.flows
+            .report_last(now, channel, &self.peers, &mut self.outbox);
         self.flows.close(channel);
         if let Role::Member(_) = self.role {
-            let until = now + Duration::from_secs(1);
+            // Until it is answered: those at a barrier would wait for this end for as long as it is in the session.
+            let until = now + at_most_ages(Duration::MAX);
             let request = self.channels.requests.add(now, channel, Ask::Leave, until);
             self.channels.requests.forget(request);
         }
@@ -447,7 +466,7 @@ impl Node {
     ) {
         if matches!(self.role, Role::Coordinator(_)) {
             match packet {
-                Packet::ChannelJoin(join) => self.handle_channel_join(from, sender, join),
+                Packet::ChannelJoin(join) => self.handle_channel_join(now, from, sender, join),
                 Packet::ChannelLeave(leave) => self.handle_channel_leave(now, from, sender, leave),
                 Packet::Arrive(arrive) => self.handle_arrive(now, sender, arrive),
                 _ => return,

@@ -272,8 +272,13 @@ impl Node {
         if coordinator.beat_at > now {
             return;
         }
+        // Whoever was kept waiting by a coordinator that stood still has not kept it waiting.
+        let stood_still = now.saturating_duration_since(coordinator.beat_at) > self.settings.heartbeat;
         coordinator.beat_at = now + self.settings.heartbeat;
         if let Some(limit) = self.settings.evict_after {
+            if stood_still {
+                self.flows.forgive();
+            }
             self.flows.note_full(now);
             for blocker in self.flows.blockers(now, limit) {
                 coordinator.roster.remove(blocker, Departure::Evicted);
@@ -335,6 +340,7 @@ impl Node {
             self.peers
                 .set(&describe(id, applicant, !coordinator.roster.hears_multicast(id)));
         }
+        self.news |= members.is_some();
     }
 }
 

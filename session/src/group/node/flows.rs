@@ -1,10 +1,11 @@
 //! All that flows between this node and the others: what is for all in the session, and each broadcast group's.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use bytes::Bytes;
-use flexbond_wire::group::{Data, FlowSync, Status};
+use flexbond_wire::group::{Data, FlowSync, Parity, Status};
 
 use super::NodeSettings;
 use super::peers::Peers;
@@ -59,6 +60,15 @@ impl Flows {
             traffic.add_receiver(member);
             traffic.add_source(member);
         }
+        self.update_group();
+    }
+
+    /// Everybody who receives here should know how many others do.
+    fn update_group(&mut self) {
+        let group = self.channels.get(&Self::ALL).map_or(0, Traffic::sources);
+        for traffic in self.channels.values_mut() {
+            traffic.set_group(group);
+        }
     }
 
     /// Somebody is gone from the session.
@@ -67,6 +77,7 @@ impl Flows {
             traffic.remove_receiver(now, member);
         }
         self.forget_source(member);
+        self.update_group();
     }
 
     /// Begins a broadcast group.
@@ -75,6 +86,7 @@ impl Flows {
         self.channels
             .entry(channel)
             .or_insert_with(|| Traffic::new(channel, settings));
+        self.update_group();
     }
 
     /// Ends a broadcast group: what was not read of it is dropped.
@@ -131,13 +143,33 @@ impl Flows {
         if data.point_to_point {
             return false;
         }
-        match traffic.handle_data(now, from, data, &mut self.budget) {
-            Ok(ready) => ready,
-            Err(refused) => {
-                self.unusable.push((from, refused));
-                false
+        let taken = traffic.handle_data(now, from, data, &mut self.budget);
+        self.note_taken(from, taken)
+    }
+
+    /// Parity over several segments has come; true if there is a message to be received.
+    pub(super) fn handle_parity(&mut self, now: Instant, from: MemberId, parity: &Parity<'_>) -> bool {
+        let Some(traffic) = self.channels.get_mut(&parity.channel) else {
+            return false;
+        };
+        if parity.point_to_point {
+            return false;
+        }
+        let taken = traffic.handle_parity(now, from, parity, &mut self.budget);
+        self.note_taken(from, taken)
+    }
+
+    /// Takes note of who sends what cannot be taken, and sees to it that messages have their memory.
+    fn note_taken(&mut self, from: MemberId, taken: Result<bool, Refused>) -> bool {
+        if self.budget.is_overdrawn() {
+            for traffic in self.channels.values_mut() {
+                traffic.shed(&mut self.budget);
             }
         }
+        taken.unwrap_or_else(|refused| {
+            self.unusable.push((from, refused));
+            false
+        })
     }
 
     /// Somebody who sends what cannot be taken, each once.
@@ -153,13 +185,8 @@ impl Flows {
         if sync.point_to_point {
             return false;
         }
-        match traffic.handle_sync(now, from, sync, &mut self.budget) {
-            Ok(ready) => ready,
-            Err(refused) => {
-                self.unusable.push((from, refused));
-                false
-            }
-        }
+        let taken = traffic.handle_sync(now, from, sync, &mut self.budget);
+        self.note_taken(from, taken)
     }
 
     pub(super) fn handle_status(&mut self, now: Instant, from: MemberId, me: MemberId, status: &Status<'_>) {
@@ -171,16 +198,20 @@ impl Flows {
         }
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    /// True if there may be messages to be received.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> bool {
         for traffic in self.channels.values_mut() {
             traffic.handle_timeout(now);
         }
+        self.resume(now)
     }
 
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let resumption = self.budget.may_resume().then_some(now);
         self.channels
             .values()
             .filter_map(|traffic| traffic.poll_timeout(now))
+            .chain(resumption)
             .min()
     }
 
@@ -200,13 +231,24 @@ impl Flows {
             self.unusable.push(unusable);
             None
         });
-        let resumes = popped.is_some() && self.budget.take_refused();
+        (popped, self.resume(now))
+    }
+
+    /// Lets all go on that waited for memory, if some was given back: by who has read, or with what came of somebody who
+    /// is gone. True then.
+    fn resume(&mut self, now: Instant) -> bool {
+        let resumes = self.budget.take_resumption();
         if resumes {
             for traffic in self.channels.values_mut() {
                 self.unusable.extend(traffic.resume(now, &mut self.budget));
             }
+            if self.budget.is_overdrawn() {
+                for traffic in self.channels.values_mut() {
+                    traffic.shed(&mut self.budget);
+                }
+            }
         }
-        (popped, resumes)
+        resumes
     }
 
     /// Everything below was delivered to all who were there and still are.
@@ -228,16 +270,23 @@ impl Flows {
             .fold(0, |sum, traffic| sum.wrapping_add(traffic.settled()))
     }
 
-    /// Who went without having had message `number` of a channel.
-    pub(super) fn missed(&self, channel: u16, number: u64) -> Vec<MemberId> {
+    /// Who went without having had all of these messages of a channel.
+    pub(super) fn missed(&self, channel: u16, numbers: RangeInclusive<u64>) -> Vec<MemberId> {
         self.channels
             .get(&channel)
-            .map_or_else(Vec::new, |traffic| traffic.missed(number))
+            .map_or_else(Vec::new, |traffic| traffic.missed(numbers))
     }
 
     /// Bytes of messages that this node keeps for others, on a channel.
     pub(super) fn unsettled_bytes(&self, channel: u16) -> u64 {
         self.channels.get(&channel).map_or(0, Traffic::unsettled_bytes)
+    }
+
+    /// Somebody wants to send more on a channel, and there is no room for it.
+    pub(super) fn note_refused(&mut self, channel: u16) {
+        if let Some(traffic) = self.channels.get_mut(&channel) {
+            traffic.note_refused();
+        }
     }
 
     /// Takes note of who keeps channels full, so that nothing more can be sent.
@@ -251,6 +300,11 @@ impl Flows {
         }
     }
 
+    /// Forgets since when anybody has kept a channel from moving.
+    pub(super) fn forgive(&mut self) {
+        self.channels.values_mut().for_each(Traffic::forgive);
+    }
+
     /// Who has kept a channel from moving for at least `limit`.
     pub(super) fn blockers(&self, now: Instant, limit: std::time::Duration) -> Vec<MemberId> {
         self.channels
@@ -259,10 +313,28 @@ impl Flows {
             .collect()
     }
 
+    /// The memory that is taken, of what there is; and what each channel keeps for others.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> (u64, u64, Vec<u64>) {
+        let kept = self.channels.values().map(Traffic::unsettled_bytes);
+        (self.budget.used(), self.budget.limit(), kept.collect())
+    }
+
     /// Queues all reports, due or not: this node goes, and cannot be asked any more.
     pub(super) fn report_all(&mut self, now: Instant, peers: &Peers, outbox: &mut Outbox) {
         self.channels.values_mut().for_each(Traffic::report_now);
         self.report(now, peers, outbox);
+    }
+
+    /// Queues what there is to report of a channel, more than once: nobody can ask for it again.
+    pub(super) fn report_last(&mut self, now: Instant, channel: u16, peers: &Peers, outbox: &mut Outbox) {
+        const COPIES: usize = 3;
+        if let Some(traffic) = self.channels.get_mut(&channel) {
+            for _ in 0..COPIES {
+                traffic.report_now();
+                traffic.report(now, peers, outbox);
+            }
+        }
     }
 
     /// Queues the reports that are due.
@@ -296,13 +368,28 @@ impl Flows {
         Some(found)
     }
 
+    /// What is to be sent next on the same channel.
+    pub(super) fn poll_more(&mut self, channel: u16, now: Instant, number: u64) -> Option<Piece> {
+        self.channels.get_mut(&channel)?.poll_piece(now, number)
+    }
+
     /// Lets the other channels have their turn: a batch of this one is full.
     pub(super) fn end_turn(&mut self) {
         self.last = self.last.wrapping_add(1);
     }
 
-    /// Copies the payload of a segment into `out`.
-    pub(super) fn copy(&mut self, channel: u16, number: u64, out: &mut [u8]) -> Option<usize> {
-        self.channels.get_mut(&channel)?.copy(number, out)
+    /// The payload of parity of a block.
+    pub(super) fn parity(&self, channel: u16, base: u64, index: u8) -> Option<&[u8]> {
+        self.channels.get(&channel)?.parity(base, index)
+    }
+
+    /// The payload of a segment: where it lies, or else copied into `room`.
+    pub(super) fn payload<'a>(
+        &'a mut self,
+        channel: u16,
+        number: u64,
+        room: &'a mut [u8],
+    ) -> Option<&'a [u8]> {
+        self.channels.get_mut(&channel)?.payload(number, room)
     }
 }

@@ -102,8 +102,8 @@ impl Node {
         match packet {
             Packet::Retry(retry) => member.enrolment.handle_retry(now, retry.nonce, retry.cookie),
             Packet::Reject(reject) => {
-                let why = format!("{} ({:?})", reject.text, reject.reason);
-                member.enrolment.handle_reject(reject.nonce, why);
+                let text = format!("{} ({:?})", reject.text, reject.reason);
+                member.enrolment.handle_reject(reject.nonce, reject.reason, text);
             }
             Packet::Accept(accept) => self.handle_accept(now, header, &accept),
             _ => {}
@@ -140,6 +140,7 @@ impl Node {
         self.settings.multicast = accept.multicast;
         self.settings.segment = usize::from(accept.segment).max(1);
         self.settings.max_message = accept.max_message;
+        self.settings.seed = header.session ^ u64::from(accept.member).rotate_right(32);
         self.flows.resize(&self.settings);
         let coordinator = Entry {
             id: Header::COORDINATOR,
@@ -183,6 +184,7 @@ impl Node {
         let seal = self.protection.begin(now, view);
         self.outbox.begin_epoch(view, seal);
         let me = self.outbox.me();
+        self.news = true;
         for entry in members {
             let id = MemberId(entry.id);
             if id != me && self.peers.set(entry) {
@@ -207,9 +209,7 @@ impl Node {
         if let Role::Member(member) = &mut self.role
             && sender.0 == Header::COORDINATOR
         {
-            member
-                .enrolment
-                .handle_goodbye(format!("{:?} {}", goodbye.reason, goodbye.text));
+            member.enrolment.handle_goodbye(goodbye.reason);
         }
     }
 
@@ -265,7 +265,7 @@ impl Node {
                     joined = Some(id);
                     continue;
                 }
-                EnrolmentEvent::Rejected(why) => Ending::Rejected(why),
+                EnrolmentEvent::Rejected(why, text) => Ending::Rejected(why, text),
                 EnrolmentEvent::NoAnswer => Ending::NoAnswer,
                 EnrolmentEvent::CoordinatorDead => Ending::CoordinatorDead,
                 EnrolmentEvent::Dismissed(why) => Ending::Dismissed(why),

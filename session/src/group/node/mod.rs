@@ -10,6 +10,7 @@ mod flows;
 mod member;
 mod peers;
 mod protection;
+mod receive;
 mod requests;
 mod settings;
 mod traffic;
@@ -21,10 +22,11 @@ mod tests;
 use std::collections::VecDeque;
 use std::hash::RandomState;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use flexbond_wire::group::{Envelope, Goodbye, GoodbyeReason, Header, Packet};
+use flexbond_wire::group::{Data, GoodbyeReason, Header, Packet, RejectReason};
 
 use super::MemberId;
 use super::flow::RecordKind;
@@ -38,7 +40,7 @@ use member::Member;
 use peers::Peers;
 #[cfg(feature = "group-crypto")]
 pub(crate) use protection::Entropy;
-use protection::{Protection, Refusal};
+use protection::Protection;
 pub(crate) use settings::NodeSettings;
 use transmit::Outbox;
 
@@ -96,13 +98,13 @@ pub(crate) enum Ending {
     /// It left, as it wanted to.
     Left,
     /// The coordinator did not admit it; the text says why.
-    Rejected(String),
+    Rejected(RejectReason, String),
     /// The coordinator did not answer.
     NoAnswer,
     /// The coordinator was not heard for too long.
     CoordinatorDead,
-    /// The coordinator sent it away, or ended the session; the text says why.
-    Dismissed(String),
+    /// The coordinator sent it away, or ended the session.
+    Dismissed(GoodbyeReason),
     /// What the coordinator sends cannot be taken; the text says why.
     Unusable(String),
 }
@@ -194,115 +196,13 @@ impl Node {
         }
     }
 
-    /// A datagram has come; `multicast` if it was sent to the group's address. A sealed one is opened where it is, so
-    /// that its bytes mean nothing any more afterwards.
-    pub(crate) fn handle_datagram(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        multicast: bool,
-        datagram: &mut [u8],
-    ) {
-        if self.protection.is_on()
-            && let Ok(envelope) = Header::peek(datagram)
-            && !envelope.kind.is_handshake()
-        {
-            return self.handle_sealed(now, from, multicast, &envelope, datagram);
-        }
-        let Ok((header, packet)) = Packet::decode(datagram) else {
-            self.counters.malformed += 1;
-            return;
-        };
-        if packet.kind().is_handshake() {
-            return self.handle_handshake(now, from, &header, packet);
-        }
-        if header.session != self.outbox.session() || self.outbox.me() == MemberId(header.sender) {
-            self.counters.foreign += 1;
-            return;
-        }
-        let sender = MemberId(header.sender);
-        if !self.peers.knows(sender, from) {
-            self.counters.foreign += 1;
-            return self.handle_stranger(from, sender);
-        }
-        if !self.peers.accept(now, sender, header.number) {
-            self.counters.replayed += 1;
-            return;
-        }
-        self.note_heard(now, sender, multicast);
-        self.handle_packet(now, from, &header, packet);
-    }
-
-    /// What should be sealed has come. What costs most to find out is asked last, and nothing is believed before.
-    fn handle_sealed(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        multicast: bool,
-        envelope: &Envelope,
-        datagram: &mut [u8],
-    ) {
-        let header = envelope.header;
-        let sender = MemberId(header.sender);
-        if header.session != self.outbox.session() || self.outbox.me() == sender {
-            self.counters.foreign += 1;
-            return;
-        }
-        if !self.peers.knows(sender, from) {
-            self.counters.foreign += 1;
-            return self.handle_stranger(from, sender);
-        }
-        if !self.peers.is_fresh(sender, header.number) {
-            self.counters.replayed += 1;
-            return;
-        }
-        match self.protection.open(envelope, datagram) {
-            Ok(packet) => {
-                self.peers.accept(now, sender, header.number);
-                self.note_heard(now, sender, multicast);
-                self.handle_packet(now, from, &header, packet);
-            }
-            Err(Refusal::Forged) => self.counters.forged += 1,
-            Err(Refusal::Unreadable) => self.counters.unreadable += 1,
-            Err(Refusal::Malformed) => self.counters.malformed += 1,
-        }
-    }
-
-    /// Somebody who is no member, or not any more, may not know that.
-    fn handle_stranger(&mut self, from: SocketAddr, sender: MemberId) {
-        if let Role::Coordinator(coordinator) = &self.role
-            && coordinator.was_member(sender)
-        {
-            let seal = self.protection.departed(sender, from);
-            if seal.is_none() && self.protection.is_on() {
-                // It could not tell what is said to it from what anybody says.
-                return;
-            }
-            let goodbye = Packet::Goodbye(Goodbye {
-                reason: GoodbyeReason::Evicted,
-                text: "",
-            });
-            self.outbox.push_control(from, seal, &goodbye);
-        }
-    }
-
-    fn note_heard(&mut self, now: Instant, sender: MemberId, multicast: bool) {
-        match &mut self.role {
-            Role::Coordinator(coordinator) => coordinator.roster.handle_heard(now, sender),
-            Role::Member(member) if sender.0 == Header::COORDINATOR => {
-                member.enrolment.handle_heard(now);
-                member.hears_multicast |= multicast;
-            }
-            Role::Member(_) => {}
-        }
-    }
-
     fn handle_packet(&mut self, now: Instant, from: SocketAddr, header: &Header, packet: Packet<'_>) {
         let sender = MemberId(header.sender);
         match packet {
-            Packet::Data(data) => {
+            Packet::Data(data) => self.handle_data(now, sender, &data),
+            Packet::Parity(parity) => {
                 self.asked_at = Some(now);
-                self.news |= self.flows.handle_data(now, sender, &data);
+                self.news |= self.flows.handle_parity(now, sender, &parity);
                 self.evict_unusable(now);
             }
             Packet::Status(status) => self.flows.handle_status(now, sender, self.outbox.me(), &status),
@@ -335,6 +235,12 @@ impl Node {
             // Of a handshake, which was seen to before, or of no use here.
             _ => {}
         }
+    }
+
+    fn handle_data(&mut self, now: Instant, sender: MemberId, data: &Data<'_>) {
+        self.asked_at = Some(now);
+        self.news |= self.flows.handle_data(now, sender, data);
+        self.evict_unusable(now);
     }
 
     /// Sends those away who send what cannot be taken.
@@ -452,7 +358,8 @@ impl Node {
             Role::Member(_) => self.handle_member_timeout(now),
         }
         self.handle_channels_timeout(now);
-        self.flows.handle_timeout(now);
+        self.news |= self.flows.handle_timeout(now);
+        self.evict_unusable(now);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) and [`poll_transmit`](Self::poll_transmit) have something to do.
@@ -507,6 +414,7 @@ impl Node {
         }
         let unsettled = self.flows.unsettled_bytes(channel);
         if unsettled > 0 && unsettled + size > self.settings.send_budget {
+            self.flows.note_refused(channel);
             return Err(PushError::Full);
         }
         self.flows
@@ -546,9 +454,9 @@ impl Node {
         self.flows.settled(channel)
     }
 
-    /// Who went without having had message `number` of a channel.
-    pub(crate) fn missed(&self, channel: u16, number: u64) -> Vec<MemberId> {
-        self.flows.missed(channel, number)
+    /// Who went, or skipped, without having had all of these messages of a channel: the parts of a stream, or one.
+    pub(crate) fn missed(&self, channel: u16, numbers: RangeInclusive<u64>) -> Vec<MemberId> {
+        self.flows.missed(channel, numbers)
     }
 
     /// Who this node is, while it is in.
@@ -567,6 +475,14 @@ impl Node {
     /// Who else is in.
     pub(crate) fn others(&self) -> impl Iterator<Item = MemberId> {
         self.peers.ids()
+    }
+
+    /// How many others what is sent to the group's address reaches, as far as this node knows.
+    pub(crate) fn reached_by_multicast(&self) -> usize {
+        match self.settings.multicast {
+            Some(_) => self.peers.reached_by_multicast(),
+            None => 0,
+        }
     }
 
     pub(crate) fn counters(&self) -> NodeCounters {

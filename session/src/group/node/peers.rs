@@ -60,6 +60,11 @@ impl Peers {
         self.0.get(&member).is_some_and(|peer| peer.address == from)
     }
 
+    /// Whether somebody is at this address.
+    pub(super) fn is_at(&self, address: SocketAddr) -> bool {
+        self.0.values().any(|peer| peer.address == address)
+    }
+
     /// Whether a packet was neither seen before nor is too old to know.
     pub(super) fn is_fresh(&self, member: MemberId, number: u64) -> bool {
         self.0
@@ -91,6 +96,11 @@ impl Peers {
     /// Who takes the smallest messages, and how large they may be.
     pub(super) fn least_max_message(&self) -> Option<(u64, MemberId)> {
         self.0.iter().map(|(&id, peer)| (peer.max_message, id)).min()
+    }
+
+    /// How many hear what is sent to the group's address.
+    pub(super) fn reached_by_multicast(&self) -> usize {
+        self.0.values().filter(|peer| !peer.unicast).count()
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = MemberId> {

@@ -36,7 +36,18 @@ struct Request {
     wanted: bool,
 }
 
+/// Whether a request was made after another one; their numbers begin again after the last (RFC 1982).
+pub(super) fn is_later(request: u32, other: u32) -> bool {
+    request.wrapping_sub(other).cast_signed() > 0
+}
+
 impl Requests {
+    /// As if so many requests had been made.
+    #[cfg(test)]
+    pub(super) fn advance(&mut self, last: u32) {
+        self.last = last;
+    }
+
     /// Pauses between asking again, the first and the longest.
     const FIRST_PAUSE: Duration = Duration::from_millis(5);
     const LONGEST_PAUSE: Duration = Duration::from_millis(100);
@@ -46,7 +57,7 @@ impl Requests {
         // A new word on a group takes the place of one that nobody waits for.
         self.open
             .retain(|_, request| request.wanted || request.channel != channel);
-        self.last += 1;
+        self.last = self.last.wrapping_add(1);
         let request = Request {
             channel,
             ask,

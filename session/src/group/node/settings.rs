@@ -26,10 +26,14 @@ pub(crate) struct NodeSettings {
     pub(crate) send_budget: u64,
     /// How many receivers must have a segment before more is sent; all, if `None`.
     pub(crate) quorum: Option<usize>,
-    /// Whether receivers that lag behind those skip what they have not got.
+    /// Whether receivers that lag behind those skip what they have not got, once they do so by [`lag`](Self::lag).
     pub(crate) skip: bool,
+    /// From how many receivers on what several lack is repaired by parity; never, if `None`.
+    pub(crate) parity_from: Option<usize>,
     /// How long a member may keep the coordinator from sending before it is sent away; for ever, if `None`.
     pub(crate) evict_after: Option<Duration>,
+    /// What is random here depends on it: it differs from one member to the other.
+    pub(crate) seed: u64,
     pub(crate) heartbeat: Duration,
     pub(crate) dead_after: Duration,
     pub(crate) join_timeout: Duration,
@@ -47,6 +51,13 @@ impl NodeSettings {
     /// Segments of a flow that may be on their way at once.
     pub(super) fn window_segments(&self) -> u64 {
         (self.window / self.segment as u64).max(Self::MIN_WINDOW)
+    }
+
+    /// By how many segments those may lag who skip then: by two windows, but not so far that what is kept for them leaves
+    /// no room for more.
+    pub(super) fn lag(&self) -> Option<u64> {
+        let room = self.send_budget / (2 * self.segment as u64);
+        self.skip.then_some(room.clamp(2, 2 * self.window_segments()))
     }
 
     const MIN_WINDOW: u64 = 16;

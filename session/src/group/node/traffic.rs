@@ -1,10 +1,11 @@
 //! The messages of one channel: one flow out, and one in from each of the others.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use flexbond_wire::group::{Data, FlowSync, Gap, List, Packet, Status};
+use flexbond_wire::group::{Data, FlowSync, Gap, List, Packet, Parity, Status};
 
 use super::NodeSettings;
 use super::flows::Popped;
@@ -12,7 +13,8 @@ use super::peers::Peers;
 use super::transmit::Outbox;
 use crate::group::MemberId;
 use crate::group::flow::{
-    Budget, Inflow, InflowSettings, Outflow, OutflowSettings, Piece, RecordKind, Refused, Report, Run,
+    Budget, Inflow, InflowSettings, Outflow, OutflowSettings, ParityPacket, Piece, RecordKind, Refused,
+    Report, Run,
 };
 
 /// The messages of one channel.
@@ -39,13 +41,28 @@ impl Traffic {
                 segment: settings.segment,
                 window: settings.window_segments(),
                 quorum: settings.quorum,
-                skip: settings.skip,
+                skip: settings.lag(),
+                // Where nothing is multicast, one packet repairs one receiver.
+                parity_from: settings.parity_from.filter(|_| settings.multicast.is_some()),
             }),
             sources: BTreeMap::new(),
             finished: VecDeque::new(),
             last_read: MemberId(0),
             asked: Vec::new(),
         }
+    }
+
+    /// So many others are in the session.
+    pub(super) fn set_group(&mut self, group: usize) {
+        self.inflow.group = group;
+        self.sources
+            .values_mut()
+            .for_each(|inflow| inflow.set_group(group));
+    }
+
+    /// From how many members something is taken.
+    pub(super) fn sources(&self) -> usize {
+        self.sources.len()
     }
 
     pub(super) fn add_receiver(&mut self, member: MemberId) {
@@ -132,11 +149,41 @@ impl Traffic {
         Ok(inflow.has_ready())
     }
 
+    /// # Errors
+    /// [`Refused`]: what the member sends cannot be taken.
+    pub(super) fn handle_parity(
+        &mut self,
+        now: Instant,
+        from: MemberId,
+        parity: &Parity<'_>,
+        budget: &mut Budget,
+    ) -> Result<bool, Refused> {
+        let Some(inflow) = self.sources.get_mut(&from) else {
+            return Ok(false);
+        };
+        let packet = ParityPacket {
+            base: parity.base,
+            count: parity.count,
+            index: parity.index,
+            payload: parity.payload,
+            answer: parity.answer,
+        };
+        inflow.handle_parity(now, &packet, budget)?;
+        Ok(inflow.has_ready())
+    }
+
+    /// Does without what it can do without: there are messages that need the memory.
+    pub(super) fn shed(&mut self, budget: &mut Budget) {
+        self.sources.values_mut().for_each(|inflow| inflow.shed(budget));
+    }
+
     pub(super) fn handle_status(&mut self, now: Instant, from: MemberId, status: &Status<'_>) {
         let report = Report {
             unknown: status.unknown,
             next: status.next,
             edge: status.edge,
+            known: status.known,
+            early: status.early.into(),
             missing: status
                 .missing
                 .iter()
@@ -204,8 +251,9 @@ impl Traffic {
         self.out.settled()
     }
 
-    pub(super) fn missed(&self, number: u64) -> Vec<MemberId> {
-        let mut members: Vec<_> = self.out.missed(number).collect();
+    pub(super) fn missed(&self, numbers: RangeInclusive<u64>) -> Vec<MemberId> {
+        let mut members: Vec<_> = self.out.missed(numbers).collect();
+        members.sort_unstable();
         members.dedup();
         members
     }
@@ -214,8 +262,17 @@ impl Traffic {
         self.out.bytes()
     }
 
+    /// Somebody wants to send more, and there is no room for it.
+    pub(super) fn note_refused(&mut self) {
+        self.out.note_refused();
+    }
+
     pub(super) fn note_full(&mut self, now: Instant) {
         self.out.note_full(now);
+    }
+
+    pub(super) fn forgive(&mut self) {
+        self.out.forgive();
     }
 
     pub(super) fn blockers(&self, now: Instant, limit: Duration) -> impl Iterator<Item = MemberId> {
@@ -253,6 +310,8 @@ impl Traffic {
                 source: source.0,
                 next: report.next,
                 edge: report.edge,
+                known: report.known,
+                early: u32::try_from(report.early).unwrap_or(u32::MAX),
                 echo,
                 echo_delay: u32::try_from(delay).unwrap_or(u32::MAX),
                 local_drops: 0,
@@ -264,12 +323,20 @@ impl Traffic {
 
     /// What is to be sent next.
     pub(super) fn poll_piece(&mut self, now: Instant, number: u64) -> Option<Piece> {
-        self.asked.pop().or_else(|| self.out.poll_piece(now, number))
+        if self.asked.is_empty() {
+            return self.out.poll_piece(now, number);
+        }
+        self.asked.pop()
     }
 
-    /// Copies the payload of segment `number` into `out`.
-    pub(super) fn copy(&mut self, number: u64, out: &mut [u8]) -> Option<usize> {
-        self.out.copy(number, out)
+    /// The payload of parity `index` of the block that begins at `base`.
+    pub(super) fn parity(&self, base: u64, index: u8) -> Option<&[u8]> {
+        self.out.parity(base, index)
+    }
+
+    /// The payload of segment `number`: where it lies, or else copied into `room`.
+    pub(super) fn payload<'a>(&'a mut self, number: u64, room: &'a mut [u8]) -> Option<&'a [u8]> {
+        self.out.payload(number, room)
     }
 }
 
@@ -280,5 +347,7 @@ fn inflow_settings(settings: &NodeSettings) -> InflowSettings {
         guard: Duration::from_millis(1),
         report_every: (settings.window_segments() / 8).max(4),
         report_delay: Duration::from_millis(2),
+        group: 0,
+        seed: settings.seed,
     }
 }

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use flexbond_wire::group::{Data, FlowSync, Header, Packet};
+use flexbond_transport::Transmit;
+use flexbond_wire::group::{Data, FlowSync, Header, Packet, Parity};
 
 use super::Node;
 use super::flows::Flows;
-use super::protection::{MAX_SEALED, SEALED_SIZE, SealKey, seal};
+use super::protection::{MAX_SEALED, SEALED_SIZE, SealKey, finish_sealed, seal};
 use crate::group::MemberId;
 use crate::group::flow::{Piece, Target};
 
@@ -33,7 +34,7 @@ pub(super) struct Outbox {
     targets: VecDeque<SocketAddr>,
     /// What did not belong into the batch.
     held: Option<(u16, Piece)>,
-    /// Room for the payload of a segment.
+    /// Room for the payload of a segment that holds parts of several messages.
     payload: Vec<u8>,
 }
 
@@ -106,6 +107,12 @@ impl Outbox {
         self.seal.is_some() && self.sealed >= self.max_sealed
     }
 
+    /// How many packets wait to be sent.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.single.len()
+    }
+
     pub(super) fn epoch(&self) -> u32 {
         self.header.epoch
     }
@@ -159,6 +166,19 @@ impl Outbox {
         // What is sealed for one alone is of no epoch.
         let epoch = if seal.is_some() { 0 } else { self.header.epoch };
         queue(&mut self.header, &mut self.single, to, epoch, seal, packet);
+    }
+}
+
+impl Outbox {
+    /// Completes the packets of the batch: sums them up, or seals them. Not one by one as they are written, because
+    /// what was just written is not read quickly.
+    fn finish_batch(&mut self, size: usize) {
+        for datagram in self.batch.chunks_mut(size) {
+            match &self.seal {
+                Some(key) => finish_sealed(key, datagram),
+                None => Packet::finish(datagram),
+            }
+        }
     }
 }
 
@@ -233,30 +253,42 @@ impl Node {
         let mut count = 0;
         while count < max_segments.max(1) {
             let number = self.outbox.header.number + 1;
-            let held = self.outbox.held.take();
-            let Some((channel, piece)) = held.or_else(|| self.flows.poll_piece(now, number)) else {
+            // By reference: to move what was just written field by field takes longer than to make it.
+            let (begun, more);
+            let next = match first {
+                None => {
+                    let held = self.outbox.held.take();
+                    begun = held.or_else(|| self.flows.poll_piece(now, number));
+                    begun.as_ref().map(|(channel, piece)| (*channel, piece))
+                }
+                Some(((channel, _), _)) => {
+                    more = self.flows.poll_more(channel, now, number);
+                    more.as_ref().map(|piece| (channel, piece))
+                }
+            };
+            let Some((channel, piece)) = next else {
                 break;
             };
-            let target = (channel, target_of(&piece));
+            let target = (channel, target_of(piece));
             let is_sync = matches!(piece, Piece::Sync { .. });
             if first.is_some_and(|(other, _)| other != target || is_sync) {
-                self.outbox.held = Some((channel, piece));
+                self.outbox.held = Some((channel, *piece));
                 break;
             }
             let filled = self.outbox.batch.len();
-            let Some(len) = self.append(channel, &piece) else {
+            let Some(len) = self.append(channel, piece) else {
                 continue;
             };
             let (_, size) = *first.get_or_insert((target, len));
             if len > size {
                 // None may be longer than the first.
                 self.outbox.batch.truncate(filled);
-                self.outbox.held = Some((channel, piece));
+                self.outbox.held = Some((channel, *piece));
                 break;
             }
             count += 1;
-            // Only the last one may be shorter.
-            if len < size || is_sync {
+            // Only the last one may be shorter; and all have to fit into one call, for which they stay in the cache.
+            if len < size || is_sync || self.outbox.batch.len() + size > Transmit::MAX_LEN {
                 break;
             }
         }
@@ -264,6 +296,7 @@ impl Node {
             return false;
         };
         self.flows.end_turn();
+        self.outbox.finish_batch(size);
         self.outbox.segment_size = (count > 1).then_some(size);
         match target {
             Target::All if channel == Flows::ALL => {
@@ -281,7 +314,7 @@ impl Node {
         true
     }
 
-    /// Encodes a piece at the end of the batch; returns its size.
+    /// Writes a piece at the end of the batch, all but its trailer; returns its size.
     fn append(&mut self, channel: u16, piece: &Piece) -> Option<usize> {
         let Node {
             outbox,
@@ -293,7 +326,7 @@ impl Node {
             return None;
         }
         outbox.header.number += 1;
-        let seal = outbox.seal.as_ref();
+        let sealed = outbox.seal.is_some();
         let len = match *piece {
             Piece::Segment {
                 number,
@@ -302,16 +335,33 @@ impl Node {
                 ..
             } => {
                 outbox.payload.resize(settings.segment, 0);
-                let len = flows.copy(channel, number, &mut outbox.payload)?;
+                let payload = flows.payload(channel, number, &mut outbox.payload)?;
                 let data = Data {
                     channel,
                     point_to_point: false,
                     answer,
                     repair,
                     seq: number,
-                    payload: &outbox.payload[..len],
+                    payload,
                 };
-                encode(&Packet::Data(data), &outbox.header, seal, &mut outbox.batch)?
+                Packet::Data(data).encode_unfinished(&outbox.header, sealed, &mut outbox.batch)
+            }
+            Piece::Parity {
+                base,
+                count,
+                index,
+                answer,
+            } => {
+                let parity = Parity {
+                    channel,
+                    point_to_point: false,
+                    answer,
+                    base,
+                    count,
+                    index,
+                    payload: flows.parity(channel, base, index)?,
+                };
+                Packet::Parity(parity).encode_unfinished(&outbox.header, sealed, &mut outbox.batch)
             }
             Piece::Sync { start, next, .. } => {
                 let sync = FlowSync {
@@ -320,9 +370,10 @@ impl Node {
                     start,
                     next,
                 };
-                encode(&Packet::Sync(sync), &outbox.header, seal, &mut outbox.batch)?
+                Packet::Sync(sync).encode_unfinished(&outbox.header, sealed, &mut outbox.batch)
             }
         };
+        let len = len.ok()?;
         outbox.sealed += weight(len);
         Some(len)
     }
@@ -345,5 +396,6 @@ fn weight(len: usize) -> u64 {
 fn target_of(piece: &Piece) -> Target {
     match piece {
         Piece::Segment { target, .. } | Piece::Sync { target, .. } => *target,
+        Piece::Parity { .. } => Target::All,
     }
 }

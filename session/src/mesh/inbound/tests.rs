@@ -56,10 +56,28 @@ fn key(tag: u64) -> Key {
 }
 
 fn frame_of(key: Key, body: &[u8]) -> Vec<u8> {
-    let length = body.len();
-    let mut bytes = Header { key, length }.encode().to_vec();
-    bytes.extend(body);
-    bytes
+    [&header_of(key, body).encode(), body].concat()
+}
+
+fn header_of(key: Key, body: &[u8]) -> Header {
+    Header {
+        key,
+        announced: None,
+        length: body.len(),
+    }
+}
+
+/// What a sender says of a message that it brings another way.
+fn announcement(tag: u64, number: u32, length: usize) -> Vec<u8> {
+    let announced = NonZeroU32::new(number);
+    let key = key(tag);
+    Header {
+        key,
+        announced,
+        length,
+    }
+    .encode()
+    .to_vec()
 }
 
 fn frame(tag: u64, body: &[u8]) -> Vec<u8> {
@@ -299,19 +317,62 @@ fn a_rank_tells_itself_within_the_limit() {
     let mut bench = Bench::new([]);
     let mut wakes = Wakes::default();
     assert!(
-        bench.inbound.deliver(key(1), &[1; 100_000], &mut wakes),
+        bench
+            .inbound
+            .deliver(header_of(key(1), &[1; 100_000]), &[1; 100_000], &mut wakes),
         "the first one always"
     );
-    assert!(!bench.inbound.deliver(key(2), &[], &mut wakes));
+    assert!(!bench.inbound.deliver(header_of(key(2), &[]), &[], &mut wakes));
     let mut claim = Claim::new(key(2), Target::Own(Vec::new()));
     assert_eq!(bench.poll(&mut claim, Waker::noop()), Step::Dry);
     assert!(
-        bench.inbound.deliver(key(2), b"x", &mut wakes),
+        bench.inbound.deliver(header_of(key(2), b"x"), b"x", &mut wakes),
         "it is waited for"
     );
-    assert!(!bench.inbound.deliver(key(2), b"y", &mut wakes));
+    assert!(!bench.inbound.deliver(header_of(key(2), b"y"), b"y", &mut wakes));
     assert_eq!(bench.poll(&mut claim, Waker::noop()), whole(b"x"));
     assert_eq!(bench.whole(1), whole(&[1; 100_000]));
+}
+
+#[test]
+fn an_announcement_has_its_turn_among_the_messages_of_its_tag() {
+    let announced = |number, length| Step::Announced {
+        number: NonZeroU32::new(number).unwrap(),
+        length,
+    };
+    let pieces = [
+        frame(1, b"before"),
+        announcement(1, 7, 1 << 20),
+        frame(2, b"other"),
+        announcement(2, 8, 5),
+        frame(1, b"after"),
+    ];
+    let mut bench = Bench::new(pieces);
+    // Those of tag 1 are stored meanwhile.
+    assert_eq!(bench.whole(2), whole(b"other"));
+    assert_eq!(bench.whole(2), announced(8, 5));
+    assert_eq!(bench.whole(1), whole(b"before"));
+    let mut small = [0; 100];
+    let mut claim = Claim::new(key(1), Target::Slice(&mut small));
+    let truncated = Step::Truncated {
+        length: 1 << 20,
+        room: 100,
+    };
+    assert_eq!(bench.poll(&mut claim, Waker::noop()), truncated);
+    assert_eq!(bench.whole(1), announced(7, 1 << 20));
+    assert_eq!(bench.whole(1), whole(b"after"));
+    assert_eq!(bench.inbound.stored(), 0);
+}
+
+#[test]
+fn announcements_that_are_thrown_away_are_named() {
+    let mut bench = Bench::new([announcement(1, 7, 1 << 20), announcement(2, 8, 5), frame(3, b"x")]);
+    assert_eq!(bench.whole(3), whole(b"x"));
+    let mut wakes = Wakes::default();
+    assert_eq!(bench.inbound.discard(2, &(0..=9), &mut wakes), []);
+    let numbers = bench.inbound.discard(1, &(2..=9), &mut wakes);
+    assert_eq!(numbers.iter().map(|number| number.get()).collect::<Vec<_>>(), [8]);
+    assert_eq!(bench.inbound.stored(), Inbound::OVERHEAD);
 }
 
 proptest! {

@@ -6,6 +6,7 @@ use std::task::Wake;
 
 use proptest::prelude::*;
 
+use super::super::header::Key;
 use super::*;
 
 #[derive(Default)]
@@ -51,12 +52,15 @@ fn key(tag: u64) -> Key {
 }
 
 fn frame(tag: u64, body: &[u8]) -> Vec<u8> {
-    let length = body.len();
-    let header = Header {
+    [&header(tag, body).encode(), body].concat()
+}
+
+fn header(tag: u64, body: &[u8]) -> Header {
+    Header {
         key: key(tag),
-        length,
-    };
-    [&header.encode(), body].concat()
+        announced: None,
+        length: body.len(),
+    }
 }
 
 fn poll(outbound: &mut Outbound, parcel: &mut Parcel<'_>, sink: &mut Sink, waker: &Waker) -> Step {
@@ -70,7 +74,7 @@ fn a_message_is_one_write() {
         let (mut outbound, mut sink) = (Outbound::default(), Sink::default());
         sink.room = usize::MAX;
         let body = vec![7; length];
-        let mut parcel = Parcel::new(key(1), &body);
+        let mut parcel = Parcel::new(header(1, &body), &body);
         let step = poll(&mut outbound, &mut parcel, &mut sink, Waker::noop());
         assert!(matches!(step, Step::Done));
         assert_eq!(sink.calls, 1);
@@ -84,7 +88,7 @@ fn others_wait_their_turn() {
     let (mut outbound, mut sink) = (Outbound::default(), Sink::default());
     let counts: [Arc<Count>; 3] = Default::default();
     let wakers = counts.each_ref().map(|count| Waker::from(Arc::clone(count)));
-    let mut parcels = [b"a", b"b", b"c"].map(|body| Parcel::new(key(1), body));
+    let mut parcels = [b"a", b"b", b"c"].map(|body| Parcel::new(header(1, body), body));
     sink.room = 10;
     for (parcel, waker) in parcels.iter_mut().zip(&wakers) {
         let _ = poll(&mut outbound, parcel, &mut sink, waker);
@@ -121,13 +125,13 @@ fn a_cancelled_send_is_whole_or_nothing() {
         for cut in [0, 1, 23, 24, 25, whole.len() - 1] {
             let (mut outbound, mut sink) = (Outbound::default(), Sink::default());
             sink.room = cut;
-            let mut parcel = Parcel::new(key(2), &body);
+            let mut parcel = Parcel::new(header(2, &body), &body);
             let step = poll(&mut outbound, &mut parcel, &mut sink, Waker::noop());
             assert!(matches!(step, Step::Full));
             let rest = outbound.cancel(&mut parcel, &mut Wakes::default());
             assert_eq!((rest, outbound.has_rest()), (cut > 0, cut > 0), "cut at {cut}");
             sink.room = usize::MAX;
-            let mut next = Parcel::new(key(3), b"next");
+            let mut next = Parcel::new(header(3, b"next"), b"next");
             if rest {
                 let step = poll(&mut outbound, &mut next, &mut sink, Waker::noop());
                 assert!(matches!(step, Step::Behind));
@@ -147,8 +151,8 @@ fn a_failure_concerns_all() {
     let (mut outbound, mut sink) = (Outbound::default(), Sink::default());
     let count = Arc::<Count>::default();
     let waker = Waker::from(Arc::clone(&count));
-    let mut first = Parcel::new(key(1), b"a");
-    let mut second = Parcel::new(key(1), b"b");
+    let mut first = Parcel::new(header(1, b"a"), b"a");
+    let mut second = Parcel::new(header(1, b"b"), b"b");
     let _ = poll(&mut outbound, &mut first, &mut sink, Waker::noop());
     let _ = poll(&mut outbound, &mut second, &mut sink, &waker);
     sink.fails = true;
@@ -178,7 +182,7 @@ proptest! {
         for (tag, length) in lengths.iter().enumerate() {
             let body = vec![tag as u8; *length];
             expected.extend(frame(tag as u64, &body));
-            let mut parcel = Parcel::new(key(tag as u64), &body);
+            let mut parcel = Parcel::new(header(tag as u64, &body), &body);
             loop {
                 let mut wakes = Wakes::default();
                 let mut write = |slices: &[IoSlice<'_>]| sink.write(slices);

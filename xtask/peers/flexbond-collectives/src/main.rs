@@ -1,12 +1,17 @@
 //! flexbond's collectives as a peer: barrier, broadcast and allreduce (sum of f32), timed as Open MPI's are.
 //!
-//! `peer-flexbond-collectives run case=barrier|bcast|allreduce size=BYTES warmup=N rounds=N spin_us=MICROSECONDS`, one
-//! process for each rank, with RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT in its environment. Rank 0 prints the JSON
-//! object that `collectives.c` describes.
+//! `peer-flexbond-collectives run case=barrier|bcast|allreduce size=BYTES warmup=N rounds=N spin_us=MICROSECONDS
+//! [multicast=GROUP:PORT] [only=yes]`, one process for each rank, with RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT in
+//! its environment. Rank 0 prints the JSON object that `collectives.c` describes. Where multicast does not reach all
+//! ranks, there is no result. With `only=yes` everything that can be multicast is, whatever its size.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flexbond_collectives::{Communicator, Max, MeshFabric, Sum};
+use flexbond_collectives::{
+    AllreduceAlgorithm, BroadcastAlgorithm, Communicator, Launch, Max, MeshFabric, Sum, Table, Tuning,
+};
 use flexbond_session::mesh::MeshOptions;
 use peer_harness::{Result, Words, fail, print};
 use serde_json::json;
@@ -45,11 +50,24 @@ async fn run() -> Result<()> {
     let warmup: usize = words.get("warmup", 100)?;
     let rounds: usize = words.get("rounds", 1000)?;
     let spin = Duration::from_micros(words.get("spin_us", 1000)?);
+    let multicast: Option<SocketAddr> = words.take("multicast")?;
+    let only = words.get("only", "no".to_owned())? == "yes";
     words.finish()?;
     if size == 0 || !size.is_multiple_of(4) || rounds == 0 {
         return Err("size is a multiple of 4, rounds are at least 1".into());
     }
-    let communicator = Communicator::from_env(MeshOptions::new().spin(spin)).await?;
+    let mut launch = Launch::from_env()?;
+    launch.multicast = multicast;
+    let fabric = MeshFabric::launch(&launch, MeshOptions::new().spin(spin)).await?;
+    if let Some(reason) = fabric.multicast_refusal() {
+        return Err(format!("no multicast: {reason}").into());
+    }
+    let mut tuning = Tuning::default();
+    if only {
+        tuning.multicast_broadcast = Table::always(BroadcastAlgorithm::Multicast);
+        tuning.multicast_allreduce = Table::always(AllreduceAlgorithm::Multicast);
+    }
+    let communicator = Communicator::with_tuning(Arc::new(fabric), tuning).await?;
     let rank = communicator.rank();
     let mut ranks = Ranks {
         communicator: &communicator,

@@ -1,7 +1,7 @@
 //! flexbond's group sessions as a peer: a coordinator and members that pass barriers, or broadcast messages.
 //!
-//! `peer-flexbond-group ROLE key=value…` with the roles and words of `peer-camure`, and `spin_us`, how long whoever
-//! waits looks before it sleeps.
+//! `peer-flexbond-group ROLE key=value…` with the roles and words of `peer-camure`, `spin_us`, how long whoever waits
+//! looks before it sleeps, and `sealed=true` for a session with a key.
 
 mod barrier;
 mod broadcast;
@@ -9,7 +9,7 @@ mod broadcast;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use flexbond_session::group::{Coordinator, Member, Options};
+use flexbond_session::group::{Coordinator, Member, Options, PresharedKey};
 use peer_harness::{Result, Words, fail};
 
 /// The one group of a session.
@@ -62,6 +62,12 @@ async fn run() -> Result<()> {
         .spin(Duration::from_micros(words.get("spin_us", 0)?));
     if let Some(segment) = words.take("segment")? {
         options = options.segment(segment);
+    }
+    if let Some(budget) = words.take("send_budget")? {
+        options = options.send_budget(budget);
+    }
+    if words.get("sealed", false)? {
+        options = options.key(PresharedKey::new(&[7; 32])?);
     }
     let members = match words.take("members")? {
         Some(members) => members,

@@ -306,10 +306,8 @@ async fn take(group: &BroadcastReceiver) -> Result<Received, Failure> {
         RecvError::Over(Over::CoordinatorDead) => {
             Failure::new("the sender is dead: nothing is heard of it any more").hint(AGAIN)
         }
-        RecvError::Over(Over::Dismissed { reason }) if !reason.starts_with("Closed") => Failure::new(
-            format!("the sender has sent this receiver away: {}", reason.trim()),
-        )
-        .hint("the transfer had begun without it, or it did not keep up; start both sides again"),
+        RecvError::Over(Over::Dismissed { .. }) => Failure::new("the sender has sent this receiver away")
+            .hint("the transfer had begun without it, or it did not keep up; start both sides again"),
         _ => cut(),
     })
 }

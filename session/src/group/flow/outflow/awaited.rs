@@ -4,22 +4,28 @@ use std::time::{Duration, Instant};
 
 use super::Outflow;
 use crate::group::MemberId;
-use crate::group::flow::receiver::Place;
+use crate::group::flow::receiver::{Place, Receiver};
 
 impl Outflow {
     /// Below which segment so many receivers have everything as are waited for.
     pub(super) fn held(&self) -> u64 {
-        self.least_awaited(|place| place.next())
+        self.least_awaited(|receiver| receiver.place.next())
+            .unwrap_or_else(|| self.stream.next_segment())
+    }
+
+    /// How many segments each of those has who are waited for, gaps left out.
+    pub(super) fn delivered(&self) -> u64 {
+        self.least_awaited(Receiver::delivered)
             .unwrap_or_else(|| self.stream.next_segment())
     }
 
     /// The least of those that are waited for: of all, or of the quorum with the highest.
-    fn least_awaited(&self, value: impl Fn(&Place) -> Option<u64>) -> Option<u64> {
+    fn least_awaited(&self, value: impl Fn(&Receiver) -> Option<u64>) -> Option<u64> {
         let values = self
             .receivers
             .iter()
             .filter(|receiver| receiver.skipped_to.is_none())
-            .filter_map(|receiver| value(&receiver.place));
+            .filter_map(value);
         match self.settings.quorum {
             None => values.min(),
             Some(quorum) => {
@@ -41,7 +47,8 @@ impl Outflow {
             .map(|receiver| receiver.place.next().unwrap_or_default())
             .max();
         for receiver in &mut self.receivers {
-            if receiver.skipped_to <= Some(reached.unwrap_or(u64::MAX)) {
+            let begins = !matches!(receiver.place, Place::After(_));
+            if begins && receiver.skipped_to <= Some(reached.unwrap_or(u64::MAX)) {
                 receiver.skipped_to = None;
             }
         }
@@ -51,25 +58,37 @@ impl Outflow {
         let window = self.settings.window;
         let paced = window.min(self.pace.window());
         self.count_skipped();
-        let limit = self.least_awaited(|place| Some(place.edge().min(place.next()? + paced)));
+        let limit = self.least_awaited(|receiver| {
+            let next = receiver.place.next()?;
+            Some(
+                (receiver.delivered()? + paced)
+                    .min(next + window)
+                    .min(receiver.place.edge()),
+            )
+        });
         let limit = limit.unwrap_or(u64::MAX);
         // What is kept for those who are not waited for has a bound, too.
-        let kept = self.stream.first_segment() + 2 * window;
+        let kept = self.stream.first_segment() + self.settings.skip.unwrap_or(2 * window);
         self.limit = limit.min(kept);
     }
 
-    /// Lets those who lag by two windows begin again where the next record does; true if that makes room.
+    /// Lets those who lag too far begin again where the next record does; true if that makes room.
     pub(super) fn skip_laggards(&mut self, now: Instant) -> bool {
         let next = self.stream.next_segment();
-        if !self.settings.skip || next < self.stream.first_segment() + 2 * self.settings.window {
+        let Some(lag) = self.settings.skip else {
+            return false;
+        };
+        if next < self.stream.first_segment() + lag {
             return false;
         }
+        let awaited = self.held();
         let place = self.new_place();
         let mut skipped = Vec::new();
         for receiver in &mut self.receivers {
             if let Some(at) = receiver.place.next()
-                // Who sets the pace is a window behind at most.
-                && next > at + self.settings.window
+                // Who sets the pace never skips.
+                && at < awaited
+                && next > at + lag / 2
             {
                 skipped.push((receiver.id, at));
                 receiver.place = place;
@@ -79,7 +98,8 @@ impl Outflow {
         // It gets all that was not begun to be sent.
         let end = self.stream.first_uncut().unwrap_or(self.next_number);
         for (id, at) in skipped {
-            self.note_missed(id, at, end);
+            let first = self.stream.oldest_from(at);
+            self.note_missed(id, first, end);
         }
         self.release(now);
         next < self.limit
@@ -101,6 +121,13 @@ impl Outflow {
             } else {
                 receiver.blocks_since = None;
             }
+        }
+    }
+
+    /// Forgets since when anybody has kept the window from moving.
+    pub(crate) fn forgive(&mut self) {
+        for receiver in &mut self.receivers {
+            receiver.blocks_since = None;
         }
     }
 

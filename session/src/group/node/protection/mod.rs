@@ -47,11 +47,11 @@ mod keyring;
 mod member;
 
 #[cfg(not(feature = "group-crypto"))]
-pub(super) use absent::{MAX_SEALED, Protection, SealKey, seal};
+pub(super) use absent::{MAX_SEALED, Protection, SealKey, finish_sealed, seal};
 #[cfg(feature = "group-crypto")]
 pub(crate) use entropy::Entropy;
 #[cfg(feature = "group-crypto")]
-pub(super) use keyed::{MAX_SEALED, Protection, SealKey, seal};
+pub(super) use keyed::{MAX_SEALED, Protection, SealKey, finish_sealed, seal};
 
 /// How large a packet is that counts as one towards what a key is good for; a larger one counts as several.
 pub(super) const SEALED_SIZE: u64 = 2048;

@@ -309,3 +309,45 @@ pub(super) fn broadcast_groups_reach_their_members_alone_and_do_not_wait_for_eac
         });
     }
 }
+
+#[test]
+pub(super) fn who_goes_and_comes_back_at_once_begins_anew() {
+    let path = Path::default().delay(Duration::from_micros(100));
+    let mut hall = Hall::new(9, false, path, 1, true);
+    hall.world.hosts[0].node.host_broadcast(2).expect("it is free");
+    hall.join(1);
+    hall.run_until("let in", |hall| hall.visitors[1].round.is_some());
+    for round in 1..5 {
+        (0..=1).for_each(|index| hall.arrive(index));
+        hall.run_until("released", |hall| {
+            hall.visitors
+                .iter()
+                .all(|visitor| visitor.outcomes.len() == round)
+        });
+    }
+    for number in 0..3 {
+        let now = hall.now();
+        hall.world.hosts[1].node.leave_channel(now, BARRIER);
+        hall.join(1);
+        let node = &mut hall.world.hosts[1].node;
+        node.leave_channel(now, 2);
+        let request = node.join_channel(now, 2, ChannelKind::Broadcast);
+        hall.visitors[1].round = None;
+        hall.run_until("let in again", |hall| hall.visitors[1].round.is_some());
+        assert_eq!(hall.visitors[1].round, Some(5 + number));
+        (0..=1).for_each(|index| hall.arrive(index));
+        hall.run_until("released again", |hall| {
+            hall.visitors.iter().all(|visitor| !visitor.waits)
+        });
+        assert_eq!(hall.world.hosts[1].node.take_reply(request), Some(Ok(0)));
+        let node = &mut hall.world.hosts[0].node;
+        let body = Bytes::from(vec![7; 1000]);
+        let sent = node.push(2, RecordKind::Message, &body).expect("it is in");
+        hall.run_until("delivered again", |hall| {
+            hall.world.hosts[0].node.settled(2) > sent
+        });
+        let now = hall.now();
+        let popped = hall.world.hosts[1].node.pop(now, 2);
+        assert_eq!(popped.map(|popped| popped.body), Some(body));
+    }
+}

@@ -15,7 +15,7 @@ use flexbond_transport::simnet::Path;
 use flexbond_wire::group::{Header, Heartbeat, Join, Kind, MIN_JOIN, Packet, PresharedKey};
 use parking_lot::Mutex;
 
-use super::{DEAD_AFTER, World, groups, settings};
+use super::{DEAD_AFTER, World, groups, seeds, settings};
 use crate::group::MemberId;
 use crate::group::node::{Ending, Entropy, Event, Node, NodeCounters, NodeSettings, Role};
 
@@ -38,7 +38,7 @@ fn key(text: &str) -> PresharedKey {
 }
 
 /// Runs a test whose sessions have a key.
-fn keyed(test: impl FnOnce()) {
+pub(super) fn keyed(test: impl FnOnce()) {
     KEYED.set(true);
     test();
     KEYED.set(false);
@@ -183,7 +183,7 @@ fn who_has_another_key_or_none_hears_why_it_is_not_admitted() {
         let node = Node::member(world.start, world.hosts[0].address, [1; 16], with(joiner));
         let index = world.add(node);
         world.run_until("an answer", |world| is_out(world, index));
-        let Some(Event::Out(Ending::Rejected(why))) = world.hosts[index].events.last() else {
+        let Some(Event::Out(Ending::Rejected(_, why))) = world.hosts[index].events.last() else {
             panic!("{:?}", world.hosts[index].events);
         };
         assert!(why.ends_with(&format!("({reason})")), "{why}");
@@ -700,18 +700,9 @@ impl Churn {
     }
 }
 
-/// How many seeds: `FLEXBOND_SEEDS` says, or else there are few enough for every day. `FLEXBOND_SEED` is a single one.
-fn seeds() -> Range<u64> {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    match number("FLEXBOND_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("FLEXBOND_SEEDS").unwrap_or(60),
-    }
-}
-
 #[test]
 fn all_get_everything_in_order_whoever_comes_and_goes() {
-    keyed(|| seeds().for_each(|seed| Churn::new(seed).run(seed)));
+    keyed(|| seeds(60).for_each(|seed| Churn::new(seed).run(seed)));
 }
 
 #[test]

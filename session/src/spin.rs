@@ -1,36 +1,69 @@
 //! Looking for messages for a moment before sleeping, where latency is worth a processor.
 
+#[cfg(feature = "mesh")]
+mod watch;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a receiver looks again and again before it sleeps.
+#[cfg(feature = "mesh")]
+pub(crate) use watch::{Next, Watch};
+
+/// How long whoever waits looks again and again before it sleeps: in a future of its own, by [`Spin::until`], or from
+/// within a poll, by a `Watch` (whose looks are system calls of its own, not questions to the runtime).
 ///
 /// It learns: where looking does not pay (messages come later, or their sender needs this very processor), it is only
 /// tried now and then.
 #[derive(Debug)]
 pub(crate) struct Spin {
     limit: Duration,
+    rivals: Rivals,
     /// Waits in a row that looked in vain.
     misses: AtomicU32,
     /// Waits that sleep at once before the next one looks, and how many those will be the next time.
     asleep: AtomicU32,
     pause: AtomicU32,
+    #[cfg(feature = "mesh")]
+    watches: watch::Watches,
+}
+
+/// Who else wants processors while one looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rivals {
+    /// A peer, which has a processor of its own.
+    Few,
+    /// Several others that look, too. Where there are more of them than processors, the one that is waited for may need
+    /// this very one: after each look, other threads run.
+    Many,
 }
 
 impl Spin {
     /// Misses after which it pauses.
-    const PATIENCE: u32 = 4;
+    const PATIENCE: u32 = 8;
     /// The first and the longest pause, in waits.
-    const FIRST_PAUSE: u32 = 16;
-    const LONGEST_PAUSE: u32 = 4096;
+    const FIRST_PAUSE: u32 = 8;
+    const LONGEST_PAUSE: u32 = 1024;
 
-    pub(crate) fn new(limit: Duration) -> Self {
+    pub(crate) fn new(limit: Duration, rivals: Rivals) -> Self {
         Spin {
             limit,
+            rivals,
             misses: AtomicU32::new(0),
             asleep: AtomicU32::new(0),
             pause: AtomicU32::new(Self::FIRST_PAUSE),
+            #[cfg(feature = "mesh")]
+            watches: watch::Watches::default(),
         }
+    }
+
+    /// Whether this wait looks.
+    fn begins(&self) -> bool {
+        let asleep = self.asleep.load(Ordering::Relaxed);
+        if self.limit.is_zero() || asleep > 0 {
+            self.asleep.store(asleep.saturating_sub(1), Ordering::Relaxed);
+            return false;
+        }
+        true
     }
 
     /// Looks until there is something, for the time allowed; before each look, all other tasks of the thread run.
@@ -46,9 +79,7 @@ impl Spin {
         mut look: impl FnMut() -> Result<Option<T>, E>,
         direct: bool,
     ) -> Result<Option<T>, E> {
-        let asleep = self.asleep.load(Ordering::Relaxed);
-        if self.limit.is_zero() || asleep > 0 {
-            self.asleep.store(asleep.saturating_sub(1), Ordering::Relaxed);
+        if !self.begins() {
             if direct {
                 return Ok(None);
             }
@@ -60,13 +91,20 @@ impl Spin {
             // Tokio's own: it makes the runtime ask the system for events each time.
             tokio::task::yield_now().await;
             if let Some(found) = look()? {
-                self.misses.store(0, Ordering::Relaxed);
-                self.pause.store(Self::FIRST_PAUSE, Ordering::Relaxed);
+                self.hit();
                 return Ok(Some(found));
+            }
+            if self.rivals == Rivals::Many {
+                std::thread::yield_now();
             }
         }
         self.miss();
         Ok(None)
+    }
+
+    fn hit(&self) {
+        self.misses.store(0, Ordering::Relaxed);
+        self.pause.store(Self::FIRST_PAUSE, Ordering::Relaxed);
     }
 
     fn miss(&self) {
@@ -113,17 +151,17 @@ mod tests {
 
     #[test]
     fn what_never_pays_is_tried_less_and_less_until_it_pays_again() {
-        let spin = Spin::new(Duration::from_micros(100));
+        let spin = Spin::new(Duration::from_micros(100), Rivals::Few);
         for _ in 0..Spin::PATIENCE {
             assert!(looks(&spin, false) > 1);
         }
-        for pause in [16, 32, 64] {
+        for pause in [8, 16, 32] {
             for _ in 0..pause {
                 assert_eq!(looks(&spin, false), 1);
             }
             assert!(looks(&spin, false) > 1, "one try after {pause} waits");
         }
-        for _ in 0..=128 {
+        for _ in 0..=64 {
             assert!(finds(&spin));
         }
         for _ in 0..Spin::PATIENCE {
@@ -134,7 +172,7 @@ mod tests {
 
     #[test]
     fn off_is_one_look_or_none_where_all_is_direct() {
-        assert_eq!(looks(&Spin::new(Duration::ZERO), false), 1);
-        assert_eq!(looks(&Spin::new(Duration::ZERO), true), 0);
+        assert_eq!(looks(&Spin::new(Duration::ZERO, Rivals::Few), false), 1);
+        assert_eq!(looks(&Spin::new(Duration::ZERO, Rivals::Few), true), 0);
     }
 }

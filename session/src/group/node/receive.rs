@@ -1,0 +1,178 @@
+//! Packets on their way in: what is believed of them, and what is not.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use flexbond_wire::group::{Data, Envelope, Goodbye, GoodbyeReason, Header, Packet};
+
+use super::protection::Refusal;
+use super::{Node, Role};
+use crate::group::MemberId;
+
+/// Where packets come from.
+struct Origin {
+    from: SocketAddr,
+    /// Whether they were sent to the group's address.
+    multicast: bool,
+    /// Whose the last one was, if nothing has changed since for those of the same sender.
+    last: Option<MemberId>,
+}
+
+impl Node {
+    /// A datagram has come; `multicast` if it was sent to the group's address. A sealed one is opened where it is, so
+    /// that its bytes mean nothing any more afterwards.
+    #[cfg(test)]
+    pub(crate) fn handle_datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        multicast: bool,
+        datagram: &mut [u8],
+    ) {
+        self.handle_datagrams(now, from, multicast, std::iter::once(datagram));
+    }
+
+    /// Datagrams have come together, as the system joins those of one sender; `multicast` if they were sent to the
+    /// group's address. Sealed ones are opened where they are, so that their bytes mean nothing any more afterwards.
+    pub(crate) fn handle_datagrams<'a>(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        multicast: bool,
+        datagrams: impl Iterator<Item = &'a mut [u8]>,
+    ) {
+        let mut origin = Origin {
+            from,
+            multicast,
+            last: None,
+        };
+        for datagram in datagrams {
+            self.handle_next(now, &mut origin, datagram);
+        }
+    }
+
+    fn handle_next(&mut self, now: Instant, origin: &mut Origin, datagram: &mut [u8]) {
+        if self.protection.is_on()
+            && let Ok(envelope) = Header::peek(datagram)
+            && !envelope.kind.is_handshake()
+        {
+            return self.handle_sealed(now, origin, &envelope, datagram);
+        }
+        if !self.protection.is_on()
+            && let Some((header, data)) = Data::decode(datagram)
+        {
+            return self.handle_segment(now, origin, &header, &data);
+        }
+        let Ok((header, packet)) = Packet::decode(datagram) else {
+            self.counters.malformed += 1;
+            return;
+        };
+        if packet.kind().is_handshake() {
+            return self.handle_handshake(now, origin.from, &header, packet);
+        }
+        if !self.is_of_peer(origin, &header) {
+            return;
+        }
+        if !self.peers.accept(now, MemberId(header.sender), header.number) {
+            self.counters.replayed += 1;
+            return;
+        }
+        self.handle_genuine(now, origin, &header, packet);
+    }
+
+    /// A segment has come that is not sealed: what there is most of.
+    fn handle_segment(&mut self, now: Instant, origin: &mut Origin, header: &Header, data: &Data<'_>) {
+        if !self.is_of_peer(origin, header) {
+            return;
+        }
+        let sender = MemberId(header.sender);
+        if !self.peers.accept(now, sender, header.number) {
+            self.counters.replayed += 1;
+            return;
+        }
+        if origin.last != Some(sender) {
+            self.note_heard(now, sender, origin.multicast);
+            origin.last = Some(sender);
+        }
+        self.handle_data(now, sender, data);
+    }
+
+    /// Whether the sender that a header names belongs to the session, and is where this comes from.
+    fn is_of_peer(&mut self, origin: &Origin, header: &Header) -> bool {
+        let sender = MemberId(header.sender);
+        if header.session != self.outbox.session() || self.outbox.me() == sender {
+            self.counters.foreign += 1;
+            return false;
+        }
+        if origin.last != Some(sender) && !self.peers.knows(sender, origin.from) {
+            self.counters.foreign += 1;
+            self.handle_stranger(origin.from, sender);
+            return false;
+        }
+        true
+    }
+
+    /// A packet of somebody who belongs to the session, which is as it was sent.
+    fn handle_genuine(&mut self, now: Instant, origin: &mut Origin, header: &Header, packet: Packet<'_>) {
+        let sender = MemberId(header.sender);
+        if origin.last != Some(sender) {
+            self.note_heard(now, sender, origin.multicast);
+        }
+        // Others than these may change who belongs to the session, and where.
+        origin.last = matches!(packet, Packet::Data(_)).then_some(sender);
+        self.handle_packet(now, origin.from, header, packet);
+    }
+
+    /// What should be sealed has come. What costs most to find out is asked last, and nothing is believed before.
+    fn handle_sealed(&mut self, now: Instant, origin: &mut Origin, envelope: &Envelope, datagram: &mut [u8]) {
+        let header = envelope.header;
+        let sender = MemberId(header.sender);
+        if !self.is_of_peer(origin, &header) {
+            return;
+        }
+        if !self.peers.is_fresh(sender, header.number) {
+            self.counters.replayed += 1;
+            return;
+        }
+        match self.protection.open(envelope, datagram) {
+            Ok(packet) => {
+                self.peers.accept(now, sender, header.number);
+                self.handle_genuine(now, origin, &header, packet);
+            }
+            Err(Refusal::Forged) => self.counters.forged += 1,
+            Err(Refusal::Unreadable) => self.counters.unreadable += 1,
+            Err(Refusal::Malformed) => self.counters.malformed += 1,
+        }
+    }
+
+    /// Somebody who is no member, or not any more, may not know that.
+    fn handle_stranger(&mut self, from: SocketAddr, sender: MemberId) {
+        if let Role::Coordinator(coordinator) = &self.role
+            && coordinator.was_member(sender)
+            // Somebody else is there now, or somebody says so: it must not take for itself what is said to who has gone.
+            && !self.peers.is_at(from)
+        {
+            let seal = self.protection.departed(sender, from);
+            if seal.is_none() && self.protection.is_on() {
+                // It could not tell what is said to it from what anybody says.
+                return;
+            }
+            let goodbye = Packet::Goodbye(Goodbye {
+                reason: GoodbyeReason::Evicted,
+                text: "",
+            });
+            self.outbox.push_control(from, seal, &goodbye);
+        }
+    }
+
+    fn note_heard(&mut self, now: Instant, sender: MemberId, multicast: bool) {
+        match &mut self.role {
+            Role::Coordinator(coordinator) => coordinator.roster.handle_heard(now, sender),
+            Role::Member(member) if sender.0 == Header::COORDINATOR => {
+                member.enrolment.handle_heard(now);
+                member.hears_multicast |= multicast;
+            }
+            Role::Member(_) => {}
+        }
+    }
+}
