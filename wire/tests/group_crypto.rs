@@ -4,8 +4,8 @@ mod packets;
 
 use bytes::{Bytes, BytesMut};
 use flexbond_wire::group::{
-    Accept, ChannelKind, Data, DecodeError, EncodeError, EpochKey, Header, Join, KeyError, Kind, List,
-    Packet, PresharedKey, View, WrappedKey,
+    Accept, Audience, ChannelKind, Data, DecodeError, EncodeError, EpochKey, Header, Join, KeyError, Kind,
+    List, Packet, PresharedKey, View, WrappedKey,
 };
 use packets::{header, kind, material};
 use proptest::prelude::*;
@@ -17,15 +17,33 @@ const HEADER: Header = Header {
     number: 4,
 };
 
+/// Whoever opens what is for all.
+const ANYBODY: u32 = 77;
+
+fn audience() -> impl Strategy<Value = Audience> {
+    prop_oneof![Just(Audience::All), any::<u32>().prop_map(Audience::One)]
+}
+
+fn receiver(audience: Audience) -> u32 {
+    match audience {
+        Audience::All => ANYBODY,
+        Audience::One(id) => id,
+    }
+}
+
 fn sealed_kind() -> impl Strategy<Value = Kind> {
     kind().prop_filter("the handshake is plain", |kind| !kind.is_handshake())
 }
 
 fn sealed(header: &Header, packet: &Packet<'_>, key: &EpochKey) -> BytesMut {
+    sealed_for(Audience::All, header, packet, key)
+}
+
+fn sealed_for(audience: Audience, header: &Header, packet: &Packet<'_>, key: &EpochKey) -> BytesMut {
     let key = key.sender_key(header.session, header.epoch, header.sender);
     let mut datagram = BytesMut::new();
     packet
-        .encode_sealed(header, &key, &mut datagram)
+        .encode_sealed(header, &key, audience, &mut datagram)
         .expect("within the limits");
     datagram
 }
@@ -34,7 +52,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn sealed_packets_round_trip(material in material(), random in any::<[u8; 32]>()) {
+    fn sealed_packets_round_trip(
+        material in material(),
+        audience in audience(),
+        random in any::<[u8; 32]>(),
+    ) {
         let header = material.header;
         let key = EpochKey::from_random(random).sender_key(header.session, header.epoch, header.sender);
         let other = EpochKey::from_random(random).sender_key(!header.session, header.epoch, header.sender);
@@ -42,7 +64,7 @@ proptest! {
         for kind in Kind::ALL {
             let packet = material.packet(kind);
             let start = out.len();
-            let encoded = packet.encode_sealed(&header, &key, &mut out);
+            let encoded = packet.encode_sealed(&header, &key, audience, &mut out);
             if kind.is_handshake() {
                 prop_assert_eq!(encoded, Err(EncodeError::MustBePlain { kind }));
                 prop_assert_eq!(out.len(), start);
@@ -53,22 +75,27 @@ proptest! {
             let mut slice = vec![0xaa; len + 1];
             let mut unfinished = BytesMut::new();
             prop_assert_eq!(packet.encode_unfinished(&header, true, &mut unfinished), Ok(len));
-            prop_assert_eq!(key.finish(&mut unfinished), Ok(()));
+            prop_assert_eq!(key.finish(&mut unfinished, audience), Ok(()));
             prop_assert_eq!(&unfinished[..], &out[out.len() - len..]);
-            prop_assert_eq!(other.finish(&mut unfinished.clone()), Err(EncodeError::ForeignKey));
-            prop_assert_eq!(packet.encode_sealed_into(&header, &key, &mut slice), Ok(len));
+            prop_assert_eq!(
+                other.finish(&mut unfinished.clone(), audience),
+                Err(EncodeError::ForeignKey)
+            );
+            prop_assert_eq!(packet.encode_sealed_into(&header, &key, audience, &mut slice), Ok(len));
             prop_assert_eq!(&slice[..len], &out[start..]);
             prop_assert_eq!(slice[len], 0xaa);
             prop_assert_eq!(
-                packet.encode_sealed_into(&header, &key, &mut slice[..len - 1]),
+                packet.encode_sealed_into(&header, &key, audience, &mut slice[..len - 1]),
                 Err(EncodeError::NoRoom { needed: len, room: len - 1 })
             );
 
             let datagram = &mut out[start..];
             let envelope = Header::peek(datagram).expect("just written");
             prop_assert_eq!((envelope.kind, envelope.sealed, envelope.header), (kind, true, header));
+            prop_assert_eq!(envelope.for_one, audience != Audience::All);
             prop_assert_eq!(Packet::decode(datagram), Err(DecodeError::Sealed));
-            prop_assert_eq!(Packet::decode_sealed(datagram, &key), Ok((header, packet)));
+            let opened = Packet::decode_sealed(datagram, &key, receiver(audience));
+            prop_assert_eq!(opened, Ok((header, packet)));
         }
     }
 
@@ -76,23 +103,57 @@ proptest! {
     fn any_flipped_bit_of_a_sealed_datagram_is_found(
         material in material(),
         kind in sealed_kind(),
+        audience in audience(),
         random in any::<[u8; 32]>(),
     ) {
         let header = material.header;
         let key = EpochKey::from_random(random);
-        let datagram = sealed(&header, &material.packet(kind), &key);
+        let datagram = sealed_for(audience, &header, &material.packet(kind), &key);
         let key = key.sender_key(header.session, header.epoch, header.sender);
+        let me = receiver(audience);
         for bit in 0..datagram.len() * 8 {
             let mut damaged = datagram.to_vec();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            prop_assert!(Packet::decode_sealed(&mut damaged, &key).is_err(), "bit {}", bit);
+            prop_assert!(Packet::decode_sealed(&mut damaged, &key, me).is_err(), "bit {}", bit);
             // Nor does it pass for a plain one.
             prop_assert!(Packet::decode(&damaged).is_err(), "bit {}", bit);
         }
         for cut in 0..datagram.len() {
             let mut shorter = datagram[..cut].to_vec();
-            prop_assert!(Packet::decode_sealed(&mut shorter, &key).is_err(), "cut at {}", cut);
+            prop_assert!(Packet::decode_sealed(&mut shorter, &key, me).is_err(), "cut at {}", cut);
         }
+    }
+
+    #[test]
+    fn what_is_for_one_nobody_else_opens(
+        material in material(),
+        kind in sealed_kind(),
+        one in any::<u32>(),
+        others in prop::collection::vec(any::<u32>(), 8),
+        random in any::<[u8; 32]>(),
+    ) {
+        let header = material.header;
+        let packet = material.packet(kind);
+        let key = EpochKey::from_random(random);
+        let for_one = sealed_for(Audience::One(one), &header, &packet, &key);
+        let for_all = sealed(&header, &packet, &key);
+        let key = key.sender_key(header.session, header.epoch, header.sender);
+        prop_assert_eq!(for_one.len(), for_all.len(), "it takes no room");
+        // Neighbours in number and in bits, and whoever there is always.
+        let near = [one.wrapping_add(1), one ^ 1 << 31, Header::COORDINATOR, Header::NOT_A_MEMBER];
+        for other in others.into_iter().chain(near).filter(|other| *other != one) {
+            let opened = Packet::decode_sealed(&mut for_one.to_vec(), &key, other).map(|_| ());
+            prop_assert_eq!(opened, Err(DecodeError::Forged));
+            let mut copy = for_all.to_vec();
+            prop_assert_eq!(Packet::decode_sealed(&mut copy, &key, other), Ok((header, packet)));
+        }
+        // Whoever changes the flag makes it nobody's.
+        for mut datagram in [for_one.to_vec(), for_all.to_vec()] {
+            datagram[2] ^= 0x40;
+            prop_assert_eq!(Packet::decode_sealed(&mut datagram, &key, one), Err(DecodeError::Forged));
+        }
+        let mut datagram = for_one.to_vec();
+        prop_assert_eq!(Packet::decode_sealed(&mut datagram, &key, one), Ok((header, packet)));
     }
 
     #[test]
@@ -119,12 +180,12 @@ proptest! {
             Packet::Leave.encode(&changed, &mut claim).expect("within the limits");
             forged[range.clone()].copy_from_slice(&claim[range]);
             let claimed = key.sender_key(changed.session, changed.epoch, changed.sender);
-            prop_assert_eq!(Packet::decode_sealed(&mut forged, &claimed), Err(DecodeError::Forged));
+            prop_assert_eq!(Packet::decode_sealed(&mut forged, &claimed, ANYBODY), Err(DecodeError::Forged));
             // The claim is as it was, and the key is somebody else's.
             if changed.number == header.number {
                 let mut foreign = datagram.to_vec();
-                prop_assert_eq!(Packet::decode_sealed(&mut foreign, &claimed), Err(DecodeError::Forged));
-                let encoded = Packet::Leave.encode_sealed(&header, &claimed, &mut claim);
+                prop_assert_eq!(Packet::decode_sealed(&mut foreign, &claimed, ANYBODY), Err(DecodeError::Forged));
+                let encoded = Packet::Leave.encode_sealed(&header, &claimed, Audience::All, &mut claim);
                 prop_assert_eq!(encoded, Err(EncodeError::ForeignKey));
             }
         }
@@ -132,22 +193,22 @@ proptest! {
         another[31] ^= 1;
         let another = EpochKey::from_random(another).sender_key(header.session, header.epoch, header.sender);
         let mut datagram = datagram.to_vec();
-        prop_assert_eq!(Packet::decode_sealed(&mut datagram, &another), Err(DecodeError::Forged));
+        prop_assert_eq!(Packet::decode_sealed(&mut datagram, &another, ANYBODY), Err(DecodeError::Forged));
     }
 
     #[test]
     fn arbitrary_sealed_bytes_never_panic(
         bytes in prop::collection::vec(any::<u8>(), 0..200),
-        version in prop_oneof![Just(1_u8), Just(0x81)],
+        version in prop_oneof![Just(1_u8), Just(0x81), Just(0x41), Just(0xc1)],
         kind in any::<u8>(),
     ) {
         let key = EpochKey::from_random([1; 32]).sender_key(1, 3, 2);
-        prop_assert!(Packet::decode_sealed(&mut bytes.clone(), &key).is_err());
+        prop_assert!(Packet::decode_sealed(&mut bytes.clone(), &key, 2).is_err());
         let mut datagram = sealed(&HEADER, &Packet::Leave, &EpochKey::from_random([1; 32])).to_vec();
         datagram.truncate(Header::LEN);
         (datagram[2], datagram[3]) = (version, kind);
         datagram.extend(bytes);
-        prop_assert!(Packet::decode_sealed(&mut datagram, &key).is_err());
+        prop_assert!(Packet::decode_sealed(&mut datagram, &key, 2).is_err());
     }
 }
 
@@ -164,7 +225,7 @@ fn a_payload_can_stay_in_its_buffer() {
     };
     let mut datagram = sealed(&HEADER, &Packet::Data(data), &key);
     let key = key.sender_key(1, 3, 2);
-    let envelope = key.open_in_place(&mut datagram).expect("the right key");
+    let envelope = key.open_in_place(&mut datagram, ANYBODY).expect("the right key");
     let datagram: Bytes = datagram.freeze();
     let Ok(Packet::Data(data)) = Packet::decode_opened(&envelope, &datagram) else {
         panic!("data was sealed");
@@ -181,13 +242,13 @@ fn a_sealed_handshake_and_a_plain_datagram_are_refused() {
     let sender_key = key.sender_key(1, 3, 2);
     datagram[3] = Kind::Accept as u8;
     assert_eq!(
-        Packet::decode_sealed(&mut datagram, &sender_key),
+        Packet::decode_sealed(&mut datagram, &sender_key, ANYBODY),
         Err(DecodeError::MustBePlain { kind: Kind::Accept })
     );
     let mut plain = BytesMut::new();
     Packet::Leave.encode(&HEADER, &mut plain).unwrap();
     assert_eq!(
-        Packet::decode_sealed(&mut plain, &sender_key),
+        Packet::decode_sealed(&mut plain, &sender_key, ANYBODY),
         Err(DecodeError::NotSealed)
     );
 }
@@ -352,7 +413,10 @@ fn a_control_key_belongs_to_one_member() {
         (psk.member_key(&[3; 16], &[2; 16]).control_key(), false),
     ] {
         let key = key.sender_key(header.session, 0, header.sender);
-        assert_eq!(Packet::decode_sealed(&mut view.to_vec(), &key).is_ok(), opens);
+        assert_eq!(
+            Packet::decode_sealed(&mut view.to_vec(), &key, ANYBODY).is_ok(),
+            opens
+        );
     }
 }
 

@@ -289,6 +289,7 @@ fn every_vector_is_used() {
         "key-in-view",
         "sealed-data",
         "sealed-status",
+        "sealed-sync",
         "sealed-leave",
     ];
     for name in vector_names() {
@@ -298,7 +299,7 @@ fn every_vector_is_used() {
 
 #[cfg(feature = "group-crypto")]
 mod sealed {
-    use flexbond_wire::group::{EpochKey, PresharedKey};
+    use flexbond_wire::group::{Audience, EpochKey, PresharedKey};
 
     use super::*;
 
@@ -348,19 +349,31 @@ mod sealed {
     #[test]
     fn sealed_datagrams_look_as_documented() {
         let key = epoch_key().sender_key(HEADER.session, HEADER.epoch, HEADER.sender);
-        for name in ["data", "status", "leave"] {
+        for (name, vector_name, audience) in [
+            ("data", "sealed-data", Audience::All),
+            ("status", "sealed-status", Audience::One(0x0a0b_0c0e)),
+            ("sync", "sealed-sync", Audience::One(Header::COORDINATOR)),
+            ("leave", "sealed-leave", Audience::All),
+        ] {
             let packet = find(&[], name);
-            let mut expected = vector(&format!("sealed-{name}"));
+            let mut expected = vector(vector_name);
             let mut datagram = BytesMut::new();
             packet
-                .encode_sealed(&HEADER, &key, &mut datagram)
+                .encode_sealed(&HEADER, &key, audience, &mut datagram)
                 .expect("within the limits");
             assert_eq!(
                 datagram.escape_ascii().to_string(),
                 expected.escape_ascii().to_string(),
                 "{name}"
             );
-            assert_eq!(Packet::decode_sealed(&mut expected, &key), Ok((HEADER, packet)));
+            let receiver = match audience {
+                Audience::All => 5,
+                Audience::One(id) => id,
+            };
+            assert_eq!(
+                Packet::decode_sealed(&mut expected, &key, receiver),
+                Ok((HEADER, packet))
+            );
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use bytes::BytesMut;
 use flexbond_wire::group::{
-    DecodeError, EpochKey, Header, Kind, MAX_DATAGRAM, Packet, ReplayWindow, SenderKey, TAG_LEN,
+    Audience, DecodeError, EpochKey, Header, Kind, MAX_DATAGRAM, Packet, ReplayWindow, SenderKey, TAG_LEN,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -43,7 +43,7 @@ fuzz_target!(|data: &[u8]| {
 /// Nothing is known about the bytes but that they must do no harm.
 fn arbitrary(bytes: &[u8]) {
     let _ = Packet::decode(bytes);
-    let _ = Packet::decode_sealed(&mut bytes.to_vec(), &KEY);
+    let _ = Packet::decode_sealed(&mut bytes.to_vec(), &KEY, 5);
     let mut window = ReplayWindow::new();
     for number in bytes.chunks(8) {
         let number = number
@@ -76,29 +76,45 @@ fn sealed(kind: Kind, body: &[u8]) {
     let mut datagram = start(kind, true);
     datagram.extend_from_slice(body);
     datagram.extend_from_slice(&[0; TAG_LEN]);
-    assert!(
-        Packet::decode_sealed(&mut datagram.clone(), &KEY).is_err(),
-        "nobody sealed it"
-    );
+    for version in [0x81, 0xc1] {
+        let mut datagram = datagram.clone();
+        datagram[2] = version;
+        assert!(
+            Packet::decode_sealed(&mut datagram, &KEY, 5).is_err(),
+            "nobody sealed it"
+        );
+    }
     // What a member with the key says, however wrong, is opened only as that member's.
     let envelope = Header::peek(&datagram).expect("a sound header");
     let Ok(packet) = Packet::decode_opened(&envelope, &datagram) else {
         return;
     };
-    let mut again = BytesMut::new();
-    match packet.encode_sealed(&HEADER, &KEY, &mut again) {
-        Ok(len) => assert_eq!(len, again.len()),
-        Err(error) => {
-            assert!(kind.is_handshake(), "{error}");
-            return;
+    let other = EpochKey::from_random([8; 32]).sender_key(1, 3, 2);
+    for audience in [Audience::All, Audience::One(5)] {
+        let mut again = BytesMut::new();
+        match packet.encode_sealed(&HEADER, &KEY, audience, &mut again) {
+            Ok(len) => assert_eq!(len, again.len()),
+            Err(error) => {
+                assert!(kind.is_handshake(), "{error}");
+                return;
+            }
+        }
+        for (key, receiver, opens) in [
+            (&other, 5, false),
+            (&*KEY, 6, audience == Audience::All),
+            (&*KEY, 5, true),
+        ] {
+            let expected = if opens {
+                Ok((HEADER, packet))
+            } else {
+                Err(DecodeError::Forged)
+            };
+            assert_eq!(
+                Packet::decode_sealed(&mut again.clone(), key, receiver),
+                expected
+            );
         }
     }
-    let other = EpochKey::from_random([8; 32]).sender_key(1, 3, 2);
-    assert_eq!(
-        Packet::decode_sealed(&mut again.clone(), &other),
-        Err(DecodeError::Forged)
-    );
-    assert_eq!(Packet::decode_sealed(&mut again, &KEY), Ok((HEADER, packet)));
 }
 
 /// A header of this kind.

@@ -6,6 +6,8 @@ const MAGIC: u16 = 0x4642;
 const VERSION: u8 = 1;
 /// The bit of the version byte that says sealed.
 const SEALED: u8 = 0x80;
+/// The bit of it that says that a sealed datagram is for one receiver alone.
+const FOR_ONE: u8 = 0x40;
 
 /// Where a datagram comes from: what its header says beside its kind.
 ///
@@ -41,6 +43,8 @@ pub struct Envelope {
     pub kind: Kind,
     /// Whether it takes a key to open.
     pub sealed: bool,
+    /// Whether it is sealed for one receiver, and nobody else can open it. Never of a plain one.
+    pub for_one: bool,
     /// The rest of the header.
     pub header: Header,
 }
@@ -76,10 +80,11 @@ impl Header {
             return Err(DecodeError::Foreign { magic });
         }
         let sealed = version & SEALED != 0;
-        if version & !SEALED != VERSION {
-            return Err(DecodeError::Version {
-                version: version & !SEALED,
-            });
+        let for_one = sealed && version & FOR_ONE != 0;
+        // Nothing protects a plain datagram's flag: there it is a version that does not exist.
+        let version = version & if sealed { !(SEALED | FOR_ONE) } else { u8::MAX };
+        if version != VERSION {
+            return Err(DecodeError::Version { version });
         }
         let kind = Kind::try_from(kind)?;
         if rest.len() < if sealed { TAG_LEN } else { CHECKSUM_LEN } {
@@ -88,6 +93,7 @@ impl Header {
         Ok(Envelope {
             kind,
             sealed,
+            for_one,
             header: Header::from_bytes(rest_of_header),
         })
     }
@@ -137,6 +143,13 @@ impl Header {
         bytes[4..20].copy_from_slice(&self.origin());
         bytes[20..].copy_from_slice(&self.number.to_be_bytes());
         bytes
+    }
+
+    /// Says in a header that was written as a sealed datagram's whether it is for one receiver alone.
+    #[cfg(feature = "group-crypto")]
+    #[inline]
+    pub(super) fn mark(header: &mut [u8], for_one: bool) {
+        header[2] = VERSION | SEALED | if for_one { FOR_ONE } else { 0 };
     }
 
     /// Bytes 4 to 19 of the header: session, sender, epoch.
@@ -284,7 +297,16 @@ mod tests {
         assert_eq!(Header::peek(&datagram), Err(DecodeError::Truncated));
         datagram.extend([0; TAG_LEN]);
         let envelope = Header::peek(&datagram).expect("long enough");
-        assert!(envelope.sealed && envelope.header == header);
+        assert!(envelope.sealed && !envelope.for_one && envelope.header == header);
+        datagram[2] |= FOR_ONE;
+        let envelope = Header::peek(&datagram).expect("a flag more");
+        assert!(envelope.sealed && envelope.for_one && envelope.header == header);
+        datagram[2] = VERSION | FOR_ONE;
+        assert_eq!(
+            Header::peek(&datagram),
+            Err(DecodeError::Version { version: 0x41 }),
+            "plain datagrams are for whoever they reach"
+        );
         datagram[2] = 2;
         assert_eq!(Header::peek(&datagram), Err(DecodeError::Version { version: 2 }));
         datagram[0] = 0;

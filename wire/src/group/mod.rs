@@ -13,7 +13,7 @@
 //! | offset | field | |
 //! | ---: | --- | --- |
 //! | 0 | magic `u16` | `0x4642`, "FB" |
-//! | 2 | version `u8` | 1; the top bit is set when the datagram is sealed |
+//! | 2 | version `u8` | 1; the top bit is set when the datagram is sealed, and the next one when it is sealed for one receiver |
 //! | 3 | kind `u8` | see below |
 //! | 4 | session `u64` | 0 in JOIN: not known yet |
 //! | 12 | sender `u32` | the member's id; the coordinator is 0, who is no member yet is `0xffff_ffff` |
@@ -70,14 +70,24 @@
 //! | epoch key | 32 random bytes, drawn by the coordinator |
 //! | control key | *Derive*(member key, `control`) |
 //! | sender key | *Derive*(epoch key, `sender`, bytes 4 to 19 of the sender's headers) |
-//! | tag and body | AES-256-GCM, the sender key, nonce: sender `u32`, number `u64`; the 28 bytes of the header are the associated data |
+//! | tag and body | AES-256-GCM, the sender key, nonce: sender `u32`, number `u64`; the associated data are the 28 bytes of the header, followed by the receiver's id `u32` if the datagram is for one receiver |
 //!
 //! Kinds 5, 6 and 8 to 12 run between the coordinator and one member. They are sealed with the member's control key
 //! in place of the epoch key, and the epoch in their header is 0: so none of them can be passed on to another member,
-//! and a member can open the VIEW that brings it a key whatever keys it has missed.
+//! and a member can open the VIEW that brings it a key whatever keys it has missed. They go without the flag for one
+//! receiver, whom their key names already.
 //!
-//! What this cannot prevent: members share the key, so one can pretend to be another or the coordinator; and who has
-//! the pre-shared key and a recording of a session can read it. REJECT and RETRY are not authenticated: an attacker
+//! Every other datagram that is meant for one member, or for the coordinator, alone is sealed for it: the flag is set,
+//! and its receiver's id, which is not on the wire, is part of the associated data. So nobody who has recorded it can
+//! pass it on to another, whose replay window would not have known it: a SYNC that says where one receiver begins
+//! would make another skip what it has not got, and any datagram would be a sign of life of a sender that is dead.
+//! This is so for kinds 14, 15 and 17 always, for 7 unless it goes to the group's address, for 13 and 16 when they
+//! repair what one receiver lacks, and for 18 and 19 when they answer one member. A datagram of which several get
+//! copies, by the group's address or one by one, is sealed once and for all.
+//!
+//! What this cannot prevent: members share the key, so one can pretend to be another or the coordinator; who can hold
+//! back a datagram that is for all can deliver it later, once, as long as the receiver's replay window does not pass
+//! it by; and who has the pre-shared key and a recording of a session can read it. REJECT and RETRY are not authenticated: an attacker
 //! who sees a JOIN can make it fail, but not succeed with somebody else.
 //!
 //! # Receiving
@@ -121,4 +131,4 @@ pub use packet::Packet;
 pub use replay::ReplayWindow;
 pub use round::{Abort, Arrive, Release};
 #[cfg(feature = "group-crypto")]
-pub use seal::SenderKey;
+pub use seal::{Audience, SenderKey};

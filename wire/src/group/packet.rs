@@ -11,7 +11,7 @@ use super::{
     Retry, Status, TAG_LEN, View, ViewAck, checksum,
 };
 #[cfg(feature = "group-crypto")]
-use super::{Envelope, SenderKey};
+use super::{Audience, Envelope, SenderKey};
 
 /// What a datagram says. Texts, lists and payloads are borrowed: from the caller when encoding, from the datagram when
 /// decoding.
@@ -208,7 +208,8 @@ impl<'a> Packet<'a> {
         Ok(datagram.len())
     }
 
-    /// Appends the packet to `out` as a datagram sealed with `key`, and returns its length in bytes.
+    /// Appends the packet to `out` as a datagram sealed with `key` for those who may open it, and returns its length in
+    /// bytes.
     ///
     /// The number in `header` must never have been used with this key: two datagrams with one number reveal their
     /// contents and let others forge more.
@@ -222,12 +223,13 @@ impl<'a> Packet<'a> {
         &self,
         header: &Header,
         key: &SenderKey,
+        audience: Audience,
         out: &mut BytesMut,
     ) -> Result<usize, EncodeError> {
         key.check(header)?;
         let start = out.len();
         let len = self.encode_unfinished(header, true, out)?;
-        key.seal(header, &mut out[start..]);
+        key.seal(header, audience, &mut out[start..]);
         Ok(len)
     }
 
@@ -241,12 +243,13 @@ impl<'a> Packet<'a> {
         &self,
         header: &Header,
         key: &SenderKey,
+        audience: Audience,
         out: &mut [u8],
     ) -> Result<usize, EncodeError> {
         let datagram = room(out, self.checked_len(true)?)?;
         key.check(header)?;
         self.write(header, true, &mut Fill::new(datagram));
-        key.seal(header, datagram);
+        key.seal(header, audience, datagram);
         Ok(datagram.len())
     }
 
@@ -265,15 +268,19 @@ impl<'a> Packet<'a> {
         Ok((envelope.header, packet))
     }
 
-    /// Opens a sealed datagram in place and takes it apart.
+    /// Opens a sealed datagram in place, as the receiver with this id, and takes it apart.
     ///
     /// # Errors
-    /// When it is plain, was not sealed with this key, was changed since, or is not what the format describes. The
-    /// bytes after the header are undefined then.
+    /// When it is plain, was not sealed with this key, is for another receiver alone, was changed since, or is not what
+    /// the format describes. The bytes after the header are undefined then.
     #[cfg(feature = "group-crypto")]
     #[inline]
-    pub fn decode_sealed(datagram: &'a mut [u8], key: &SenderKey) -> Result<(Header, Self), DecodeError> {
-        let envelope = key.open_in_place(datagram)?;
+    pub fn decode_sealed(
+        datagram: &'a mut [u8],
+        key: &SenderKey,
+        receiver: u32,
+    ) -> Result<(Header, Self), DecodeError> {
+        let envelope = key.open_in_place(datagram, receiver)?;
         let packet = Packet::decode_opened(&envelope, datagram)?;
         Ok((envelope.header, packet))
     }

@@ -121,10 +121,11 @@ def wrap(label, *parts):
     return AESGCM(derive(MEMBER_KEY, label, ORIGIN, *parts)).encrypt(bytes(12), EPOCH_KEY, None)
 
 
-def sealed(kind, body):
-    start = header(kind, version=0x81)
+def sealed(kind, body, receiver=None):
+    start = header(kind, version=0x81 if receiver is None else 0xc1)
+    known = start if receiver is None else start + struct.pack(">I", receiver)
     key = derive(EPOCH_KEY, "sender", ORIGIN)
-    return start + AESGCM(key).encrypt(struct.pack(">IQ", SENDER, NUMBER), body, start)
+    return start + AESGCM(key).encrypt(struct.pack(">IQ", SENDER, NUMBER), body, known)
 
 
 SEALED = {
@@ -132,7 +133,8 @@ SEALED = {
     "key-in-accept": wrap("accept", accept_terms(address("239.255.1.2", 4001))),
     "key-in-view": wrap("view", struct.pack(">HBI", 9, 3, 33)),
     "sealed-data": sealed(13, DATA),
-    "sealed-status": sealed(14, STATUS),
+    "sealed-status": sealed(14, STATUS, receiver=SENDER + 1),
+    "sealed-sync": sealed(15, struct.pack(">HBQQ", 9, 1, 50, 100), receiver=0),
     "sealed-leave": sealed(5, b""),
 }
 

@@ -15,7 +15,7 @@ use super::{Node, Role};
 use crate::group::MemberId;
 use crate::group::at_most_ages;
 use crate::group::barrier::{Hub, Outcome, Seat, Signal};
-use crate::group::flow::RecordKind;
+use crate::group::flow::{RecordKind, Target};
 
 /// The groups that this node has to do with.
 #[derive(Debug, Default)]
@@ -242,7 +242,7 @@ impl Node {
                 round: arrive.round,
                 failed: List::new(&[Header::COORDINATOR]),
             };
-            self.outbox.push(to, &Packet::Abort(abort));
+            self.outbox.push(to, Target::One(sender), &Packet::Abort(abort));
         }
     }
 
@@ -319,7 +319,7 @@ impl Node {
         match signal.to {
             Some(member) => {
                 if let Some(to) = self.peers.address(member) {
-                    self.outbox.push(to, &packet);
+                    self.outbox.push(to, Target::One(member), &packet);
                 }
             }
             None => {
@@ -399,7 +399,8 @@ impl Node {
                 Role::Coordinator(_) => self.handle_arrive(now, me, &arrive),
                 Role::Member(ref member) => {
                     let to = member.coordinator();
-                    self.outbox.push(to, &Packet::Arrive(arrive));
+                    self.outbox
+                        .push(to, Target::One(MemberId::COORDINATOR), &Packet::Arrive(arrive));
                 }
             }
         }
@@ -421,7 +422,7 @@ impl Node {
                 }),
                 Ask::Leave => Packet::ChannelLeave(ChannelLeave { request, channel }),
             };
-            self.outbox.push(to, &packet);
+            self.outbox.push(to, Target::One(MemberId::COORDINATOR), &packet);
         }
     }
 

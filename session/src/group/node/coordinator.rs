@@ -13,6 +13,7 @@ use super::cookies::Cookies;
 use super::peers::Peers;
 use super::{Ending, Event, Node, NodeSettings, Role};
 use crate::group::MemberId;
+use crate::group::flow::Target;
 use crate::group::membership::{Applicant, Departure, Reply, Roster, RosterEvent, RosterSettings};
 
 /// What only the coordinator keeps.
@@ -97,7 +98,9 @@ impl Node {
                 nonce: join.nonce,
                 cookie,
             };
-            return self.outbox.push(from, &Packet::Retry(retry));
+            return self
+                .outbox
+                .push_in(from, self.outbox.epoch(), &Packet::Retry(retry));
         }
         if let Err(reason) = self.protection.check(join) {
             let text = match reason {
@@ -134,7 +137,8 @@ impl Node {
             reason,
             text,
         };
-        self.outbox.push(to, &Packet::Reject(reject));
+        self.outbox
+            .push_in(to, self.outbox.epoch(), &Packet::Reject(reject));
     }
 
     fn accept(&mut self, to: SocketAddr, join: &Join<'_>, member: MemberId) {
@@ -292,11 +296,11 @@ impl Node {
         });
         // To the group's address even if nobody is known to hear it: only so can they find out that they do.
         let group = self.settings.multicast;
-        let targets = group
-            .into_iter()
-            .chain(self.peers.all(group).filter(|to| Some(*to) != group));
-        for to in targets.collect::<Vec<_>>() {
-            self.outbox.push(to, &heartbeat);
+        if let Some(group) = group {
+            self.outbox.push(group, Target::All, &heartbeat);
+        }
+        for (member, to) in self.peers.alone(group) {
+            self.outbox.push(to, Target::One(member), &heartbeat);
         }
     }
 

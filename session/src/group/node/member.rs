@@ -10,6 +10,7 @@ use flexbond_wire::group::{
 use super::peers::Peers;
 use super::{Ending, Event, Node, NodeSettings, Role};
 use crate::group::MemberId;
+use crate::group::flow::Target;
 use crate::group::membership::{Enrolment, EnrolmentEvent, EnrolmentSettings, Said};
 
 /// What only a member keeps.
@@ -177,7 +178,8 @@ impl Node {
             channel: 0,
             view: view.view,
         };
-        self.outbox.push(from, &Packet::ViewAck(ack));
+        self.outbox
+            .push(from, Target::One(MemberId::COORDINATOR), &Packet::ViewAck(ack));
     }
 
     fn take_view(&mut self, now: Instant, view: u32, members: &[Entry]) {
@@ -250,7 +252,8 @@ impl Node {
                     Packet::Leave
                 }
             };
-            self.outbox.push(member.coordinator, &packet);
+            let target = Target::One(MemberId::COORDINATOR);
+            self.outbox.push(member.coordinator, target, &packet);
         }
     }
 

@@ -121,7 +121,7 @@ pub struct NodeCounters {
     pub replayed: u64,
     /// Events that nobody asked for in time.
     pub events_dropped: u64,
-    /// Packets that were not sealed with the key that they should be, or changed since.
+    /// Packets that were not sealed with the key that they should be, were changed since, or are for somebody else.
     pub forged: u64,
     /// Packets sealed in an epoch of which the key is not here: not yet, or not any more.
     pub unreadable: u64,

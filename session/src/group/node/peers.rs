@@ -125,10 +125,20 @@ impl Peers {
     /// Where to send what is for all: to the group's address, if there is one, and to each whom that does not reach.
     pub(super) fn all(&self, multicast: Option<SocketAddr>) -> impl Iterator<Item = SocketAddr> {
         let group = multicast.filter(|_| self.0.values().any(|peer| !peer.unicast));
+        group
+            .into_iter()
+            .chain(self.alone(multicast).map(|(_, address)| address))
+    }
+
+    /// Those whom what is sent to the group's address does not reach, if there is one.
+    pub(super) fn alone(
+        &self,
+        multicast: Option<SocketAddr>,
+    ) -> impl Iterator<Item = (MemberId, SocketAddr)> {
         let alone = self
             .0
-            .values()
-            .filter(move |peer| peer.unicast || multicast.is_none());
-        group.into_iter().chain(alone.map(|peer| peer.address))
+            .iter()
+            .filter(move |(_, peer)| peer.unicast || multicast.is_none());
+        alone.map(|(&id, peer)| (id, peer.address))
     }
 }

@@ -14,7 +14,7 @@ use super::transmit::Outbox;
 use crate::group::MemberId;
 use crate::group::flow::{
     Budget, Inflow, InflowSettings, Outflow, OutflowSettings, ParityPacket, Piece, RecordKind, Refused,
-    Report, Run,
+    Report, Run, Target,
 };
 
 /// The messages of one channel.
@@ -317,7 +317,7 @@ impl Traffic {
                 local_drops: 0,
                 missing: List::new(&missing),
             };
-            outbox.push(to, &Packet::Status(status));
+            outbox.push(to, Target::One(source), &Packet::Status(status));
         }
     }
 

@@ -125,8 +125,8 @@ impl Outbox {
         MemberId(self.header.sender)
     }
 
-    /// Queues a packet of its own.
-    pub(super) fn push(&mut self, to: SocketAddr, packet: &Packet<'_>) {
+    /// Queues a packet of its own, for all or for the one who is there: nobody else takes it then, if it is sealed.
+    pub(super) fn push(&mut self, to: SocketAddr, target: Target, packet: &Packet<'_>) {
         let kind = packet.kind();
         let epoch = self.header.epoch;
         if kind.is_handshake() || self.seal.is_none() {
@@ -137,7 +137,7 @@ impl Outbox {
                 &mut self.single,
                 to,
                 0,
-                self.control.as_ref(),
+                self.control.as_ref().map(|key| (key, Target::All)),
                 packet,
             );
         } else if !self.is_spent() {
@@ -146,7 +146,7 @@ impl Outbox {
                 &mut self.single,
                 to,
                 epoch,
-                self.seal.as_ref(),
+                self.seal.as_ref().map(|key| (key, target)),
                 packet,
             );
             self.sealed += weight(len);
@@ -165,6 +165,8 @@ impl Outbox {
     pub(super) fn push_control(&mut self, to: SocketAddr, seal: Option<&SealKey>, packet: &Packet<'_>) {
         // What is sealed for one alone is of no epoch.
         let epoch = if seal.is_some() { 0 } else { self.header.epoch };
+        // The key itself is for one.
+        let seal = seal.map(|key| (key, Target::All));
         queue(&mut self.header, &mut self.single, to, epoch, seal, packet);
     }
 }
@@ -172,10 +174,10 @@ impl Outbox {
 impl Outbox {
     /// Completes the packets of the batch: sums them up, or seals them. Not one by one as they are written, because
     /// what was just written is not read quickly.
-    fn finish_batch(&mut self, size: usize) {
+    fn finish_batch(&mut self, size: usize, target: Target) {
         for datagram in self.batch.chunks_mut(size) {
             match &self.seal {
-                Some(key) => finish_sealed(key, datagram),
+                Some(key) => finish_sealed(key, target, datagram),
                 None => Packet::finish(datagram),
             }
         }
@@ -188,7 +190,7 @@ fn queue(
     single: &mut VecDeque<(SocketAddr, BytesMut)>,
     to: SocketAddr,
     epoch: u32,
-    seal: Option<&SealKey>,
+    seal: Option<(&SealKey, Target)>,
     packet: &Packet<'_>,
 ) -> usize {
     let mut datagram = BytesMut::new();
@@ -209,7 +211,7 @@ impl Outbox {
             return;
         };
         let before = self.single.len();
-        self.push(first, packet);
+        self.push(first, Target::All, packet);
         if self.single.len() > before
             && let Some((_, datagram)) = self.single.back().cloned()
         {
@@ -296,7 +298,7 @@ impl Node {
             return false;
         };
         self.flows.end_turn();
-        self.outbox.finish_batch(size);
+        self.outbox.finish_batch(size, target);
         self.outbox.segment_size = (count > 1).then_some(size);
         match target {
             Target::All if channel == Flows::ALL => {
@@ -380,9 +382,14 @@ impl Node {
 }
 
 /// Appends a packet to `out`, sealed if there is something to seal it with; returns its size.
-fn encode(packet: &Packet<'_>, header: &Header, key: Option<&SealKey>, out: &mut BytesMut) -> Option<usize> {
+fn encode(
+    packet: &Packet<'_>,
+    header: &Header,
+    key: Option<(&SealKey, Target)>,
+    out: &mut BytesMut,
+) -> Option<usize> {
     let encoded = match key {
-        Some(key) if !packet.kind().is_handshake() => seal(packet, header, key, out),
+        Some((key, target)) if !packet.kind().is_handshake() => seal(packet, header, key, target, out),
         _ => packet.encode(header, out),
     };
     encoded.ok()

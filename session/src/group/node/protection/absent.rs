@@ -8,6 +8,7 @@ use flexbond_wire::group::{Accept, EncodeError, Envelope, Header, Join, Packet, 
 
 use super::{Refusal, Seals};
 use crate::group::MemberId;
+use crate::group::flow::Target;
 use crate::group::node::NodeSettings;
 
 /// What protects a node's packets: nothing.
@@ -24,12 +25,13 @@ pub(crate) fn seal(
     _: &Packet<'_>,
     _: &Header,
     key: &SealKey,
+    _: Target,
     _: &mut BytesMut,
 ) -> Result<usize, EncodeError> {
     match *key {}
 }
 
-pub(crate) fn finish_sealed(key: &SealKey, _: &mut [u8]) {
+pub(crate) fn finish_sealed(key: &SealKey, _: Target, _: &mut [u8]) {
     match *key {}
 }
 

@@ -147,7 +147,8 @@ impl CoordinatorKeys {
 
     pub(super) fn open_control(&self, envelope: &Envelope, datagram: &mut [u8]) -> Result<(), Refusal> {
         let seat = self.seats.get(&MemberId(envelope.header.sender));
-        let opened = seat.ok_or(Refusal::Unreadable)?.opens.open_in_place(datagram);
+        let seat = seat.ok_or(Refusal::Unreadable)?;
+        let opened = seat.opens.open_in_place(datagram, Header::COORDINATOR);
         opened.map(drop).map_err(|_| Refusal::Forged)
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use flexbond_wire::group::{
-    Accept, EncodeError, Envelope, Header, Join, Packet, RejectReason, SenderKey, View,
+    Accept, Audience, EncodeError, Envelope, Header, Join, Packet, RejectReason, SenderKey, View,
 };
 
 use super::coordinator::CoordinatorKeys;
@@ -13,6 +13,7 @@ use super::keyring::KeyRing;
 use super::member::MemberKeys;
 use super::{Refusal, Seals};
 use crate::group::MemberId;
+use crate::group::flow::Target;
 use crate::group::node::NodeSettings;
 
 /// What protects a node's packets: nothing but their checksums, or the session's key.
@@ -36,20 +37,28 @@ pub(crate) const MAX_SEALED: u64 = SenderKey::MAX_SEALED;
 /// The epoch in the headers of what is sealed for one alone.
 pub(super) const CONTROL_EPOCH: u32 = 0;
 
-/// Appends a packet to `out`, sealed; returns its size.
+/// Appends a packet to `out`, sealed for `target`; returns its size.
 pub(crate) fn seal(
     packet: &Packet<'_>,
     header: &Header,
     key: &SealKey,
+    target: Target,
     out: &mut BytesMut,
 ) -> Result<usize, EncodeError> {
-    packet.encode_sealed(header, key, out)
+    packet.encode_sealed(header, key, audience(target), out)
 }
 
-/// Seals a packet that was written without its trailer.
-pub(crate) fn finish_sealed(key: &SealKey, datagram: &mut [u8]) {
+/// Seals a packet for `target` that was written without its trailer.
+pub(crate) fn finish_sealed(key: &SealKey, target: Target, datagram: &mut [u8]) {
     // What is in a batch was written with this key's header just before; and what is not sealed, nobody takes.
-    let _ = key.finish(datagram);
+    let _ = key.finish(datagram, audience(target));
+}
+
+fn audience(target: Target) -> Audience {
+    match target {
+        Target::All => Audience::All,
+        Target::One(member) => Audience::One(member.0),
+    }
 }
 
 impl Protection {

@@ -112,6 +112,10 @@ impl KeyRing {
         self.forget_openers();
     }
 
+    pub(super) fn me(&self) -> MemberId {
+        self.me
+    }
+
     pub(super) fn epoch(&self) -> u32 {
         self.epoch
     }
@@ -143,7 +147,8 @@ impl KeyRing {
         if let Some(opener) = known
             && opener.epoch == epoch
         {
-            opener.key.open_in_place(datagram).map_err(|_| Refusal::Forged)?;
+            let opened = opener.key.open_in_place(datagram, self.me.0);
+            opened.map_err(|_| Refusal::Forged)?;
             // What was used in an epoch that is over matters no more.
             self.tired |= epoch == self.epoch && number.saturating_sub(opener.number) >= self.enough;
             return Ok(());
@@ -154,7 +159,7 @@ impl KeyRing {
             return Err(Refusal::Unreadable);
         }
         let key = span.key.sender_key(self.session, epoch, sender.0);
-        if key.open_in_place(datagram).is_err() {
+        if key.open_in_place(datagram, self.me.0).is_err() {
             // Between two views that this node knows, there may have been others with other keys.
             return Err(match epoch <= span.last {
                 true => Refusal::Forged,
@@ -211,7 +216,7 @@ impl KeyRing {
 #[cfg(test)]
 mod tests {
     use bytes::BytesMut;
-    use flexbond_wire::group::{Heartbeat, Packet};
+    use flexbond_wire::group::{Audience, Heartbeat, Packet};
 
     use super::*;
 
@@ -243,7 +248,7 @@ mod tests {
         let key = key(byte).sender_key(SESSION, epoch, sender);
         let mut datagram = BytesMut::new();
         heartbeat
-            .encode_sealed(&header, &key, &mut datagram)
+            .encode_sealed(&header, &key, Audience::All, &mut datagram)
             .expect("the right key");
         let envelope = Header::peek(&datagram).expect("just written");
         ring.open(&envelope, &mut datagram)

@@ -95,7 +95,7 @@ impl MemberKeys {
 
     pub(super) fn open_control(&self, datagram: &mut [u8]) -> Result<(), Refusal> {
         let admitted = self.admitted.as_ref().ok_or(Refusal::Unreadable)?;
-        let opened = admitted.opens.open_in_place(datagram);
+        let opened = admitted.opens.open_in_place(datagram, admitted.ring.me().0);
         opened.map(drop).map_err(|_| Refusal::Forged)
     }
 }

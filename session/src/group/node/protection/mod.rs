@@ -7,7 +7,9 @@
 //! - What runs between the coordinator and one member (views and their acknowledgements, leaving and being sent away)
 //!   is sealed with a key of those two. So a view can be read whatever keys its receiver has missed, and nothing that
 //!   was meant for one member can be passed on to another.
-//! - Everything else is sealed with the sender's key in the newest epoch that the sender knows.
+//! - Everything else is sealed with the sender's key in the newest epoch that the sender knows. What is for one alone
+//!   (reports and questions, repairs of what one lacks, arrivals at a barrier, signs of life that are not multicast) is
+//!   bound to the receiver's id, so that it too can be passed on to nobody else.
 //!
 //! # When keys change
 //!
@@ -72,7 +74,7 @@ pub(crate) struct Seals {
     expect(dead_code, reason = "nothing can be opened without the feature")
 )]
 pub(crate) enum Refusal {
-    /// It is not what its header says.
+    /// It is not what its header says, or for somebody else.
     Forged,
     /// Its epoch is not known here, yet or any more.
     Unreadable,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use fastrand::Rng;
 use flexbond_transport::simnet::Path;
-use flexbond_wire::group::{Header, Heartbeat, Join, Kind, MIN_JOIN, Packet, PresharedKey};
+use flexbond_wire::group::{Audience, Header, Heartbeat, Join, Kind, MIN_JOIN, Packet, PresharedKey};
 use parking_lot::Mutex;
 
 use super::{DEAD_AFTER, World, groups, seeds, settings};
@@ -442,7 +442,7 @@ fn who_has_left_can_neither_read_nor_say_anything_more() {
                 };
                 let mut datagram = BytesMut::new();
                 heartbeat()
-                    .encode_sealed(&header, &seal, &mut datagram)
+                    .encode_sealed(&header, &seal, Audience::All, &mut datagram)
                     .expect("within the limits");
                 for host in [0, 2] {
                     let ignored = world.ignored(host);
