@@ -16,6 +16,8 @@ use crate::group::flow::RecordKind;
 
 #[cfg(feature = "group-crypto")]
 mod keys;
+#[cfg(feature = "group-crypto")]
+mod passed_on;
 
 const DEAD_AFTER: Duration = Duration::from_secs(2);
 

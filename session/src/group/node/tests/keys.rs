@@ -45,7 +45,7 @@ pub(super) fn keyed(test: impl FnOnce()) {
 }
 
 /// A keyed session without faults, with so many members, all of them in.
-fn quiet(seed: u64, multicast: bool, members: usize) -> World {
+pub(super) fn quiet(seed: u64, multicast: bool, members: usize) -> World {
     let path = Path::default().delay(Duration::from_micros(100));
     let mut world = World::new(seed, multicast, path);
     world.recorded = Some(Vec::new());
@@ -58,12 +58,12 @@ fn quiet(seed: u64, multicast: bool, members: usize) -> World {
 }
 
 impl World {
-    fn recorded(&self) -> &[(SocketAddr, SocketAddr, Bytes)] {
+    pub(super) fn recorded(&self) -> &[(SocketAddr, SocketAddr, Bytes)] {
         self.recorded.as_deref().unwrap_or_default()
     }
 
     /// Gives a host what looks as if it came from `from`.
-    fn inject(&mut self, host: usize, from: SocketAddr, multicast: bool, bytes: &[u8]) {
+    pub(super) fn inject(&mut self, host: usize, from: SocketAddr, multicast: bool, bytes: &[u8]) {
         let now = self.start + self.now;
         let mut bytes = bytes.to_vec();
         self.hosts[host]
@@ -71,7 +71,7 @@ impl World {
             .handle_datagram(now, from, multicast, &mut bytes);
     }
 
-    fn ignored(&self, host: usize) -> u64 {
+    pub(super) fn ignored(&self, host: usize) -> u64 {
         let NodeCounters {
             malformed,
             foreign,
@@ -93,7 +93,7 @@ impl World {
     }
 
     /// What users have seen until now.
-    fn seen(&self) -> Vec<(usize, usize, Vec<MemberId>)> {
+    pub(super) fn seen(&self) -> Vec<(usize, usize, Vec<MemberId>)> {
         let hosts = self.hosts.iter().filter(|host| !host.killed);
         hosts
             .map(|host| {
@@ -104,12 +104,12 @@ impl World {
     }
 }
 
-fn is_out(world: &World, index: usize) -> bool {
+pub(super) fn is_out(world: &World, index: usize) -> bool {
     let events = &world.hosts[index].events;
     events.iter().any(|event| matches!(event, Event::Out(_)))
 }
 
-fn is_handshake(bytes: &[u8]) -> bool {
+pub(super) fn is_handshake(bytes: &[u8]) -> bool {
     Header::peek(bytes).is_ok_and(|envelope| envelope.kind.is_handshake())
 }
 
@@ -253,7 +253,7 @@ fn a_storm_of_joiners_with_wrong_keys_leaves_nothing_behind() {
 }
 
 /// Everything that a session says: messages of all, one that leaves, and one that comes late.
-fn told(seed: u64) -> World {
+pub(super) fn told(seed: u64) -> World {
     let mut world = quiet(seed, seed.is_multiple_of(2), 3);
     for from in 0..=3 {
         world.send(from, vec![from as u8; 3000]);
