@@ -30,6 +30,8 @@ struct Ends {
     /// The coordinator first: where it is, and the socket that stands for it.
     ends: Vec<(SocketAddr, Arc<UdpSocket>)>,
     said: Vec<Said>,
+    /// Whom nothing reaches for now.
+    deaf: Option<usize>,
 }
 
 #[derive(Clone)]
@@ -87,7 +89,9 @@ impl Relay {
             None => self.add(from),
         };
         let bytes = bytes.to_vec();
-        self.say(from, to, &bytes).await;
+        if self.0.lock().expect("no panic").deaf != Some(to) {
+            self.say(from, to, &bytes).await;
+        }
         self.0
             .lock()
             .expect("no panic")
@@ -102,6 +106,10 @@ impl Relay {
             .send_to(bytes, address)
             .await
             .expect("it is sent");
+    }
+
+    fn deafen(&self, end: Option<usize>) {
+        self.0.lock().expect("no panic").deaf = end;
     }
 
     fn said(&self) -> Vec<Said> {
@@ -438,6 +446,97 @@ mod keyed {
     #[tokio::test]
     async fn garbage_is_counted_and_has_no_effect() {
         garbage(keyed()).await;
+    }
+
+    /// Whether nobody but its receiver can open it.
+    fn is_for_one(bytes: &[u8]) -> bool {
+        Header::peek(bytes).is_ok_and(|envelope| envelope.for_one || envelope.kind.is_control())
+    }
+
+    #[tokio::test]
+    async fn packets_for_one_said_to_others_are_counted_and_have_no_effect() {
+        let mut stage = Stage::new(keyed()).await;
+        let all = stage.relay.said();
+        let mut kinds = BTreeMap::new();
+        for said in all.iter().filter(|said| is_for_one(&said.bytes)) {
+            *kinds.entry(said.bytes[3]).or_insert(0) += 1;
+            for to in (0..3).filter(|to| *to != said.to) {
+                stage.attack(said.from, to, &said.bytes).await;
+            }
+        }
+        for kind in [
+            Kind::Heartbeat,
+            Kind::View,
+            Kind::ChannelReply,
+            Kind::Status,
+            Kind::Sync,
+            Kind::Arrive,
+        ] {
+            assert!(kinds.contains_key(&(kind as u8)), "no {kind:?} was said to one");
+        }
+        for end in 0..3 {
+            stage.wait_counted(end).await;
+        }
+        for session in stage.sessions() {
+            assert!(session.counters().forged > 0);
+        }
+        stage.end().await;
+    }
+
+    #[tokio::test]
+    async fn where_a_late_member_begins_makes_nobody_else_skip() {
+        let coordinator = Coordinator::bind("udp://127.0.0.1:0", keyed())
+            .await
+            .expect("it is free");
+        let relay = Relay::new(&coordinator);
+        let behind = soon(Member::join(relay.endpoint(), keyed()))
+            .await
+            .expect("admitted");
+        soon(behind.wait_for_members(1)).await.expect("in");
+        let delivery = soon(coordinator.send("hello")).await.expect("sent");
+        assert_eq!(soon(behind.recv()).await.expect("a message").body, "hello");
+        soon(delivery.delivered()).await.expect("delivered");
+        let behind_end = 1;
+        relay.deafen(Some(behind_end));
+        for number in 0..10_u8 {
+            soon(coordinator.send(vec![number; 3000])).await.expect("sent");
+        }
+        let late = soon(Member::join(relay.endpoint(), keyed()))
+            .await
+            .expect("admitted");
+        soon(coordinator.wait_for_members(2)).await.expect("in");
+        // It is told where to begin, which is after what the other has not got.
+        let begins = async {
+            loop {
+                let said = relay
+                    .said()
+                    .into_iter()
+                    .find(|said| said.from == 0 && said.to > behind_end && said.bytes[3] == Kind::Sync as u8);
+                match said {
+                    Some(said) => return said,
+                    None => sleep(Duration::from_millis(1)).await,
+                }
+            }
+        };
+        let begins = soon(begins).await;
+        // Of an epoch of which it has not heard, or it would be sure that it is not for it.
+        let before = total(behind.counters());
+        relay.say(0, behind_end, &begins.bytes).await;
+        let until = Instant::now() + LIMIT;
+        while total(behind.counters()) == before {
+            assert!(Instant::now() < until, "{:?}", behind.counters());
+            sleep(Duration::from_millis(1)).await;
+        }
+        relay.deafen(None);
+        for number in 0..10_u8 {
+            let body = soon(behind.recv()).await.expect("a message").body;
+            assert!(body == vec![number; 3000], "message {number}");
+        }
+        let delivery = soon(coordinator.send("to both")).await.expect("sent");
+        for member in [&behind, &late] {
+            assert_eq!(soon(member.recv()).await.expect("a message").body, "to both");
+        }
+        soon(delivery.delivered()).await.expect("delivered");
     }
 
     #[tokio::test]

@@ -126,7 +126,12 @@ fn where_one_begins_makes_nobody_else_skip() {
             world.run_until("delivered", |world| world.hosts[0].node.settled(0) == 10);
             world.run_for(Duration::from_millis(50));
             let expected: Vec<Vec<u8>> = (0..10).map(|number| vec![number; 500]).collect();
-            assert_eq!(world.received(2, 0), expected, "multicast {multicast}");
+            let received = world.received(2, 0);
+            assert!(
+                received == expected,
+                "multicast {multicast}: {} of 10",
+                received.len()
+            );
         }
     });
 }
