@@ -109,10 +109,7 @@ fn sealed(kind: Kind, body: &[u8]) {
             } else {
                 Err(DecodeError::Forged)
             };
-            assert_eq!(
-                Packet::decode_sealed(&mut again.clone(), key, receiver),
-                expected
-            );
+            assert_eq!(Packet::decode_sealed(&mut again.clone(), key, receiver), expected);
         }
     }
 }
