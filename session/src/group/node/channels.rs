@@ -10,6 +10,7 @@ use flexbond_wire::group::{
     MAX_FAILED, Packet, Release,
 };
 
+use super::entrances::Entrances;
 use super::requests::{Ask, Requests, is_later};
 use super::{Node, Role};
 use crate::group::MemberId;
@@ -26,6 +27,8 @@ pub(super) struct Channels {
     pub(super) requests: Requests,
     /// At the coordinator: the groups that there are.
     hosted: BTreeMap<u16, Hosted>,
+    /// Since when it takes part in each of them, or somebody else does.
+    pub(super) entrances: Entrances,
 }
 
 /// A group, at the coordinator.
@@ -126,12 +129,16 @@ impl Node {
     /// Forgets broadcast groups that have ended.
     fn forget_ended(&mut self, now: Instant) {
         let flows = &mut self.flows;
-        self.channels.hosted.retain(|&channel, hosted| {
+        let Channels {
+            hosted, entrances, ..
+        } = &mut self.channels;
+        hosted.retain(|&channel, hosted| {
             let over = hosted.ending.is_some_and(|deadline| {
                 now >= deadline || hosted.hub.is_none() && flows.unsettled_bytes(channel) == 0
             });
             if over {
                 flows.close(channel);
+                entrances.forget_group(channel);
             }
             !over
         });
@@ -142,8 +149,9 @@ impl Node {
         self.channels.hosted.get_mut(&channel)?.arrivals.pop_front()
     }
 
-    fn handle_channel_join(&mut self, now: Instant, from: SocketAddr, sender: MemberId, join: &ChannelJoin) {
-        let accepted = self.accept_into(now, sender, join);
+    fn handle_channel_join(&mut self, now: Instant, from: SocketAddr, header: &Header, join: &ChannelJoin) {
+        let sender = MemberId(header.sender);
+        let accepted = self.accept_into(now, header, join);
         self.send_signals(now, join.channel);
         let reply = ChannelReply {
             request: join.request,
@@ -159,9 +167,10 @@ impl Node {
     fn accept_into(
         &mut self,
         now: Instant,
-        member: MemberId,
+        header: &Header,
         join: &ChannelJoin,
     ) -> Result<u64, ChannelRefusal> {
+        let member = MemberId(header.sender);
         let hosted = self
             .channels
             .hosted
@@ -182,6 +191,7 @@ impl Node {
         let is_new = heard != Some(join.request);
         if is_new {
             hosted.arrivals.push_back(member);
+            self.channels.entrances.note(join.channel, member, header.number);
         }
         match &mut hosted.hub {
             Some(hub) => {
@@ -248,6 +258,7 @@ impl Node {
 
     /// A member is gone from the session, and so from all its groups; `lost` if not by its own will.
     pub(super) fn leave_channels(&mut self, now: Instant, member: MemberId, lost: bool) {
+        self.channels.entrances.forget_member(member);
         let channels: Vec<u16> = self.channels.hosted.keys().copied().collect();
         for channel in channels {
             if let Some(hosted) = self.channels.hosted.get_mut(&channel) {
@@ -357,6 +368,7 @@ impl Node {
             .report_last(now, channel, &self.peers, &mut self.outbox);
         self.flows.close(channel);
         if let Role::Member(_) = self.role {
+            self.channels.entrances.forget_group(channel);
             // Until it is answered: those at a barrier would wait for this end for as long as it is in the session.
             let until = now + at_most_ages(Duration::MAX);
             let request = self.channels.requests.add(now, channel, Ask::Leave, until);
@@ -426,13 +438,18 @@ impl Node {
         }
     }
 
-    fn handle_channel_reply(&mut self, now: Instant, reply: &ChannelReply) {
+    fn handle_channel_reply(&mut self, now: Instant, number: u64, reply: &ChannelReply) {
         let answer = reply.refusal.map_or(Ok(reply.first_round), Err);
-        match self
+        let granted = self
             .channels
             .requests
-            .handle_reply(now, reply.request, reply.channel, answer)
-        {
+            .handle_reply(now, reply.request, reply.channel, answer);
+        if let Some((Ask::Join(_), _)) = granted {
+            self.channels
+                .entrances
+                .note(reply.channel, MemberId::COORDINATOR, number);
+        }
+        match granted {
             Some((Ask::Join(ChannelKind::Barrier), first)) => {
                 self.channels
                     .seats
@@ -462,12 +479,13 @@ impl Node {
         &mut self,
         now: Instant,
         from: SocketAddr,
-        sender: MemberId,
+        header: &Header,
         packet: &Packet<'_>,
     ) {
+        let sender = MemberId(header.sender);
         if matches!(self.role, Role::Coordinator(_)) {
             match packet {
-                Packet::ChannelJoin(join) => self.handle_channel_join(now, from, sender, join),
+                Packet::ChannelJoin(join) => self.handle_channel_join(now, from, header, join),
                 Packet::ChannelLeave(leave) => self.handle_channel_leave(now, from, sender, leave),
                 Packet::Arrive(arrive) => self.handle_arrive(now, sender, arrive),
                 _ => return,
@@ -476,7 +494,7 @@ impl Node {
         } else if sender == MemberId::COORDINATOR {
             match packet {
                 Packet::ChannelReply(reply) => {
-                    self.handle_channel_reply(now, reply);
+                    self.handle_channel_reply(now, header.number, reply);
                     self.news = true;
                 }
                 Packet::Release(release) => {

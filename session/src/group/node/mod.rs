@@ -6,6 +6,7 @@
 mod channels;
 mod cookies;
 mod coordinator;
+mod entrances;
 mod flows;
 mod member;
 mod peers;
@@ -34,6 +35,7 @@ use super::membership::Departure;
 use channels::Channels;
 pub(crate) use channels::HostError;
 use coordinator::Coordinator;
+use entrances::group_of;
 use flows::Flows;
 pub(crate) use flows::Popped;
 use member::Member;
@@ -117,7 +119,8 @@ pub struct NodeCounters {
     pub malformed: u64,
     /// Packets of another session, or of nobody known here.
     pub foreign: u64,
-    /// Packets that were seen before, or are too old to know.
+    /// Packets that were seen before, are too old to know, or are of a group that was over when this node joined one of
+    /// the same number.
     pub replayed: u64,
     /// Events that nobody asked for in time.
     pub events_dropped: u64,
@@ -198,8 +201,11 @@ impl Node {
 
     fn handle_packet(&mut self, now: Instant, from: SocketAddr, header: &Header, packet: Packet<'_>) {
         let sender = MemberId(header.sender);
+        if group_of(&packet).is_some_and(|channel| self.is_late(channel, header)) {
+            return;
+        }
         match packet {
-            Packet::Data(data) => self.handle_data(now, sender, &data),
+            Packet::Data(data) => self.take_data(now, sender, &data),
             Packet::Parity(parity) => {
                 self.asked_at = Some(now);
                 self.news |= self.flows.handle_parity(now, sender, &parity);
@@ -231,13 +237,30 @@ impl Node {
             | Packet::ChannelLeave(_)
             | Packet::Arrive(_)
             | Packet::Release(_)
-            | Packet::Abort(_) => self.handle_channel_packet(now, from, sender, &packet),
+            | Packet::Abort(_) => self.handle_channel_packet(now, from, header, &packet),
             // Of a handshake, which was seen to before, or of no use here.
             _ => {}
         }
     }
 
-    fn handle_data(&mut self, now: Instant, sender: MemberId, data: &Data<'_>) {
+    fn handle_data(&mut self, now: Instant, header: &Header, data: &Data<'_>) {
+        if !self.is_late(data.channel, header) {
+            self.take_data(now, MemberId(header.sender), data);
+        }
+    }
+
+    /// Whether a packet is of a group that is over, under whose number there is another one now; it is counted then.
+    fn is_late(&mut self, channel: u16, header: &Header) -> bool {
+        let late = channel != Flows::ALL
+            && self
+                .channels
+                .entrances
+                .precedes(channel, MemberId(header.sender), header.number);
+        self.counters.replayed += u64::from(late);
+        late
+    }
+
+    fn take_data(&mut self, now: Instant, sender: MemberId, data: &Data<'_>) {
         self.asked_at = Some(now);
         self.news |= self.flows.handle_data(now, sender, data);
         self.evict_unusable(now);
@@ -439,6 +462,7 @@ impl Node {
             .is_some_and(|popped| popped.kind == RecordKind::End)
         {
             self.flows.close(channel);
+            self.channels.entrances.forget_group(channel);
             return None;
         }
         popped

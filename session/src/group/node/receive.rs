@@ -94,7 +94,7 @@ impl Node {
             self.note_heard(now, sender, origin.multicast);
             origin.last = Some(sender);
         }
-        self.handle_data(now, sender, data);
+        self.handle_data(now, header, data);
     }
 
     /// Whether the sender that a header names belongs to the session, and is where this comes from.

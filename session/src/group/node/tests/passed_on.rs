@@ -1,10 +1,11 @@
 //! Packets for one alone, recorded and passed on to somebody else by who has not got the key.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use flexbond_transport::simnet::Path;
-use flexbond_wire::group::{Envelope, Header, Kind};
+use flexbond_wire::group::{ChannelKind, Envelope, Header, Kind};
 
 use super::keys::{is_out, keyed, quiet, told};
 use super::{DEAD_AFTER, World};
@@ -176,7 +177,7 @@ fn what_a_dead_coordinator_said_to_one_keeps_it_alive_for_nobody() {
 }
 
 #[test]
-fn the_end_of_a_round_said_to_one_again_releases_nobody_from_the_next_group() {
+fn the_end_of_a_round_releases_nobody_from_the_next_group() {
     keyed(|| {
         let mut world = quiet(5, false, 3);
         let now = |world: &World| world.start + world.now;
@@ -185,7 +186,7 @@ fn the_end_of_a_round_said_to_one_again_releases_nobody_from_the_next_group() {
             world.hosts[0].node.host_barrier(9, false).expect("it is free");
             for host in hosts {
                 let (now, node) = (now(world), &mut world.hosts[*host].node);
-                node.join_channel(now, 9, flexbond_wire::group::ChannelKind::Barrier);
+                node.join_channel(now, 9, ChannelKind::Barrier);
             }
             let hosts = hosts.to_vec();
             world.run_until("seated", move |world| {
@@ -218,15 +219,18 @@ fn the_end_of_a_round_said_to_one_again_releases_nobody_from_the_next_group() {
         let at = now(&world);
         world.hosts[2].node.arrive(at, 9);
         world.run_for(Duration::from_millis(20));
-        let mut tried = 0;
+        let mut tried = [0; 2];
         for (_, _, bytes) in recorded
             .iter()
-            .filter(|(_, to, bytes)| *to == deaf && envelope(bytes).for_one)
+            .filter(|(_, to, bytes)| *to == deaf && envelope(bytes).kind == Kind::Release)
         {
-            tried += usize::from(envelope(bytes).kind == Kind::Release);
+            // What was said to it again, and to all at first.
+            tried[usize::from(envelope(bytes).for_one)] += 1;
+            let ignored = world.ignored(2);
             world.inject(2, coordinator, false, bytes);
+            assert_eq!(world.ignored(2), ignored + 1);
         }
-        assert!(tried > 0);
+        assert!(tried[0] > 0 && tried[1] > 0, "{tried:?}");
         assert_eq!(
             world.hosts[2].node.take_outcome(9),
             None,
@@ -237,5 +241,65 @@ fn the_end_of_a_round_said_to_one_again_releases_nobody_from_the_next_group() {
             .push(0, RecordKind::Message, &Bytes::from_static(b"goes on"))
             .expect("it is in");
         world.run_until("delivered", |world| world.hosts[0].node.settled(0) == number + 1);
+    });
+}
+
+#[test]
+fn what_was_held_back_from_a_group_does_not_come_in_the_next_one_of_its_number() {
+    keyed(|| {
+        let mut world = quiet(6, true, 2);
+        let [coordinator, member] = [0, 1].map(|host| world.hosts[host].address);
+        let mut held: Vec<(SocketAddr, SocketAddr, Bytes)> = Vec::new();
+        for group in 0..2_u8 {
+            world.hosts[0].node.host_broadcast(9).expect("it is free");
+            let now = world.start + world.now;
+            let request = world.hosts[1].node.join_channel(now, 9, ChannelKind::Broadcast);
+            world.run_until("let in", |world| world.hosts[1].node.has_channel(9));
+            let answer = world.hosts[1].node.take_reply(request);
+            assert!(matches!(answer, Some(Ok(_))), "{answer:?}");
+            world.run_for(Duration::from_millis(50));
+            for (from, to, bytes) in std::mem::take(&mut held) {
+                // What would tell it something false, and what would confirm it for the member.
+                let (host, ignored) = match to == coordinator {
+                    true => (0, world.ignored(0)),
+                    false => (1, world.ignored(1)),
+                };
+                world.inject(host, from, false, &bytes);
+                let kind = envelope(&bytes).kind;
+                assert_eq!(world.ignored(host), ignored + 1, "{kind:?}");
+            }
+            let body = Bytes::from(vec![group; 1500]);
+            let number = world.hosts[0]
+                .node
+                .push(9, RecordKind::Message, &body)
+                .expect("it is open");
+            if group == 0 {
+                // Neither side hears what the other says, and somebody keeps it.
+                world.recorded = Some(Vec::new());
+                for (from, to) in [(coordinator, member), (member, coordinator)] {
+                    world
+                        .network
+                        .set_path(from.ip(), to.ip(), Path::default().loss(1.0));
+                }
+                world.run_for(Duration::from_millis(50));
+                let both = world.recorded.take().expect("all was recorded");
+                let of_group = |kind| matches!(kind, Kind::Data | Kind::Sync | Kind::Status);
+                held = both
+                    .into_iter()
+                    .filter(|(_, to, bytes)| *to != world.hosts[2].address && of_group(envelope(bytes).kind))
+                    .collect();
+                assert!(held.iter().any(|(.., bytes)| envelope(bytes).kind == Kind::Data));
+                for (from, to) in [(coordinator, member), (member, coordinator)] {
+                    world.network.reset_path(from.ip(), to.ip());
+                }
+            }
+            world.run_until("delivered", |world| world.hosts[0].node.settled(9) == number + 1);
+            let now = world.start + world.now;
+            let popped = world.hosts[1].node.pop(now, 9).expect("a message");
+            assert!(popped.body == body, "group {group}");
+            world.hosts[1].node.leave_channel(now, 9);
+            world.hosts[0].node.unhost(now, 9, now + Duration::from_millis(1));
+            world.run_for(Duration::from_millis(100));
+        }
     });
 }
