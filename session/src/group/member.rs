@@ -35,6 +35,9 @@ impl Deref for Member {
     }
 }
 
+/// How often joining begins, at most, when the coordinator has admitted this end and nothing of that has come through.
+const NONCES: usize = 8;
+
 impl Member {
     /// Joins the session at `endpoint`, such as `udp://192.168.0.5:12345` (any that a coordinator can
     /// be at), within [`Options::join_timeout`].
@@ -48,9 +51,13 @@ impl Member {
         options.validate().map_err(StartError::from)?;
         let endpoint = endpoint.into_endpoint().map_err(StartError::from)?;
         let (coordinator, site) = reach(&endpoint, &options).await?;
-        let mut nonce = [0; 16];
-        fastrand::Rng::new().fill(&mut nonce);
-        let node = Node::member(now(), coordinator, nonce, site.node_settings(&options));
+        let mut rng = fastrand::Rng::new();
+        let [nonce, spare @ ..] = [(); NONCES].map(|()| {
+            let mut nonce = [0; 16];
+            rng.fill(&mut nonce);
+            nonce
+        });
+        let node = Node::member(now(), coordinator, nonce, &spare, site.node_settings(&options));
         let shared = Shared::new(node, site.socket, options.spin);
         let driver = Driver::new(Arc::clone(&shared), site.open_group);
         tokio::spawn(driver.run());

@@ -148,6 +148,9 @@ pub enum RejectReason {
     Closing = 6,
     /// The joiner's receive budget is below what the session needs.
     BudgetTooSmall = 7,
+    /// The joiner was admitted with this nonce before, and is a member no more; perhaps it never heard that it was one.
+    /// It may join with another nonce.
+    Spent = 8,
     /// Something else; the text says more.
     Other = 255,
 }
@@ -162,6 +165,7 @@ impl RejectReason {
             5 => RejectReason::Version,
             6 => RejectReason::Closing,
             7 => RejectReason::BudgetTooSmall,
+            8 => RejectReason::Spent,
             _ => RejectReason::Other,
         }
     }
@@ -281,7 +285,7 @@ mod tests {
     fn reasons_have_their_numbers_and_unknown_ones_are_read() {
         for number in 0..=255 {
             let reason = RejectReason::from_number(number);
-            let known = (1..=7).contains(&number) || number == 255;
+            let known = (1..=8).contains(&number) || number == 255;
             assert_eq!(reason as u8 == number, known, "{number}");
             assert!(known || reason == RejectReason::Other);
         }

@@ -10,7 +10,8 @@ use flexbond_wire::group::{
 };
 use proptest::prelude::*;
 
-const REJECTS: [RejectReason; 8] = [
+const REJECTS: [RejectReason; 9] = [
+    RejectReason::Spent,
     RejectReason::Full,
     RejectReason::WrongKey,
     RejectReason::NeedsKey,

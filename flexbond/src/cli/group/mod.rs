@@ -161,6 +161,10 @@ fn join_failure(error: &JoinError) -> Failure {
             why: RejectReason::WrongKey | RejectReason::NeedsKey | RejectReason::NoKey,
             ..
         } => Failure::new(explain(error)).hint("give both sides the same --key-file"),
+        JoinError::Rejected {
+            why: RejectReason::Spent,
+            ..
+        } => Failure::new(explain(error)).hint("too much is lost on the way from there; try again"),
         JoinError::Rejected { .. } => {
             Failure::new(explain(error)).hint("as many may be in as all expect to come, or the session ends")
         }

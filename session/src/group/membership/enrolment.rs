@@ -14,6 +14,8 @@ use crate::group::MemberId;
 pub(crate) struct Enrolment {
     settings: EnrolmentSettings,
     nonce: Nonce,
+    /// Those with which to begin again, the next one last.
+    spare: Vec<Nonce>,
     attention: Attention,
     state: State,
     events: VecDeque<EnrolmentEvent>,
@@ -82,10 +84,13 @@ impl Enrolment {
     const GOODBYES: u32 = 4;
     const GOODBYE_PAUSE: Duration = Duration::from_millis(20);
 
-    pub(crate) fn new(now: Instant, nonce: Nonce, settings: EnrolmentSettings) -> Self {
+    /// The place of a member that asks with this nonce, and with one of the spare ones each time that it has to begin
+    /// again. All of them are random.
+    pub(crate) fn new(now: Instant, nonce: Nonce, spare: &[Nonce], settings: EnrolmentSettings) -> Self {
         Enrolment {
             attention: Attention::new(now, 2 * settings.heartbeat),
             nonce,
+            spare: spare.iter().rev().copied().collect(),
             state: State::Asking {
                 cookie: None,
                 until: now + settings.join_timeout,
@@ -140,10 +145,29 @@ impl Enrolment {
         self.events.push_back(EnrolmentEvent::Joined(member));
     }
 
-    pub(crate) fn handle_reject(&mut self, nonce: Nonce, why: RejectReason, text: String) {
-        if nonce == self.nonce && matches!(self.state, State::Asking { .. }) {
-            self.end(EnrolmentEvent::Rejected(why, text));
+    /// The coordinator does not admit us. Where it has, and thinks us dead by now because we have never heard of it, we
+    /// begin again as somebody new.
+    pub(crate) fn handle_reject(&mut self, now: Instant, nonce: Nonce, why: RejectReason, text: String) {
+        let State::Asking {
+            cookie,
+            ask_at,
+            pause,
+            ..
+        } = &mut self.state
+        else {
+            return;
+        };
+        if nonce != self.nonce {
+            return;
         }
+        if why == RejectReason::Spent
+            && let Some(next) = self.spare.pop()
+        {
+            self.nonce = next;
+            (*cookie, *ask_at, *pause) = (None, now, Self::FIRST_PAUSE);
+            return;
+        }
+        self.end(EnrolmentEvent::Rejected(why, text));
     }
 
     /// The coordinator says that we are out.

@@ -87,7 +87,7 @@ impl World {
             dead_after: DEAD_AFTER,
         };
         self.nodes.push(Node {
-            enrolment: Enrolment::new(self.now, nonce, settings),
+            enrolment: Enrolment::new(self.now, nonce, &[], settings),
             events: Vec::new(),
             view: 0,
             stopped: false,
@@ -214,7 +214,7 @@ impl World {
             }
             Packet::Reject(index, why) => {
                 let enrolment = &mut self.nodes[index].enrolment;
-                enrolment.handle_reject(enrolment.nonce(), RejectReason::Full, why.to_owned());
+                enrolment.handle_reject(now, enrolment.nonce(), RejectReason::Full, why.to_owned());
             }
             Packet::View(index, view) => {
                 self.nodes[index].enrolment.handle_heard(now);

@@ -40,12 +40,16 @@ impl Cookies {
     }
 
     /// Whether the cookie was made for this address and nonce, in this step of time or the one before.
-    pub(super) fn check(&self, now: Instant, address: SocketAddr, nonce: &Nonce, cookie: &Cookie) -> bool {
+    pub(super) fn check(&self, now: Instant, address: SocketAddr, nonce: &Nonce, cookie: &Cookie) -> Proof {
         let step = self.step(now);
-        [step, step.saturating_sub(1)]
+        let fits = [step, step.saturating_sub(1)]
             .into_iter()
-            .any(|step| self.at(step, address, nonce) == *cookie)
-            && self.spent.iter().all(|(_, spent)| spent != nonce)
+            .any(|step| self.at(step, address, nonce) == *cookie);
+        match fits {
+            false => Proof::Missing,
+            true if self.spent.iter().any(|(_, spent)| spent == nonce) => Proof::Spent,
+            true => Proof::Good,
+        }
     }
 
     /// No cookie for this nonce is good any more. When there are too many such nonces, no cookie at all is: who shows
@@ -77,6 +81,17 @@ impl Cookies {
     }
 }
 
+/// What a cookie proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Nothing.
+    Missing,
+    /// Whose address it is, for a nonce with which nobody is admitted any more.
+    Spent,
+    /// Whose address it is.
+    Good,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,11 +106,15 @@ mod tests {
         );
         let cookie = cookies.make(now, address, &[1; 16]);
         let later = |seconds| now + Duration::from_secs(seconds);
-        assert!(cookies.check(later(31), address, &[1; 16], &cookie));
-        assert!(!cookies.check(later(61), address, &[1; 16], &cookie));
-        assert!(!cookies.check(now, other, &[1; 16], &cookie));
-        assert!(!cookies.check(now, address, &[2; 16], &cookie));
-        assert!(!Cookies::new(now, RandomState::new()).check(now, address, &[1; 16], &cookie));
+        assert_eq!(cookies.check(later(31), address, &[1; 16], &cookie), Proof::Good);
+        assert_eq!(
+            cookies.check(later(61), address, &[1; 16], &cookie),
+            Proof::Missing
+        );
+        assert_eq!(cookies.check(now, other, &[1; 16], &cookie), Proof::Missing);
+        assert_eq!(cookies.check(now, address, &[2; 16], &cookie), Proof::Missing);
+        let another = Cookies::new(now, RandomState::new());
+        assert_eq!(another.check(now, address, &[1; 16], &cookie), Proof::Missing);
     }
 
     #[test]
@@ -112,15 +131,16 @@ mod tests {
         let cookie = cookies.make(now, address, &first);
         let later = now + Duration::from_secs(59);
         for index in 0..Cookies::MAX_SPENT {
-            assert!(cookies.check(now, address, &last, &cookies.make(now, address, &last)));
+            let made = cookies.make(now, address, &last);
+            assert_eq!(cookies.check(now, address, &last, &made), Proof::Good);
             cookies.spend(now, nonce(index));
-            assert!(!cookies.check(later, address, &first, &cookie));
+            assert_eq!(cookies.check(later, address, &first, &cookie), Proof::Spent);
         }
         let unspent = cookies.make(now, address, &last);
         cookies.spend(now, last);
         assert!(cookies.spent.is_empty());
-        assert!(!cookies.check(later, address, &first, &cookie));
-        assert!(!cookies.check(now, address, &last, &unspent));
+        assert_eq!(cookies.check(later, address, &first, &cookie), Proof::Missing);
+        assert_eq!(cookies.check(now, address, &last, &unspent), Proof::Missing);
         cookies.spend(now, first);
         cookies.spend(now + Duration::from_secs(60), last);
         assert_eq!(cookies.spent, [(2, last)]);

@@ -9,7 +9,7 @@ use flexbond_wire::group::{
     RejectReason, Retry, ViewParts,
 };
 
-use super::cookies::Cookies;
+use super::cookies::{Cookies, Proof};
 use super::peers::Peers;
 use super::{Ending, Event, Node, NodeSettings, Role};
 use crate::group::MemberId;
@@ -89,10 +89,10 @@ impl Node {
             return;
         };
         coordinator.spend_cookies(now);
-        let proven = join
-            .cookie
-            .is_some_and(|cookie| coordinator.cookies.check(now, from, &join.nonce, &cookie));
-        if !proven {
+        let proof = join.cookie.map_or(Proof::Missing, |cookie| {
+            coordinator.cookies.check(now, from, &join.nonce, &cookie)
+        });
+        if proof == Proof::Missing {
             let cookie = coordinator.cookies.make(now, from, &join.nonce);
             let retry = Retry {
                 nonce: join.nonce,
@@ -101,6 +101,10 @@ impl Node {
             return self
                 .outbox
                 .push_in(from, self.outbox.epoch(), &Packet::Retry(retry));
+        }
+        if proof == Proof::Spent {
+            let text = "whoever joined with this nonce is gone";
+            return self.reject(from, join, RejectReason::Spent, text);
         }
         if let Err(reason) = self.protection.check(join) {
             let text = match reason {

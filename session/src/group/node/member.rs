@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use flexbond_wire::group::{
-    Accept, Goodbye, Header, Heartbeat, Join, Member as Entry, Packet, View, ViewAck,
+    Accept, Goodbye, Header, Heartbeat, Join, Member as Entry, Nonce, Packet, View, ViewAck,
 };
 
 use super::peers::Peers;
@@ -56,13 +56,15 @@ impl Member {
     pub(super) fn new(
         now: Instant,
         coordinator: SocketAddr,
-        nonce: [u8; 16],
+        nonce: Nonce,
+        spare: &[Nonce],
         settings: &NodeSettings,
     ) -> Self {
         Member {
             enrolment: Enrolment::new(
                 now,
                 nonce,
+                spare,
                 EnrolmentSettings {
                     join_timeout: settings.join_timeout,
                     heartbeat: settings.heartbeat,
@@ -104,7 +106,9 @@ impl Node {
             Packet::Retry(retry) => member.enrolment.handle_retry(now, retry.nonce, retry.cookie),
             Packet::Reject(reject) => {
                 let text = format!("{} ({:?})", reject.text, reject.reason);
-                member.enrolment.handle_reject(reject.nonce, reject.reason, text);
+                member
+                    .enrolment
+                    .handle_reject(now, reject.nonce, reject.reason, text);
             }
             Packet::Accept(accept) => self.handle_accept(now, header, &accept),
             _ => {}

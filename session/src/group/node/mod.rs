@@ -27,7 +27,7 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use flexbond_wire::group::{Data, GoodbyeReason, Header, Packet, RejectReason};
+use flexbond_wire::group::{Data, GoodbyeReason, Header, Nonce, Packet, RejectReason};
 
 use super::MemberId;
 use super::flow::RecordKind;
@@ -165,14 +165,16 @@ impl Node {
         node
     }
 
-    /// A member that asks the coordinator at this address to be admitted; its nonce is random.
+    /// A member that asks the coordinator at this address to be admitted, with this nonce, or a spare one when
+    /// it has to begin again. All of them are random.
     pub(crate) fn member(
         now: Instant,
         coordinator: SocketAddr,
-        nonce: [u8; 16],
+        nonce: Nonce,
+        spare: &[Nonce],
         settings: NodeSettings,
     ) -> Self {
-        let role = Role::Member(Member::new(now, coordinator, nonce, &settings));
+        let role = Role::Member(Member::new(now, coordinator, nonce, spare, &settings));
         let protection = Protection::member(&settings);
         Node::new(now, role, protection, settings)
     }

@@ -115,12 +115,17 @@ impl World {
     }
 
     fn join(&mut self) -> usize {
-        let mut nonce = [0; 16];
-        self.rng.fill(&mut nonce);
+        let rng = &mut self.rng;
+        let [nonce, spare @ ..] = [(); 4].map(|()| {
+            let mut nonce = [0; 16];
+            rng.fill(&mut nonce);
+            nonce
+        });
         let node = Node::member(
             self.start + self.now,
             self.hosts[0].address,
             nonce,
+            &spare,
             settings(false),
         );
         self.add(node)
@@ -434,7 +439,13 @@ fn two_sessions_on_one_multicast_address_do_not_meet() {
     let other = Node::coordinator(world.start, 999, RandomState::new(), settings(true));
     let other = world.add(other);
     let nonce = [9; 16];
-    let member = Node::member(world.start, world.hosts[other].address, nonce, settings(false));
+    let member = Node::member(
+        world.start,
+        world.hosts[other].address,
+        nonce,
+        &[],
+        settings(false),
+    );
     let member = world.add(member);
     world.run_until("both are complete", |world| {
         world
@@ -505,12 +516,46 @@ fn who_goes_having_received_everything_is_not_said_to_have_missed_it() {
 }
 
 #[test]
+fn who_is_thought_dead_before_it_heard_that_it_is_in_begins_again() {
+    for seed in 0..10 {
+        let mut world = World::new(
+            seed,
+            seed % 2 == 0,
+            Path::default().delay(Duration::from_micros(100)),
+        );
+        let index = world.join();
+        let [coordinator, joiner] = [0, index].map(|host| world.hosts[host].address.ip());
+        // It is given a cookie, and hears nothing more.
+        world.run_until("a cookie", |world| world.network.counters().sent >= 3);
+        let deaf = Path::default().loss(1.0);
+        world.network.set_path(coordinator, joiner, deaf.clone());
+        world.run_until("admitted", |world| world.hosts[0].node.others().count() == 1);
+        // Nor is it heard, until it is taken for dead.
+        world.network.set_path(joiner, coordinator, deaf);
+        world.run_until("dead", |world| world.hosts[0].node.others().count() == 0);
+        assert!(world.hosts[index].events.is_empty(), "seed {seed}");
+        world.network.reset_path(coordinator, joiner);
+        world.network.reset_path(joiner, coordinator);
+        let healed = world.now;
+        world.run_until(&format!("seed {seed}: in"), World::all_in);
+        let took = world.now - healed;
+        assert!(took < Duration::from_secs(1), "seed {seed}: {took:?}");
+        let number = world.send(0, vec![7; 3000]);
+        world.run_until("delivered", |world| world.hosts[0].node.settled(0) == number + 1);
+        assert_eq!(world.received(index, 0), [vec![7; 3000]]);
+        let events = &world.hosts[index].events;
+        let joined = |event: &&Event| matches!(event, Event::Joined(_) | Event::Out(_));
+        assert_eq!(events.iter().filter(joined).count(), 1, "seed {seed}: {events:?}");
+    }
+}
+
+#[test]
 fn a_storm_of_joiners_fills_no_memory() {
     let mut world = World::new(1, false, Path::default());
     let now = world.start;
     for number in 0..20_000_u32 {
         let nonce = u128::from(number).to_be_bytes();
-        let mut joiner = Node::member(now, world.hosts[0].address, nonce, settings(false));
+        let mut joiner = Node::member(now, world.hosts[0].address, nonce, &[], settings(false));
         joiner.handle_timeout(now);
         let mut asked = joiner
             .poll_transmit(now, 1)

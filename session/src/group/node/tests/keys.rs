@@ -129,6 +129,11 @@ fn a_killed_member_holds_up_nobody_for_long() {
 }
 
 #[test]
+fn who_is_thought_dead_too_early_begins_again() {
+    keyed(super::who_is_thought_dead_before_it_heard_that_it_is_in_begins_again);
+}
+
+#[test]
 fn a_killed_coordinator_is_the_end() {
     keyed(super::a_killed_coordinator_is_the_end_for_all_in_time);
 }
@@ -180,7 +185,7 @@ fn who_has_another_key_or_none_hears_why_it_is_not_admitted() {
         };
         let mut world = World::new(1, false, Path::default());
         world.hosts[0].node = Node::coordinator(world.start, 1, RandomState::new(), with(session));
-        let node = Node::member(world.start, world.hosts[0].address, [1; 16], with(joiner));
+        let node = Node::member(world.start, world.hosts[0].address, [1; 16], &[], with(joiner));
         let index = world.add(node);
         world.run_until("an answer", |world| is_out(world, index));
         let Some(Event::Out(Ending::Rejected(_, why))) = world.hosts[index].events.last() else {
@@ -543,7 +548,7 @@ fn nothing_secret_is_shown() {
     };
     let mut world = World::new(1, false, Path::default());
     world.hosts[0].node = Node::coordinator(world.start, 1, RandomState::new(), settings.clone());
-    let node = Node::member(world.start, world.hosts[0].address, [1; 16], settings);
+    let node = Node::member(world.start, world.hosts[0].address, [1; 16], &[], settings);
     world.add(node);
     world.run_until("all in", World::all_in);
     world.part(1);

@@ -130,7 +130,7 @@ impl Scenario {
             recv_budget: self.rng.u64(20_000..300_000),
             ..self.settings.clone()
         };
-        let node = Node::member(now, self.world.hosts[0].address, nonce, member);
+        let node = Node::member(now, self.world.hosts[0].address, nonce, &[], member);
         self.world.add(node);
         self.actors.push(Actor::default());
     }
