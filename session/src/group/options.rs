@@ -43,6 +43,12 @@ pub struct Options {
     pub window: usize,
     /// Memory for messages that came and were not received yet, from all together, in bytes. Nobody can send this
     /// member a larger message, but a stream of any length. Default 64 MiB.
+    ///
+    /// Packets that came before their turn are not counted, because they could not be done without: while one is missing,
+    /// those that follow are kept, at most one [`window`](field@Self::window) of each sender (and one packet), in the
+    /// session and in each broadcast group. So a member may need `(senders + broadcast groups) * window` bytes more: by
+    /// default 4 MiB where the coordinator alone sends, and 28 MiB where all eight in a session do, each of whom lost its
+    /// first packet just then. It is given back as soon as what is missing has come.
     pub recv_budget: u64,
     /// Bytes of messages that wait to be delivered to all, for each group, before sending waits. Default 16 MiB.
     pub send_budget: u64,

@@ -42,8 +42,10 @@ pub(crate) struct Inflow {
 /// How an inflow behaves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
-    /// Segments that may be on their way at once.
+    /// Segments that may be on their way at once: as many are kept that come before their turn.
     pub(crate) window: u64,
+    /// Bytes in a segment, at most.
+    pub(crate) segment: usize,
     /// Bytes in a message, at most.
     pub(crate) max_message: u64,
     /// How long a gap may be mere reordering.
@@ -194,6 +196,11 @@ impl Inflow {
         answer: bool,
         budget: &mut Budget,
     ) -> Result<(), Refused> {
+        if payload.len() > self.settings.segment {
+            // It would make more of a window than its share of memory.
+            self.counters.out_of_window += 1;
+            return Ok(());
+        }
         if answer {
             self.due = Due::Now;
             self.asking.begin_again(now, false);
@@ -268,7 +275,7 @@ impl Inflow {
             let Some(next) = self.next else {
                 continue;
             };
-            if number >= next && !self.is_early(number - next) {
+            if number >= next && !self.is_early(number - next) && payload.len() <= self.settings.segment {
                 self.counters.rebuilt += 1;
                 self.take_segment(now, next, number, &payload, budget)?;
             }
@@ -484,6 +491,13 @@ impl Inflow {
     /// Does without what it can do without: there are messages that need the memory.
     pub(crate) fn shed(&mut self, budget: &mut Budget) {
         self.recovery.clear(budget);
+    }
+
+    /// Bytes of what came before its turn, or waits for memory.
+    #[cfg(test)]
+    pub(crate) fn early_bytes(&self) -> u64 {
+        let early = self.early.iter().flatten().map(Bytes::len).sum::<usize>();
+        (early + self.rest.len()) as u64
     }
 
     #[cfg(test)]

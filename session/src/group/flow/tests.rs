@@ -127,6 +127,7 @@ impl World {
             id,
             inflow: Inflow::new(InflowSettings {
                 window: self.window,
+                segment: SEGMENT,
                 max_message: budget,
                 guard: Duration::from_micros(500),
                 report_every: 32,
@@ -776,4 +777,40 @@ fn a_message_that_is_too_large_is_refused_with_the_numbers() {
             limit: 936
         })
     );
+}
+
+#[test]
+fn what_comes_before_its_turn_takes_no_more_than_a_window_whatever_is_sent() {
+    const WINDOW: u64 = 100;
+    let now = Instant::now();
+    let mut budget = Budget::new(0);
+    let mut inflow = Inflow::new(InflowSettings {
+        window: WINDOW,
+        segment: SEGMENT,
+        max_message: 1 << 20,
+        guard: Duration::from_millis(1),
+        report_every: 32,
+        report_delay: Duration::from_millis(2),
+        group: 1,
+        seed: 1,
+    });
+    inflow
+        .handle_sync(now, Some(0), u64::MAX >> 2, &mut budget)
+        .expect("it begins");
+    let most = WINDOW * SEGMENT as u64;
+    // The first never comes, and neither what was promised nor how large a segment is means anything to the sender.
+    for number in (1..10 * WINDOW).chain([u64::MAX >> 2, u64::MAX]) {
+        for len in [SEGMENT + 1, 60_000, SEGMENT] {
+            let payload = vec![7; len];
+            inflow
+                .handle_segment(now, number, &payload, number % 7 == 0, &mut budget)
+                .expect("it is kept or dropped");
+            inflow.poll_report(now);
+            assert!(inflow.early_bytes() <= most, "{} bytes", inflow.early_bytes());
+        }
+    }
+    assert_eq!(inflow.early_bytes(), most - SEGMENT as u64, "all but the first");
+    assert_eq!(inflow.counters().segments, WINDOW - 1);
+    inflow.finish(&mut budget);
+    assert_eq!(inflow.early_bytes(), 0);
 }

@@ -320,6 +320,12 @@ impl Flows {
         (self.budget.used(), self.budget.limit(), kept.collect())
     }
 
+    /// Bytes of what came before its turn, of each member on each channel.
+    #[cfg(test)]
+    pub(super) fn early_bytes(&self) -> impl Iterator<Item = u64> {
+        self.channels.values().flat_map(Traffic::early_bytes)
+    }
+
     /// Queues all reports, due or not: this node goes, and cannot be asked any more.
     pub(super) fn report_all(&mut self, now: Instant, peers: &Peers, outbox: &mut Outbox) {
         self.channels.values_mut().for_each(Traffic::report_now);

@@ -122,6 +122,12 @@ impl Traffic {
         Ok(inflow.has_ready())
     }
 
+    /// Bytes of what came before its turn, of each member.
+    #[cfg(test)]
+    pub(super) fn early_bytes(&self) -> impl Iterator<Item = u64> {
+        self.sources.values().map(Inflow::early_bytes)
+    }
+
     /// Lets all go on that stopped for want of memory; returns those that cannot.
     pub(super) fn resume(&mut self, now: Instant, budget: &mut Budget) -> Vec<(MemberId, Refused)> {
         let resumed = self
@@ -343,6 +349,7 @@ impl Traffic {
 fn inflow_settings(settings: &NodeSettings) -> InflowSettings {
     InflowSettings {
         window: settings.window_segments(),
+        segment: settings.segment,
         max_message: settings.max_message,
         guard: Duration::from_millis(1),
         report_every: (settings.window_segments() / 8).max(4),

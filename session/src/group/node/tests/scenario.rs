@@ -450,6 +450,10 @@ impl Scenario {
             "{}: {kept:?} of {most} bytes",
             self.what
         );
+        let window = (node.settings.window_segments() + 1) * node.settings.segment as u64;
+        for early in node.flows.early_bytes() {
+            assert!(early <= window, "{}: {early} bytes early, of {window}", self.what);
+        }
         let waiting = node.outbox.waiting();
         assert!(waiting < 1000, "{}: {waiting} packets wait", self.what);
     }
