@@ -94,6 +94,10 @@
 //!
 //! [`Header::peek`] finds session, sender and key; [`Packet::decode`] or `Packet::decode_sealed` verifies the trailer
 //! and takes the body apart; [`ReplayWindow::accept`] takes note of the number after that, and never before.
+//!
+//! Channels come and go under the same numbers, and begin anew each time: kinds 13 to 19 of a channel other than 0 mean
+//! something only if their number is above that of the packet which led into it, the CHANNEL_JOIN that the coordinator
+//! heard first, or the CHANNEL_REPLY that granted it.
 
 mod channel;
 mod checksum;

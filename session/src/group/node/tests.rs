@@ -528,7 +528,7 @@ fn who_is_thought_dead_before_it_heard_that_it_is_in_begins_again() {
         // It is given a cookie, and hears nothing more.
         world.run_until("a cookie", |world| world.network.counters().sent >= 3);
         let deaf = Path::default().loss(1.0);
-        world.network.set_path(coordinator, joiner, deaf.clone());
+        world.network.set_path(coordinator, joiner, deaf);
         world.run_until("admitted", |world| world.hosts[0].node.others().count() == 1);
         // Nor is it heard, until it is taken for dead.
         world.network.set_path(joiner, coordinator, deaf);
