@@ -30,7 +30,7 @@ struct Ends {
     /// The coordinator first: where it is, and the socket that stands for it.
     ends: Vec<(SocketAddr, Arc<UdpSocket>)>,
     said: Vec<Said>,
-    /// Whom nothing reaches for now.
+    /// Whom nothing reaches, if there is one.
     deaf: Option<usize>,
 }
 

@@ -2,19 +2,17 @@
 //! their highest resident size.
 #![cfg(target_os = "linux")]
 
+mod process;
+
 use std::env;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use flexbond_session::group::{Coordinator, Member, Options, Part};
-use tokio::time::timeout;
+use process::{Process, say};
 
 const MIB: u64 = 1 << 20;
 const ENDPOINT: &str = "FLEXBOND_TEST_GROUP";
 const ROLE: &str = "FLEXBOND_TEST_GROUP_ROLE";
-/// What a process begins its report with.
-const MARK: &str = "process reports ";
 /// Bytes that are streamed: `FLEXBOND_STREAM_MIB` mebibytes, or as many as do not take long without optimization.
 const FEW: u64 = 192 * MIB;
 const SEND_BUDGET: u64 = 8 * MIB;
@@ -23,7 +21,6 @@ const WINDOW: u64 = 4 * MIB;
 /// What a process takes beside its budgets: its code, its threads' stacks, the allocator's reserve, the driver's buffers
 /// (1 MiB), and packets on their way to and from the kernel.
 const SLACK: u64 = 32 * MIB;
-const LIMIT: Duration = Duration::from_secs(120);
 
 fn length() -> u64 {
     let mebibytes = env::var("FLEXBOND_STREAM_MIB")
@@ -50,7 +47,7 @@ fn highest() -> u64 {
 
 /// Not a test by itself: what each process of the others runs.
 #[tokio::test]
-async fn process() {
+async fn role() {
     let (Ok(endpoint), Ok(role)) = (env::var(ENDPOINT), env::var(ROLE)) else {
         return;
     };
@@ -58,12 +55,12 @@ async fn process() {
         "send" => send(&endpoint).await,
         _ => receive(&endpoint).await,
     }
-    println!("\n{MARK}{}", highest());
+    say(highest());
 }
 
 async fn send(endpoint: &str) {
     let coordinator = Coordinator::bind(endpoint, options()).await.expect("it is free");
-    println!("\n{MARK}{}", coordinator.endpoint());
+    say(coordinator.endpoint());
     coordinator.wait_for_members(2).await.expect("all in");
     let mut stream = coordinator.stream().await;
     for _ in 0..length() / MIB {
@@ -88,52 +85,20 @@ async fn receive(endpoint: &str) {
     member.leave().await;
 }
 
-struct Process {
-    child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
-}
-
-impl Process {
-    fn start(endpoint: &str, role: &str) -> Self {
-        let mut child = Command::new(env::current_exe().expect("this test"))
-            .args(["--exact", "process", "--nocapture"])
-            .env(ENDPOINT, endpoint)
-            .env(ROLE, role)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a process");
-        let stdout = child.stdout.take().expect("it is piped");
-        Process {
-            child,
-            lines: BufReader::new(stdout).lines(),
-        }
-    }
-
-    fn report(&mut self) -> String {
-        let mut lines = self.lines.by_ref().map_while(Result::ok);
-        lines
-            .find_map(|line| line.strip_prefix(MARK).map(str::to_owned))
-            .expect("a report")
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The highest resident size of a process, in bytes, when it is done.
+async fn highest_of(process: &mut Process) -> u64 {
+    process.says().await.parse().expect("a number")
 }
 
 async fn stays_within_its_budgets(endpoint: &'static str) {
     let begun = Instant::now();
-    let work = tokio::task::spawn_blocking(move || {
-        let mut sender = Process::start(endpoint, "send");
-        let endpoint = sender.report();
-        let mut receivers = [(); 2].map(|()| Process::start(&endpoint, "receive"));
-        let highest = |process: &mut Process| process.report().parse::<u64>().expect("a number");
-        (highest(&mut sender), receivers.each_mut().map(highest))
-    });
-    let (sender, receivers) = timeout(LIMIT, work).await.expect("in time").expect("no panic");
+    let start = |endpoint: &str, role| Process::start("role", &[(ENDPOINT, endpoint), (ROLE, role)]);
+    let mut sender = start(endpoint, "send");
+    let at = sender.says().await;
+    let mut receivers = [(); 2].map(|()| start(&at, "receive"));
+    let sender = highest_of(&mut sender).await;
+    let [one, other] = &mut receivers;
+    let receivers = [highest_of(one).await, highest_of(other).await];
     println!(
         "{endpoint}: {} MiB in {:?}: at most {} MiB at the sender, {:?} MiB at the receivers",
         length() / MIB,

@@ -1,27 +1,27 @@
 //! Sessions of several processes, some of which are killed or stopped in the middle of their work.
 
+mod process;
+
 use std::env;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use fastrand::Rng;
 use flexbond_session::group::{
     BarrierError, Coordinator, DeliveryError, Event, Gone, Member, MemberId, Options, Part, RecvError,
     SendError, SlowMember,
 };
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use process::{Process, say};
 use tokio::time::timeout;
 
 /// What a process is told by: where the session is, and what to do there.
 const ENDPOINT: &str = "FLEXBOND_TEST_GROUP";
 const ROLE: &str = "FLEXBOND_TEST_GROUP_ROLE";
-/// What it begins each of its reports with.
-const MARK: &str = "process reports ";
 const DEAD_AFTER: Duration = Duration::from_secs(1);
-/// What is promised, and as much again for a machine that is busy.
+/// What is promised of who is killed.
+const PROMISE: Duration = DEAD_AFTER.saturating_add(Duration::from_millis(500));
+/// The same for who is stopped, which begins sooner or later.
 const BOUND: Duration = DEAD_AFTER.saturating_add(Duration::from_millis(1000));
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -29,13 +29,9 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(LIMIT, future).await.expect("it does not take that long")
 }
 
-fn say(text: impl std::fmt::Display) {
-    println!("\n{MARK}{text}");
-}
-
 /// Not a test by itself: what each process of the others runs.
 #[tokio::test]
-async fn process() {
+async fn role() {
     let (Ok(endpoint), Ok(role)) = (env::var(ENDPOINT), env::var(ROLE)) else {
         return;
     };
@@ -160,57 +156,9 @@ fn options() -> Options {
         .dead_after(DEAD_AFTER)
 }
 
-struct Process {
-    child: Child,
-    lines: UnboundedReceiver<(Instant, String)>,
-}
-
-impl Process {
-    fn start(endpoint: &str, role: &str) -> Self {
-        let mut child = Command::new(env::current_exe().expect("this test"))
-            .args(["--exact", "process", "--nocapture"])
-            .env(ENDPOINT, endpoint)
-            .env(ROLE, role)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a process");
-        let stdout = child.stdout.take().expect("it is piped");
-        let (sender, lines) = unbounded_channel();
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if let Some(report) = line.strip_prefix(MARK) {
-                    let _ = sender.send((Instant::now(), report.to_owned()));
-                }
-            }
-        });
-        Process { child, lines }
-    }
-
-    /// Its next report, and when it came.
-    async fn report(&mut self) -> (Instant, String) {
-        soon(self.lines.recv()).await.expect("a report")
-    }
-
-    async fn says(&mut self) -> String {
-        self.report().await.1
-    }
-
-    fn signal(&self, signal: &str) {
-        let kill = format!("kill -{signal} {}", self.child.id());
-        let status = Command::new("sh").args(["-c", &kill]).status().expect("a shell");
-        assert!(status.success(), "{kill}");
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Where the sessions are: by unicast, by multicast, over connections.
 fn place(run: u64) -> (&'static str, Options) {
+    // Not by a seed: nobody else should have it.
     let group = SocketAddr::from(([239, 255, 78, fastrand::u8(1..)], fastrand::u16(20_000..30_000)));
     match run % 3 {
         0 => ("udp://127.0.0.1:0", options()),
@@ -222,17 +170,63 @@ fn place(run: u64) -> (&'static str, Options) {
     }
 }
 
-async fn start(coordinator: &Coordinator, role: &str, count: usize) -> Vec<Process> {
-    let endpoint = coordinator.endpoint().to_string();
-    (0..count).map(|_| Process::start(&endpoint, role)).collect()
+fn start(endpoint: &str, role: &str) -> Process {
+    Process::start("role", &[(ENDPOINT, endpoint), (ROLE, role)])
 }
 
-/// Kills one of the processes; returns what survivors are to say of it, and when it was.
-fn kill(processes: &mut Vec<Process>, ids: &mut Vec<String>) -> (String, Instant) {
-    let victim = fastrand::usize(..processes.len());
-    let mut dead = processes.remove(victim);
-    dead.child.kill().expect("it lives");
-    (format!("[MemberId({})]", ids.remove(victim)), Instant::now())
+/// A session with three processes in a role, one of which is to be killed.
+struct Victims {
+    coordinator: Coordinator,
+    members: Vec<Process>,
+    ids: Vec<String>,
+    random: Rng,
+    /// What failed, if something does.
+    context: String,
+}
+
+impl Victims {
+    /// `open` makes the group that the processes are in.
+    async fn new<G>(run: u64, role: &str, open: impl FnOnce(&Coordinator) -> G) -> (Self, G) {
+        let seed = fastrand::u64(..);
+        let (endpoint, options) = place(run);
+        let coordinator = Coordinator::bind(endpoint, options).await.expect("it is free");
+        let group = open(&coordinator);
+        let at = coordinator.endpoint().to_string();
+        let mut members: Vec<_> = (0..3).map(|_| start(&at, role)).collect();
+        let mut ids = Vec::new();
+        for member in &mut members {
+            ids.push(member.says().await);
+        }
+        let victims = Victims {
+            coordinator,
+            members,
+            ids,
+            random: Rng::with_seed(seed),
+            context: format!("run {run}, seed {seed}, {endpoint}"),
+        };
+        (victims, group)
+    }
+
+    /// Kills one of the processes; returns what survivors are to say of it, and when it was.
+    fn kill(&mut self) -> (String, Instant) {
+        let victim = self.random.usize(..self.members.len());
+        self.members.remove(victim).kill();
+        (format!("[MemberId({})]", self.ids.remove(victim)), Instant::now())
+    }
+
+    /// All who are left name the same one, and in time; the coordinator has just done so.
+    async fn all_name(&mut self, own: &[MemberId], named: &str, killed: Instant) {
+        let context = &self.context;
+        let mut took = vec![killed.elapsed()];
+        assert_eq!(format!("{own:?}"), named, "{context}");
+        for member in &mut self.members {
+            let (at, report) = member.report().await;
+            assert_eq!(report, named, "{context}");
+            took.push(at - killed);
+        }
+        println!("{context}: known after {took:?}");
+        assert!(took.iter().all(|took| *took < PROMISE), "{context}: {took:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -243,43 +237,28 @@ async fn a_member_killed_at_a_barrier_is_named_to_all_and_they_go_on() {
 }
 
 async fn kill_at_barrier(run: u64) {
-    let (endpoint, options) = place(run);
-    let coordinator = Coordinator::bind(endpoint, options).await.expect("it is free");
-    let mut barrier = coordinator.create_barrier(0).expect("it is free");
-    let mut members = start(&coordinator, "barrier", 3).await;
-    let mut ids = Vec::new();
-    for member in &mut members {
-        ids.push(member.says().await);
+    let open = |coordinator: &Coordinator| coordinator.create_barrier(0).expect("it is free");
+    let (mut session, mut barrier) = Victims::new(run, "barrier", open).await;
+    for _ in 0..session.random.usize(1..300) {
+        assert_eq!(soon(barrier.wait()).await, Ok(()), "{}", session.context);
     }
-    let rounds = fastrand::usize(1..300);
-    for _ in 0..rounds {
-        assert_eq!(soon(barrier.wait()).await, Ok(()), "run {run}");
-    }
-    let (named, killed) = kill(&mut members, &mut ids);
+    let (named, killed) = session.kill();
     let own = soon(async {
         loop {
             match barrier.wait().await {
                 Ok(()) => {}
                 Err(BarrierError::Failed { failed }) => break failed,
-                Err(error) => panic!("run {run}: {error:?}"),
+                Err(error) => panic!("{}: {error:?}", session.context),
             }
         }
     })
     .await;
-    let mut took = vec![killed.elapsed()];
-    assert_eq!(format!("{own:?}"), named, "run {run}");
-    for member in &mut members {
-        let (at, report) = member.report().await;
-        assert_eq!(report, named, "run {run}");
-        took.push(at - killed);
-    }
-    println!("{endpoint}: a kill after {rounds} rounds was known after {took:?}");
-    assert!(took.iter().all(|took| *took < BOUND), "run {run}: {took:?}");
+    session.all_name(&own, &named, killed).await;
     for _ in 0..3 {
-        assert_eq!(soon(barrier.wait()).await, Ok(()), "run {run}");
+        assert_eq!(soon(barrier.wait()).await, Ok(()), "{}", session.context);
     }
-    for member in &mut members {
-        assert_eq!(member.says().await, "goes on", "run {run}");
+    for member in &mut session.members {
+        assert_eq!(member.says().await, "goes on", "{}", session.context);
     }
 }
 
@@ -291,21 +270,15 @@ async fn a_member_killed_in_a_broadcast_is_named_to_all_and_they_get_everything(
 }
 
 async fn kill_in_broadcast(run: u64) {
-    let (endpoint, options) = place(run);
-    let coordinator = Coordinator::bind(endpoint, options).await.expect("it is free");
-    let group = coordinator.create_broadcast(1).expect("it is free");
-    let mut members = start(&coordinator, "broadcast", 3).await;
-    let mut ids = Vec::new();
-    for member in &mut members {
-        ids.push(member.says().await);
-    }
-    let before = fastrand::u32(1..40);
+    let open = |coordinator: &Coordinator| coordinator.create_broadcast(1).expect("it is free");
+    let (mut session, group) = Victims::new(run, "broadcast", open).await;
+    let before = session.random.u32(1..40);
     let mut number = 0;
     while number < before {
         soon(group.send(numbered(number, 300_000))).await.expect("sent");
         number += 1;
     }
-    let (named, killed) = kill(&mut members, &mut ids);
+    let (named, killed) = session.kill();
     let missed = soon(async {
         loop {
             let delivery = group.send(numbered(number, 300_000)).await.expect("sent");
@@ -313,41 +286,33 @@ async fn kill_in_broadcast(run: u64) {
             match delivery.delivered().await {
                 Ok(()) => {}
                 Err(DeliveryError::Missed { members }) => break members,
-                Err(error) => panic!("run {run}: {error:?}"),
+                Err(error) => panic!("{}: {error:?}", session.context),
             }
         }
     })
     .await;
-    let mut took = vec![killed.elapsed()];
-    assert_eq!(format!("{missed:?}"), named, "run {run}");
-    for member in &mut members {
-        let (at, report) = member.report().await;
-        assert_eq!(report, named, "run {run}");
-        took.push(at - killed);
-    }
-    println!("{endpoint}: a kill after {before} messages was known after {took:?}");
-    assert!(took.iter().all(|took| *took < BOUND), "run {run}: {took:?}");
+    session.all_name(&missed, &named, killed).await;
     soon(group.send(numbered(number, 300_000))).await.expect("sent");
     drop(group);
-    for member in &mut members {
+    for member in &mut session.members {
         let all = format!("all before {:?}", Some(number + 1));
-        assert_eq!(member.says().await, all, "run {run}");
+        assert_eq!(member.says().await, all, "{}", session.context);
     }
-    soon(coordinator.close()).await;
+    soon(session.coordinator.close()).await;
 }
 
 #[tokio::test]
 async fn a_killed_coordinator_is_the_end_for_every_process() {
     for run in 0..4 {
         let (endpoint, _) = place(if run < 2 { 0 } else { 2 });
-        let mut coordinator = Process::start(endpoint, "coordinate");
+        let mut coordinator = start(endpoint, "coordinate");
         let endpoint = coordinator.says().await;
         let role = ["barrier", "broadcast"][run % 2];
-        let mut members: Vec<_> = (0..3).map(|_| Process::start(&endpoint, role)).collect();
+        let mut members: Vec<_> = (0..3).map(|_| start(&endpoint, role)).collect();
         for member in &mut members {
             member.says().await;
         }
-        coordinator.child.kill().expect("it lives");
+        coordinator.kill();
         let killed = Instant::now();
         let mut took = Vec::new();
         for member in &mut members {
@@ -356,7 +321,7 @@ async fn a_killed_coordinator_is_the_end_for_every_process() {
             took.push(at - killed);
         }
         println!("{endpoint}: the coordinator's death was known after {took:?}");
-        assert!(took.iter().all(|took| *took < BOUND), "run {run}: {took:?}");
+        assert!(took.iter().all(|took| *took < PROMISE), "run {run}: {took:?}");
     }
 }
 
@@ -383,9 +348,9 @@ impl Stopped {
             .await
             .expect("it is free");
         let endpoint = coordinator.endpoint().to_string();
-        let mut quick = Process::start(&endpoint, "read");
+        let mut quick = start(&endpoint, "read");
         quick.says().await;
-        let mut slow = Process::start(&endpoint, "read");
+        let mut slow = start(&endpoint, "read");
         slow.says().await;
         let slow_id = *coordinator.members().last().expect("it has joined");
         // All that begins is over, so that it has its place in the flow.

@@ -1,11 +1,12 @@
 //! Ranks that are processes, one of which is killed in the middle of its work.
 
+mod process;
+
 use std::env;
-use std::io::{BufRead, BufReader, Lines};
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use flexbond_session::mesh::{Mesh, MeshError, MeshOptions, MeshServer};
+use process::{Process, say};
 
 const SIZE: usize = 4;
 const ROUNDS: u64 = 8;
@@ -13,8 +14,6 @@ const DEAD_AFTER: Duration = Duration::from_secs(1);
 /// What a rank is told by.
 const ENDPOINT: &str = "FLEXBOND_TEST_MESH";
 const LENGTH: &str = "FLEXBOND_TEST_MESH_LENGTH";
-/// What it begins each of its reports with.
-const MARK: &str = "rank reports ";
 
 /// Not a test by itself: what each process of the other one runs.
 #[tokio::test]
@@ -26,10 +25,10 @@ async fn rank() {
     let mesh = Mesh::join(endpoint, options).await.expect("in");
     let body = vec![1; length.parse().expect("a number")];
     let error = exchange(&mesh, &body, u64::MAX).await.expect_err("a death");
-    println!("\n{MARK}{error:?}");
+    say(format!("{error:?}"));
     mesh.next_epoch().await.expect("an epoch");
     exchange(&mesh, &body, 3).await.expect("all well");
-    println!("\n{MARK}{}", mesh.size());
+    say(mesh.size());
     mesh.leave().await;
 }
 
@@ -44,46 +43,10 @@ async fn exchange(mesh: &Mesh, body: &[u8], times: u64) -> Result<(), MeshError>
             futures_util::future::try_join_all(receives),
         )?;
         if tag == 0 {
-            println!("\n{MARK}at work");
+            say("at work");
         }
     }
     Ok(())
-}
-
-struct Rank {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Rank {
-    fn start(endpoint: &str, length: usize) -> Self {
-        let mut child = Command::new(env::current_exe().expect("this test"))
-            .args(["--exact", "rank", "--nocapture"])
-            .env(ENDPOINT, endpoint)
-            .env(LENGTH, length.to_string())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a process");
-        let stdout = child.stdout.take().expect("it is piped");
-        Rank {
-            child,
-            lines: BufReader::new(stdout).lines(),
-        }
-    }
-
-    fn report(&mut self) -> String {
-        let mut lines = self.lines.by_ref().map_while(Result::ok);
-        lines
-            .find_map(|line| line.strip_prefix(MARK).map(str::to_owned))
-            .expect("a report")
-    }
-}
-
-impl Drop for Rank {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -98,15 +61,19 @@ async fn survivors_of_a_killed_process_hear_the_same_and_go_on() {
             .dead_after(DEAD_AFTER);
         let server = MeshServer::bind(endpoint, options).await.expect("a server");
         let length = [10, 1_000_000][random.usize(..2)];
-        let start = |_| Rank::start(&server.endpoint().to_string(), length);
-        let mut ranks: Vec<Rank> = (0..SIZE).map(start).collect();
+        let (place, text) = (server.endpoint().to_string(), length.to_string());
+        let start = |_| Process::start("rank", &[(ENDPOINT, &place), (LENGTH, &text)]);
+        let mut ranks: Vec<Process> = (0..SIZE).map(start).collect();
         for rank in &mut ranks {
-            assert_eq!(rank.report(), "at work");
+            assert_eq!(rank.says().await, "at work");
         }
         let mut dead = ranks.swap_remove(random.usize(..SIZE));
         let begun = Instant::now();
-        dead.child.kill().expect("it lives");
-        let reports: Vec<String> = ranks.iter_mut().map(Rank::report).collect();
+        dead.kill();
+        let mut reports = Vec::new();
+        for rank in &mut ranks {
+            reports.push(rank.says().await);
+        }
         let took = begun.elapsed();
         let context = format!("seed {seed}, round {round}, {length} bytes over {endpoint}");
         assert!(reports[0].starts_with("PeerFailed"), "{reports:?}, {context}");
@@ -119,8 +86,11 @@ async fn survivors_of_a_killed_process_hear_the_same_and_go_on() {
             "{took:?}, {context}"
         );
         for rank in &mut ranks {
-            let report = std::iter::repeat_with(|| rank.report()).find(|report| report != "at work");
-            assert_eq!(report.as_deref(), Some("3"), "{context}");
+            let mut report = rank.says().await;
+            while report == "at work" {
+                report = rank.says().await;
+            }
+            assert_eq!(report, "3", "{context}");
         }
         server.finish().await;
     }

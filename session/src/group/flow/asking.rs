@@ -176,7 +176,7 @@ impl Asking {
         first.into_iter().chain(repeat).chain(self.again).min()
     }
 
-    /// The first segment that is asked for now, if it is missing.
+    /// The first segment that is to be asked for, if it is missing.
     pub(super) fn start(&mut self, now: Instant, next: u64) -> u64 {
         let repeat = self.asked_at.map(|at| at + self.patience() + self.pause);
         if repeat.into_iter().chain(self.again).any(|at| now >= at) {
