@@ -108,6 +108,7 @@ impl Relay {
             .expect("it is sent");
     }
 
+    #[cfg(feature = "group-crypto")]
     fn deafen(&self, end: Option<usize>) {
         self.0.lock().expect("no panic").deaf = end;
     }

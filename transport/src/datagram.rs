@@ -121,6 +121,27 @@ pub trait DatagramSocket: fmt::Debug + Send + Sync + 'static {
         received: &mut [Received],
     ) -> Poll<io::Result<usize>>;
 
+    /// Receives one packet, or several that the system joined, and spreads them over `slices`, one after the other: so
+    /// that parts of it get to where they belong without being copied there. All else is as in
+    /// [`poll_recv`](Self::poll_recv).
+    ///
+    /// Only the first slice is filled where the socket does not [`scatter`](Self::scatters), which is the default.
+    fn poll_recv_scattered(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<Received>> {
+        let mut received = [Received::default()];
+        let first = slices.len().min(1);
+        self.poll_recv(cx, &mut slices[..first], &mut received)
+            .map_ok(|_| received[0])
+    }
+
+    /// Whether [`poll_recv_scattered`](Self::poll_recv_scattered) fills more than one slice.
+    fn scatters(&self) -> bool {
+        false
+    }
+
     /// The address that the socket is bound to, its port never zero.
     ///
     /// # Errors

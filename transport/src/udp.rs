@@ -6,6 +6,7 @@ mod filter;
 mod interface;
 mod offload;
 mod options;
+mod scatter;
 #[cfg(test)]
 mod tests;
 
@@ -384,6 +385,28 @@ impl DatagramSocket for UdpSocket {
                 result => return Poll::Ready(result),
             }
         }
+    }
+
+    fn poll_recv_scattered(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<Received>> {
+        loop {
+            ready!(self.io.poll_recv_ready(cx))?;
+            match self
+                .io
+                .try_io(Interest::READABLE, || scatter::recv(&self.io, slices))
+            {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if is_of_earlier_packet(&error) => self.count_ignored(),
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    fn scatters(&self) -> bool {
+        scatter::IS_SUPPORTED
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

@@ -27,6 +27,18 @@ pub fn take(len: usize) -> BytesMut {
     SPARE.take(len)
 }
 
+/// A buffer of `len` bytes that mean nothing, to be overwritten, with room for up to a quarter more.
+///
+/// ```
+/// use flexbond_wire::spare;
+///
+/// assert_eq!(spare::take_filled(1 << 20).len(), 1 << 20);
+/// ```
+#[must_use]
+pub fn take_filled(len: usize) -> BytesMut {
+    SPARE.take_filled(len)
+}
+
 /// A body whose memory comes back when its last clone is dropped.
 #[must_use]
 pub fn lend(buffer: BytesMut) -> Bytes {
@@ -76,11 +88,25 @@ impl Spare {
     /// An empty buffer for `len` bytes.
     fn take(&self, len: usize) -> BytesMut {
         let class = Self::class(len);
+        let mut buffer = self.find(class).unwrap_or_else(|| BytesMut::with_capacity(class));
+        buffer.clear();
+        buffer
+    }
+
+    /// A buffer of `len` bytes.
+    fn take_filled(&self, len: usize) -> BytesMut {
+        let class = Self::class(len);
+        // What the system has just cleared need not be cleared again.
+        let mut buffer = self.find(class).unwrap_or_else(|| BytesMut::zeroed(class));
+        buffer.resize(len, 0);
+        buffer
+    }
+
+    /// A buffer of this capacity that was given, with what it held.
+    fn find(&self, class: usize) -> Option<BytesMut> {
         let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
         let found = buffers.iter().rposition(|buffer| buffer.capacity() == class);
-        let found = found.and_then(|index| buffers.remove(index));
-        drop(buffers);
-        found.unwrap_or_else(|| BytesMut::with_capacity(class))
+        found.and_then(|index| buffers.remove(index))
     }
 
     /// Keeps the memory of `buffer`, in place of what was given first when it is too much.
@@ -89,9 +115,8 @@ impl Spare {
         if class > Self::LARGEST {
             return;
         }
-        buffer.clear();
         // What `limit` gave up.
-        let _ = buffer.try_reclaim(class);
+        let _ = buffer.try_reclaim(class - buffer.len());
         if buffer.capacity() != class {
             return;
         }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::barrier::Outcome;
 use super::coordinator::accept;
-use super::error::{BarrierError, Over};
+use super::error::{AcceptError, BarrierError, Over};
+use super::node::Node;
 use super::session::{Session, over};
 use super::{MemberId, channel_of};
 
@@ -18,17 +19,25 @@ pub struct Barrier {
     session: Session,
     group: u16,
     channel: u16,
-    /// Whether this is the coordinator's.
-    hosts: bool,
+    hold: Hold,
+}
+
+/// By what a place belongs to one group of all those that come and go under the same number.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Hold {
+    /// The coordinator's: which of all groups it is.
+    Hosting(u64),
+    /// A member's: the request by which it came in.
+    Request(u32),
 }
 
 impl Barrier {
-    pub(super) fn new(session: Session, group: u16, hosts: bool) -> Self {
+    pub(super) fn new(session: Session, group: u16, hold: Hold) -> Self {
         Barrier {
             session,
             group,
             channel: channel_of(group).unwrap_or_default(),
-            hosts,
+            hold,
         }
     }
 
@@ -38,14 +47,14 @@ impl Barrier {
         self.group
     }
 
-    /// The next member that has joined the group, once for each; only the coordinator's end ever hears of one.
+    /// The next member that has joined the group, once for each.
     ///
     /// # Errors
-    /// [`Over`].
+    /// [`AcceptError`]; [`AcceptError::NoGroup`] at a member, which hears of nobody.
     ///
     /// # Cancel safety
     /// When the future is dropped before it is ready, nothing was taken.
-    pub async fn accept(&self) -> Result<MemberId, Over> {
+    pub async fn accept(&self) -> Result<MemberId, AcceptError> {
         accept(&self.session, self.group).await
     }
 
@@ -53,15 +62,31 @@ impl Barrier {
     /// the same way for everybody.
     ///
     /// # Errors
-    /// [`BarrierError::Failed`] names those who were lost while others waited for them; the same for all who waited.
+    /// [`BarrierError::Failed`] names those who were lost while others waited for them; the same for all who waited. Once
+    /// the coordinator has ended the group, it names the coordinator, now and ever after.
     ///
     /// # Cancel safety
     /// Who has come has come: when the future is dropped before it is ready, the next call waits for the same round.
     pub async fn wait(&mut self) -> Result<(), BarrierError> {
         // Where nobody else takes part it never waits, but others want to come in.
         tokio::task::coop::consume_budget().await;
-        let channel = self.channel;
-        self.session.shared().act(|node, now| node.arrive(now, channel));
+        let (channel, hold) = (self.channel, self.hold);
+        let is_over = |node: &Node| match hold {
+            Hold::Hosting(_) => false,
+            Hold::Request(request) => node.place_end(channel, request).is_some(),
+        };
+        let is_over = self.session.shared().act(|node, now| {
+            let is_over = is_over(node);
+            if !is_over {
+                node.arrive(now, channel);
+            }
+            is_over
+        });
+        if is_over {
+            return Err(BarrierError::Failed {
+                failed: vec![MemberId::COORDINATOR],
+            });
+        }
         let outcome = self
             .session
             .shared()
@@ -81,10 +106,10 @@ impl Barrier {
 
 impl Drop for Barrier {
     fn drop(&mut self) {
-        let (channel, hosts) = (self.channel, self.hosts);
-        self.session.shared().act(|node, now| match hosts {
-            true => node.unhost(now, channel, now + LINGER),
-            false => node.leave_channel(now, channel),
+        let (channel, hold) = (self.channel, self.hold);
+        self.session.shared().act(|node, now| match hold {
+            Hold::Hosting(hosting) => node.unhost(now, channel, hosting, now + LINGER),
+            Hold::Request(request) => node.leave_place(now, channel, request),
         });
     }
 }

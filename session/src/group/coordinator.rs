@@ -5,11 +5,11 @@ use std::ops::Deref;
 
 use flexbond_transport::Endpoint;
 
-use super::barrier_group::Barrier;
+use super::barrier_group::{Barrier, Hold};
 use super::broadcast_group::BroadcastSender;
 use super::driver::Driver;
 use super::endpoint::listen;
-use super::error::{GroupError, Over, StartError};
+use super::error::{AcceptError, GroupError, StartError};
 use super::node::{HostError, Node};
 use super::options::Options;
 use super::session::{Session, over};
@@ -101,8 +101,8 @@ impl Coordinator {
     /// # Errors
     /// [`GroupError`]; none was made.
     pub fn create_barrier(&self, group: u16) -> Result<Barrier, GroupError> {
-        self.host(group, |node, channel| node.host_barrier(channel, true))?;
-        Ok(Barrier::new(self.session.clone(), group, true))
+        let hosting = self.host(group, |node, channel| node.host_barrier(channel, true))?;
+        Ok(Barrier::new(self.session.clone(), group, Hold::Hosting(hosting)))
     }
 
     /// Makes a barrier group of members alone: this end only says when a round is complete.
@@ -111,6 +111,7 @@ impl Coordinator {
     /// [`GroupError`]; none was made.
     pub fn host_barrier(&self, group: u16) -> Result<(), GroupError> {
         self.host(group, |node, channel| node.host_barrier(channel, false))
+            .map(drop)
     }
 
     /// Makes a broadcast group, to which this end sends. Members may [join](super::Member::join_broadcast) at any time:
@@ -120,15 +121,15 @@ impl Coordinator {
     /// # Errors
     /// [`GroupError`]; none was made.
     pub fn create_broadcast(&self, group: u16) -> Result<BroadcastSender, GroupError> {
-        self.host(group, Node::host_broadcast)?;
-        Ok(BroadcastSender::new(self.session.clone(), group))
+        let hosting = self.host(group, Node::host_broadcast)?;
+        Ok(BroadcastSender::new(self.session.clone(), group, hosting))
     }
 
     fn host(
         &self,
         group: u16,
-        host: impl FnOnce(&mut Node, u16) -> Result<(), HostError>,
-    ) -> Result<(), GroupError> {
+        host: impl FnOnce(&mut Node, u16) -> Result<u64, HostError>,
+    ) -> Result<u64, GroupError> {
         let channel = channel_of(group).ok_or(GroupError::Taken(group))?;
         self.session.shared().act(|node, _| match node.ending() {
             Some(ending) => Err(over(ending).into()),
@@ -139,11 +140,11 @@ impl Coordinator {
     /// The next member that has joined a group, once for each.
     ///
     /// # Errors
-    /// [`Over`].
+    /// [`AcceptError`]; [`AcceptError::NoGroup`] if there is no such group, or not any more.
     ///
     /// # Cancel safety
     /// When the future is dropped before it is ready, nothing was taken.
-    pub async fn accept(&self, group: u16) -> Result<MemberId, Over> {
+    pub async fn accept(&self, group: u16) -> Result<MemberId, AcceptError> {
         accept(&self.session, group).await
     }
 
@@ -157,13 +158,15 @@ impl Coordinator {
 }
 
 /// The next member that has joined a group.
-pub(super) async fn accept(session: &Session, group: u16) -> Result<MemberId, Over> {
-    let channel = channel_of(group).unwrap_or_default();
+pub(super) async fn accept(session: &Session, group: u16) -> Result<MemberId, AcceptError> {
+    let channel = channel_of(group).ok_or(AcceptError::NoGroup(group))?;
     session
         .shared()
-        .wait(|node, _| match node.pop_arrival(channel) {
-            Some(member) => Some(Ok(member)),
-            None => node.ending().map(|ending| Err(over(ending))),
+        .wait(|node, _| match (node.pop_arrival(channel), node.ending()) {
+            (Some(member), _) => Some(Ok(member)),
+            (None, Some(ending)) => Some(Err(over(ending).into())),
+            (None, None) if !node.hosts(channel) => Some(Err(AcceptError::NoGroup(group))),
+            (None, None) => None,
         })
         .await
 }

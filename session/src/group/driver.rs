@@ -4,13 +4,13 @@ use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use flexbond_transport::{DatagramSocket, Received, Transmit};
 use tokio::time::Sleep;
 
-use super::node::Node;
+use super::node::{Landing, Node};
 use super::shared::{Sent, Shared, now};
 
 /// Opens the socket at which a group's address is heard.
@@ -21,6 +21,8 @@ pub(crate) struct Driver {
     shared: Arc<Shared>,
     /// Room for what comes; the same for all, so that it stays in the processor's cache.
     buffers: Vec<Vec<u8>>,
+    /// Room for what comes beside the parts of large messages.
+    landing: Landing,
     /// For what comes to this node alone.
     own: Inlet,
     /// For what comes to the group's address, which a member is told when it joins.
@@ -90,6 +92,7 @@ impl Inlet {
         socket: &dyn DatagramSocket,
         shared: &Shared,
         buffers: &mut [Vec<u8>],
+        landing: &mut Landing,
     ) -> Came {
         if self.again.is_some_and(|again| now() < again) {
             return Came::Nothing;
@@ -97,14 +100,11 @@ impl Inlet {
         self.again = None;
         let mut bytes = 0;
         for _ in 0..Self::TURN {
-            let mut received = [Received::default(); Self::BATCH];
-            let polled = {
-                let mut slices = buffers.iter_mut().map(|buffer| IoSliceMut::new(buffer));
-                let mut slices: [_; Self::BATCH] =
-                    std::array::from_fn(|_| slices.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
-                socket.poll_recv(cx, &mut slices[..self.room], &mut received)
+            let read = match self.read_landing(cx, socket, shared, landing) {
+                Some(read) => read,
+                None => self.read(cx, socket, shared, buffers),
             };
-            let count = match polled {
+            match read {
                 Poll::Pending => {
                     return match bytes >= Self::LARGE {
                         true => Came::All,
@@ -120,28 +120,64 @@ impl Inlet {
                     self.again = Some(now() + Self::PAUSE);
                     return Came::Nothing;
                 }
-                Poll::Ready(Ok(count)) => count,
-            };
+                Poll::Ready(Ok(count)) => bytes += count,
+            }
             self.failures = 0;
-            self.room = match received[..count]
-                .iter()
-                .any(|received| received.len >= Self::LARGE)
-            {
-                true => Self::JOINED_BATCH,
-                false => Self::BATCH,
-            };
-            shared.receive(|node, now| {
-                for (received, buffer) in received[..count].iter().zip(buffers.iter_mut()) {
-                    bytes += received.len;
-                    let packets = received.packets_mut(buffer);
-                    node.handle_datagrams(now, received.source, self.multicast, packets);
-                }
-            });
             if bytes >= Self::TURN_BYTES {
                 break;
             }
         }
         Came::More
+    }
+
+    /// Reads straight into the message that is on its way, if there is one, and the socket can; returns how many bytes
+    /// came.
+    fn read_landing(
+        &self,
+        cx: &mut Context<'_>,
+        socket: &dyn DatagramSocket,
+        shared: &Shared,
+        landing: &mut Landing,
+    ) -> Option<Poll<io::Result<usize>>> {
+        if !socket.scatters() {
+            return None;
+        }
+        shared.receive(|node, now| {
+            node.receive_landing(now, self.multicast, landing, |slices| {
+                socket.poll_recv_scattered(cx, slices)
+            })
+        })
+    }
+
+    /// Reads and hands over a batch; returns how many bytes came.
+    fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        socket: &dyn DatagramSocket,
+        shared: &Shared,
+        buffers: &mut [Vec<u8>],
+    ) -> Poll<io::Result<usize>> {
+        let mut received = [Received::default(); Self::BATCH];
+        let mut slices = buffers.iter_mut().map(|buffer| IoSliceMut::new(buffer));
+        let mut slices: [_; Self::BATCH] =
+            std::array::from_fn(|_| slices.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
+        let count = ready!(socket.poll_recv(cx, &mut slices[..self.room], &mut received))?;
+        self.room = match received[..count]
+            .iter()
+            .any(|received| received.len >= Self::LARGE)
+        {
+            true => Self::JOINED_BATCH,
+            false => Self::BATCH,
+        };
+        let mut bytes = 0;
+        shared.receive(|node, now| {
+            for (received, buffer) in received[..count].iter().zip(buffers.iter_mut()) {
+                bytes += received.len;
+                let packets = received.packets_mut(buffer);
+                node.handle_datagrams(now, received, self.multicast, packets);
+            }
+        });
+        Poll::Ready(Ok(bytes))
     }
 }
 
@@ -170,6 +206,7 @@ impl Driver {
         Driver {
             shared,
             buffers: vec![vec![0; Transmit::MAX_LEN]; Inlet::BATCH],
+            landing: Landing::new(),
             own: Inlet::new(false),
             group: Group::Unopened(open),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -179,7 +216,8 @@ impl Driver {
     /// Resolves once the node has nothing more to say to anybody.
     pub(crate) async fn run(mut self) {
         while std::future::poll_fn(|cx| self.poll(cx)).await == Step::Yield {
-            // Whoever sends may need this processor, and has more then: to sleep and be woken costs both more.
+            // Whoever sends may need this processor, and has more then. To sleep and be woken instead costs both more:
+            // 58,000 switches for a run of broadcasts to four receivers on two cores, against 9,000.
             std::thread::yield_now();
             tokio::task::yield_now().await;
         }
@@ -187,7 +225,9 @@ impl Driver {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         let shared = &self.shared;
-        let mut came = self.own.poll(cx, shared.socket(), shared, &mut self.buffers);
+        let mut came = self
+            .own
+            .poll(cx, shared.socket(), shared, &mut self.buffers, &mut self.landing);
         if let Group::Unopened(open) = &mut self.group
             && let Some(address) = shared.look(Node::multicast)
         {
@@ -200,7 +240,7 @@ impl Driver {
             };
         }
         if let Group::Open(socket, inlet) = &mut self.group {
-            came = came.max(inlet.poll(cx, &**socket, shared, &mut self.buffers));
+            came = came.max(inlet.poll(cx, &**socket, shared, &mut self.buffers, &mut self.landing));
         }
         let left = shared.attend(cx);
         if left.is_over {

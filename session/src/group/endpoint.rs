@@ -26,6 +26,8 @@ pub(super) struct Site {
     /// The session's endpoint.
     pub(super) endpoint: Endpoint,
     pub(super) open_group: OpenGroup,
+    /// Whether its socket has all addresses of this machine.
+    is_anywhere: bool,
     /// Bytes of payload in a packet, where the options do not say.
     segment: usize,
 }
@@ -35,6 +37,7 @@ impl Site {
     pub(super) fn node_settings(&self, options: &Options) -> NodeSettings {
         NodeSettings {
             multicast: options.multicast,
+            is_anywhere: self.is_anywhere,
             segment: options.segment.unwrap_or(self.segment),
             window: options.window as u64,
             recv_budget: options.recv_budget,
@@ -73,6 +76,7 @@ impl Site {
             socket: Box::new(socket),
             endpoint: format!("udp://{local}").parse()?,
             open_group: open_group(options, local, group),
+            is_anywhere: local.ip().is_unspecified(),
             segment: match local.ip().is_loopback() {
                 true => LARGE,
                 false => ETHERNET,
@@ -85,6 +89,7 @@ impl Site {
             socket: Box::new(tunnel),
             endpoint,
             open_group: Box::new(|_| Err(io::ErrorKind::Unsupported.into())),
+            is_anywhere: false,
             segment: LARGE,
         }
     }

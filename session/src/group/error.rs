@@ -51,13 +51,13 @@ pub enum JoinError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// The coordinator does not want this member.
-    #[error("{endpoint} does not admit this member: {reason}")]
+    #[error("{endpoint} does not admit this member: {}", printable(reason))]
     Rejected {
         /// Where the session is.
         endpoint: Endpoint,
         /// Why.
         why: RejectReason,
-        /// Why, in the coordinator's words.
+        /// Why, in the coordinator's words, whatever they are: what this error prints has no control characters of theirs.
         reason: String,
     },
     /// Nobody answered in the time allowed.
@@ -133,9 +133,13 @@ pub enum RecvError {
     /// There is none. Only from `try_recv`.
     #[error("there is no message")]
     WouldBlock,
-    /// The group has ended, and all that came before was received.
+    /// The group has ended, and all that was sent to it was received.
     #[error("the group has ended")]
     GroupEnded,
+    /// The group has ended, and its sender did not wait until this end had everything
+    /// ([`Options::linger`](super::Options::linger)): all that came before was received, and something is missing.
+    #[error("the group has ended before everything had come")]
+    GroupCut,
     /// The session is over, and all that came before was received.
     #[error(transparent)]
     Over(#[from] Over),
@@ -160,9 +164,21 @@ pub enum DeliveryError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum GroupError {
-    /// There is a group with this number, or it is 0, which is the session itself.
+    /// There is a group with this number, or there is one that ends, or the number is 65,535, which no group has.
     #[error("group number {0} is taken")]
     Taken(u16),
+    /// The session is over.
+    #[error(transparent)]
+    Over(#[from] Over),
+}
+
+/// Why nobody will be heard of who joins a group.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// This end has made no such group, or it has ended.
+    #[error("this end holds no group {0}")]
+    NoGroup(u16),
     /// The session is over.
     #[error(transparent)]
     Over(#[from] Over),
@@ -211,6 +227,18 @@ pub enum BarrierError {
     Over(#[from] Over),
 }
 
+/// What a peer says, on one line and without anything that a terminal would take for a command.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\'' | '"' => printable.push(character),
+            _ => printable.extend(character.escape_debug()),
+        }
+    }
+    printable
+}
+
 fn names(members: &[MemberId]) -> String {
     let names: Vec<_> = members.iter().map(ToString::to_string).collect();
     names.join(", ")
@@ -230,5 +258,23 @@ fn refusal(reason: ChannelRefusal) -> &'static str {
         ChannelRefusal::Full => "it is full",
         ChannelRefusal::Closing => "it ends",
         _ => "the coordinator does not say why",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_says_is_no_command_to_a_terminal() {
+        let error = JoinError::Rejected {
+            endpoint: "udp://127.0.0.1:1".parse().expect("an endpoint"),
+            why: RejectReason::Full,
+            reason: "it's \u{1b}[2Jfull\r\n\u{202e}of Ørsted's".to_owned(),
+        };
+        assert_eq!(
+            error.to_string(),
+            "udp://127.0.0.1:1 does not admit this member: it's \\u{1b}[2Jfull\\r\\n\\u{202e}of Ørsted's"
+        );
     }
 }

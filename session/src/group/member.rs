@@ -7,7 +7,7 @@ use std::time::Duration;
 use flexbond_transport::Endpoint;
 use flexbond_wire::group::{ChannelKind, ChannelRefusal};
 
-use super::barrier_group::Barrier;
+use super::barrier_group::{Barrier, Hold};
 use super::broadcast_group::BroadcastReceiver;
 use super::channel_of;
 use super::driver::Driver;
@@ -108,8 +108,8 @@ impl Member {
     /// # Cancel safety
     /// When the future is dropped before it is ready, this end takes no part.
     pub async fn join_barrier(&self, group: u16) -> Result<Barrier, JoinGroupError> {
-        self.join_group(group, ChannelKind::Barrier).await?;
-        Ok(Barrier::new(self.session.clone(), group, false))
+        let request = self.join_group(group, ChannelKind::Barrier).await?;
+        Ok(Barrier::new(self.session.clone(), group, Hold::Request(request)))
     }
 
     /// Receives what is sent to a broadcast group from now on. One that is not there yet is waited for, for
@@ -121,11 +121,12 @@ impl Member {
     /// # Cancel safety
     /// When the future is dropped before it is ready, this end takes no part.
     pub async fn join_broadcast(&self, group: u16) -> Result<BroadcastReceiver, JoinGroupError> {
-        self.join_group(group, ChannelKind::Broadcast).await?;
-        Ok(BroadcastReceiver::new(self.session.clone(), group))
+        let request = self.join_group(group, ChannelKind::Broadcast).await?;
+        Ok(BroadcastReceiver::new(self.session.clone(), group, request))
     }
 
-    async fn join_group(&self, group: u16, kind: ChannelKind) -> Result<(), JoinGroupError> {
+    /// Joins a group; returns the request by which this end came in.
+    async fn join_group(&self, group: u16, kind: ChannelKind) -> Result<u32, JoinGroupError> {
         let timeout = self.join_timeout;
         let unknown = JoinGroupError::Unknown { group, timeout };
         let channel = channel_of(group).ok_or_else(|| unknown.clone())?;
@@ -151,7 +152,7 @@ impl Member {
         match answer {
             Ok(_) => {
                 asked.granted = true;
-                Ok(())
+                Ok(request)
             }
             Err(None) => Err(Over::CoordinatorDead.into()),
             Err(Some(ChannelRefusal::Unknown)) => Err(unknown),
@@ -181,7 +182,7 @@ impl Drop for Asked<'_> {
         if !self.granted {
             self.session.shared().act(|node, now| {
                 node.forget_request(self.request);
-                node.leave_channel(now, self.channel);
+                node.leave_place(now, self.channel, self.request);
             });
         }
     }

@@ -55,8 +55,8 @@ pub use barrier_group::Barrier;
 pub use broadcast_group::{BroadcastReceiver, BroadcastSender};
 pub use coordinator::Coordinator;
 pub use error::{
-    BarrierError, DeliveryError, GroupError, JoinError, JoinGroupError, Over, RecvError, SendError,
-    StartError,
+    AcceptError, BarrierError, DeliveryError, GroupError, JoinError, JoinGroupError, Over, RecvError,
+    SendError, StartError,
 };
 pub use event::{Event, Gone};
 pub use flexbond_transport::Interface;

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use super::error::{DeliveryError, Over, RecvError, SendError};
 use super::event::{Event, Gone};
 use super::flow::RecordKind;
-use super::node::{Ending, Node, Popped, PushError};
+use super::node::{Ending, GroupEnd, Node, Popped, PushError};
 use super::shared::Shared;
 use super::stream::StreamSender;
 use super::{Counters, MemberId, at_most_ages};
@@ -236,7 +236,7 @@ impl Session {
     /// # Cancel safety
     /// When the future is dropped before it is ready, nothing was taken.
     pub async fn recv(&self) -> Result<Received, RecvError> {
-        self.recv_on(Self::ALL).await
+        self.recv_on(Self::ALL, None).await
     }
 
     /// Receives what has come already.
@@ -244,7 +244,7 @@ impl Session {
     /// # Errors
     /// [`RecvError::WouldBlock`] if there is nothing.
     pub fn try_recv(&self) -> Result<Received, RecvError> {
-        self.try_recv_on(Self::ALL)
+        self.try_recv_on(Self::ALL, None)
     }
 
     /// The next thing that happens to the session's membership. The newest 1,024 are kept until somebody asks.
@@ -362,15 +362,18 @@ impl Session {
         }
     }
 
-    pub(super) fn try_recv_on(&self, channel: u16) -> Result<Received, RecvError> {
+    /// `request` is the one by which this end came into a group.
+    pub(super) fn try_recv_on(&self, channel: u16, request: Option<u32>) -> Result<Received, RecvError> {
         self.shared()
-            .act(|node, now| take(node, now, channel))
+            .act(|node, now| take(node, now, channel, request))
             .unwrap_or(Err(RecvError::WouldBlock))
     }
 
-    pub(super) async fn recv_on(&self, channel: u16) -> Result<Received, RecvError> {
+    pub(super) async fn recv_on(&self, channel: u16, request: Option<u32>) -> Result<Received, RecvError> {
         tokio::task::coop::consume_budget().await;
-        self.shared().wait(|node, now| take(node, now, channel)).await
+        self.shared()
+            .wait(|node, now| take(node, now, channel, request))
+            .await
     }
 }
 
@@ -388,11 +391,23 @@ fn push(node: &mut Node, channel: u16, part: Part, body: &Bytes) -> Option<Resul
 }
 
 /// Takes the next message of a channel, if there is one or will be none.
-fn take(node: &mut Node, now: std::time::Instant, channel: u16) -> Option<Result<Received, RecvError>> {
-    match node.pop(now, channel) {
-        Some(popped) => Some(Ok(popped.into())),
-        None if !node.has_channel(channel) => Some(Err(RecvError::GroupEnded)),
-        None => node.ending().map(|ending| Err(over(ending).into())),
+fn take(
+    node: &mut Node,
+    now: std::time::Instant,
+    channel: u16,
+    request: Option<u32>,
+) -> Option<Result<Received, RecvError>> {
+    let end = |node: &Node| request.and_then(|request| node.place_end(channel, request));
+    // Nothing is taken of another group that this end has joined since.
+    let popped = match end(node) {
+        None => node.pop(now, channel),
+        Some(_) => None,
+    };
+    match (popped, end(node)) {
+        (Some(popped), _) => Some(Ok(popped.into())),
+        (None, Some(GroupEnd::Whole)) => Some(Err(RecvError::GroupEnded)),
+        (None, Some(GroupEnd::Cut)) => Some(Err(RecvError::GroupCut)),
+        (None, None) => node.ending().map(|ending| Err(over(ending).into())),
     }
 }
 

@@ -125,26 +125,30 @@ impl Shared {
             let Some(outgoing) = node.poll_transmit(now, self.socket.max_send_segments()) else {
                 return Sent::All;
             };
-            let to = outgoing.to;
+            let (to, from) = (outgoing.to, outgoing.from);
             let mut transmit = Transmit::new(to, outgoing.contents);
+            if let Some(from) = from {
+                transmit = transmit.from(from);
+            }
             if let Some(size) = outgoing.segment_size {
                 transmit = transmit.segmented(size);
             }
             match send(transmit) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    node.untransmit(to);
+                    node.untransmit(to, from);
                     return Sent::Blocked;
                 }
-                // What cannot be sent is lost, as anything may be.
-                Ok(_) | Err(_) => {}
+                // Lost, as anything may be: it is repaired like what the network loses.
+                Err(error) => node.note_unsent(to, &error),
+                Ok(_) => {}
             }
         }
         Sent::More
     }
 
     /// Hands packets to the node.
-    pub(super) fn receive(&self, handle: impl FnOnce(&mut Node, Instant)) {
-        handle(&mut self.state.lock().node, now());
+    pub(super) fn receive<T>(&self, handle: impl FnOnce(&mut Node, Instant) -> T) -> T {
+        handle(&mut self.state.lock().node, now())
     }
 
     /// Nobody drives the node any more.
@@ -188,4 +192,53 @@ impl Shared {
 /// The runtime's clock, which tests may stop and move.
 pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSliceMut;
+    use std::task::Waker;
+
+    use flexbond_transport::Received;
+
+    use super::*;
+    use crate::group::node::tests::settings;
+
+    /// The system has no way to anywhere.
+    #[derive(Debug)]
+    struct Unreachable;
+
+    impl DatagramSocket for Unreachable {
+        fn try_send(&self, _: &[Transmit<'_>]) -> io::Result<usize> {
+            Err(io::ErrorKind::NetworkUnreachable.into())
+        }
+
+        fn poll_send(&self, _: &mut Context<'_>, batch: &[Transmit<'_>]) -> Poll<io::Result<usize>> {
+            Poll::Ready(self.try_send(batch))
+        }
+
+        fn poll_recv(
+            &self,
+            _: &mut Context<'_>,
+            _: &mut [IoSliceMut<'_>],
+            _: &mut [Received],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            Ok(([127, 0, 0, 1], 1).into())
+        }
+    }
+
+    #[test]
+    fn what_the_system_refuses_to_send_is_counted_and_sent_again() {
+        let coordinator = ([127, 0, 0, 1], 2).into();
+        let node = Node::member(now(), coordinator, [1; 16], &[], settings(false));
+        let shared = Shared::new(node, Box::new(Unreachable), Duration::ZERO);
+        let left = shared.attend(&mut Context::from_waker(Waker::noop()));
+        assert_eq!((left.sent, left.is_over), (Sent::All, false));
+        assert_eq!(shared.look(Node::counters).unsent, 1, "it asked to join");
+        assert!(left.next.is_some(), "it asks again");
+    }
 }

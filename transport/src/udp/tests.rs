@@ -105,3 +105,58 @@ async fn what_is_ignored_of_a_group_is_one_sender() {
     assert_eq!((received.source, &contents[..]), (other.local, &b"hello"[..]));
     assert_eq!(group.recv_drops(), None, "the system counts both");
 }
+
+/// Packets that the system joins are spread over the places that they are given, also when more come than are expected,
+/// and are described as they are in one piece.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn packets_are_spread_over_several_places() {
+    let (near, far) = (bind(), bind());
+    assert!(far.scatters());
+    let contents: Vec<u8> = (0..4100_u32).map(|at| ((at * 7) >> 3) as u8).collect();
+    for segment in [None, Some(1000)] {
+        let mut transmit = Transmit::new(far.local, &contents);
+        if let Some(size) = segment {
+            transmit = transmit.segmented(size);
+        }
+        near.try_send(&[transmit]).unwrap();
+        let mut spread = Vec::new();
+        while spread.len() < contents.len() {
+            let (mut head, mut body, mut rest) = ([0; 10], vec![0; 990], vec![0; 65_536]);
+            let received = poll_fn(|cx| {
+                let mut slices = [&mut head[..], &mut body, &mut rest].map(IoSliceMut::new);
+                far.poll_recv_scattered(cx, &mut slices)
+            });
+            let received = received.await.unwrap();
+            assert_eq!(received.source, near.local);
+            assert_eq!(received.destination, Some(far.local.ip()));
+            match segment {
+                Some(size) => assert!(received.segment_size == size || received.len <= size),
+                None => assert_eq!(received.segment_size, received.len),
+            }
+            let all = [&head[..], &body, &rest].concat();
+            spread.extend_from_slice(&all[..received.len]);
+        }
+        assert_eq!(spread, contents);
+    }
+}
+
+/// Nothing is lost between finding that nothing is there and what comes then.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_waits_for_what_is_to_be_spread_is_woken() {
+    let (near, far) = (bind(), bind());
+    let (mut head, mut body) = ([0; 2], [0; 2]);
+    let mut slices = [&mut head[..], &mut body].map(IoSliceMut::new);
+    let sent = std::cell::Cell::new(false);
+    let received = poll_fn(|cx| {
+        let polled = far.poll_recv_scattered(cx, &mut slices);
+        if !sent.replace(true) {
+            assert!(polled.is_pending());
+            near.try_send(&[Transmit::new(far.local, b"abc")]).unwrap();
+        }
+        polled
+    });
+    let received = received.await.unwrap();
+    assert_eq!((received.len, head, body), (3, *b"ab", *b"c\0"));
+}

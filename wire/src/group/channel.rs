@@ -67,7 +67,8 @@ pub struct ChannelReply {
     pub channel: u16,
     /// Nothing when the member was accepted, or why it was not.
     pub refusal: Option<ChannelRefusal>,
-    /// The first barrier round that the member takes part in; zero where that means nothing.
+    /// The first barrier round that the member takes part in; if this says that a group is over to which something was
+    /// sent, the segment below which it must have everything; zero where neither means anything.
     pub first_round: u64,
 }
 
@@ -83,7 +84,7 @@ pub enum ChannelRefusal {
     WrongKind = 2,
     /// The channel has as many members as it may.
     Full = 3,
-    /// The channel is about to end.
+    /// The channel is about to end; or, of a request that was granted before, it is over.
     Closing = 4,
     /// Something else.
     Other = 255,

@@ -1,6 +1,6 @@
 //! The trailer of a plain datagram: CRC-32C (Castagnoli, RFC 3720) of everything before it.
 
-use crc_fast::crc32_iscsi;
+use crc_fast::{CrcAlgorithm, Digest, crc32_iscsi};
 
 use super::{CHECKSUM_LEN, DecodeError};
 
@@ -22,6 +22,15 @@ pub(super) fn verify(datagram: &[u8]) -> Result<&[u8], DecodeError> {
         return Err(DecodeError::Checksum);
     }
     Ok(contents)
+}
+
+/// Whether `trailer` is the checksum of a datagram that lies in two places.
+#[inline]
+pub(super) fn is_of_parts(head: &[u8], rest: &[u8], trailer: [u8; CHECKSUM_LEN]) -> bool {
+    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+    digest.update(head);
+    digest.update(rest);
+    digest.finalize() == u64::from(u32::from_be_bytes(trailer))
 }
 
 #[cfg(test)]
@@ -55,6 +64,9 @@ mod tests {
                 fill(&mut datagram);
                 assert_eq!(verify(&datagram), Ok(contents), "{len}");
                 assert_eq!(crc32_iscsi(contents).to_be_bytes(), datagram[len..], "{len}");
+                let (head, rest) = contents.split_at(len.min(39));
+                let trailer = crc32_iscsi(contents).to_be_bytes();
+                assert!(is_of_parts(head, rest, trailer), "{len}");
             }
             assert_eq!(!crc, crc32_iscsi(&bytes[..len]), "{len}");
             crc ^= u32::from(bytes[len]);

@@ -16,6 +16,8 @@ const POINT_TO_POINT: u8 = 1;
 const ANSWER: u8 = 2;
 const REPAIR: u8 = 4;
 const UNKNOWN: u8 = 2;
+/// Bytes of a segment's body before its payload.
+const FIXED: usize = 11;
 
 /// A byte of flags with `bit` where `set`.
 const fn flag(set: bool, bit: u8) -> u8 {
@@ -40,10 +42,13 @@ pub struct Data<'a> {
 }
 
 impl Data<'_> {
+    /// Bytes of a DATA datagram before its payload.
+    pub const HEAD: usize = Header::LEN + FIXED;
+
     /// Bytes of a DATA datagram beside its payload.
     #[must_use]
     pub const fn overhead(sealed: bool) -> usize {
-        Header::LEN + 11 + if sealed { TAG_LEN } else { CHECKSUM_LEN }
+        Self::HEAD + if sealed { TAG_LEN } else { CHECKSUM_LEN }
     }
 }
 
@@ -62,6 +67,55 @@ impl<'a> Data<'a> {
         let data = Data::read(&mut Reader::new(&contents[Header::LEN..])).ok()?;
         Some((envelope.header, data))
     }
+
+    /// As [`decode`](Self::decode), of a datagram that lies in three places: its first [`HEAD`](Self::HEAD) bytes, its
+    /// payload, and its checksum.
+    ///
+    /// ```
+    /// use flexbond_wire::group::{Data, Header, Packet};
+    ///
+    /// let header = Header { session: 7, sender: 3, epoch: 2, number: 41 };
+    /// let data = Data { channel: 5, point_to_point: false, answer: true, repair: false, seq: 9, payload: b"abc" };
+    /// let mut datagram = bytes::BytesMut::new();
+    /// Packet::Data(data).encode(&header, &mut datagram).unwrap();
+    ///
+    /// let (head, rest) = datagram.split_first_chunk().unwrap();
+    /// let (payload, checksum) = rest.split_last_chunk().unwrap();
+    /// assert_eq!(Data::decode_parts(head, payload, checksum), Some((header, data)));
+    /// assert_eq!(Data::decode_parts(head, b"abd", checksum), None);
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn decode_parts(
+        head: &[u8; Data::HEAD],
+        payload: &'a [u8],
+        checksum: &[u8; CHECKSUM_LEN],
+    ) -> Option<(Header, Self)> {
+        let envelope = Header::peek(head).ok()?;
+        if envelope.sealed || envelope.kind != Kind::Data || payload_fits(payload, MAX_SEGMENT).is_err() {
+            return None;
+        }
+        if !checksum::is_of_parts(head, payload, *checksum) {
+            return None;
+        }
+        let data = Data::read_fixed(&mut Reader::new(&head[Header::LEN..])).ok()?;
+        Some((envelope.header, Data { payload, ..data }))
+    }
+
+    /// All but the payload.
+    #[inline]
+    fn read_fixed(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let channel = body.u16()?;
+        let flags = body.flags(POINT_TO_POINT | ANSWER | REPAIR)?;
+        Ok(Data {
+            channel,
+            point_to_point: flags & POINT_TO_POINT != 0,
+            answer: flags & ANSWER != 0,
+            repair: flags & REPAIR != 0,
+            seq: body.u64()?,
+            payload: &[],
+        })
+    }
 }
 
 impl<'a> Body<'a> for Data<'a> {
@@ -72,7 +126,7 @@ impl<'a> Body<'a> for Data<'a> {
 
     #[inline]
     fn write<S: Sink>(&self, out: &mut S) {
-        let mut fixed = [0; 11];
+        let mut fixed = [0; FIXED];
         fixed[..2].copy_from_slice(&self.channel.to_be_bytes());
         fixed[2] =
             flag(self.point_to_point, POINT_TO_POINT) | flag(self.answer, ANSWER) | flag(self.repair, REPAIR);
@@ -83,15 +137,10 @@ impl<'a> Body<'a> for Data<'a> {
 
     #[inline]
     fn read(body: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let channel = body.u16()?;
-        let flags = body.flags(POINT_TO_POINT | ANSWER | REPAIR)?;
+        let fixed = Data::read_fixed(body)?;
         Ok(Data {
-            channel,
-            point_to_point: flags & POINT_TO_POINT != 0,
-            answer: flags & ANSWER != 0,
-            repair: flags & REPAIR != 0,
-            seq: body.u64()?,
             payload: read_payload(body, MAX_SEGMENT)?,
+            ..fixed
         })
     }
 }

@@ -97,7 +97,16 @@
 //!
 //! Channels come and go under the same numbers, and begin anew each time: kinds 13 to 19 of a channel other than 0 mean
 //! something only if their number is above that of the packet which led into it, the CHANNEL_JOIN that the coordinator
-//! heard first, or the CHANNEL_REPLY that granted it.
+//! heard first, or the CHANNEL_REPLY that granted it. Who has not heard that a channel is over may still be in it when
+//! the next one of its number begins: so the segments of that one are numbered from far beyond those of the one before,
+//! as are the rounds of a barrier, 2^32 above them at least.
+//!
+//! That a barrier is over is told to who comes, by ABORT with the coordinator among the failed. Of a flow it is a record
+//! that says so; and a CHANNEL_REPLY, in which the request that was once granted is refused as
+//! [`Closing`](ChannelRefusal::Closing), to each receiver that has not confirmed everything by the time that nothing more
+//! is sent. Its last field is then the segment below which that receiver must have everything in order to miss nothing
+//! (0: nothing was sent to it; all ones: it cannot have everything). It is repeated until it is confirmed, by a
+//! CHANNEL_LEAVE with the number of the request or a later one.
 
 mod channel;
 mod checksum;

@@ -8,8 +8,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::rounds::{self, Rounds};
 use super::show::Show;
 use super::{
-    Access, Exit, Failure, GROUP, Holding, Interrupt, argument, explain, listen_for_signals, over_failure,
-    start_failure,
+    Access, Exit, Failure, GROUP, Holding, Interrupt, accept_failure, argument, explain, listen_for_signals,
+    over_failure, start_failure,
 };
 use crate::group::{Barrier, BarrierError, Coordinator};
 
@@ -136,7 +136,7 @@ impl Coordinate {
                 number = interrupt.wait() => return Ok(Exit::Signal(number)),
                 event = coordinator.event() => show.event(event).await?,
                 member = barrier.accept() => {
-                    let member = member.map_err(|over| over_failure(&over))?;
+                    let member = member.map_err(|error| accept_failure(&error))?;
                     // Whoever has gone again does not count.
                     if coordinator.members().contains(&member) {
                         arrived += 1;

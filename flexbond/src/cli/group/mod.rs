@@ -17,7 +17,9 @@ use super::argument;
 use super::failure::{Exit, Failure, explain};
 use super::interrupt::Interrupt;
 use super::quantity;
-use crate::group::{Interface, JoinError, JoinGroupError, Options, Over, RejectReason, StartError};
+use crate::group::{
+    AcceptError, Interface, JoinError, JoinGroupError, Options, Over, RejectReason, StartError,
+};
 use crate::transport::Endpoint;
 
 /// Hold and join sessions of many members, and send files to all of them at once.
@@ -184,6 +186,13 @@ fn over_failure(over: &Over) -> Failure {
         Over::CoordinatorDead => Failure::new("the coordinator is dead: nothing is heard of it any more")
             .hint("start it again, then join again"),
         _ => Failure::new(explain(over)),
+    }
+}
+
+fn accept_failure(error: &AcceptError) -> Failure {
+    match error {
+        AcceptError::Over(over) => over_failure(over),
+        _ => Failure::new(explain(error)),
     }
 }
 

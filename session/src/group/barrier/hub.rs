@@ -54,6 +54,26 @@ impl Hub {
         }
     }
 
+    /// A barrier whose first round is `first`.
+    pub(crate) fn beginning_with(first: u64) -> Self {
+        Hub {
+            round: first,
+            ..Hub::new()
+        }
+    }
+
+    /// The first round of another barrier of the same number: so far from those of this one that nobody can take one for
+    /// the other. `None` once all numbers are used up.
+    pub(crate) fn beyond(&self) -> Option<u64> {
+        const APART: u64 = 1 << 32;
+        (self.round / APART + 2).checked_mul(APART)
+    }
+
+    /// Whether `member` takes part.
+    pub(crate) fn is_seated(&self, member: MemberId) -> bool {
+        self.seats.contains_key(&member)
+    }
+
     /// Lets `member` take part: at once while nobody waits, or while the coordinator takes part itself and has not come;
     /// otherwise from the next round on, so that those who wait need not wait for it. Returns its first round.
     pub(crate) fn add(&mut self, member: MemberId) -> u64 {

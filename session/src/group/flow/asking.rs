@@ -106,7 +106,8 @@ impl Asking {
         if self.group < Self::MANY {
             return Duration::ZERO;
         }
-        let longest = (3 * self.repair.unwrap_or(self.guard)).clamp(self.guard, Self::LONGEST_PAUSE);
+        let longest = (3 * self.repair.unwrap_or(self.guard)).max(self.guard);
+        let longest = longest.min(Self::LONGEST_PAUSE);
         let lambda = (self.group as f64).ln() + 1.0;
         let share = (self.rng.f64() * lambda.exp_m1()).ln_1p() / lambda;
         longest.mul_f64(share.clamp(0.0, 1.0))

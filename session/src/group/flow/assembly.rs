@@ -27,7 +27,20 @@ pub(crate) struct Assembly {
 struct Partial {
     kind: RecordKind,
     length: usize,
+    /// Bytes of the body that have come.
+    filled: usize,
+    /// As long as what has come; or, if it is large, as long as it will be, so that bytes can be put there directly.
     body: BytesMut,
+}
+
+impl Partial {
+    fn push(&mut self, bytes: &[u8]) {
+        match self.body.get_mut(self.filled..self.filled + bytes.len()) {
+            Some(room) => room.copy_from_slice(bytes),
+            None => self.body.extend_from_slice(bytes),
+        }
+        self.filled += bytes.len();
+    }
 }
 
 /// Why a flow cannot go on.
@@ -58,9 +71,9 @@ impl Assembly {
                 return Ok(());
             }
             if let Some(partial) = &mut self.partial {
-                let wanted = partial.length - partial.body.len();
+                let wanted = partial.length - partial.filled;
                 let count = wanted.min(bytes.len());
-                partial.body.extend_from_slice(&bytes[..count]);
+                partial.push(&bytes[..count]);
                 bytes.advance(count);
                 if count < wanted {
                     return Ok(());
@@ -93,12 +106,34 @@ impl Assembly {
         self.partial = Some(Partial {
             kind,
             length: size,
+            filled: 0,
             body: match size {
-                Self::LARGE.. => spare::take(size),
+                Self::LARGE.. => spare::take_filled(size),
+                // Small ones, too, so that tests need not send large ones.
+                _ if cfg!(test) => BytesMut::zeroed(size),
                 _ => BytesMut::with_capacity(size),
             },
         });
         Ok(true)
+    }
+
+    /// Where the bytes belong that come next, all of the same body; empty if that is not known, or is not large.
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        match &mut self.partial {
+            Some(partial) => &mut partial.body[partial.filled..],
+            None => &mut [],
+        }
+    }
+
+    /// So many bytes have been put into [`room`](Self::room).
+    pub(crate) fn take_placed(&mut self, count: usize, budget: &mut Budget) {
+        let Some(partial) = &mut self.partial else {
+            return;
+        };
+        partial.filled += count.min(partial.body.len() - partial.filled);
+        if partial.filled == partial.length {
+            self.finish(budget);
+        }
     }
 
     fn finish(&mut self, budget: &mut Budget) {

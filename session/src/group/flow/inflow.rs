@@ -147,7 +147,10 @@ impl Inflow {
         match (self.next, start) {
             (Some(next), Some(start)) if start > next => self.skip(start, budget)?,
             (Some(_), _) => {}
-            (None, start) => self.next = start,
+            (None, start) => {
+                self.next = start;
+                self.known = start.unwrap_or(0);
+            }
         }
         if let Some(begin) = self.next {
             let known = self.known;
@@ -224,12 +227,65 @@ impl Inflow {
         if self.recovery.is_waiting() {
             self.rebuild(now, budget)?;
         }
+        self.note_unreported(now);
+        Ok(())
+    }
+
+    /// There is something to report, soon.
+    fn note_unreported(&mut self, now: Instant) {
         self.due = if self.unreported >= self.settings.report_every {
             Due::Now
         } else {
             self.due.or(now + self.settings.report_delay)
         };
-        Ok(())
+    }
+
+    /// A segment has come that was missing, or not known of.
+    fn note_segment(&mut self, now: Instant, number: u64) {
+        self.counters.segments += 1;
+        self.unreported += 1;
+        if number < self.known {
+            self.asking.note_filled(now, number);
+        } else {
+            self.asking.note_gap(now, number - self.known);
+            self.known = number + 1;
+        }
+    }
+
+    /// Where the payload of the next segment belongs, and of those that follow it, as far as that is known: then none
+    /// is missing.
+    pub(crate) fn room(&mut self) -> Option<&mut [u8]> {
+        let waits = self.early_count > 0 || !self.rest.is_empty() || self.recovery.is_waiting();
+        if self.next.is_none() || waits || self.assembly.is_waiting() {
+            return None;
+        }
+        Some(self.assembly.room()).filter(|room| !room.is_empty())
+    }
+
+    /// Whether this is the segment that comes next.
+    pub(crate) fn is_next(&self, number: u64) -> bool {
+        self.next == Some(number)
+    }
+
+    /// The next segment has come, and its payload is at the beginning of [`room`](Self::room), `len` bytes.
+    pub(crate) fn handle_placed(&mut self, now: Instant, len: usize, answer: bool, budget: &mut Budget) {
+        let Some(number) = self.next else {
+            return;
+        };
+        if answer {
+            self.due = Due::Now;
+            self.asking.begin_again(now, false);
+        }
+        self.note_segment(now, number);
+        if let Some(payload) = self.assembly.room().get(..len) {
+            self.recovery.note_passed(payload, budget);
+        }
+        self.assembly.take_placed(len, budget);
+        self.next = Some(number + 1);
+        self.early.pop_front();
+        self.asking.note_arrival();
+        self.note_gap(now);
+        self.note_unreported(now);
     }
 
     /// Parity over several segments has come.
@@ -292,14 +348,7 @@ impl Inflow {
         payload: &[u8],
         budget: &mut Budget,
     ) -> Result<(), Refused> {
-        self.counters.segments += 1;
-        self.unreported += 1;
-        if number < self.known {
-            self.asking.note_filled(now, number);
-        } else {
-            self.asking.note_gap(now, number - self.known);
-            self.known = number + 1;
-        }
+        self.note_segment(now, number);
         if number == next && self.rest.is_empty() && self.early.front().is_none_or(Option::is_none) {
             let mut bytes = payload;
             self.assembly
@@ -403,6 +452,16 @@ impl Inflow {
             self.due = Due::Now;
         }
         Ok(())
+    }
+
+    /// Whether all segments below `end` have come.
+    pub(crate) fn has_all_below(&self, end: u64) -> bool {
+        self.next.unwrap_or(0) >= end
+    }
+
+    /// Whether something has come in its turn, but waits for memory.
+    pub(crate) fn waits_for_memory(&self) -> bool {
+        !self.rest.is_empty() || self.assembly.is_waiting()
     }
 
     /// Whether [`pop`](Self::pop) has something.

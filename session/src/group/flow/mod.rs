@@ -24,7 +24,7 @@ mod tests;
 pub(crate) use assembly::Refused;
 pub(crate) use budget::Budget;
 pub(crate) use inflow::{Inflow, Report, Settings as InflowSettings};
-pub(crate) use outflow::{Outflow, Piece, Settings as OutflowSettings, Target};
+pub(crate) use outflow::{Begin, Outflow, Piece, Settings as OutflowSettings, Target};
 pub(crate) use ranges::Run;
 pub(crate) use record::RecordKind;
 pub(crate) use recovery::ParityPacket;

@@ -2,6 +2,7 @@
 
 mod awaited;
 mod blocks;
+mod ends;
 mod repair;
 
 use std::collections::VecDeque;
@@ -18,6 +19,7 @@ use super::rtt::Departures;
 use super::stream::Stream;
 use crate::group::MemberId;
 use blocks::Blocks;
+pub(crate) use ends::Begin;
 use repair::Sent;
 
 /// The sending end of a flow.
@@ -206,10 +208,7 @@ impl Outflow {
         };
         let receiver = self.receivers.swap_remove(index);
         self.blocks.forget(id);
-        let first = match receiver.place {
-            Place::After(position) => self.stream.first_after(position),
-            Place::Start { segment: next, .. } | Place::At { next, .. } => self.stream.oldest_from(next),
-        };
+        let first = self.first_lacking(receiver.place);
         self.note_missed(id, first, self.next_number);
         if self.is_unheard() {
             self.discard();

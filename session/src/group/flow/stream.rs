@@ -78,6 +78,11 @@ impl Stream {
         }
     }
 
+    /// Begins with this segment. Nothing was cut yet.
+    pub(crate) fn begin_at(&mut self, first: u64) {
+        self.first_segment = first;
+    }
+
     /// Adds a record at the end. Its `number` is above that of the one before.
     pub(crate) fn push(&mut self, number: u64, kind: RecordKind, body: Bytes) {
         let record = Record {
@@ -184,6 +189,13 @@ impl Stream {
         self.first_segment + self.segments.len() as u64
     }
 
+    /// Number of the first segment in which nothing lies before the newest record; `None` if that was not cut so far.
+    pub(crate) fn first_of_newest(&self) -> Option<u64> {
+        let start = self.records.back().map_or(self.end, |record| record.start);
+        let before = self.segments.partition_point(|segment| *segment < start) as u64;
+        (start <= self.cut).then_some(self.first_segment + before)
+    }
+
     /// Number of the oldest record that is kept.
     pub(crate) fn oldest(&self) -> Option<u64> {
         self.records.front().map(|record| record.number)
@@ -272,6 +284,24 @@ mod tests {
         assert_eq!(
             (stream.bytes(), stream.oldest(), stream.first_segment()),
             (0, None, 3)
+        );
+    }
+
+    #[test]
+    fn what_comes_before_the_newest_record_ends_with_a_segment() {
+        let mut stream = Stream::new(8);
+        stream.begin_at(100);
+        stream.push(0, RecordKind::Message, Bytes::from_static(b"0123456789"));
+        assert_eq!(stream.first_of_newest(), Some(100));
+        stream.push(1, RecordKind::End, Bytes::new());
+        assert_eq!(stream.cut(None), Some(100));
+        assert_eq!(stream.first_of_newest(), None);
+        assert_eq!(stream.cut(None), Some(101));
+        assert_eq!((stream.position(), stream.first_of_newest()), (14, Some(102)));
+        stream.release(102);
+        assert_eq!(
+            (stream.first_of_newest(), stream.next_segment()),
+            (Some(102), 102)
         );
     }
 

@@ -11,6 +11,7 @@ use flexbond_wire::group::{
 
 use super::cookies::{Cookies, Proof};
 use super::peers::Peers;
+use super::reminders::Reminders;
 use super::{Ending, Event, Node, NodeSettings, Role};
 use crate::group::MemberId;
 use crate::group::flow::Target;
@@ -21,6 +22,7 @@ use crate::group::membership::{Applicant, Departure, Reply, Roster, RosterEvent,
 pub(super) struct Coordinator {
     pub(super) roster: Roster,
     cookies: Cookies,
+    pub(super) reminders: Reminders,
     /// When the next sign of life is due.
     beat_at: Instant,
     /// The highest number that a member ever had.
@@ -45,6 +47,7 @@ impl Coordinator {
                     min_budget: 0,
                 },
             ),
+            reminders: Reminders::new(hasher.clone()),
             cookies: Cookies::new(now, hasher),
             beat_at: now,
             highest: 0,
@@ -123,6 +126,7 @@ impl Node {
         let (reason, text) = match coordinator.roster.handle_join(now, applicant) {
             Reply::Accepted(member) => {
                 coordinator.highest = coordinator.highest.max(member.0);
+                self.outbox.ways.keep();
                 return self.accept(from, join, member);
             }
             Reply::Full => (
@@ -224,6 +228,9 @@ impl Node {
                         self.outbox.push_control(address, seal, &Packet::Goodbye(goodbye));
                     }
                     self.peers.remove(id);
+                    if let Some(address) = address.filter(|address| !self.peers.is_at(*address)) {
+                        self.outbox.ways.forget(address);
+                    }
                     self.protection.remove(id, address);
                     self.flows.remove_member(now, id);
                     left.push((id, departure != Departure::Left));

@@ -1,7 +1,7 @@
 //! All that flows between this node and the others: what is for all in the session, and each broadcast group's.
 
-use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::{Range, RangeInclusive};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -9,10 +9,11 @@ use flexbond_wire::group::{Data, FlowSync, Parity, Status};
 
 use super::NodeSettings;
 use super::peers::Peers;
+use super::places::GroupEnd;
 use super::traffic::Traffic;
 use super::transmit::Outbox;
 use crate::group::MemberId;
-use crate::group::flow::{Budget, Piece, RecordKind, Refused};
+use crate::group::flow::{Begin, Budget, Piece, RecordKind, Refused};
 
 /// All that flows between this node and the others, by channel. What is for all in the session is channel 0.
 #[derive(Debug)]
@@ -25,6 +26,11 @@ pub(super) struct Flows {
     last: u16,
     /// Who sends what cannot be taken.
     unusable: Vec<(MemberId, Refused)>,
+    /// Where the next group of each number begins that this node sent to before; there is none if the numbers are used
+    /// up.
+    begins: BTreeMap<u16, Option<Begin>>,
+    /// Who went without having had some messages of groups that are over, and which.
+    missed: VecDeque<(u16, MemberId, Range<u64>)>,
 }
 
 /// A message, where it was found, and who sent it.
@@ -38,6 +44,8 @@ pub(crate) struct Popped {
 impl Flows {
     /// The channel of what is for all in the session.
     pub(super) const ALL: u16 = 0;
+    /// Of groups that are over, it is known of so many receivers what they missed.
+    const MAX_MISSED: usize = 1024;
 
     pub(super) fn new(settings: &NodeSettings) -> Self {
         Flows {
@@ -46,6 +54,8 @@ impl Flows {
             settings: settings.clone(),
             last: Self::ALL,
             unusable: Vec::new(),
+            begins: BTreeMap::new(),
+            missed: VecDeque::new(),
         }
     }
 
@@ -80,13 +90,46 @@ impl Flows {
         self.update_group();
     }
 
-    /// Begins a broadcast group.
-    pub(super) fn open(&mut self, channel: u16) {
-        let settings = &self.settings;
-        self.channels
-            .entry(channel)
-            .or_insert_with(|| Traffic::new(channel, settings));
+    /// Begins a broadcast group; false if there were so many of the same number that nobody could tell it from them.
+    pub(super) fn open(&mut self, channel: u16) -> bool {
+        let mut traffic = Traffic::new(channel, &self.settings);
+        match self.begins.get(&channel) {
+            Some(None) => return false,
+            Some(Some(begin)) => traffic.begin_at(*begin),
+            None => {}
+        }
+        self.channels.entry(channel).or_insert(traffic);
         self.update_group();
+        true
+    }
+
+    /// Ends a broadcast group that this node sends to; returns who has not confirmed everything, and what each must have
+    /// in order to lack nothing.
+    pub(super) fn give_up(&mut self, now: Instant, channel: u16) -> Vec<(MemberId, u64)> {
+        let Some(traffic) = self.channels.get_mut(&channel) else {
+            return Vec::new();
+        };
+        let lacking = traffic.give_up(now);
+        self.begins.insert(channel, traffic.beyond());
+        let missed = traffic.all_missed();
+        self.missed
+            .extend(missed.map(|(member, numbers)| (channel, member, numbers)));
+        let excess = self.missed.len().saturating_sub(Self::MAX_MISSED);
+        self.missed.drain(..excess);
+        self.close(channel);
+        lacking
+    }
+
+    /// The coordinator sends no more to a broadcast group: nothing is missing here if all segments below `end` have come.
+    pub(super) fn handle_end(&mut self, channel: u16, end: u64) {
+        if let Some(traffic) = self.channels.get_mut(&channel) {
+            traffic.handle_end(end, &mut self.budget);
+        }
+    }
+
+    /// How a broadcast group has ended, once all that has come of it was taken.
+    pub(super) fn over(&self, channel: u16) -> Option<GroupEnd> {
+        self.channels.get(&channel)?.over()
     }
 
     /// Ends a broadcast group: what was not read of it is dropped.
@@ -147,6 +190,34 @@ impl Flows {
         self.note_taken(from, taken)
     }
 
+    /// Where the payloads belong that `from` sends next on a channel, as far as that is known.
+    pub(super) fn room(&mut self, channel: u16, from: MemberId) -> Option<&mut [u8]> {
+        self.channels.get_mut(&channel)?.room(from)
+    }
+
+    /// Whether this is the segment that `from` sends next.
+    pub(super) fn is_next(&self, channel: u16, from: MemberId, number: u64) -> bool {
+        let traffic = self.channels.get(&channel);
+        traffic.is_some_and(|traffic| traffic.is_next(from, number))
+    }
+
+    /// The next segment has come, and `len` bytes are at the beginning of [`room`](Self::room); true if there is a
+    /// message to be received.
+    pub(super) fn handle_placed(
+        &mut self,
+        now: Instant,
+        channel: u16,
+        from: MemberId,
+        len: usize,
+        answer: bool,
+    ) -> bool {
+        let Some(traffic) = self.channels.get_mut(&channel) else {
+            return false;
+        };
+        let ready = traffic.handle_placed(now, from, len, answer, &mut self.budget);
+        self.note_taken(from, Ok(ready))
+    }
+
     /// Parity over several segments has come; true if there is a message to be received.
     pub(super) fn handle_parity(&mut self, now: Instant, from: MemberId, parity: &Parity<'_>) -> bool {
         let Some(traffic) = self.channels.get_mut(&parity.channel) else {
@@ -161,11 +232,7 @@ impl Flows {
 
     /// Takes note of who sends what cannot be taken, and sees to it that messages have their memory.
     fn note_taken(&mut self, from: MemberId, taken: Result<bool, Refused>) -> bool {
-        if self.budget.is_overdrawn() {
-            for traffic in self.channels.values_mut() {
-                traffic.shed(&mut self.budget);
-            }
-        }
+        self.shed_overdrawn();
         taken.unwrap_or_else(|refused| {
             self.unusable.push((from, refused));
             false
@@ -242,13 +309,18 @@ impl Flows {
             for traffic in self.channels.values_mut() {
                 self.unusable.extend(traffic.resume(now, &mut self.budget));
             }
-            if self.budget.is_overdrawn() {
-                for traffic in self.channels.values_mut() {
-                    traffic.shed(&mut self.budget);
-                }
-            }
+            self.shed_overdrawn();
         }
         resumes
+    }
+
+    /// Gives up what came before its turn if messages lack its memory.
+    fn shed_overdrawn(&mut self) {
+        if self.budget.is_overdrawn() {
+            for traffic in self.channels.values_mut() {
+                traffic.shed(&mut self.budget);
+            }
+        }
     }
 
     /// Everything below was delivered to all who were there and still are.
@@ -272,9 +344,15 @@ impl Flows {
 
     /// Who went without having had all of these messages of a channel.
     pub(super) fn missed(&self, channel: u16, numbers: RangeInclusive<u64>) -> Vec<MemberId> {
-        self.channels
-            .get(&channel)
-            .map_or_else(Vec::new, |traffic| traffic.missed(numbers))
+        let now = self.channels.get(&channel);
+        let mut members = now.map_or_else(Vec::new, |traffic| traffic.missed(numbers.clone()));
+        let before = self.missed.iter().filter(|(of, _, missed)| {
+            *of == channel && missed.start <= *numbers.end() && *numbers.start() < missed.end
+        });
+        members.extend(before.map(|(_, member, _)| *member));
+        members.sort_unstable();
+        members.dedup();
+        members
     }
 
     /// Bytes of messages that this node keeps for others, on a channel.
@@ -311,6 +389,14 @@ impl Flows {
             .values()
             .flat_map(|traffic| traffic.blockers(now, limit))
             .collect()
+    }
+
+    /// As if there had been as many groups of a number as there can be but one.
+    #[cfg(test)]
+    pub(super) fn skip_numbers(&mut self, channel: u16) {
+        if let Some(Some(begin)) = self.begins.get_mut(&channel) {
+            begin.segment = (1 << 61) - (1 << 32);
+        }
     }
 
     /// The memory that is taken, of what there is; and what each channel keeps for others.

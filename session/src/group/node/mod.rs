@@ -8,17 +8,24 @@ mod cookies;
 mod coordinator;
 mod entrances;
 mod flows;
+mod hosting;
+mod landing;
 mod member;
+mod notices;
 mod peers;
+mod places;
 mod protection;
 mod receive;
+mod reminders;
 mod requests;
 mod settings;
+mod signals;
 mod traffic;
 mod transmit;
+mod ways;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::VecDeque;
 use std::hash::RandomState;
@@ -33,13 +40,16 @@ use super::MemberId;
 use super::flow::RecordKind;
 use super::membership::Departure;
 use channels::Channels;
-pub(crate) use channels::HostError;
 use coordinator::Coordinator;
 use entrances::group_of;
 use flows::Flows;
 pub(crate) use flows::Popped;
+pub(crate) use hosting::HostError;
+pub(crate) use landing::Landing;
+use landing::Spot;
 use member::Member;
 use peers::Peers;
+pub(crate) use places::GroupEnd;
 #[cfg(feature = "group-crypto")]
 pub(crate) use protection::Entropy;
 use protection::Protection;
@@ -57,6 +67,8 @@ pub(crate) struct Node {
     protection: Protection,
     flows: Flows,
     channels: Channels,
+    /// Where the last segment belonged.
+    spot: Option<Spot>,
     outbox: Outbox,
     /// Members that a view does not name any more.
     gone: Vec<MemberId>,
@@ -111,7 +123,7 @@ pub(crate) enum Ending {
     Unusable(String),
 }
 
-/// What was ignored, and why.
+/// What was ignored, and why; and what did not get out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NodeCounters {
@@ -128,6 +140,12 @@ pub struct NodeCounters {
     pub forged: u64,
     /// Packets sealed in an epoch of which the key is not here: not yet, or not any more.
     pub unreadable: u64,
+    /// Packets, or several joined, that the system refused to send: lost, as if the network had lost them. It may have no
+    /// way to where they should go, or forbid it.
+    pub unsent: u64,
+    /// Answers that were not given: too many waited to be sent, or whoever asked is no member any more and had just been
+    /// told so.
+    pub unanswered: u64,
 }
 
 /// Why a message was not taken.
@@ -187,6 +205,7 @@ impl Node {
             protection,
             flows: Flows::new(&settings),
             channels: Channels::default(),
+            spot: None,
             outbox: Outbox::default(),
             gone: Vec::new(),
             events: VecDeque::new(),
@@ -204,6 +223,7 @@ impl Node {
     fn handle_packet(&mut self, now: Instant, from: SocketAddr, header: &Header, packet: Packet<'_>) {
         let sender = MemberId(header.sender);
         if group_of(&packet).is_some_and(|channel| self.is_late(channel, header)) {
+            self.counters.replayed += 1;
             return;
         }
         match packet {
@@ -246,20 +266,16 @@ impl Node {
     }
 
     fn handle_data(&mut self, now: Instant, header: &Header, data: &Data<'_>) {
-        if !self.is_late(data.channel, header) {
-            self.take_data(now, MemberId(header.sender), data);
+        match self.is_late(data.channel, header) {
+            true => self.counters.replayed += 1,
+            false => self.take_data(now, MemberId(header.sender), data),
         }
     }
 
-    /// Whether a packet is of a group that is over, under whose number there is another one now; it is counted then.
-    fn is_late(&mut self, channel: u16, header: &Header) -> bool {
-        let late = channel != Flows::ALL
-            && self
-                .channels
-                .entrances
-                .precedes(channel, MemberId(header.sender), header.number);
-        self.counters.replayed += u64::from(late);
-        late
+    /// Whether a packet is of a group that is over, under whose number there is another one now.
+    fn is_late(&self, channel: u16, header: &Header) -> bool {
+        let entrances = &self.channels.entrances;
+        channel != Flows::ALL && entrances.precedes(channel, MemberId(header.sender), header.number)
     }
 
     fn take_data(&mut self, now: Instant, sender: MemberId, data: &Data<'_>) {
@@ -459,18 +475,26 @@ impl Node {
         let (popped, resumes) = self.flows.pop(now, channel);
         self.news |= resumes;
         self.evict_unusable(now);
-        if popped
-            .as_ref()
-            .is_some_and(|popped| popped.kind == RecordKind::End)
-        {
-            self.flows.close(channel);
-            self.channels.entrances.forget_group(channel);
-            return None;
+        match popped {
+            Some(popped) if popped.kind == RecordKind::End => {
+                // The coordinator keeps it until this node has said that it has it.
+                self.flows
+                    .report_last(now, channel, &self.peers, &mut self.outbox);
+                self.end_place(channel, GroupEnd::Whole);
+                None
+            }
+            None => {
+                if let Some(end) = self.flows.over(channel) {
+                    self.end_place(channel, end);
+                }
+                None
+            }
+            popped => popped,
         }
-        popped
     }
 
     /// Whether there is such a channel, or is still.
+    #[cfg(test)]
     pub(crate) fn has_channel(&self, channel: u16) -> bool {
         self.flows.has(channel)
     }
@@ -512,7 +536,10 @@ impl Node {
     }
 
     pub(crate) fn counters(&self) -> NodeCounters {
-        self.counters
+        NodeCounters {
+            unanswered: self.counters.unanswered + self.outbox.unanswered(),
+            ..self.counters
+        }
     }
 
     /// Microseconds since this node began.

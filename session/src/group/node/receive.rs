@@ -3,11 +3,20 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use flexbond_transport::Received;
 use flexbond_wire::group::{Data, Envelope, Goodbye, GoodbyeReason, Header, Packet};
 
+use super::landing::Spot;
 use super::protection::Refusal;
 use super::{Node, Role};
 use crate::group::MemberId;
+
+#[cfg(test)]
+thread_local! {
+    /// What all nodes of a test read into.
+    pub(super) static LANDING: std::cell::RefCell<super::landing::Landing> =
+        std::cell::RefCell::new(super::landing::Landing::new());
+}
 
 /// Where packets come from.
 struct Origin {
@@ -29,26 +38,62 @@ impl Node {
         multicast: bool,
         datagram: &mut [u8],
     ) {
-        self.handle_datagrams(now, from, multicast, std::iter::once(datagram));
+        let size = datagram.len();
+        self.handle_joined(now, from, multicast, datagram, size);
     }
 
-    /// Datagrams have come together, as the system joins those of one sender; `multicast` if they were sent to the
-    /// group's address. Sealed ones are opened where they are, so that their bytes mean nothing any more afterwards.
-    pub(crate) fn handle_datagrams<'a>(
+    /// Datagrams of this size, but for the last, have come joined; where they are expected, they land.
+    #[cfg(test)]
+    pub(super) fn handle_joined(
         &mut self,
         now: Instant,
         from: SocketAddr,
         multicast: bool,
+        datagrams: &mut [u8],
+        size: usize,
+    ) {
+        use std::io::{IoSliceMut, Read};
+        use std::task::Poll;
+
+        let mut received = Received::new(from, datagrams.len());
+        received.segment_size = size;
+        let mut come = &datagrams[..];
+        let spread = |slices: &mut [IoSliceMut<'_>]| {
+            Poll::Ready(come.read_vectored(slices).map(|len| {
+                assert_eq!(len, received.len, "there is room for all");
+                received
+            }))
+        };
+        let landed = LANDING
+            .with_borrow_mut(|landing| self.receive_landing(now, multicast, landing, spread))
+            .is_some();
+        if !landed {
+            self.handle_datagrams(now, &received, multicast, received.packets_mut(datagrams));
+        }
+    }
+
+    /// Datagrams have come together, as the system joins those of one sender and describes them; `multicast` if they were
+    /// sent to the group's address. Sealed ones are opened where they are, so that their bytes mean nothing any more afterwards.
+    pub(crate) fn handle_datagrams<'a>(
+        &mut self,
+        now: Instant,
+        received: &Received,
+        multicast: bool,
         datagrams: impl Iterator<Item = &'a mut [u8]>,
     ) {
         let mut origin = Origin {
-            from,
+            from: received.source,
             multicast,
             last: None,
         };
+        let at = received
+            .destination
+            .filter(|_| self.settings.is_anywhere && !multicast);
+        self.outbox.begin_answers(received.source, at);
         for datagram in datagrams {
             self.handle_next(now, &mut origin, datagram);
         }
+        self.outbox.end_answers();
     }
 
     fn handle_next(&mut self, now: Instant, origin: &mut Origin, datagram: &mut [u8]) {
@@ -70,7 +115,7 @@ impl Node {
         if packet.kind().is_handshake() {
             return self.handle_handshake(now, origin.from, &header, packet);
         }
-        if !self.is_of_peer(origin, &header) {
+        if !self.is_of_peer(now, origin, &header) {
             return;
         }
         if !self.peers.accept(now, MemberId(header.sender), header.number) {
@@ -82,7 +127,7 @@ impl Node {
 
     /// A segment has come that is not sealed: what there is most of.
     fn handle_segment(&mut self, now: Instant, origin: &mut Origin, header: &Header, data: &Data<'_>) {
-        if !self.is_of_peer(origin, header) {
+        if !self.is_of_peer(now, origin, header) {
             return;
         }
         let sender = MemberId(header.sender);
@@ -94,11 +139,16 @@ impl Node {
             self.note_heard(now, sender, origin.multicast);
             origin.last = Some(sender);
         }
+        self.spot = Some(Spot {
+            channel: data.channel,
+            from: sender,
+            multicast: origin.multicast,
+        });
         self.handle_data(now, header, data);
     }
 
     /// Whether the sender that a header names belongs to the session, and is where this comes from.
-    fn is_of_peer(&mut self, origin: &Origin, header: &Header) -> bool {
+    fn is_of_peer(&mut self, now: Instant, origin: &Origin, header: &Header) -> bool {
         let sender = MemberId(header.sender);
         if header.session != self.outbox.session() || self.outbox.me() == sender {
             self.counters.foreign += 1;
@@ -106,7 +156,7 @@ impl Node {
         }
         if origin.last != Some(sender) && !self.peers.knows(sender, origin.from) {
             self.counters.foreign += 1;
-            self.handle_stranger(origin.from, sender);
+            self.handle_stranger(now, origin.from, sender);
             return false;
         }
         true
@@ -127,7 +177,7 @@ impl Node {
     fn handle_sealed(&mut self, now: Instant, origin: &mut Origin, envelope: &Envelope, datagram: &mut [u8]) {
         let header = envelope.header;
         let sender = MemberId(header.sender);
-        if !self.is_of_peer(origin, &header) {
+        if !self.is_of_peer(now, origin, &header) {
             return;
         }
         if !self.peers.is_fresh(sender, header.number) {
@@ -146,8 +196,8 @@ impl Node {
     }
 
     /// Somebody who is no member, or not any more, may not know that.
-    fn handle_stranger(&mut self, from: SocketAddr, sender: MemberId) {
-        if let Role::Coordinator(coordinator) = &self.role
+    fn handle_stranger(&mut self, now: Instant, from: SocketAddr, sender: MemberId) {
+        if let Role::Coordinator(coordinator) = &mut self.role
             && coordinator.was_member(sender)
             // Somebody else is there now, or somebody says so: it must not take for itself what is said to who has gone.
             && !self.peers.is_at(from)
@@ -155,6 +205,10 @@ impl Node {
             let seal = self.protection.departed(sender, from);
             if seal.is_none() && self.protection.is_on() {
                 // It could not tell what is said to it from what anybody says.
+                return;
+            }
+            if !coordinator.reminders.take(now, from) {
+                self.counters.unanswered += 1;
                 return;
             }
             let goodbye = Packet::Goodbye(Goodbye {
@@ -165,7 +219,7 @@ impl Node {
         }
     }
 
-    fn note_heard(&mut self, now: Instant, sender: MemberId, multicast: bool) {
+    pub(super) fn note_heard(&mut self, now: Instant, sender: MemberId, multicast: bool) {
         match &mut self.role {
             Role::Coordinator(coordinator) => coordinator.roster.handle_heard(now, sender),
             Role::Member(member) if sender.0 == Header::COORDINATOR => {

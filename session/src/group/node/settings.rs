@@ -14,6 +14,8 @@ use super::Entropy;
 pub(crate) struct NodeSettings {
     /// Where to send what is for all; to each by itself, if `None`.
     pub(crate) multicast: Option<SocketAddr>,
+    /// Whether it is at several addresses of its machine: it answers from the one at which it was asked.
+    pub(crate) is_anywhere: bool,
     /// Bytes of payload in a segment.
     pub(crate) segment: usize,
     /// Bytes of a flow that may be on their way at once.

@@ -8,8 +8,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fastrand::Rng;
-use flexbond_transport::simnet::{Config, Network, Path};
+use flexbond_transport::Transmit;
+use flexbond_transport::simnet::{Config, Delivery, Network, Path};
 
+use super::landing::Landing;
+use super::receive::LANDING;
 use super::{Ending, Event, Node, NodeSettings, PushError};
 use crate::group::MemberId;
 use crate::group::flow::RecordKind;
@@ -21,9 +24,10 @@ mod passed_on;
 
 const DEAD_AFTER: Duration = Duration::from_secs(2);
 
-fn settings(multicast: bool) -> NodeSettings {
+pub(crate) fn settings(multicast: bool) -> NodeSettings {
     NodeSettings {
         multicast: multicast.then(|| SocketAddr::from(([239, 1, 2, 3], 4000))),
+        is_anywhere: false,
         segment: 200,
         window: 128 * 200,
         recv_budget: 1 << 20,
@@ -67,6 +71,26 @@ struct Host {
 impl Host {
     fn is_running(&self) -> bool {
         !self.killed && !self.stopped && !self.is_over
+    }
+}
+
+/// What has come together.
+struct Joined {
+    from: SocketAddr,
+    to: IpAddr,
+    multicast: bool,
+    size: usize,
+    bytes: Vec<u8>,
+}
+
+impl Joined {
+    /// Whether this comes right behind, and is no longer than the first.
+    fn takes(&self, delivery: &Delivery, multicast: bool) -> bool {
+        let len = delivery.bytes.len();
+        (self.from, self.multicast) == (delivery.from, multicast)
+            && (1..=self.size).contains(&len)
+            && self.bytes.len().is_multiple_of(self.size)
+            && self.bytes.len() + len <= Transmit::MAX_LEN
     }
 }
 
@@ -178,18 +202,33 @@ impl World {
             .unwrap_or(until);
         // Whoever wants to go on at once does so a little later, as a driver would.
         self.now = next.max(self.now + Duration::from_micros(10)).min(until);
+        let mut come: Vec<Joined> = Vec::new();
         while let Some(delivery) = self.network.poll_delivery(self.now) {
-            let to = delivery.to;
-            let now = self.start + self.now;
+            let to = delivery.to.ip();
             let multicast = delivery.destination.ip().is_multicast();
+            // As the system does, those of one sender and one size.
+            let last = come.iter_mut().rev().find(|joined| joined.to == to);
+            match last.filter(|joined| joined.takes(&delivery, multicast)) {
+                Some(joined) => joined.bytes.extend_from_slice(&delivery.bytes),
+                None => come.push(Joined {
+                    from: delivery.from,
+                    to,
+                    multicast,
+                    size: delivery.bytes.len(),
+                    bytes: delivery.bytes.to_vec(),
+                }),
+            }
+        }
+        for mut joined in come {
+            let now = self.start + self.now;
             if let Some(host) = self
                 .hosts
                 .iter_mut()
-                .find(|host| host.address.ip() == to.ip() && !host.killed)
+                .find(|host| host.address.ip() == joined.to && !host.killed)
             {
-                let mut bytes = delivery.bytes.to_vec();
+                let (from, multicast, size) = (joined.from, joined.multicast, joined.size);
                 host.node
-                    .handle_datagram(now + host.skew, delivery.from, multicast, &mut bytes);
+                    .handle_joined(now + host.skew, from, multicast, &mut joined.bytes, size);
             }
         }
     }
@@ -272,6 +311,63 @@ fn everybody_gets_what_everybody_sends_once_and_in_order() {
         world.run_for(Duration::from_millis(50));
         for to in 0..=members {
             for from in (0..=members).filter(|from| *from != to) {
+                assert_eq!(
+                    world.received(to, from),
+                    sent[from],
+                    "seed {seed}: {from} to {to}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn parts_of_a_large_message_land_in_it() {
+    LANDING.set(Landing::new());
+    let mut world = World::new(1, true, Path::default().delay(Duration::from_micros(50)));
+    for _ in 0..2 {
+        world.join();
+    }
+    world.run_until("all in", World::all_in);
+    world.run_for(Duration::from_secs(1));
+    let bodies: Vec<Vec<u8>> = (0..4)
+        .map(|n| (0..20_000).map(|at| (at * n) as u8).collect())
+        .collect();
+    for body in &bodies {
+        world.send(0, body.clone());
+    }
+    world.run_until("delivered", |world| world.hosts[0].node.settled(0) == 4);
+    // Of eight hundred segments in all, of which up to 128 come joined, and 64 land at once.
+    let landed = LANDING.with_borrow(|landing| landing.landed);
+    assert!((200..=800).contains(&landed), "{landed}");
+    for to in 1..=2 {
+        assert_eq!(world.received(to, 0), bodies);
+    }
+}
+
+#[test]
+fn large_messages_of_several_at_once_on_a_rough_network_are_whole() {
+    for seed in 0..12 {
+        let mut rng = Rng::with_seed(seed);
+        let mut world = World::new(seed, seed % 2 == 0, rough(&mut rng));
+        for _ in 0..2 {
+            world.join();
+        }
+        world.run_until(&format!("seed {seed}: all in"), World::all_in);
+        let mut sent = vec![Vec::new(); 3];
+        for _ in 0..4 {
+            for (from, sent) in sent.iter_mut().enumerate() {
+                let body: Vec<u8> = (0..rng.usize(..40_000)).map(|_| rng.u8(..)).collect();
+                world.send(from, body.clone());
+                sent.push(body);
+            }
+        }
+        world.run_until(&format!("seed {seed}: all delivered"), |world| {
+            (0..3).all(|from| world.hosts[from].node.settled(0) == 4)
+        });
+        world.run_for(Duration::from_millis(50));
+        for to in 0..3 {
+            for from in (0..3).filter(|from| *from != to) {
                 assert_eq!(
                     world.received(to, from),
                     sent[from],
@@ -484,7 +580,10 @@ fn a_message_above_the_limit_is_refused_with_the_numbers() {
     );
 }
 
+mod endings;
+mod floods;
 mod groups;
+mod hostings;
 mod limits;
 mod scenario;
 

@@ -1,7 +1,7 @@
 //! The messages of one channel: one flow out, and one in from each of the others.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,11 +10,12 @@ use flexbond_wire::group::{Data, FlowSync, Gap, List, Packet, Parity, Status};
 use super::NodeSettings;
 use super::flows::Popped;
 use super::peers::Peers;
+use super::places::GroupEnd;
 use super::transmit::Outbox;
 use crate::group::MemberId;
 use crate::group::flow::{
-    Budget, Inflow, InflowSettings, Outflow, OutflowSettings, ParityPacket, Piece, RecordKind, Refused,
-    Report, Run, Target,
+    Begin, Budget, Inflow, InflowSettings, Outflow, OutflowSettings, ParityPacket, Piece, RecordKind,
+    Refused, Report, Run, Target,
 };
 
 /// The messages of one channel.
@@ -30,6 +31,8 @@ pub(super) struct Traffic {
     last_read: MemberId,
     /// Questions that are due.
     asked: Vec<Piece>,
+    /// How the group has ended for this node, once its coordinator has said so.
+    over: Option<GroupEnd>,
 }
 
 impl Traffic {
@@ -49,7 +52,50 @@ impl Traffic {
             finished: VecDeque::new(),
             last_read: MemberId(0),
             asked: Vec::new(),
+            over: None,
         }
+    }
+
+    /// Begins where nobody takes what is sent for what an earlier group of the same number sent.
+    pub(super) fn begin_at(&mut self, begin: Begin) {
+        self.out.begin_at(begin);
+    }
+
+    /// Where the next group of the same number begins, if there are numbers left.
+    pub(super) fn beyond(&self) -> Option<Begin> {
+        self.out.beyond()
+    }
+
+    /// The group is over, for those, too, who have not confirmed everything: who they are, and what each must have in
+    /// order to lack nothing ([`Outflow::give_up`]).
+    pub(super) fn give_up(&mut self, now: Instant) -> Vec<(MemberId, u64)> {
+        self.out.give_up(now)
+    }
+
+    /// Who went without having had some messages, and which.
+    pub(super) fn all_missed(&self) -> impl Iterator<Item = (MemberId, Range<u64>)> {
+        self.out.all_missed()
+    }
+
+    /// The coordinator sends no more: nothing is missing here if all segments below `end` have come.
+    pub(super) fn handle_end(&mut self, end: u64, budget: &mut Budget) {
+        if self.over.is_some() {
+            return;
+        }
+        let source = self.sources.get(&MemberId::COORDINATOR);
+        let is_whole = source.is_some_and(|inflow| inflow.has_all_below(end));
+        self.over = Some(if is_whole { GroupEnd::Whole } else { GroupEnd::Cut });
+        // What is whole, but for the memory, is still put together.
+        if !is_whole || source.is_some_and(|inflow| !inflow.waits_for_memory()) {
+            self.forget_source(MemberId::COORDINATOR, budget);
+        }
+    }
+
+    /// How the group has ended, once all that has come of it was taken.
+    pub(super) fn over(&self) -> Option<GroupEnd> {
+        let is_drained = |inflow: &Inflow| !inflow.waits_for_memory() && !inflow.has_ready();
+        self.over
+            .filter(|_| self.finished.is_empty() && self.sources.values().all(is_drained))
     }
 
     /// So many others are in the session.
@@ -126,6 +172,35 @@ impl Traffic {
     #[cfg(test)]
     pub(super) fn early_bytes(&self) -> impl Iterator<Item = u64> {
         self.sources.values().map(Inflow::early_bytes)
+    }
+
+    /// Where the payloads belong that `from` sends next, as far as that is known.
+    pub(super) fn room(&mut self, from: MemberId) -> Option<&mut [u8]> {
+        self.sources.get_mut(&from)?.room()
+    }
+
+    /// Whether this is the segment that `from` sends next.
+    pub(super) fn is_next(&self, from: MemberId, number: u64) -> bool {
+        self.sources
+            .get(&from)
+            .is_some_and(|inflow| inflow.is_next(number))
+    }
+
+    /// The next segment of `from` has come, and its payload is where it belongs; true if there is a message to be
+    /// received.
+    pub(super) fn handle_placed(
+        &mut self,
+        now: Instant,
+        from: MemberId,
+        len: usize,
+        answer: bool,
+        budget: &mut Budget,
+    ) -> bool {
+        let Some(inflow) = self.sources.get_mut(&from) else {
+            return false;
+        };
+        inflow.handle_placed(now, len, answer, budget);
+        inflow.has_ready()
     }
 
     /// Lets all go on that stopped for want of memory; returns those that cannot.
@@ -258,10 +333,7 @@ impl Traffic {
     }
 
     pub(super) fn missed(&self, numbers: RangeInclusive<u64>) -> Vec<MemberId> {
-        let mut members: Vec<_> = self.out.missed(numbers).collect();
-        members.sort_unstable();
-        members.dedup();
-        members
+        self.out.missed(numbers).collect()
     }
 
     pub(super) fn unsettled_bytes(&self) -> u64 {

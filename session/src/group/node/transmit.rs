@@ -1,7 +1,8 @@
 //! Packets on their way out: single ones, and batches of segments.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -11,6 +12,7 @@ use flexbond_wire::group::{Data, FlowSync, Header, Packet, Parity};
 use super::Node;
 use super::flows::Flows;
 use super::protection::{MAX_SEALED, SEALED_SIZE, SealKey, finish_sealed, seal};
+use super::ways::Ways;
 use crate::group::MemberId;
 use crate::group::flow::{Piece, Target};
 
@@ -25,23 +27,39 @@ pub(super) struct Outbox {
     /// How much was sealed with the first of them, and may be.
     sealed: u64,
     max_sealed: u64,
-    single: VecDeque<(SocketAddr, BytesMut)>,
+    single: VecDeque<Single>,
+    /// Whether what is queued answers something that has come.
+    answers: bool,
+    unanswered: u64,
+    /// From where each of the others is spoken to.
+    pub(super) ways: Ways,
     /// What is being sent.
     batch: BytesMut,
     /// The size of each packet in the batch but the last, if there are several.
     segment_size: Option<usize>,
-    /// To whom it is still to be sent.
-    targets: VecDeque<SocketAddr>,
+    /// To whom it is still to be sent, and from where.
+    targets: VecDeque<(SocketAddr, Option<IpAddr>)>,
     /// What did not belong into the batch.
     held: Option<(u16, Piece)>,
     /// Room for the payload of a segment that holds parts of several messages.
     payload: Vec<u8>,
 }
 
+/// A packet of its own.
+#[derive(Debug)]
+struct Single {
+    to: SocketAddr,
+    /// From where; from where the system likes, if `None`.
+    from: Option<IpAddr>,
+    datagram: BytesMut,
+}
+
 /// What is to be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Outgoing<'a> {
     pub(crate) to: SocketAddr,
+    /// The address of this machine to send from; the one that the system likes, if `None`.
+    pub(crate) from: Option<IpAddr>,
     pub(crate) contents: &'a [u8],
     /// Split into packets of this size, the last of which may be shorter.
     pub(crate) segment_size: Option<usize>,
@@ -61,6 +79,9 @@ impl Default for Outbox {
             sealed: 0,
             max_sealed: MAX_SEALED,
             single: VecDeque::new(),
+            answers: false,
+            unanswered: 0,
+            ways: Ways::default(),
             batch: BytesMut::new(),
             segment_size: None,
             targets: VecDeque::new(),
@@ -71,9 +92,26 @@ impl Default for Outbox {
 }
 
 impl Outbox {
-    /// Packets that may wait to be sent before no more answers to those who want to join are added: they come as fast as
-    /// anybody on the network likes, and ask again.
+    /// Packets that may wait to be sent before no more answers are added: questions come as fast as anybody on the network
+    /// likes, and who gets no answer asks again.
     const MAX_WAITING: usize = 4096;
+
+    /// What is queued from now on answers what has come from there, to this address of the machine.
+    pub(super) fn begin_answers(&mut self, from: SocketAddr, at: Option<IpAddr>) {
+        self.answers = true;
+        self.ways.begin(from, at);
+    }
+
+    /// What is queued from now on answers nothing.
+    pub(super) fn end_answers(&mut self) {
+        self.answers = false;
+        self.ways.end();
+    }
+
+    /// Answers for which there was no room.
+    pub(super) fn unanswered(&self) -> u64 {
+        self.unanswered
+    }
 
     pub(super) fn identify(&mut self, session: u64, me: MemberId) {
         (self.header.session, self.header.sender) = (session, me.0);
@@ -132,33 +170,20 @@ impl Outbox {
         if kind.is_handshake() || self.seal.is_none() {
             self.push_in(to, epoch, packet);
         } else if kind.is_control() {
-            queue(
-                &mut self.header,
-                &mut self.single,
-                to,
-                0,
-                self.control.as_ref().map(|key| (key, Target::All)),
-                packet,
-            );
+            let control = self.control.take();
+            self.queue(to, 0, control.as_ref().map(|key| (key, Target::All)), packet);
+            self.control = control;
         } else if !self.is_spent() {
-            let len = queue(
-                &mut self.header,
-                &mut self.single,
-                to,
-                epoch,
-                self.seal.as_ref().map(|key| (key, target)),
-                packet,
-            );
+            let seal = self.seal.take();
+            let len = self.queue(to, epoch, seal.as_ref().map(|key| (key, target)), packet);
+            self.seal = seal;
             self.sealed += weight(len);
         }
     }
 
     /// Queues a packet of the handshake, in this epoch.
     pub(super) fn push_in(&mut self, to: SocketAddr, epoch: u32, packet: &Packet<'_>) {
-        if packet.kind().is_handshake() && self.single.len() >= Self::MAX_WAITING {
-            return;
-        }
-        queue(&mut self.header, &mut self.single, to, epoch, None, packet);
+        self.queue(to, epoch, None, packet);
     }
 
     /// Queues a packet for one alone, sealed for it if there is `seal`.
@@ -167,7 +192,31 @@ impl Outbox {
         let epoch = if seal.is_some() { 0 } else { self.header.epoch };
         // The key itself is for one.
         let seal = seal.map(|key| (key, Target::All));
-        queue(&mut self.header, &mut self.single, to, epoch, seal, packet);
+        self.queue(to, epoch, seal, packet);
+    }
+
+    /// Queues a packet of this epoch; returns its size.
+    fn queue(
+        &mut self,
+        to: SocketAddr,
+        epoch: u32,
+        seal: Option<(&SealKey, Target)>,
+        packet: &Packet<'_>,
+    ) -> usize {
+        if self.answers && self.single.len() >= Self::MAX_WAITING {
+            self.unanswered += 1;
+            return 0;
+        }
+        let mut datagram = BytesMut::new();
+        self.header.number += 1;
+        let header = Header { epoch, ..self.header };
+        // All limits are those of who made the packet; one that cannot be encoded says nothing.
+        let Some(len) = encode(packet, &header, seal, &mut datagram) else {
+            return 0;
+        };
+        let from = self.ways.to(to);
+        self.single.push_back(Single { to, from, datagram });
+        len
     }
 }
 
@@ -184,26 +233,6 @@ impl Outbox {
     }
 }
 
-/// Queues a packet of this epoch; returns its size.
-fn queue(
-    header: &mut Header,
-    single: &mut VecDeque<(SocketAddr, BytesMut)>,
-    to: SocketAddr,
-    epoch: u32,
-    seal: Option<(&SealKey, Target)>,
-    packet: &Packet<'_>,
-) -> usize {
-    let mut datagram = BytesMut::new();
-    header.number += 1;
-    let header = Header { epoch, ..*header };
-    // All limits are those of who made the packet; one that cannot be encoded says nothing.
-    let Some(len) = encode(packet, &header, seal, &mut datagram) else {
-        return 0;
-    };
-    single.push_back((to, datagram));
-    len
-}
-
 impl Outbox {
     /// Queues the same packet, which is not for one alone, for several.
     pub(super) fn push_to_all(&mut self, all: &[SocketAddr], packet: &Packet<'_>) {
@@ -213,9 +242,14 @@ impl Outbox {
         let before = self.single.len();
         self.push(first, Target::All, packet);
         if self.single.len() > before
-            && let Some((_, datagram)) = self.single.back().cloned()
+            && let Some(Single { datagram, .. }) = self.single.back()
         {
-            let copies = others.iter().map(|to| (*to, datagram.clone()));
+            let datagram = datagram.clone();
+            let copies = others.iter().map(|to| Single {
+                to: *to,
+                from: self.ways.to(*to),
+                datagram: datagram.clone(),
+            });
             self.single.extend(copies);
         }
     }
@@ -226,25 +260,34 @@ impl Node {
     pub(crate) fn poll_transmit(&mut self, now: Instant, max_segments: usize) -> Option<Outgoing<'_>> {
         while self.outbox.targets.is_empty() {
             self.flows.report(now, &self.peers, &mut self.outbox);
-            if let Some((to, datagram)) = self.outbox.single.pop_front() {
-                self.outbox.batch = datagram;
+            if let Some(single) = self.outbox.single.pop_front() {
+                self.outbox.batch = single.datagram;
                 self.outbox.segment_size = None;
-                self.outbox.targets.push_back(to);
+                self.outbox.targets.push_back((single.to, single.from));
             } else if !self.fill_batch(now, max_segments) {
                 return None;
             }
         }
-        let to = self.outbox.targets.pop_front()?;
+        let (to, from) = self.outbox.targets.pop_front()?;
         Some(Outgoing {
             to,
+            from,
             contents: &self.outbox.batch,
             segment_size: self.outbox.segment_size,
         })
     }
 
     /// What [`poll_transmit`](Self::poll_transmit) gave for `to` could not be sent now.
-    pub(crate) fn untransmit(&mut self, to: SocketAddr) {
-        self.outbox.targets.push_front(to);
+    pub(crate) fn untransmit(&mut self, to: SocketAddr, from: Option<IpAddr>) {
+        self.outbox.targets.push_front((to, from));
+    }
+
+    /// What [`poll_transmit`](Self::poll_transmit) gave for `to` was refused by the system.
+    pub(crate) fn note_unsent(&mut self, to: SocketAddr, error: &io::Error) {
+        self.counters.unsent += 1;
+        if self.counters.unsent == 1 {
+            tracing::warn!(%to, %error, "the system refuses to send; more of this is only counted");
+        }
     }
 
     /// Gathers segments for the same receivers; false if there are none.
@@ -300,17 +343,19 @@ impl Node {
         self.flows.end_turn();
         self.outbox.finish_batch(size, target);
         self.outbox.segment_size = (count > 1).then_some(size);
+        let Outbox { targets, ways, .. } = &mut self.outbox;
+        let way = |to| (to, ways.to(to));
         match target {
             Target::All if channel == Flows::ALL => {
                 let all = self.peers.all(self.settings.multicast);
-                self.outbox.targets.extend(all);
+                targets.extend(all.map(way));
             }
             Target::All => {
                 let receives = |member| self.flows.receives(channel, member);
                 let all = self.peers.some(self.settings.multicast, receives);
-                self.outbox.targets.extend(all);
+                targets.extend(all.into_iter().map(way));
             }
-            Target::One(member) => self.outbox.targets.extend(self.peers.address(member)),
+            Target::One(member) => targets.extend(self.peers.address(member).map(way)),
         }
         // Whoever it was for may be gone: there may be more for others.
         true

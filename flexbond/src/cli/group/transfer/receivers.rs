@@ -6,8 +6,8 @@ use tokio::sync::mpsc;
 
 use super::protocol::{Answer, Assembly, Claim, LONGEST, Manifest, ProtocolError, Report, decode};
 use crate::cli::Failure;
-use crate::cli::group::over_failure;
 use crate::cli::group::show::Show;
+use crate::cli::group::{accept_failure, over_failure};
 use crate::group::{BroadcastSender, Coordinator, Event, Gone, MemberId, Over, Session};
 
 /// Notices that wait to be read.
@@ -69,7 +69,7 @@ impl<'a> Receivers<'a> {
                     self.states.retain(|_, state| !matches!(state, State::Lost(_)));
                 }
                 member = group.accept() => {
-                    let member = member.map_err(|over| over_failure(&over))?;
+                    let member = member.map_err(|error| accept_failure(&error))?;
                     if self.coordinator.members().contains(&member) {
                         self.states.insert(member, State::Asked);
                     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::repair::is_under_way;
 use super::{Outflow, Piece, Target};
 use crate::group::MemberId;
 use crate::group::flow::parity::Parity;
@@ -99,14 +100,8 @@ impl Outflow {
         if entry.rounds == Self::PARITY_ROUNDS {
             return false;
         }
-        if let Some((at, packet)) = entry.sent {
-            let patience = match echo > packet {
-                true => rtt / 2,
-                false => rtt + rtt / 2,
-            };
-            if now < at + patience {
-                return true;
-            }
+        if entry.sent.is_some_and(|sent| is_under_way(now, sent, echo, rtt)) {
+            return true;
         }
         let bit = 1 << (number % Parity::BLOCK);
         match entry.lacks.iter_mut().find(|(member, _)| *member == from) {

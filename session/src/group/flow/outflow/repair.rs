@@ -41,13 +41,19 @@ impl Sent {
         if self.target != Target::All && self.target != Target::One(member) {
             return false;
         }
-        // Packets to one and packets to all come by different ways, so that a later one may be the earlier.
-        let patience = match echo > self.packet {
-            true => rtt / 2,
-            false => rtt + rtt / 2,
-        };
-        now < self.at + patience
+        is_under_way(now, (self.at, self.packet), echo, rtt)
     }
+}
+
+/// Whether what was `sent` at a time in a packet may still be on its way to a member whose newest packet is `echo`.
+pub(super) fn is_under_way(now: Instant, sent: (Instant, u64), echo: u64, rtt: Duration) -> bool {
+    let (at, packet) = sent;
+    // Packets to one and packets to all come by different ways, so that a later one may be the earlier.
+    let patience = match echo > packet {
+        true => rtt / 2,
+        false => rtt + rtt / 2,
+    };
+    now < at + patience
 }
 
 impl Outflow {

@@ -79,6 +79,8 @@ impl World {
             forged,
             unreadable,
             events_dropped: _,
+            unsent: _,
+            unanswered: _,
         } = self.hosts[host].node.counters();
         malformed + foreign + replayed + forged + unreadable
     }

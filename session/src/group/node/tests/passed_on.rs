@@ -212,7 +212,8 @@ fn the_end_of_a_round_releases_nobody_from_the_next_group() {
         for host in [1, 3] {
             world.hosts[host].node.leave_channel(from, 9);
         }
-        world.hosts[0].node.unhost(from, 9, deadline);
+        let hosting = world.hosts[0].node.hosting(9);
+        world.hosts[0].node.unhost(from, 9, hosting, deadline);
         world.run_for(Duration::from_millis(200));
 
         join(&mut world, &[2, 3]);
@@ -298,7 +299,10 @@ fn what_was_held_back_from_a_group_does_not_come_in_the_next_one_of_its_number()
             let popped = world.hosts[1].node.pop(now, 9).expect("a message");
             assert!(popped.body == body, "group {group}");
             world.hosts[1].node.leave_channel(now, 9);
-            world.hosts[0].node.unhost(now, 9, now + Duration::from_millis(1));
+            let hosting = world.hosts[0].node.hosting(9);
+            world.hosts[0]
+                .node
+                .unhost(now, 9, hosting, now + Duration::from_millis(1));
             world.run_for(Duration::from_millis(100));
         }
     });

@@ -1,0 +1,98 @@
+//! Who asks more often than anybody can be answered.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use flexbond_transport::simnet::Path;
+use flexbond_wire::group::{Arrive, ChannelJoin, ChannelKind, ChannelLeave, Header, Heartbeat, Packet};
+
+use super::World;
+
+const PACKETS: u32 = 20_000;
+/// Answers that may wait to be sent.
+const ANSWERS: usize = 4096;
+
+fn world(members: usize) -> World {
+    let mut world = World::new(1, false, Path::default().delay(Duration::from_micros(100)));
+    for _ in 0..members {
+        world.join();
+    }
+    world.run_until("all in", World::all_in);
+    world.run_for(Duration::from_millis(100));
+    world
+}
+
+/// Says something to the coordinator, as `sender` and from there.
+fn say(world: &mut World, from: SocketAddr, sender: u32, number: u64, packet: &Packet<'_>) {
+    let header = Header {
+        session: world.hosts[0].node.outbox.session(),
+        sender,
+        epoch: world.hosts[0].node.outbox.epoch(),
+        number,
+    };
+    let mut datagram = BytesMut::new();
+    packet.encode(&header, &mut datagram).expect("it fits");
+    let now = world.start + world.now;
+    let node = &mut world.hosts[0].node;
+    node.handle_datagram(now, from, false, &mut datagram);
+}
+
+#[test]
+fn strangers_who_say_that_they_were_members_are_told_otherwise_now_and_then() {
+    let mut world = world(1);
+    let (id, address) = (world.id(1).0, world.hosts[1].address);
+    let now = world.start + world.now;
+    world.hosts[1].node.leave(now);
+    world.run_until("gone", |world| world.hosts[0].node.others().count() == 0);
+    world.hosts[1].killed = true;
+    let before = world.hosts[0].node.counters().foreign;
+    let sign = Packet::Heartbeat(Heartbeat {
+        sent_at: 0,
+        echo: 0,
+        echo_delay: 0,
+        hears_multicast: false,
+    });
+    for number in 0..PACKETS {
+        say(&mut world, address, id, (1 << 20) + u64::from(number), &sign);
+    }
+    let node = &world.hosts[0].node;
+    assert_eq!(node.counters().foreign - before, u64::from(PACKETS));
+    assert_eq!(node.outbox.waiting(), 1, "it is told once in a while");
+    // Many places are no better than one.
+    for number in 0..PACKETS {
+        let from = SocketAddr::from((number.to_be_bytes(), 4000));
+        say(&mut world, from, id, (1 << 21) + u64::from(number), &sign);
+    }
+    let waiting = world.hosts[0].node.outbox.waiting();
+    assert!((10..=100).contains(&waiting), "{waiting} answers");
+}
+
+#[test]
+fn members_who_ask_without_end_fill_no_memory_and_come_once() {
+    let mut world = world(1);
+    let (id, address) = (world.id(1).0, world.hosts[1].address);
+    world.hosts[0].node.host_barrier(1, false).expect("it is free");
+    let asked = |kind: u32, request| match kind {
+        0 => Packet::ChannelJoin(ChannelJoin {
+            request,
+            channel: 1,
+            kind: ChannelKind::Barrier,
+        }),
+        1 => Packet::ChannelLeave(ChannelLeave { request, channel: 2 }),
+        2 => Packet::Arrive(Arrive { channel: 7, round: 1 }),
+        _ => Packet::Leave,
+    };
+    let mut number = 1 << 20;
+    for kind in 0..4 {
+        for request in 0..PACKETS {
+            number += 1;
+            say(&mut world, address, id, number, &asked(kind, 100 + request));
+        }
+    }
+    let node = &mut world.hosts[0].node;
+    assert!(node.pop_arrival(1).is_some());
+    assert_eq!(node.pop_arrival(1), None, "it has come once");
+    let waiting = node.outbox.waiting();
+    assert!(waiting <= ANSWERS, "{waiting} answers wait");
+}
