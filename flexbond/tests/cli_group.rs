@@ -432,3 +432,126 @@ fn only_who_has_the_key_gets_the_files() {
     well(&sender.end());
     same(&place.path().join("file"), &place.path().join("out/file"));
 }
+
+#[test]
+fn what_has_taken_the_place_of_a_file_is_not_sent() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    fs::create_dir(path("top")).unwrap();
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    for name in ["top/good", "top/link", "top/pipe", "secret"] {
+        fs::write(path(name), format!("{:>6}", &name[name.len() - 4..])).unwrap();
+        let file = fs::File::options().write(true).open(path(name)).unwrap();
+        file.set_modified(time).unwrap();
+    }
+    let named = path("named");
+    fs::hard_link(path("top/good"), path("other")).unwrap();
+    std::os::unix::fs::symlink(path("other"), &named).unwrap();
+    let top = path("top");
+    let (sender, endpoint) = hold(
+        "send",
+        &[top.to_str().unwrap(), named.to_str().unwrap(), "--receivers", "1"],
+    );
+    // All has been listed. The link leads to a file of the same size and time.
+    for name in ["top/link", "top/pipe"] {
+        fs::remove_file(path(name)).unwrap();
+    }
+    std::os::unix::fs::symlink(path("secret"), path("top/link")).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(path("top/pipe"))
+        .status();
+    assert!(made.unwrap().success());
+    let end = recv(&endpoint, &path("out"), "a").end();
+    assert_eq!(end.code, Some(1), "{end:#?}");
+    has(&end.stderr, "2 of 5 files and folders failed");
+    let end = sender.end();
+    assert_eq!(end.code, Some(1), "{end:#?}");
+    for name in ["link", "pipe"] {
+        has(
+            &end.stderr,
+            &format!("top/{name}: it has changed since it was listed"),
+        );
+        assert!(!path("out/top").join(name).exists());
+    }
+    assert_eq!(fs::read(path("out/top/good")).unwrap(), b"  good");
+    assert_eq!(
+        fs::read(path("out/named")).unwrap(),
+        b"  good",
+        "who names a link means its file"
+    );
+}
+
+#[test]
+fn a_key_that_does_not_come_can_be_given_up() {
+    let place = tempfile::tempdir().unwrap();
+    let pipe = place.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let key = ["--key-file", pipe.to_str().unwrap()];
+    let (file, out) = (place.path().join("file"), place.path().join("out"));
+    fs::write(&file, "text").unwrap();
+    for command in [
+        &["coordinate", "udp://127.0.0.1:0"][..],
+        &["join", "udp://127.0.0.1:9"],
+        &[
+            "send",
+            "udp://127.0.0.1:0",
+            file.to_str().unwrap(),
+            "--receivers",
+            "1",
+        ],
+        &["recv", "udp://127.0.0.1:9", out.to_str().unwrap()],
+    ] {
+        let program = Program::flexbond(&[&["group"], command, &key].concat());
+        // This waits until it reads.
+        let _writer = fs::File::options().write(true).open(&pipe).unwrap();
+        program.signal("INT");
+        let end = program.end();
+        assert_eq!(end.code, None, "{command:?}: {end:#?}");
+    }
+}
+
+/// A pipe that takes nothing more until somebody reads.
+fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+    use std::io::Write;
+
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let flags = rustix::fs::fcntl_getfl(&writer).expect("its flags");
+    rustix::fs::fcntl_setfl(&writer, flags | rustix::fs::OFlags::NONBLOCK).expect("set");
+    while writer.write(&[b'\n'; 4096]).is_ok() {}
+    rustix::fs::fcntl_setfl(&writer, flags).expect("set back");
+    (reader, writer)
+}
+
+#[test]
+fn nobody_is_kept_waiting_by_who_does_not_read() {
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+
+    let place = tempfile::tempdir().unwrap();
+    let endpoint = format!("ipc://{}", place.path().join("session").display());
+    let (mut reader, writer) = full_pipe();
+    let arguments = ["group", "coordinate", &endpoint, "--barriers", "10000000"];
+    let mut coordinator = Command::new(env!("CARGO_BIN_EXE_flexbond"))
+        .args(arguments)
+        .stdout(writer)
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let staying = join(&endpoint, &["--barriers", "10000000"]);
+    // More lines than any buffer of a few holds: who comes, and who goes.
+    for _ in 0..4 {
+        well(&join(&endpoint, &["--barriers", "5"]).end());
+    }
+    let interrupt = Command::new("kill")
+        .args(["-s", "INT", &coordinator.id().to_string()])
+        .status();
+    assert!(interrupt.unwrap().success());
+    well(&staying.end());
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(coordinator.wait().unwrap().code(), Some(130));
+    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    has(&lines, "session at ipc://");
+    has(&lines, "5 came");
+}

@@ -78,17 +78,95 @@ fn signals_go_to_all() {
 }
 
 #[test]
-fn what_a_rank_leaves_behind_is_killed() {
-    let end = launch(&["-n", "1"], "(trap '' TERM INT; exec sleep 300) & echo $!").end();
-    assert_eq!(end.code, Some(0), "{end:?}");
-    let id = end.stdout[0].strip_prefix("[0] ").expect("its id");
+fn a_terminal_that_goes_away_ends_all() {
+    for (signal, code) in [("HUP", 129), ("QUIT", 131)] {
+        // It would live on if nobody told it; what it has started would, too.
+        let script = "trap 'echo bye; exit 0' TERM; echo $$; sleep 300 & wait";
+        let mut launch = launch(&["-n", "1"], script);
+        let id = launch.line();
+        let id = id.strip_prefix("[0] ").expect("its id").to_owned();
+        launch.signal(signal);
+        let end = launch.end();
+        let alive = is_alive(&id);
+        if alive {
+            let _ = Command::new("kill")
+                .args(["-s", "KILL", "--", &format!("-{id}")])
+                .status();
+        }
+        assert!(!alive, "the rank lives on after {signal}");
+        assert_eq!(
+            (end.code, &end.stdout[..]),
+            (Some(code), &["[0] bye".to_owned()][..])
+        );
+    }
+}
+
+#[test]
+fn who_is_started_with_nohup_does_not_hear_of_a_terminal_that_goes_away() {
+    let mut command = Command::new("nohup");
+    command.arg(env!("CARGO_BIN_EXE_flexbond"));
+    let script = "echo ready; read line < $0; echo $line";
+    let place = tempfile::tempdir().expect("a folder");
+    let pipe = place.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
+    assert!(made.success());
+    let pipe = pipe.to_str().expect("UTF-8");
+    let mut launch = Program::start(command, &["launch", "-n", "1", "--", "sh", "-c", script, pipe]);
+    assert_eq!(launch.line(), "[0] ready");
+    launch.signal("HUP");
+    let pipe = pipe.to_owned();
+    // If it has ended, nobody opens the other end.
+    std::thread::spawn(move || std::fs::write(pipe, "going on\n"));
+    let end = launch.end();
+    assert_eq!(
+        (end.code, &end.stdout[..]),
+        (Some(0), &["[0] going on".to_owned()][..])
+    );
+}
+
+#[test]
+fn standard_error_goes_on_when_nobody_reads_the_output() {
+    let script = "trap '' PIPE; while echo more; do sleep 0.01; done 2>/dev/null; echo still here >&2";
+    let mut launch = launch(&["-n", "1"], script);
+    assert_eq!(launch.line(), "[0] more");
+    launch.close_output();
+    let end = launch.end();
+    assert_eq!(
+        (end.code, &end.stderr[..]),
+        (Some(0), &["[0] still here".to_owned()][..])
+    );
+}
+
+#[test]
+fn too_few_descriptors_are_told_with_what_to_do() {
+    let mut command = Command::new("sh");
+    let script = r#"ulimit -n 24; exec "$0" launch -n 40 -- sleep 300"#;
+    command.args(["-c", script]);
+    let end = Program::start(command, &[env!("CARGO_BIN_EXE_flexbond")]).end();
+    assert_eq!(end.code, Some(1), "{end:?}");
+    assert!(
+        end.stderr[0].contains("(os error 24) (raise the limit"),
+        "{end:?}"
+    );
+}
+
+/// Whether there is such a process, and it has not ended.
+fn is_alive(id: &str) -> bool {
     let state = Command::new("ps")
         .args(["-o", "stat=", "-p", id])
         .output()
         .expect("ps runs");
     let state = String::from_utf8_lossy(&state.stdout).trim().to_owned();
     // Whoever inherits it may not have asked how it ended.
-    assert!(state.is_empty() || state.starts_with('Z'), "{state}");
+    !state.is_empty() && !state.starts_with('Z')
+}
+
+#[test]
+fn what_a_rank_leaves_behind_is_killed() {
+    let end = launch(&["-n", "1"], "(trap '' TERM INT; exec sleep 300) & echo $!").end();
+    assert_eq!(end.code, Some(0), "{end:?}");
+    let id = end.stdout[0].strip_prefix("[0] ").expect("its id");
+    assert!(!is_alive(id));
 }
 
 #[test]

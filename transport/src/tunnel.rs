@@ -67,7 +67,8 @@ use crate::{BindError, DatagramSocket, Endpoint, Listener, Received, Registry, T
 /// [`recv_drops`](DatagramSocket::recv_drops) is always 0.
 ///
 /// Dropping the tunnel closes everything and does not wait; what waits to be sent still is, in the background, for up
-/// to [`TunnelOptions::linger`].
+/// to [`TunnelOptions::linger`], connections included that are only just being made. What is left then is dropped, and
+/// nobody is there to whom it could be counted.
 ///
 /// # Example
 /// ```

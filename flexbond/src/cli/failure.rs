@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use super::printable::printable;
+
 /// How a program ended. The numbers are documented in `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -95,11 +97,22 @@ impl Failure {
 
     /// Writes the line to standard error.
     pub(crate) fn report(&self, program: &str) {
+        eprintln!("{}", self.line(program));
+    }
+
+    /// Parts of the message may be others' words.
+    fn line(&self, program: &str) -> String {
+        let message = printable(&self.message);
         match &self.hint {
-            Some(hint) => eprintln!("{program}: error: {} ({hint})", self.message),
-            None => eprintln!("{program}: error: {}", self.message),
+            Some(hint) => format!("{program}: error: {message} ({hint})"),
+            None => format!("{program}: error: {message}"),
         }
     }
+}
+
+/// Writes a line to standard error about something that is no failure of the whole. Parts of it may be others' words.
+pub(crate) fn note(text: &str) {
+    eprintln!("flexbond: {}", printable(text));
 }
 
 /// The text of an error with those causes that it does not mention itself.
@@ -115,4 +128,18 @@ pub(crate) fn explain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_line_that_steers_no_terminal() {
+        let failure = Failure::new("not admitted: go\u{1b}[2J\naway").hint("try again");
+        assert_eq!(
+            failure.line("flexbond"),
+            "flexbond: error: not admitted: go\\u{1b}[2J\\naway (try again)"
+        );
+    }
 }

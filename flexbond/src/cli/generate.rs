@@ -121,10 +121,7 @@ fn rate(text: &str) -> Result<f64, String> {
 
 impl Generate {
     pub(crate) fn run(&self) -> Result<Exit, Failure> {
-        let runtime = super::current_thread()?;
-        let result = runtime.block_on(self.generate());
-        runtime.shutdown_background();
-        result
+        super::with_connections(self.generate())
     }
 
     async fn generate(&self) -> Result<Exit, Failure> {

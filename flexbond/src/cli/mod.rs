@@ -12,14 +12,18 @@ mod launch;
 mod line;
 mod output;
 mod pace;
+mod printable;
 mod quantity;
 mod report;
 mod socket;
 mod stats;
 
+use std::future::Future;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use tokio::runtime::{Builder, Runtime};
 
 use failure::{Exit, Failure};
 
@@ -84,21 +88,37 @@ pub fn m_generate() -> ExitCode {
     run("m_generate", |program: MGenerate| program.command.run())
 }
 
-/// A runtime on the calling thread: for programs whose own work is small beside that of their connections.
-fn current_thread() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(format!("cannot start a runtime: {error}")))
+/// A runtime on the calling thread.
+fn current_thread() -> Result<Runtime, Failure> {
+    started(Builder::new_current_thread())
 }
 
-/// A runtime on threads of its own: for programs that work with files, which no connection is to wait for.
-fn beside_this_thread() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(format!("cannot start a runtime: {error}")))
+fn started(mut builder: Builder) -> Result<Runtime, Failure> {
+    let runtime = builder.enable_all().build();
+    runtime.map_err(|error| Failure::new(format!("cannot start a runtime: {error}")))
+}
+
+/// Runs a program whose own work is small beside that of its connections: both on the calling thread.
+fn with_connections(program: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    to_its_end(current_thread()?, program)
+}
+
+/// Runs a program that works with files or large texts, which its connections are not to wait for: they live on a thread
+/// of their own.
+fn beside_connections(program: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(1);
+    to_its_end(started(builder)?, program)
+}
+
+/// What is still under way then has had its time, and is not waited for.
+fn to_its_end(
+    runtime: Runtime,
+    program: impl Future<Output = Result<Exit, Failure>>,
+) -> Result<Exit, Failure> {
+    let ended = runtime.block_on(program);
+    runtime.shutdown_background();
+    ended
 }
 
 /// Parses the arguments, runs the program and says how it ended.

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::line;
@@ -12,6 +13,8 @@ use crate::transport::Message;
 const BUFFER: usize = 64 << 10;
 /// How many handed-over buffers wait for the writer.
 const BUFFERS: usize = 2;
+/// How many lines wait for the writer where nobody waits for him.
+const LINES: usize = 8192;
 
 /// Standard output, as lines of messages.
 ///
@@ -26,11 +29,16 @@ pub(crate) struct Output {
 impl Output {
     /// Starts the writer.
     pub(crate) fn stdout() -> io::Result<Self> {
-        Output::to(io::stdout())
+        Output::to(io::stdout(), BUFFERS)
     }
 
-    fn to(mut writer: impl Write + Send + 'static) -> io::Result<Self> {
-        let (tx, mut rx) = mpsc::channel::<Vec<u8>>(BUFFERS);
+    /// As [`stdout`](Self::stdout), for [`offer`](Self::offer).
+    pub(crate) fn lines(writer: impl Write + Send + 'static) -> io::Result<Self> {
+        Output::to(writer, LINES)
+    }
+
+    fn to(mut writer: impl Write + Send + 'static, buffers: usize) -> io::Result<Self> {
+        let (tx, mut rx) = mpsc::channel::<Vec<u8>>(buffers);
         let (done, ended) = oneshot::channel();
         std::thread::Builder::new()
             .name("flexbond-stdout".to_owned())
@@ -66,6 +74,15 @@ impl Output {
     pub(crate) fn text(&mut self, text: &str) {
         self.buffer.extend_from_slice(text.as_bytes());
         self.buffer.push(b'\n');
+    }
+
+    /// Hands over a line of plain text, unless too many wait already: whether it did. A reader who is gone takes all.
+    pub(crate) fn offer(&mut self, text: &str) -> bool {
+        let Some(buffers) = &self.buffers else {
+            return true;
+        };
+        let line = [text.as_bytes(), b"\n"].concat();
+        !matches!(buffers.try_send(line), Err(TrySendError::Full(_)))
     }
 
     /// Hands over what was collected; waits while the reader does not read.
@@ -133,7 +150,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_who_stalls_does_not_stop_the_clock() {
         let (_go, stall) = thread_channel::channel();
-        let mut output = Output::to(Stalling(stall)).unwrap();
+        let mut output = Output::to(Stalling(stall), BUFFERS).unwrap();
         let endless = async {
             loop {
                 output.message(&Message::from(vec![b'x'; BUFFER])).await.unwrap();
@@ -148,7 +165,7 @@ mod tests {
     async fn a_reader_who_is_gone_is_reported() {
         let (go, stall) = thread_channel::channel();
         drop(go);
-        let mut output = Output::to(Stalling(stall)).unwrap();
+        let mut output = Output::to(Stalling(stall), BUFFERS).unwrap();
         let error = loop {
             output.text("line");
             if let Err(error) = output.flush().await {

@@ -65,10 +65,7 @@ enum End {
 
 impl StatsCommand {
     pub(crate) fn run(&self) -> Result<Exit, Failure> {
-        let runtime = super::current_thread()?;
-        let result = runtime.block_on(self.measure());
-        runtime.shutdown_background();
-        result
+        super::with_connections(self.measure())
     }
 
     async fn measure(&self) -> Result<Exit, Failure> {

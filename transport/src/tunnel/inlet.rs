@@ -109,7 +109,8 @@ impl Inlet {
         let mut room = buffer.len().min(size.saturating_mul(MAX_SEGMENTS));
         // What is wrong behind it is found the next time.
         while let Ok(Some(part)) = self.next_part() {
-            let joins = part.segment == size || part.len <= size;
+            // Of one size with those before it, or one datagram: of several smaller ones nobody could tell them apart.
+            let joins = part.segment == size || part.len <= size.min(part.segment);
             let filled = received.len;
             // The last one only may be shorter, and an empty one stays by itself.
             if part.len == 0 || !joins || !filled.is_multiple_of(size) {
@@ -230,6 +231,84 @@ impl Source {
                     Err(_) => Poll::Ready(Err(End::Garbled)),
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::counters::Quota;
+    use super::super::framing::frames_of;
+    use super::super::outlet::Outlet;
+    use super::*;
+    use crate::Transmit;
+    use crate::pipe::pipe;
+
+    type Packets = Vec<(Vec<u8>, Option<usize>)>;
+
+    fn peer() -> SocketAddr {
+        ([127, 0, 0, 1], 9).into()
+    }
+
+    /// An inlet that has read these packets, all at once.
+    fn inlet(packets: &Packets) -> Inlet {
+        let mut bytes = Vec::new();
+        for (contents, segment) in packets {
+            let mut transmit = Transmit::new(peer(), contents);
+            transmit.segment_size = *segment;
+            for frame in frames_of(&transmit).expect("short enough") {
+                frame.append_to(&mut bytes);
+            }
+        }
+        let slot = Quota::new(1).take().expect("room");
+        let outlet = Arc::new(Outlet::opening(0));
+        let (_, rx) = pipe(1);
+        let source = Source::Channel {
+            rx,
+            message: bytes.into(),
+        };
+        Inlet::new(Connection::new(1, peer(), 7, true, outlet, slot), source)
+    }
+
+    /// What is handed over of it, buffer after buffer of `len` bytes.
+    fn received(mut inlet: Inlet, len: usize) -> Vec<Vec<u8>> {
+        let mut packets = Vec::new();
+        let mut buffer = vec![0; len];
+        while let Some(received) = inlet.fill(&mut buffer).expect("frames") {
+            packets.extend(received.packets(&buffer).map(<[u8]>::to_vec));
+        }
+        packets
+    }
+
+    fn sent(packets: &Packets) -> Vec<Vec<u8>> {
+        let mut sent = Vec::new();
+        for (contents, segment) in packets {
+            match segment {
+                Some(size) if !contents.is_empty() => sent.extend(contents.chunks(*size).map(<[u8]>::to_vec)),
+                _ => sent.push(contents.clone()),
+            }
+        }
+        sent
+    }
+
+    #[test]
+    fn several_small_datagrams_do_not_become_one_behind_a_large_one() {
+        let packets = vec![(vec![1; 1000], None), (vec![2; 100], Some(10))];
+        assert_eq!(received(inlet(&packets), 65_536), sent(&packets));
+    }
+
+    proptest! {
+        #[test]
+        fn datagrams_are_handed_over_as_they_were_sent(
+            packets in prop::collection::vec(
+                (prop::collection::vec(any::<u8>(), 0..200), prop::option::of(1_usize..40)),
+                0..12,
+            ),
+            len in 200_usize..3000,
+        ) {
+            prop_assert_eq!(received(inlet(&packets), len), sent(&packets));
         }
     }
 }

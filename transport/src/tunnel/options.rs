@@ -34,7 +34,8 @@ pub struct TunnelOptions {
     /// After how long a connection is closed on which nothing has moved, within a quarter more. Default 60 s; at least
     /// 40 ms.
     pub idle_timeout: Duration,
-    /// How long what waits may still be sent after the tunnel was dropped, in the background. Default 1 s.
+    /// How long what waits may still be sent after the tunnel was dropped, in the background, and connections may still be
+    /// made for it. Default 1 s.
     pub linger: Duration,
     /// What the connections are asked to be like. Default: that of [`LinkOptions`], but 1,024 connections may wait to
     /// be accepted, and a message channel holds 64 messages in each direction (each of them up to 64 KiB).

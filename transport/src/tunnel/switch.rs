@@ -189,6 +189,14 @@ impl Switch {
         };
         let mut table = self.table.lock();
         if table.closed {
+            drop(table);
+            if dialed {
+                // What was to be sent still is; the task that lingers sees to it that this has an end.
+                self.runtime.spawn(async move {
+                    outlet.run(&sink).await;
+                    drop(slot);
+                });
+            }
             return;
         }
         add(counter, 1);
@@ -312,30 +320,40 @@ impl Switch {
         }
     }
 
-    /// Ends everything but the sending of what waits, which goes on until [`TunnelOptions::linger`] is over.
-    pub(super) fn close(&self) {
+    /// Ends everything but the sending of what waits, also for connections that are only being made. That goes on until
+    /// [`TunnelOptions::linger`] is over.
+    pub(super) fn close(self: &Arc<Self>) {
         let mut table = self.table.lock();
         table.closed = true;
         let routes = std::mem::take(&mut table.routes);
-        let connections: Vec<_> = table.connections.values().cloned().collect();
+        let connections = table.connections.values();
+        let mut outlets: Vec<_> = connections
+            .map(|connection| Arc::clone(&connection.outlet))
+            .collect();
         drop(table);
+        let mut dials = Vec::new();
         for opening in routes.into_values().filter_map(|route| route.opening) {
-            opening.task.abort();
+            outlets.push(opening.outlet);
+            dials.push(opening.task);
         }
         self.inbox.close();
-        for connection in &connections {
-            connection.outlet.finish();
+        for outlet in &outlets {
+            outlet.finish();
         }
-        let linger = self.options.linger;
+        // Who connects needs it until it is connected.
+        let switch = Arc::clone(self);
         self.runtime.spawn(async move {
-            let _ = timeout(linger, async {
-                for connection in &connections {
-                    connection.outlet.closed().await;
+            let _ = timeout(switch.options.linger, async {
+                for outlet in &outlets {
+                    outlet.closed().await;
                 }
             })
             .await;
-            for connection in connections {
-                connection.outlet.close();
+            for outlet in outlets {
+                outlet.close();
+            }
+            for dial in dials {
+                dial.abort();
             }
         });
     }

@@ -192,6 +192,7 @@ over_all! {
     idle_connections_are_closed_and_made_again
     who_does_not_receive_stops_nobody_else
     what_waits_is_sent_after_a_drop
+    what_waits_for_a_connection_is_sent_after_a_drop
     everything_ends_with_a_drop
 }
 
@@ -492,6 +493,23 @@ async fn what_waits_is_sent_after_a_drop(mut place: Place) {
         let mut contents = vec![7; 60_000];
         contents[..4].copy_from_slice(&number.to_be_bytes());
         send_to(&member, member.root_addr(), &contents).await;
+    }
+    drop(member);
+    let packets = receive(&root, COUNT as usize).await;
+    assert!(numbers(&packets).eq(0..COUNT));
+    until(&[&root], |counters| counters[0].connections == 0).await;
+}
+
+async fn what_waits_for_a_connection_is_sent_after_a_drop(mut place: Place) {
+    const COUNT: u32 = 20;
+    let root = place.bind().await;
+    let member = place.member().await;
+    // Nothing in between gives anybody the time to connect.
+    for number in 0..COUNT {
+        let mut contents = vec![7; 60_000];
+        contents[..4].copy_from_slice(&number.to_be_bytes());
+        let packet = Transmit::new(member.root_addr(), &contents);
+        assert_eq!(member.try_send(&[packet]).unwrap(), 1);
     }
     drop(member);
     let packets = receive(&root, COUNT as usize).await;

@@ -3,15 +3,15 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use tokio::time::{MissedTickBehavior, interval};
 
+use super::passing::{End, Passing};
 use super::rounds::{self, Rounds};
 use super::show::Show;
 use super::{
     Access, Exit, Failure, GROUP, Holding, Interrupt, accept_failure, argument, explain, listen_for_signals,
-    over_failure, start_failure,
+    start_failure,
 };
-use crate::group::{Barrier, BarrierError, Coordinator};
+use crate::group::{Coordinator, Options};
 
 /// Hold a session, show who comes and goes, and measure barriers.
 #[derive(Args)]
@@ -59,26 +59,21 @@ Examples:
   A thousand barriers with three members, each started with `group join`:
     flexbond group coordinate udp://*:12345 --members 3 --barriers 1000";
 
-/// How often is looked who came and went while barriers are passed.
-const TICK: Duration = Duration::from_millis(50);
-
 impl Coordinate {
     pub(super) fn run(&self) -> Result<Exit, Failure> {
-        let runtime = crate::cli::current_thread()?;
-        let result = runtime.block_on(self.coordinate());
-        runtime.shutdown_background();
-        result
+        let options = self.access.options()?;
+        crate::cli::with_connections(self.coordinate(options))
     }
 
-    async fn coordinate(&self) -> Result<Exit, Failure> {
+    async fn coordinate(&self, options: Options) -> Result<Exit, Failure> {
         let mut interrupt = listen_for_signals()?;
-        let options = self.holding.apply(self.access.options()?);
+        let options = self.holding.apply(options);
         let options = options.spin(self.spin).max_members(self.max_members);
         let coordinator = Coordinator::bind(self.access.endpoint.clone(), options)
             .await
             .map_err(|error| start_failure(&error))?;
         let mut show = Show::new()?;
-        show.line(&format!("session at {}", coordinator.endpoint())).await;
+        show.line(&format!("session at {}", coordinator.endpoint()));
         let begin = Instant::now();
         let ended = match self.barriers {
             Some(count) => self.measure(&coordinator, count, &mut show, &mut interrupt).await,
@@ -90,8 +85,7 @@ impl Coordinate {
         show.line(&format!(
             "session ended after {seconds:.1} s: {}",
             show.roll.summary()
-        ))
-        .await;
+        ));
         show.finish().await;
         ended
     }
@@ -108,10 +102,10 @@ impl Coordinate {
             tokio::select! {
                 _ = interrupt.wait() => return Ok(Exit::Done),
                 event = coordinator.event() => {
-                    show.event(event).await?;
+                    show.event(event)?;
                     // The coordinator itself is none of the others.
                     if expected.is_some_and(|count| coordinator.members().len() >= count) {
-                        show.line(&format!("all {} members are in", expected.take().unwrap_or_default())).await;
+                        show.line(&format!("all {} members are in", expected.take().unwrap_or_default()));
                     }
                 }
             }
@@ -134,7 +128,7 @@ impl Coordinate {
         while arrived < members {
             tokio::select! {
                 number = interrupt.wait() => return Ok(Exit::Signal(number)),
-                event = coordinator.event() => show.event(event).await?,
+                event = coordinator.event() => show.event(event)?,
                 member = barrier.accept() => {
                     let member = member.map_err(|error| accept_failure(&error))?;
                     // Whoever has gone again does not count.
@@ -147,56 +141,24 @@ impl Coordinate {
         let here = coordinator.members().len();
         show.line(&format!(
             "passing {count} barriers, members in the session: {here}"
-        ))
-        .await;
+        ));
         let mut rounds = Rounds::default();
-        let ended = pass(coordinator, &mut barrier, count, &mut rounds, show, interrupt).await;
-        show.line(&rounds.summary()).await;
-        ended
-    }
-}
-
-async fn pass(
-    coordinator: &Coordinator,
-    barrier: &mut Barrier,
-    count: u64,
-    rounds: &mut Rounds,
-    show: &mut Show,
-    interrupt: &mut Interrupt,
-) -> Result<Exit, Failure> {
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while rounds.count() < count {
-        // Alone, there is nothing to measure.
-        if coordinator.members().is_empty() {
-            show.events(coordinator).await?;
-            let passed = rounds.count();
-            return Err(
-                Failure::new(format!("all members are gone after {passed} of {count} barriers"))
-                    .hint("start more of them, or give them the same --barriers"),
-            );
-        }
-        let begin = Instant::now();
-        let ended = loop {
-            tokio::select! {
-                biased;
-                ended = barrier.wait() => break ended,
-                number = interrupt.wait() => return Ok(Exit::Signal(number)),
-                _ = ticks.tick() => show.events(coordinator).await?,
-            }
+        let mut passing = Passing {
+            session: coordinator,
+            rounds: &mut rounds,
+            show,
+            interrupt,
         };
-        match ended {
-            Ok(()) => rounds.passed(begin.elapsed()),
-            Err(BarrierError::Failed { failed }) => {
-                rounds.failed();
-                show.events(coordinator).await?;
-                let names = show.roll.names(&failed);
-                show.line(&format!("lost at the barrier: {names}; going on without"))
-                    .await;
-            }
-            Err(BarrierError::Over(over)) => return Err(over_failure(&over)),
-            Err(error) => return Err(Failure::new(explain(&error))),
+        let ended = passing.pass(&mut barrier, count).await;
+        show.line(&rounds.summary());
+        match ended? {
+            End::All => Ok(Exit::Done),
+            End::Signal(number) => Ok(Exit::Signal(number)),
+            End::Session => Err(Failure::new("the session has ended")),
+            End::Alone(passed) => Err(Failure::new(format!(
+                "all members are gone after {passed} of {count} barriers"
+            ))
+            .hint("start more of them, or give them the same --barriers")),
         }
     }
-    Ok(Exit::Done)
 }

@@ -1,16 +1,17 @@
 //! `flexbond group join`: takes part in a session and shows who else is in it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 
+use super::passing::{End, Passing};
 use super::rounds::{self, Rounds};
 use super::show::Show;
 use super::{
-    Access, Exit, Failure, GROUP, Interrupt, Joining, argument, explain, is_end, join_failure,
-    join_group_failure, listen_for_signals, over_failure,
+    Access, Exit, Failure, GROUP, Interrupt, Joining, argument, is_end, join_failure, join_group_failure,
+    listen_for_signals, over_failure,
 };
-use crate::group::{Barrier, BarrierError, Member, MemberId};
+use crate::group::{Member, Options};
 
 /// Join a session, show who else comes and goes, and pass barriers.
 #[derive(Args)]
@@ -53,15 +54,13 @@ Examples:
 
 impl Join {
     pub(super) fn run(&self) -> Result<Exit, Failure> {
-        let runtime = crate::cli::current_thread()?;
-        let result = runtime.block_on(self.join());
-        runtime.shutdown_background();
-        result
+        let options = self.access.options()?;
+        crate::cli::with_connections(self.join(options))
     }
 
-    async fn join(&self) -> Result<Exit, Failure> {
+    async fn join(&self, options: Options) -> Result<Exit, Failure> {
         let mut interrupt = listen_for_signals()?;
-        let options = self.joining.apply(self.access.options()?).spin(self.spin);
+        let options = self.joining.apply(options).spin(self.spin);
         let member = tokio::select! {
             number = interrupt.wait() => return Ok(Exit::Signal(number)),
             joined = Member::join(self.access.endpoint.clone(), options) => {
@@ -70,8 +69,7 @@ impl Join {
         };
         let mut show = Show::new()?;
         let id = member.id().map_err(|over| over_failure(&over))?;
-        show.line(&format!("in the session at {} as {id}", member.endpoint()))
-            .await;
+        show.line(&format!("in the session at {} as {id}", member.endpoint()));
         let ended = match self.barriers {
             Some(count) => self.measure(&member, count, &mut show, &mut interrupt).await,
             None => watch(&member, &mut show, &mut interrupt).await,
@@ -97,9 +95,19 @@ impl Join {
             })?,
         };
         let mut rounds = Rounds::default();
-        let ended = pass(&mut barrier, count, &mut rounds, show, interrupt).await;
-        show.line(&rounds.summary()).await;
-        ended
+        let mut passing = Passing {
+            session: member,
+            rounds: &mut rounds,
+            show,
+            interrupt,
+        };
+        let ended = passing.pass(&mut barrier, count).await;
+        show.line(&rounds.summary());
+        match ended? {
+            // The coordinator's end is the end of the group.
+            End::All | End::Session | End::Alone(_) => Ok(Exit::Done),
+            End::Signal(number) => Ok(Exit::Signal(number)),
+        }
     }
 }
 
@@ -110,47 +118,13 @@ async fn watch(member: &Member, show: &mut Show, interrupt: &mut Interrupt) -> R
             _ = interrupt.wait() => return Ok(Exit::Done),
             event = member.event() => match event {
                 Err(over) if is_end(&over) => {
-                    show.line("the coordinator has ended the session").await;
+                    show.line("the coordinator has ended the session");
                     return Ok(Exit::Done);
                 }
-                event => show.event(event).await?,
+                event => show.event(event)?,
             },
             // Messages are for programs that know what they mean; here they only must not pile up.
             received = member.recv() => drop(received),
         }
     }
-}
-
-async fn pass(
-    barrier: &mut Barrier,
-    count: u64,
-    rounds: &mut Rounds,
-    show: &mut Show,
-    interrupt: &mut Interrupt,
-) -> Result<Exit, Failure> {
-    while rounds.count() < count {
-        let begin = Instant::now();
-        let ended = tokio::select! {
-            biased;
-            ended = barrier.wait() => ended,
-            number = interrupt.wait() => return Ok(Exit::Signal(number)),
-        };
-        match ended {
-            Ok(()) => rounds.passed(begin.elapsed()),
-            // The coordinator's end is the end of the group.
-            Err(BarrierError::Failed { failed }) if failed.contains(&MemberId::COORDINATOR) => {
-                return Ok(Exit::Done);
-            }
-            Err(BarrierError::Failed { failed }) => {
-                rounds.failed();
-                let names = show.roll.names(&failed);
-                show.line(&format!("lost at the barrier: {names}; going on without"))
-                    .await;
-            }
-            Err(BarrierError::Over(over)) if is_end(&over) => return Ok(Exit::Done),
-            Err(BarrierError::Over(over)) => return Err(over_failure(&over)),
-            Err(error) => return Err(Failure::new(explain(&error))),
-        }
-    }
-    Ok(Exit::Done)
 }

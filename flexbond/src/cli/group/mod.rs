@@ -3,6 +3,7 @@
 mod coordinate;
 mod join;
 mod key;
+mod passing;
 mod roll;
 mod rounds;
 mod show;
@@ -54,7 +55,8 @@ const GROUP: u16 = 0;
 /// What all who are in a session have to be told.
 #[derive(Args)]
 struct Access {
-    /// The session: udp://HOST:PORT
+    /// The session: udp://HOST:PORT; over connections, where UDP is blocked or all are on one machine: tcp://HOST:PORT,
+    /// ipc://PATH
     #[arg(value_name = "ENDPOINT")]
     endpoint: Endpoint,
 
@@ -69,6 +71,8 @@ struct Access {
 }
 
 impl Access {
+    /// To be called while signals still end the process: the file with the key may be a pipe, and what is to come out of
+    /// it may never come.
     fn options(&self) -> Result<Options, Failure> {
         let mut options = Options::new();
         options.interface.clone_from(&self.interface);

@@ -3,6 +3,7 @@
 mod lines;
 mod rank;
 mod relay;
+mod signals;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -10,13 +11,13 @@ use std::time::Duration;
 
 use clap::Args;
 use rustix::process::Signal;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
 use super::argument;
 use super::{Exit, Failure};
 use rank::{Ended, Place, Ranks};
 use relay::Relay;
+use signals::{Arrived, Signals};
 
 /// Start N processes of a program on this machine, each with its rank in the environment, to try things out.
 ///
@@ -70,9 +71,16 @@ const HELP: &str = "Environment of each process:
   FLEXBOND_INTERFACE   that of --interface
 
 Signals:
-  Ctrl-C and termination are passed on to all; a second one kills them. Each
+  Ctrl-C and termination are passed on to all, a terminal that goes away (unless
+  started with nohup) and Ctrl-\\ as termination; a second one kills them. Each
   process has a process group of its own: what it has started itself and leaves
-  behind is killed when it ends. Standard input is empty.
+  behind is killed when it ends. Only if flexbond itself is killed (signal 9),
+  nobody is left to end them.
+
+Streams:
+  Standard input is empty. When nobody reads the output any more, as behind
+  `| head -1`, the processes hear of it when they write there, as in any pipe;
+  what they write to standard error still comes.
 
 Exit codes:
   0         all ended with 0
@@ -95,16 +103,12 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 impl Launch {
     pub(crate) fn run(&self) -> Result<Exit, Failure> {
-        let runtime = super::current_thread()?;
-        let result = runtime.block_on(self.launch());
-        runtime.shutdown_background();
-        result
+        super::with_connections(self.launch())
     }
 
     async fn launch(&self) -> Result<Exit, Failure> {
-        let listen =
-            |kind| signal(kind).map_err(|error| Failure::new(format!("cannot listen for signals: {error}")));
-        let mut signals = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        let mut signals =
+            Signals::listen().map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
         let mut relay = match self.no_prefix {
             true => None,
             false => Some(
@@ -122,8 +126,7 @@ impl Launch {
         while !ranks.is_empty() {
             tokio::select! {
                 Some(ended) = ranks.next() => watch.ended(ended, &ranks),
-                _ = signals.0.recv() => watch.signalled(Signal::INT, &ranks),
-                _ = signals.1.recv() => watch.signalled(Signal::TERM, &ranks),
+                arrived = signals.next() => watch.signalled(arrived, &ranks),
                 () = at(watch.deadline) => watch.due(&ranks),
                 () = at(timeout), if !watch.timed_out => watch.timeout(&ranks),
             }
@@ -131,8 +134,7 @@ impl Launch {
         if let Some(relay) = relay.take() {
             tokio::select! {
                 () = relay.finish(LAST_LINES) => {}
-                _ = signals.0.recv() => {}
-                _ = signals.1.recv() => {}
+                _ = signals.next() => {}
             }
         }
         watch.conclude(self.timeout.unwrap_or_default())
@@ -198,13 +200,13 @@ impl Watch {
         self.soon(Signal::TERM);
     }
 
-    fn signalled(&mut self, signal: Signal, ranks: &Ranks) {
+    fn signalled(&mut self, arrived: Arrived, ranks: &Ranks) {
         if self.signal.is_some() {
             ranks.signal(Signal::KILL);
             return;
         }
-        self.signal = Some(signal);
-        ranks.signal(signal);
+        self.signal = Some(arrived.signal);
+        ranks.signal(arrived.passed_on);
         self.soon(Signal::KILL);
     }
 

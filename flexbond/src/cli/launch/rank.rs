@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
@@ -159,8 +160,13 @@ fn spawn(command: &[OsString], rank: u32, count: u32, place: &Place, piped: bool
         .map_err(|error| {
             let program = program.to_string_lossy();
             let failure = Failure::new(format!("cannot start {program}: {error}"));
-            match error.kind() {
-                std::io::ErrorKind::NotFound => failure.hint("is it installed, and in PATH?"),
+            match Errno::from_io_error(&error) {
+                Some(Errno::NOENT) => failure.hint("is it installed, and in PATH?"),
+                Some(Errno::MFILE) => failure.hint(
+                    "raise the limit with `ulimit -n`: each process takes up to three of these files here; \
+                     with --no-prefix one",
+                ),
+                Some(Errno::NFILE) => failure.hint("all that runs on this machine has too many open"),
                 _ => failure,
             }
         })

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::lines::Lines;
 
-/// Pieces that wait for the writer before who writes them has to wait.
+/// Pieces that wait for a writer before who writes them has to wait.
 const WAITING: usize = 64;
 /// Bytes that are read at once.
 const READ: usize = 16 << 10;
@@ -22,48 +22,43 @@ pub(super) enum Target {
     Error,
 }
 
-/// Reads from all processes; one thread writes, so that a reader who stalls keeps nobody from signals.
+/// Reads from all processes. A thread for each target writes, so that a reader who stalls or goes keeps nobody from
+/// signals, and from the other target.
 pub(super) struct Relay {
-    pieces: mpsc::Sender<(Target, Vec<u8>)>,
+    output: Writer,
+    error: Writer,
     readers: Mutex<JoinSet<()>>,
+}
+
+/// A thread that writes.
+struct Writer {
+    pieces: mpsc::Sender<Vec<u8>>,
     written: oneshot::Receiver<()>,
 }
 
 impl Relay {
-    /// Starts the writer.
+    /// Starts the writers.
     pub(super) fn start() -> io::Result<Self> {
-        let (pieces, mut rx) = mpsc::channel::<(Target, Vec<u8>)>(WAITING);
-        let (done, written) = oneshot::channel();
-        std::thread::Builder::new()
-            .name("flexbond-relay".to_owned())
-            .spawn(move || {
-                while let Some((target, bytes)) = rx.blocking_recv() {
-                    let result = match target {
-                        Target::Output => write(io::stdout().lock(), &bytes),
-                        Target::Error => write(io::stderr().lock(), &bytes),
-                    };
-                    if result.is_err() {
-                        // Nobody reads any more; the processes hear of it when they write.
-                        break;
-                    }
-                }
-                let _ = done.send(());
-            })?;
         Ok(Relay {
-            pieces,
+            output: Writer::start("flexbond-stdout", |bytes| write(io::stdout().lock(), bytes))?,
+            error: Writer::start("flexbond-stderr", |bytes| write(io::stderr().lock(), bytes))?,
             readers: Mutex::default(),
-            written,
         })
     }
 
-    /// Passes on what comes from `source`, until its end.
+    /// Passes on what comes from `source`, until its end, or until nobody reads any more where it goes: then `source` is
+    /// closed, and whoever writes there hears of it as in any pipe.
     pub(super) fn pass(
         &self,
         rank: u32,
         mut source: impl AsyncRead + Unpin + Send + 'static,
         target: Target,
     ) {
-        let pieces = self.pieces.clone();
+        let writer = match target {
+            Target::Output => &self.output,
+            Target::Error => &self.error,
+        };
+        let pieces = writer.pieces.clone();
         let reader = async move {
             let mut lines = Lines::new(format!("[{rank}] "));
             let mut buffer = vec![0; READ];
@@ -72,7 +67,7 @@ impl Relay {
                     Ok(0) | Err(_) => (lines.finish(), false),
                     Ok(count) => (lines.push(&buffer[..count]), true),
                 };
-                if (!out.is_empty() && pieces.send((target, out)).await.is_err()) || !more {
+                if (!out.is_empty() && pieces.send(out).await.is_err()) || !more {
                     return;
                 }
             }
@@ -84,17 +79,34 @@ impl Relay {
 
     /// Waits until all was written. Whoever still holds the other end of a pipe is heard for so long.
     pub(super) async fn finish(self, limit: Duration) {
-        let Relay {
-            pieces,
-            readers,
-            written,
-        } = self;
-        let mut readers = readers.into_inner().unwrap_or_default();
+        let mut readers = self.readers.into_inner().unwrap_or_default();
         let ended = async { while readers.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(limit, ended).await;
         readers.shutdown().await;
-        drop(pieces);
-        let _ = written.await;
+        for Writer { pieces, written } in [self.output, self.error] {
+            drop(pieces);
+            let _ = written.await;
+        }
+    }
+}
+
+impl Writer {
+    fn start(
+        name: &str,
+        mut write: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<Self> {
+        let (pieces, mut rx) = mpsc::channel::<Vec<u8>>(WAITING);
+        let (done, written) = oneshot::channel();
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            while let Some(bytes) = rx.blocking_recv() {
+                if write(&bytes).is_err() {
+                    // Nobody reads any more.
+                    break;
+                }
+            }
+            let _ = done.send(());
+        })?;
+        Ok(Writer { pieces, written })
     }
 }
 

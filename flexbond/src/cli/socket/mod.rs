@@ -169,15 +169,8 @@ const DEFAULT_LINGER: Duration = Duration::from_secs(30);
 impl SocketCommand {
     pub(crate) fn run(&self) -> Result<Exit, Failure> {
         self.check()?;
-        // Connections live on a thread of their own: parsing and printing large messages does not delay them.
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::new(format!("cannot start a thread: {error}")))?;
-        let result = runtime.block_on(self.talk());
-        runtime.shutdown_background();
-        result
+        // Parsing and printing large messages does not delay connections.
+        crate::cli::beside_connections(self.talk())
     }
 
     async fn talk(&self) -> Result<Exit, Failure> {

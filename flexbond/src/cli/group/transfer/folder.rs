@@ -4,15 +4,15 @@
 //! others do to the folder meanwhile.
 
 use std::ffi::OsStr;
-use std::fs::{File, FileTimes, Permissions};
+use std::fs::{File, FileTimes, Permissions, TryLockError};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::path::RelativePath;
@@ -23,6 +23,9 @@ use super::protocol::Entry;
 pub(super) struct Folder {
     root: OwnedFd,
 }
+
+/// How often it is tried to get hold of a file that others take away.
+const ATTEMPTS: usize = 10;
 
 const IS_FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const NO_LINK: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC);
@@ -63,37 +66,53 @@ impl Folder {
     pub(super) fn begin(&self, path: &RelativePath) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE;
         let name = path.part_name();
-        let file = self.regular(path, OsStr::from_bytes(&name), flags)?;
-        let file = file.ok_or(io::ErrorKind::NotFound)?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) => {
-                Err(io::Error::other("another program receives it into this folder"))
+        for _ in 0..ATTEMPTS {
+            let file = self.regular(path, OsStr::from_bytes(&name), flags)?;
+            let file = file.ok_or(io::ErrorKind::NotFound)?;
+            match file.try_lock() {
+                // Between opening and locking, who had it locked may have given it its name, or taken it away.
+                Ok(()) if self.is_named(&file, path, OsStr::from_bytes(&name))? => return Ok(file),
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => break,
+                Err(TryLockError::Error(error)) => return Err(error),
             }
-            Err(std::fs::TryLockError::Error(error)) => Err(error),
         }
+        Err(io::Error::other("another program receives it into this folder"))
     }
 
-    /// Gives a file that is complete its name.
+    /// Gives a file that is complete its name, once it is on the disk: whatever happens to this machine, what has the
+    /// name is complete. Errors of writing that the system has put off show here, too. (For a small file that takes some
+    /// 0.35 ms on a solid-state disk; without, what was reported as complete could be gone after a loss of power.)
     pub(super) fn complete(&self, part: &File, entry: &Entry) -> io::Result<()> {
+        part.sync_data()?;
         dress(part, entry)?;
-        let parent = self.parent(&entry.path)?;
         let name = entry.path.part_name();
-        renameat(&parent, OsStr::from_bytes(&name), &parent, entry.path.name())?;
+        let name = OsStr::from_bytes(&name);
+        if !self.is_named(part, &entry.path, name)? {
+            return Err(io::Error::other("somebody has taken it away"));
+        }
+        let parent = self.parent(&entry.path)?;
+        renameat(&parent, name, &parent, entry.path.name())?;
         Ok(())
     }
 
     /// Gives a file that was complete before its permissions and the time of its last change.
-    pub(super) fn refresh(&self, entry: &Entry) -> io::Result<()> {
-        let file = self.existing(&entry.path)?;
-        dress(&file.ok_or(io::ErrorKind::NotFound)?, entry)?;
+    pub(super) fn refresh(&self, file: &File, entry: &Entry) -> io::Result<()> {
+        dress(file, entry)?;
         self.discard(&entry.path)
     }
 
-    /// Takes away what there is of a file that is not complete.
+    /// Takes away what there is of a file that is not complete, unless another program is receiving it.
     pub(super) fn discard(&self, path: &RelativePath) -> io::Result<()> {
         let parent = self.parent(path)?;
         let name = path.part_name();
+        // Locked until the name is gone.
+        let part = self.unfinished(path).ok().flatten();
+        if let Some(part) = &part
+            && matches!(part.try_lock(), Err(TryLockError::WouldBlock))
+        {
+            return Ok(());
+        }
         match unlinkat(&parent, OsStr::from_bytes(&name), AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
@@ -107,6 +126,16 @@ impl Folder {
             at = enter(&at, name)?;
         }
         Ok(at)
+    }
+
+    /// Whether it is this file that has that name beside `path`.
+    fn is_named(&self, file: &File, path: &RelativePath, name: &OsStr) -> io::Result<bool> {
+        let open = file.metadata()?;
+        match statat(self.parent(path)?, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(named) => Ok((named.st_dev, named.st_ino) == (open.dev(), open.ino())),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn regular(&self, path: &RelativePath, name: &OsStr, flags: OFlags) -> io::Result<Option<File>> {
@@ -206,6 +235,29 @@ mod tests {
             1,
             "no part is left"
         );
+    }
+
+    #[test]
+    fn what_somebody_else_receives_is_left_alone() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Folder::open(temporary.path()).unwrap();
+        let name = path("name");
+        let theirs = folder.begin(&name).unwrap();
+        folder.discard(&name).unwrap();
+        assert!(folder.unfinished(&name).unwrap().is_some(), "they write it");
+        // They had it open when its name went to another.
+        let part = temporary.path().join(".name.flexbond-part");
+        fs::remove_file(&part).unwrap();
+        assert!(
+            !folder
+                .is_named(&theirs, &name, part.file_name().unwrap())
+                .unwrap()
+        );
+        let ours = folder.begin(&name).unwrap();
+        assert!(folder.is_named(&ours, &name, part.file_name().unwrap()).unwrap());
+        let error = folder.complete(&theirs, &entry("name")).unwrap_err();
+        assert!(error.to_string().contains("taken it away"), "{error}");
+        folder.complete(&ours, &entry("name")).unwrap();
     }
 
     #[test]

@@ -7,7 +7,12 @@ use blake3::Hasher;
 
 use super::folder::Folder;
 use super::protocol::{Digest, Entry};
-use super::survey::Have;
+use super::stamp::Stamp;
+use super::survey::{Have, digest};
+
+/// So many bytes at most wait in this machine's memory to be written to the disk, so that the last of them do not take as
+/// long as a sender has patience.
+const UNSYNCED: u64 = 64 << 20;
 
 /// A file that is being received.
 ///
@@ -18,19 +23,21 @@ pub(super) struct Incoming<'a> {
     size: u64,
     /// Which byte comes next.
     at: u64,
+    /// How much was written since it was last made certain that it is on the disk.
+    unsynced: u64,
     target: Result<Target, String>,
 }
 
 enum Target {
-    /// The file is complete, and this is its digest.
-    Whole(Digest),
+    /// The file is complete, this is its digest, and when it was what it is.
+    Whole(Digest, Stamp),
     /// What there is of it, how much that is, and its digest so far.
     Part(File, u64, Box<Hasher>),
 }
 
 impl<'a> Incoming<'a> {
     /// Begins with the byte `from`; `known` is what the first bytes of the file have for digests.
-    pub(super) fn begin(
+    pub(super) async fn begin(
         folder: &'a Folder,
         entry: &'a Entry,
         size: u64,
@@ -39,25 +46,13 @@ impl<'a> Incoming<'a> {
         have: Option<Have>,
     ) -> Self {
         let have = have.filter(|have| known.contains(&have.claim(size)));
-        let target = match have {
-            Some(Have::Whole(digest)) => Ok(Target::Whole(digest)),
-            Some(Have::Part { length, hasher }) => open(folder, entry, length, hasher),
-            None => open(folder, entry, 0, Box::default()),
-        };
-        let target = target.map_err(|error| error.to_string());
-        let target = match &target {
-            Ok(Target::Part(_, have, _)) if from > *have => {
-                Err("the sender has left out what is missing here".to_owned())
-            }
-            _ if from > size => Err("the sender begins after the end".to_owned()),
-            _ => target,
-        };
         Incoming {
             folder,
             entry,
             size,
             at: from,
-            target,
+            unsynced: 0,
+            target: target(folder, entry, size, from, have).await,
         }
     }
 
@@ -78,31 +73,37 @@ impl<'a> Incoming<'a> {
             // It begins at `have` or before: that was looked at, and each write ends at `at` or after.
             let skip = usize::try_from(*have - at.min(*have)).unwrap_or(usize::MAX);
             let news = bytes.get(skip..).unwrap_or_default();
-            match file.write_all(news) {
-                Ok(()) => {
-                    hasher.update(news);
-                    *have += news.len() as u64;
-                }
-                Err(error) => self.target = Err(error.to_string()),
+            hasher.update(news);
+            *have += news.len() as u64;
+            self.unsynced += news.len() as u64;
+            let mut written = file.write_all(news);
+            if self.unsynced >= UNSYNCED {
+                self.unsynced = 0;
+                written = written.and_then(|()| file.sync_data());
+            }
+            if let Err(error) = written {
+                self.target = Err(error.to_string());
             }
         }
     }
 
     /// The sender has sent all of it, which has this digest. The error says why the file is not there now.
-    pub(super) fn end(self, digest: Digest) -> Result<(), String> {
+    pub(super) async fn end(self, digest: Digest) -> Result<(), String> {
         match self.target? {
-            Target::Whole(ours) if ours == digest => {
-                self.folder.refresh(self.entry).map_err(|error| error.to_string())
+            Target::Whole(ours, stamp) if ours == digest => {
+                let refreshed = refresh(self.folder, self.entry, self.size, digest, stamp).await;
+                refreshed.map_err(|error| error.to_string())
             }
             // It has changed at the sender's since; there is nothing to go on from.
-            Target::Whole(_) => Err("the file here is not the one that was sent".to_owned()),
+            Target::Whole(..) => Err("the file here is not the one that was sent".to_owned()),
             Target::Part(_, have, _) if have < self.size => Err("less has come than the file has".to_owned()),
             Target::Part(file, _, hasher) => {
                 if *hasher.finalize().as_bytes() == digest {
                     let named = self.folder.complete(&file, self.entry);
                     return named.map_err(|error| error.to_string());
                 }
-                // What is wrong in it cannot be known.
+                // What is wrong in it cannot be known. It is not locked any more then.
+                drop(file);
                 let gone = self.folder.discard(&self.entry.path);
                 gone.map_err(|error| error.to_string())?;
                 Err("the checksum is wrong".to_owned())
@@ -111,14 +112,75 @@ impl<'a> Incoming<'a> {
     }
 }
 
-fn open(folder: &Folder, entry: &Entry, length: u64, hasher: Box<Hasher>) -> io::Result<Target> {
-    let mut file = folder.begin(&entry.path)?;
-    if file.metadata()?.len() < length {
-        return Err(io::Error::other("it has become shorter meanwhile"));
+/// What is written to, or left as it is. Nothing is changed before it is certain that what is missing will come.
+async fn target(
+    folder: &Folder,
+    entry: &Entry,
+    size: u64,
+    from: u64,
+    have: Option<Have>,
+) -> Result<Target, String> {
+    if from > size {
+        return Err("the sender begins after the end".to_owned());
     }
+    let length = have.as_ref().map_or(0, |have| have.claim(size).0);
+    if from > length {
+        return Err("the sender has left out what is missing here".to_owned());
+    }
+    let opened = match have {
+        Some(Have::Whole { digest, stamp }) => Ok(Target::Whole(digest, stamp)),
+        Some(Have::Part {
+            length,
+            hasher,
+            stamp,
+        }) => go_on(folder, entry, from, length, hasher, stamp).await,
+        None => folder
+            .begin(&entry.path)
+            .and_then(|file| write_from(file, 0, Box::default())),
+    };
+    opened.map_err(|error| error.to_string())
+}
+
+/// Goes on where a part ends, or begins again where it is not any more what it was.
+async fn go_on(
+    folder: &Folder,
+    entry: &Entry,
+    from: u64,
+    length: u64,
+    hasher: Box<Hasher>,
+    stamp: Stamp,
+) -> io::Result<Target> {
+    // From here on it is locked.
+    let mut file = folder.begin(&entry.path)?;
+    let is_same = Stamp::of(&file)? == stamp || {
+        let (_, again) = digest(&mut file, length, &mut |_| {}).await?;
+        again.finalize() == hasher.finalize()
+    };
+    match is_same {
+        true => write_from(file, length, hasher),
+        false if from == 0 => write_from(file, 0, Box::default()),
+        false => Err(io::Error::other("somebody has changed what was here of it")),
+    }
+}
+
+fn write_from(mut file: File, length: u64, hasher: Box<Hasher>) -> io::Result<Target> {
     file.set_len(length)?;
     file.seek(SeekFrom::Start(length))?;
     Ok(Target::Part(file, length, hasher))
+}
+
+/// Makes a file that was complete look as it should, if it is still what it was.
+async fn refresh(folder: &Folder, entry: &Entry, size: u64, known: Digest, stamp: Stamp) -> io::Result<()> {
+    let file = folder.existing(&entry.path)?;
+    let mut file = file.ok_or_else(|| io::Error::other("somebody has taken away the file that was here"))?;
+    let is_same = Stamp::of(&file)? == stamp || {
+        let (_, again) = digest(&mut file, size, &mut |_| {}).await?;
+        *again.finalize().as_bytes() == known && file.metadata()?.len() == size
+    };
+    match is_same {
+        true => folder.refresh(&file, entry),
+        false => Err(io::Error::other("somebody has changed the file that was here")),
+    }
 }
 
 #[cfg(test)]
@@ -144,25 +206,37 @@ mod tests {
         }
     }
 
-    fn digest(bytes: &[u8]) -> Digest {
+    fn hash(bytes: &[u8]) -> Digest {
         *blake3::hash(bytes).as_bytes()
     }
 
     /// Receives the file from a byte on, into a folder as it is.
     async fn receive(place: &Path, from: usize, sent: &[u8]) -> Result<(), String> {
+        receive_after(place, from, sent, || {}).await
+    }
+
+    /// As [`receive`]; something happens after it was looked what is there.
+    async fn receive_after(
+        place: &Path,
+        from: usize,
+        sent: &[u8],
+        happens: impl FnOnce(),
+    ) -> Result<(), String> {
         let folder = Folder::open(place).unwrap();
         let manifest = manifest();
-        let (mut found, claims) = survey(&folder, &manifest).await;
+        let (mut found, claims) = survey(&folder, &manifest, |_| {}).await;
         let known: Vec<_> = claims
             .iter()
-            .map(|claim| (claim.length, digest(&BYTES[..claim.length as usize])))
+            .map(|claim| (claim.length, hash(&BYTES[..claim.length as usize])))
             .collect();
+        happens();
         let entry = &manifest.entries[0];
-        let mut incoming = Incoming::begin(&folder, entry, 12, from as u64, &known, found.remove(&0));
+        let have = found.remove(&0);
+        let mut incoming = Incoming::begin(&folder, entry, 12, from as u64, &known, have).await;
         for piece in sent.chunks(5) {
             incoming.write(piece);
         }
-        incoming.end(digest(BYTES))
+        incoming.end(hash(BYTES)).await
     }
 
     #[tokio::test]
@@ -212,6 +286,71 @@ mod tests {
             let error = receive(folder.path(), 0, sent).await.unwrap_err();
             assert!(error.contains(why), "{error}");
             assert!(!folder.path().join("name").exists());
+        }
+    }
+
+    const PART: &str = ".name.flexbond-part";
+
+    #[tokio::test]
+    async fn what_somebody_changes_meanwhile_is_looked_at_again() {
+        for (name, there) in [(PART, 7), ("name", 12)] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(name);
+            let start = || fs::write(&path, &BYTES[..there]).unwrap();
+            let write = |bytes: &[u8]| {
+                let modified = fs::metadata(&path).unwrap().modified().unwrap();
+                fs::write(&path, bytes).unwrap();
+                let file = File::options().write(true).open(&path).unwrap();
+                file.set_modified(modified).unwrap();
+            };
+            let sent = &BYTES[there..];
+            // Other bytes, as many, with the same time.
+            start();
+            let other = || write(&b"TWELVE BYTES"[..there]);
+            let error = receive_after(folder.path(), there, sent, other)
+                .await
+                .unwrap_err();
+            assert!(error.contains("somebody has changed"), "{error}");
+            assert!(there == 12 || !folder.path().join("name").exists());
+            // The same bytes again, in the same file and in another one.
+            for again in [false, true] {
+                start();
+                let same = || {
+                    if again {
+                        fs::remove_file(&path).unwrap();
+                        fs::write(&path, "").unwrap();
+                    }
+                    write(&BYTES[..there]);
+                };
+                assert_eq!(receive_after(folder.path(), there, sent, same).await, Ok(()));
+                assert_eq!(fs::read(folder.path().join("name")).unwrap(), BYTES);
+                fs::remove_file(folder.path().join("name")).unwrap();
+            }
+            // It is gone.
+            start();
+            let gone = || fs::remove_file(&path).unwrap();
+            assert!(receive_after(folder.path(), there, sent, gone).await.is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn all_is_taken_where_all_comes_whatever_somebody_changes_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(PART);
+        fs::write(&path, &BYTES[..7]).unwrap();
+        let other = || fs::write(&path, "TWELVE!").unwrap();
+        assert_eq!(receive_after(folder.path(), 0, BYTES, other).await, Ok(()));
+        assert_eq!(fs::read(folder.path().join("name")).unwrap(), BYTES);
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_stays_where_the_sender_leaves_something_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(PART);
+        for (there, from) in [(&b"twelve"[..], 7), (b"twelfe", 3), (b"twelve", 13)] {
+            fs::write(&path, there).unwrap();
+            assert!(receive(folder.path(), from, b"").await.is_err());
+            assert_eq!(fs::read(&path).unwrap(), there);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `flexbond group send` and `flexbond group recv`: files to any number of receivers at once.
 
+mod assembly;
 mod bar;
 mod folder;
 mod incoming;
@@ -10,6 +11,7 @@ mod recv;
 mod scan;
 mod send;
 mod source;
+mod stamp;
 mod survey;
 
 use std::time::Duration;

@@ -1,27 +1,28 @@
 //! `flexbond group recv`: receives the files that a sender sends to all.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::ProgressBar;
 
+use super::assembly::Assembly;
 use super::bar::bar;
 use super::folder::Folder;
 use super::incoming::Incoming;
 use super::protocol::{
-    Answer, Assembly, Control, Kind, LONGEST, LONGEST_CONTROL, Manifest, ProtocolError, Report, decode,
-    encode,
+    Answer, Control, Kind, LONGEST, LONGEST_CONTROL, Manifest, ProtocolError, Report, decode, encode,
+    shortened,
 };
 use super::summary;
 use super::survey::{Have, survey};
-use crate::cli::failure::explain;
+use crate::cli::failure::{explain, note};
 use crate::cli::group::show::Show;
 use crate::cli::group::{
     Access, GROUP, Joining, join_failure, join_group_failure, listen_for_signals, over_failure,
 };
 use crate::cli::{Exit, Failure, quantity};
-use crate::group::{BroadcastReceiver, Member, Over, Part, Received, RecvError, SendError, Session};
+use crate::group::{BroadcastReceiver, Member, Options, Over, Part, Received, RecvError, SendError, Session};
 
 /// Receive the files and folders that `flexbond group send` sends, into a folder.
 #[derive(Args)]
@@ -38,7 +39,7 @@ pub(in crate::cli::group) struct Recv {
     joining: Joining,
 }
 
-const HELP: &str = "A file has the name .NAME.flexbond-part until all of it is there and its BLAKE3
+const HELP: &str = "A file has the name .NAME.flexbond-part until all of it is on the disk and its BLAKE3
 checksum is right. Started again after a transfer broke off, it goes on from
 there. Files of the same name are replaced; nothing is written outside of the
 folder, whatever the sender says and wherever symbolic links in the folder lead.
@@ -53,21 +54,22 @@ Examples:
   From a sender at 192.168.0.5, waiting up to an hour for it to begin:
     flexbond group recv udp://192.168.0.5:12345 incoming --timeout 3600";
 
+/// How often the sender is told that this end gets on, where it may have to wait for that.
+const SIGN: Duration = Duration::from_secs(10);
+
 const AGAIN: &str = "what has come is kept: start both sides again to go on from there";
 
 impl Recv {
     pub(in crate::cli::group) fn run(&self) -> Result<Exit, Failure> {
-        let runtime = crate::cli::beside_this_thread()?;
-        let result = runtime.block_on(self.recv());
-        runtime.shutdown_background();
-        result
-    }
-
-    async fn recv(&self) -> Result<Exit, Failure> {
-        let mut interrupt = listen_for_signals()?;
+        let options = self.access.options()?;
         let folder = Folder::open(&self.folder)
             .map_err(|error| Failure::new(format!("cannot write to {}: {error}", self.folder.display())))?;
-        let options = self.joining.apply(self.access.options()?);
+        crate::cli::beside_connections(self.recv(options, &folder))
+    }
+
+    async fn recv(&self, options: Options, folder: &Folder) -> Result<Exit, Failure> {
+        let mut interrupt = listen_for_signals()?;
+        let options = self.joining.apply(options);
         let member = tokio::select! {
             number = interrupt.wait() => return Ok(Exit::Signal(number)),
             joined = Member::join(self.access.endpoint.clone(), options) => {
@@ -76,14 +78,13 @@ impl Recv {
         };
         let mut show = Show::new()?;
         let id = member.id().map_err(|over| over_failure(&over))?;
-        show.line(&format!("in the session at {} as {id}", member.endpoint()))
-            .await;
+        show.line(&format!("in the session at {} as {id}", member.endpoint()));
         // What the others tell the sender comes here too.
         let others = tokio::spawn(pass_by(member.session().clone()));
         let ended = tokio::select! {
-            ended = receive(&member, &folder, &mut show) => ended,
+            ended = receive(&member, folder, &mut show) => ended,
             number = interrupt.wait() => {
-                eprintln!("flexbond: interrupted; {AGAIN}");
+                note(&format!("interrupted; {AGAIN}"));
                 Ok(Exit::Signal(number))
             }
         };
@@ -117,8 +118,7 @@ async fn receive(member: &Member, folder: &Folder, show: &mut Show) -> Result<Ex
         "receiving {} files, {} bytes",
         quantity::grouped(files as u64),
         quantity::grouped(manifest.bytes())
-    ))
-    .await;
+    ));
     let mut report = Report::default();
     for (entry, number) in manifest.entries.iter().zip(0..) {
         if entry.kind == Kind::Folder
@@ -127,10 +127,12 @@ async fn receive(member: &Member, folder: &Folder, show: &mut Show) -> Result<Ex
             report.add(number, &error.to_string());
         }
     }
-    let (found, claims) = survey(folder, &manifest).await;
+    let mut signs = Signs::new(member);
+    let (found, claims) = survey(folder, &manifest, |more| signs.get_on(more)).await;
     answer(member, &Answer::Has(claims)).await?;
     let mut receiving = Receiving {
         group: &group,
+        signs,
         folder,
         manifest: &manifest,
         found,
@@ -153,7 +155,7 @@ async fn receive(member: &Member, folder: &Folder, show: &mut Show) -> Result<Ex
         0 => "received",
         _ => "not received in full:",
     };
-    show.line(&format!("{received} {text}")).await;
+    show.line(&format!("{received} {text}"));
     match report.failed {
         0 => Ok(Exit::Done),
         failed => Err(Failure::new(format!(
@@ -164,9 +166,37 @@ async fn receive(member: &Member, folder: &Folder, show: &mut Show) -> Result<Ex
     }
 }
 
+/// Tells the sender every now and then that this end gets on.
+struct Signs<'a> {
+    member: &'a Member,
+    done: u64,
+    last: Instant,
+}
+
+impl<'a> Signs<'a> {
+    fn new(member: &'a Member) -> Self {
+        Signs {
+            member,
+            done: 0,
+            last: Instant::now(),
+        }
+    }
+
+    /// So much more was done.
+    fn get_on(&mut self, more: u64) {
+        self.done = self.done.saturating_add(more);
+        if self.last.elapsed() >= SIGN {
+            self.last = Instant::now();
+            // The next one serves as well.
+            let _ = self.member.try_send(encode(&Answer::Busy { done: self.done }));
+        }
+    }
+}
+
 /// A transfer that runs.
 struct Receiving<'a> {
     group: &'a BroadcastReceiver,
+    signs: Signs<'a>,
     folder: &'a Folder,
     manifest: &'a Manifest,
     found: std::collections::HashMap<u32, Have>,
@@ -216,10 +246,11 @@ impl Receiving<'_> {
             let (entry, size) = self.manifest.file(file).ok_or(ProtocolError::Malformed)?;
             self.bar.set_position(before.saturating_add(size));
             if let Err(why) = ended {
-                let text = format!("flexbond: {}: {}", entry.path, why.escape_debug());
-                self.bar.suspend(|| eprintln!("{text}"));
+                let text = format!("{}: {}", entry.path, shortened(&why));
+                self.bar.suspend(|| note(&text));
                 self.report.add(file, &why);
             }
+            self.signs.get_on(1);
         }
         // What is inside comes after what it is in, and must not be shut out before it is done.
         let entries: Vec<_> = self.manifest.entries.iter().zip(0..).collect();
@@ -227,9 +258,10 @@ impl Receiving<'_> {
             if entry.kind == Kind::Folder
                 && let Err(error) = self.folder.settle(entry)
             {
-                eprintln!("flexbond: {}: {error}", entry.path);
+                note(&format!("{}: {error}", entry.path));
                 self.report.add(number, &error.to_string());
             }
+            self.signs.get_on(1);
         }
         Ok(())
     }
@@ -245,12 +277,12 @@ impl Receiving<'_> {
         self.bar.set_message(entry.path.to_string());
         self.bar.inc(from.min(size));
         let have = self.found.remove(&number);
-        let mut incoming = Incoming::begin(self.folder, entry, size, from, known, have);
+        let mut incoming = Incoming::begin(self.folder, entry, size, from, known, have).await;
         if from < size {
             self.bytes(&mut incoming).await?;
         }
         match self.control().await? {
-            Control::End { digest } => Ok(incoming.end(digest)),
+            Control::End { digest } => Ok(incoming.end(digest).await),
             Control::Abort { reason } => Ok(Err(format!(
                 "the sender stopped at byte {}: {reason}",
                 incoming.at()
@@ -270,6 +302,7 @@ impl Receiving<'_> {
             incoming.write(&received.body);
             self.moved = self.moved.saturating_add(length);
             self.bar.inc(length);
+            self.signs.get_on(length);
             if matches!(received.part, Part::Whole | Part::Last) {
                 return Ok(());
             }
@@ -319,7 +352,7 @@ fn cut() -> Failure {
 /// Tells the sender that this receiver cannot take part.
 async fn refuse(member: &Member, error: &ProtocolError) -> Failure {
     // It is gone anyway if it does not hear of it.
-    let _ = answer(member, &Answer::Refused(error.to_string())).await;
+    let _ = answer(member, &Answer::Refused(shortened(&error.to_string()))).await;
     Failure::new(error.to_string())
 }
 

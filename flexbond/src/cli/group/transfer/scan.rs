@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::path::{RelativePath, is_part};
 use super::protocol::{Entry, Kind, MOST_ENTRIES, Manifest, ProtocolError};
+use super::stamp::Identity;
 use crate::cli::Failure;
 
 /// What is sent, and where it is.
@@ -14,9 +15,19 @@ use crate::cli::Failure;
 pub(super) struct Offer {
     pub(super) manifest: Manifest,
     /// Where each entry of the manifest is.
-    pub(super) places: Vec<PathBuf>,
+    pub(super) places: Vec<Place>,
     /// What is in the folders and not sent, and why.
     pub(super) left_out: Vec<String>,
+}
+
+/// Where something is that is sent.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) path: PathBuf,
+    /// Which file was there when it was listed.
+    pub(super) identity: Identity,
+    /// Whether somebody has named it, who means what it leads to if it is a link.
+    pub(super) named: bool,
 }
 
 impl Offer {
@@ -69,7 +80,11 @@ impl Offer {
             // Nanoseconds are fewer than 2^30.
             modified: (metadata.mtime(), metadata.mtime_nsec() as u32),
         });
-        self.places.push(place.to_owned());
+        self.places.push(Place {
+            path: place.to_owned(),
+            identity: Identity::of(metadata),
+            named,
+        });
         match kind {
             Kind::Folder => self.look_into(place, path),
             Kind::File { .. } => Ok(()),
@@ -92,8 +107,9 @@ impl Offer {
             }
             let separator: &[u8] = if path.is_empty() { b"" } else { b"/" };
             let path = [path, separator, name.as_bytes()].concat();
-            let metadata = entry.metadata().map_err(failure)?;
-            self.add(&entry.path(), &path, &metadata, false)?;
+            let place = entry.path();
+            let metadata = entry.metadata().map_err(|error| unreadable(&place, &error))?;
+            self.add(&place, &path, &metadata, false)?;
         }
         Ok(())
     }

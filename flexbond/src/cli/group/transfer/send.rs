@@ -1,24 +1,24 @@
 //! `flexbond group send`: files and folders to any number of receivers at once.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::ProgressBar;
 
 use super::bar::bar;
-use super::protocol::{Control, Entry, encode, shortened};
-use super::receivers::Receivers;
-use super::scan::Offer;
+use super::protocol::{Control, Entry, MOST_RECEIVERS, encode, shortened};
+use super::receivers::{PATIENCE, Receivers};
+use super::scan::{Offer, Place};
 use super::source::{Source, first_missing};
 use super::summary;
 use crate::cli::argument;
-use crate::cli::failure::explain;
+use crate::cli::failure::{explain, note};
 use crate::cli::group::show::Show;
 use crate::cli::group::{Access, GROUP, Holding, listen_for_signals, start_failure};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::{Exit, Failure};
-use crate::group::{BroadcastSender, Coordinator, SendError, SlowMember};
+use crate::group::{BroadcastSender, Coordinator, Options, SendError, SlowMember};
 
 /// Send files and folders to any number of receivers at once.
 #[derive(Args)]
@@ -32,7 +32,7 @@ pub(in crate::cli::group) struct Send {
     files: Vec<PathBuf>,
 
     /// Begin when so many receivers are there; nobody else is let in then
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MOST_RECEIVERS as i64))]
     receivers: u16,
 
     /// Give up (exit code 3) when they are not there after this long
@@ -51,8 +51,9 @@ folder, are left out. A folder `.` is sent as what is in it.
 
 A transfer that broke off goes on where it was when both sides are started
 again: what the receivers have is checked with BLAKE3 and not sent again if all
-of them have it. A receiver that dies, or holds up all others for a minute, is
-reported and left behind.
+of them have it. A receiver that dies, that holds up all others for a minute, or
+that for a minute does not get on with what it has to check or to write, is
+reported and left behind. Who gets on is waited for, however long it takes.
 
 Exit codes:
   0         every receiver has everything
@@ -71,35 +72,30 @@ Examples:
     flexbond group send udp://127.0.0.1:12345 README.md --receivers 1
     flexbond group recv udp://127.0.0.1:12345 incoming";
 
-/// A receiver that keeps all others waiting for so long is left behind.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 impl Send {
     pub(in crate::cli::group) fn run(&self) -> Result<Exit, Failure> {
-        let runtime = crate::cli::beside_this_thread()?;
-        let result = runtime.block_on(self.send());
-        runtime.shutdown_background();
-        result
-    }
-
-    async fn send(&self) -> Result<Exit, Failure> {
-        let mut interrupt = listen_for_signals()?;
+        let options = self.access.options()?;
         let offer = Offer::scan(&self.files)?;
         for left_out in &offer.left_out {
-            eprintln!("flexbond: not sent: {left_out}");
+            note(&format!("not sent: {left_out}"));
         }
+        crate::cli::beside_connections(self.send(options, &offer))
+    }
+
+    async fn send(&self, options: Options, offer: &Offer) -> Result<Exit, Failure> {
+        let mut interrupt = listen_for_signals()?;
         let options = self
             .holding
-            .apply(self.access.options()?)
+            .apply(options)
             .max_members(usize::from(self.receivers))
             .slow_member(SlowMember::EvictAfter(PATIENCE));
         let coordinator = Coordinator::bind(self.access.endpoint.clone(), options)
             .await
             .map_err(|error| start_failure(&error))?;
         let mut show = Show::new()?;
-        show.line(&format!("session at {}", coordinator.endpoint())).await;
+        show.line(&format!("session at {}", coordinator.endpoint()));
         let ended = self
-            .transfer(&coordinator, &offer, &mut show, &mut interrupt)
+            .transfer(&coordinator, offer, &mut show, &mut interrupt)
             .await;
         // A second signal ends the process while this waits.
         coordinator.close().await;
@@ -193,8 +189,8 @@ impl Sending<'_> {
             let before = self.bar.position();
             let place = &self.offer.places[number as usize];
             if let Err(reason) = self.file(number, entry, size, place).await? {
-                let text = format!("flexbond: cannot send {}: {reason}", place.display());
-                self.bar.suspend(|| eprintln!("{text}"));
+                let text = format!("cannot send {}: {reason}", place.path.display());
+                self.bar.suspend(|| note(&text));
                 self.unsent += 1;
             }
             self.bar.set_position(before.saturating_add(size));
@@ -210,7 +206,7 @@ impl Sending<'_> {
         number: u32,
         entry: &Entry,
         size: u64,
-        place: &Path,
+        place: &Place,
     ) -> Result<Result<(), String>, Failure> {
         let prepared = self.prepare(number, entry, size, place).await;
         let (mut source, from, known) = match prepared {
@@ -282,7 +278,7 @@ impl Sending<'_> {
         number: u32,
         entry: &Entry,
         size: u64,
-        place: &Path,
+        place: &Place,
     ) -> Result<(Source, u64, Vec<(u64, [u8; 32])>), String> {
         let mut source = Source::open(place, entry, size)?;
         let mut lengths: Vec<u64> = self
@@ -309,11 +305,9 @@ impl Sending<'_> {
         let count = self.receivers.count();
         let complete = self.receivers.conclude(manifest, self.show).await;
         let text = summary(manifest.files().count(), manifest.bytes(), self.moved, time);
-        self.show
-            .line(&format!(
-                "{text}; {complete} of {count} receivers have everything"
-            ))
-            .await;
+        self.show.line(&format!(
+            "{text}; {complete} of {count} receivers have everything"
+        ));
         match (self.unsent, complete == count) {
             (0, true) => Ok(Exit::Done),
             (0, false) => Err(Failure::new(format!(

@@ -3,13 +3,16 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use blake3::Hasher;
 use bytes::Bytes;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::PIECE;
 use super::protocol::{Claim, Digest, Entry};
+use super::scan::Place;
+use super::stamp::Identity;
 
 /// A file that is sent.
 pub(super) struct Source {
@@ -24,13 +27,24 @@ pub(super) struct Source {
 
 impl Source {
     /// Opens a file that is still as it was when it was listed. The error says why it cannot be sent.
-    pub(super) fn open(path: &Path, entry: &Entry, size: u64) -> Result<Self, String> {
-        let file = File::open(path).map_err(|error| error.to_string())?;
+    pub(super) fn open(place: &Place, entry: &Entry, size: u64) -> Result<Self, String> {
+        let changed = || "it has changed since it was listed".to_owned();
+        // Whatever has taken its place meanwhile: it is not followed, and not waited for.
+        let mut flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        if !place.named {
+            flags |= OFlags::NOFOLLOW;
+        }
+        let file = match rustix::fs::open(&place.path, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::LOOP) => return Err(changed()),
+            Err(error) => return Err(std::io::Error::from(error).to_string()),
+        };
         let metadata = file.metadata().map_err(|error| error.to_string())?;
         let modified = (metadata.mtime(), metadata.mtime_nsec());
         let listed = (entry.modified.0, i64::from(entry.modified.1));
-        if !metadata.is_file() || metadata.len() != size || modified != listed {
-            return Err("it has changed since it was listed".to_owned());
+        let is_same = metadata.is_file() && Identity::of(&metadata) == place.identity;
+        if !is_same || metadata.len() != size || modified != listed {
+            return Err(changed());
         }
         Ok(Source {
             file,
@@ -120,7 +134,7 @@ pub(super) fn first_missing<'a>(
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     use super::super::scan::Offer;
     use super::*;
@@ -129,7 +143,7 @@ mod tests {
         let path = folder.join("file");
         fs::write(&path, bytes).unwrap();
         let offer = Offer::scan(std::slice::from_ref(&path)).unwrap();
-        let opened = Source::open(&path, &offer.manifest.entries[0], bytes.len() as u64);
+        let opened = Source::open(&offer.places[0], &offer.manifest.entries[0], bytes.len() as u64);
         (path, opened)
     }
 
