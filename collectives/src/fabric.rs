@@ -90,9 +90,11 @@ pub trait Fabric: Send + Sync + 'static {
     }
 
     /// Hands over a short notice (about 100 bytes) without waiting, as well as that can be done: it tells others that
-    /// an operation was given up. What cannot be sent at once is dropped.
+    /// an operation was given up, and who does not hear of it may wait for ever. What cannot be sent at once is sent
+    /// later, by a task of the fabric's own; only where too many wait already may it be dropped.
     ///
-    /// The default begins a [`send`](Fabric::send) and drops it when it would wait.
+    /// The default begins a [`send`](Fabric::send) and drops it when it would wait: enough for a fabric in which sends
+    /// of that length never do.
     fn post(&self, to: usize, tag: u64, notice: &[u8]) {
         let _ = self.send(to, tag, notice).now_or_never();
     }
@@ -106,9 +108,13 @@ pub trait Fabric: Send + Sync + 'static {
     }
 
     /// Throws away the messages to this rank that have come in `epoch` with one of `tags` and wait to be received:
-    /// nobody will ask for them. Does nothing when that is no longer the present epoch. What comes with these tags
-    /// later is thrown away by a later call. Called now and then, and after each operation that failed, so that what is
-    /// left over from those does not pile up.
+    /// nobody will ask for them. Does nothing when that is no longer the present epoch. Called now and then, and after
+    /// each operation that failed, so that what is left over from those does not pile up.
+    ///
+    /// What comes with these tags later may be thrown away as it comes; otherwise a later call does it. A fabric in which
+    /// it would keep other messages from arriving does the former. Numbers of operations (the lower half of a tag) begin
+    /// anew after the highest, and then tags come again: what was said of ranges of tags with the same upper half holds
+    /// until a range is given that overlaps them or begins before them; what was said of single tags holds for the epoch.
     ///
     /// The default keeps them.
     fn discard(&self, epoch: u64, tags: RangeInclusive<u64>) {

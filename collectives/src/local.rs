@@ -35,6 +35,9 @@ pub struct LocalFabric {
     network: Arc<Mutex<Network>>,
 }
 
+/// What notices may add to the bytes that wait with one tag.
+const NOTICES: usize = 4 << 10;
+
 /// What a fabric in memory is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -107,16 +110,30 @@ struct Network {
     ready: BTreeMap<usize, Option<Waker>>,
     // By sender, receiver and tag.
     queues: HashMap<(usize, usize, u64), Queue>,
+    // The last place that a send has taken.
+    last_place: u64,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     messages: VecDeque<Bytes>,
     bytes: usize,
+    // The places of those sends that wait: who comes later goes later, also where it alone would fit.
+    senders: BTreeSet<u64>,
     wakers: Vec<Waker>,
 }
 
 impl Queue {
+    fn push(&mut self, body: &[u8]) {
+        self.bytes += body.len();
+        self.messages.push_back(Bytes::copy_from_slice(body));
+        self.wake();
+    }
+
+    fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.senders.is_empty()
+    }
+
     fn wake(&mut self) {
         self.wakers.drain(..).for_each(Waker::wake);
     }
@@ -203,28 +220,6 @@ impl LocalFabric {
         self.network.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn poll_send(
-        &self,
-        cx: &Context<'_>,
-        (to, tag, epoch): (usize, u64, u64),
-        body: &[u8],
-    ) -> Poll<Result<(), FabricError>> {
-        let mut network = self.lock();
-        let to_id = network.check(self.id, to, epoch)?;
-        if network.gone.contains(&to_id) {
-            return Poll::Ready(Err(FabricError::PeerLeft { rank: to }));
-        }
-        let queue = network.queues.entry((self.id, to_id, tag)).or_default();
-        if !queue.messages.is_empty() && queue.bytes.saturating_add(body.len()) > self.options.capacity {
-            queue.wait(cx);
-            return Poll::Pending;
-        }
-        queue.bytes += body.len();
-        queue.messages.push_back(Bytes::copy_from_slice(body));
-        queue.wake();
-        Poll::Ready(Ok(()))
-    }
-
     fn poll_recv(
         &self,
         cx: &Context<'_>,
@@ -243,7 +238,7 @@ impl LocalFabric {
         if let Some(message) = queue.messages.pop_front() {
             queue.bytes -= message.len();
             queue.wake();
-            if queue.messages.is_empty() {
+            if queue.is_empty() {
                 // Who was woken makes it anew.
                 network.queues.remove(&key);
             }
@@ -272,8 +267,14 @@ impl Fabric for LocalFabric {
     }
 
     async fn send(&self, to: usize, tag: u64, body: &[u8]) -> Result<(), FabricError> {
-        let epoch = self.epoch();
-        poll_fn(|cx| self.poll_send(cx, (to, tag, epoch), body)).await
+        let mut sending = Sending {
+            fabric: self,
+            to,
+            tag,
+            epoch: self.epoch(),
+            place: None,
+        };
+        poll_fn(|cx| sending.poll(cx, body)).await
     }
 
     async fn recv(&self, from: usize, tag: u64, into: &mut [u8]) -> Result<usize, FabricError> {
@@ -296,6 +297,20 @@ impl Fabric for LocalFabric {
         poll_fn(|cx| waiting.poll(cx)).await
     }
 
+    fn post(&self, to: usize, tag: u64, notice: &[u8]) {
+        let mut network = self.lock();
+        let epoch = network.epoch;
+        let Ok(to) = network.check(self.id, to, epoch) else {
+            return;
+        };
+        if !network.gone.contains(&to) {
+            let queue = network.queues.entry((self.id, to, tag)).or_default();
+            if queue.bytes <= self.options.capacity.saturating_add(NOTICES) {
+                queue.push(notice);
+            }
+        }
+    }
+
     fn has_multicast(&self) -> bool {
         self.options.multicast
     }
@@ -308,11 +323,70 @@ impl Fabric for LocalFabric {
         network.queues.retain(|(_, to, tag), queue| {
             let is_kept = *to != self.id || !tags.contains(tag);
             if !is_kept {
-                // Senders that waited for room begin a queue of their own.
+                queue.messages.clear();
+                queue.bytes = 0;
                 queue.wake();
             }
-            is_kept
+            is_kept || !queue.senders.is_empty()
         });
+    }
+}
+
+/// A message that is being sent, until it is taken or dropped.
+struct Sending<'a> {
+    fabric: &'a LocalFabric,
+    to: usize,
+    tag: u64,
+    epoch: u64,
+    /// Among the sends that wait.
+    place: Option<u64>,
+}
+
+impl Sending<'_> {
+    fn poll(&mut self, cx: &Context<'_>, body: &[u8]) -> Poll<Result<(), FabricError>> {
+        let LocalFabric { id, options, .. } = *self.fabric;
+        let mut network = self.fabric.lock();
+        let to = network.check(id, self.to, self.epoch)?;
+        if network.gone.contains(&to) {
+            return Poll::Ready(Err(FabricError::PeerLeft { rank: self.to }));
+        }
+        let Network {
+            queues, last_place, ..
+        } = &mut *network;
+        let queue = queues.entry((id, to, self.tag)).or_default();
+        let is_next = queue.senders.first().copied() == self.place || queue.senders.is_empty();
+        let fits = queue.messages.is_empty() || queue.bytes.saturating_add(body.len()) <= options.capacity;
+        if !(is_next && fits) {
+            let place = *self.place.get_or_insert_with(|| {
+                *last_place += 1;
+                *last_place
+            });
+            queue.senders.insert(place);
+            queue.wait(cx);
+            return Poll::Pending;
+        }
+        if let Some(place) = self.place.take() {
+            queue.senders.remove(&place);
+        }
+        queue.push(body);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        let Some(place) = self.place else {
+            return;
+        };
+        let mut network = self.fabric.lock();
+        let (from, tag) = (self.fabric.id, self.tag);
+        let to = network.members.get(self.to).copied();
+        // In a later epoch there is no such place.
+        if let Some(queue) = to.and_then(|to| network.queues.get_mut(&(from, to, tag)))
+            && queue.senders.remove(&place)
+        {
+            queue.wake();
+        }
     }
 }
 
@@ -356,5 +430,46 @@ impl Drop for LocalFabric {
             network.wake_all();
             network.advance();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn messages_keep_the_order_of_their_first_polls() {
+        let [a, b] = LocalOptions::new().capacity(100).build(2).try_into().unwrap();
+        let receive = || b.recv_bytes(0, 1).now_or_never().map(|body| body.unwrap().len());
+        assert!(a.send(1, 1, &[0; 90]).now_or_never().is_some());
+        let mut large = Box::pin(a.send(1, 1, &[0; 50]));
+        let mut small = Box::pin(a.send(1, 1, &[0; 5]));
+        let mut dropped = Box::pin(a.send(1, 1, &[0; 7]));
+        assert!((&mut large).now_or_never().is_none());
+        assert!((&mut dropped).now_or_never().is_none());
+        assert!((&mut small).now_or_never().is_none(), "behind the others");
+        drop(dropped);
+        assert_eq!(receive(), Some(90));
+        assert!((&mut small).now_or_never().is_none(), "not its turn yet");
+        assert!((&mut large).now_or_never().is_some());
+        assert!((&mut small).now_or_never().is_some());
+        assert_eq!([receive(), receive(), receive()], [Some(50), Some(5), None]);
+    }
+
+    #[test]
+    fn a_notice_needs_no_room() {
+        let [a, b] = LocalOptions::new().capacity(0).build(2).try_into().unwrap();
+        assert!(a.send(1, 1, &[0; 90]).now_or_never().is_some());
+        assert!(a.send(1, 1, &[0; 50]).now_or_never().is_none(), "dropped");
+        for _ in 0..1000 {
+            a.post(1, 1, &[0; 100]);
+        }
+        let lengths: Vec<_> = std::iter::from_fn(|| b.recv_bytes(0, 1).now_or_never())
+            .map(|body| body.unwrap().len())
+            .collect();
+        assert_eq!(lengths[..2], [90, 100]);
+        assert!(lengths.iter().sum::<usize>() <= 90 + NOTICES + 100);
     }
 }

@@ -306,6 +306,10 @@ impl Fabric for MeshFabric {
         }
     }
 
+    fn post(&self, to: usize, tag: u64, notice: &[u8]) {
+        self.mesh.post(to, tag, notice);
+    }
+
     async fn stalled(&self) {
         tokio::time::sleep(STALLED).await;
     }

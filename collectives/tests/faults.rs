@@ -276,6 +276,35 @@ fn who_leaves_is_missed_only_when_needed() {
 }
 
 #[test]
+fn a_dropped_wait_for_the_next_epoch_is_gone_on_with() {
+    for size in [2, 3, 5] {
+        for polls in 0..40 {
+            let fabrics = LocalOptions::new().capacity(0).build(size);
+            on_fabric(polls, fabrics, &Tuning::default(), async |communicator| {
+                if communicator.rank() == 0 {
+                    let mut dropped = Box::pin(communicator.next_epoch());
+                    let mut left = polls;
+                    std::future::poll_fn(|cx| {
+                        if left == 0 || dropped.as_mut().poll(cx).is_ready() {
+                            return Poll::Ready(());
+                        }
+                        left -= 1;
+                        // Soon, and again and again: it may be dropped at any moment of the meeting.
+                        cx.waker().wake_by_ref();
+                        Poll::Pending
+                    })
+                    .await;
+                    drop(dropped);
+                }
+                let next = communicator.next_epoch().await.unwrap();
+                assert_eq!(next.epoch(), communicator.epoch() + 1);
+                check_usable(&next, size).await;
+            });
+        }
+    }
+}
+
+#[test]
 fn a_communicator_of_the_past_says_so() {
     on_fabric(1, LocalFabric::new(2), &Tuning::default(), async |communicator| {
         let next = communicator.next_epoch().await.unwrap();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use flexbond_collectives::{CollectiveError, Communicator, Launch, MeshFabric, Sum};
 use flexbond_session::mesh::{MeshOptions, MeshServer};
+use futures_util::FutureExt;
 use futures_util::future::{join_all, try_join_all};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -96,5 +97,40 @@ async fn launched_ranks_meet_where_they_are_told() -> Result<()> {
     for all in soon(try_join_all((0..3).map(join))).await? {
         assert_eq!(all, [0, 1, 2]);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_left_of_an_operation_does_not_stop_the_next() -> Result<()> {
+    let (_server, ranks) = ranks(2, MeshOptions::new().unexpected_limit(1 << 20)).await?;
+    let at_zero = async {
+        let mut data = vec![7_u8; 32 << 20];
+        ranks[0].broadcast(0, &mut data).await?;
+        ranks[0].barrier().await
+    };
+    let at_one = async {
+        let mut data = vec![0_u8; 32 << 20];
+        assert!(ranks[1].broadcast(0, &mut data).now_or_never().is_none());
+        ranks[1].barrier().await
+    };
+    soon(async { tokio::try_join!(at_zero, at_one) }).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_operation_that_is_given_up_in_the_middle_ends_everywhere() -> Result<()> {
+    let (_server, ranks) = ranks(2, MeshOptions::new()).await?;
+    let mut data = vec![7_u8; 64 << 20];
+    let mut dropped = Box::pin(ranks[0].broadcast(0, &mut data));
+    // More than the system takes: the rest of a segment is still to be written when it is dropped.
+    assert!((&mut dropped).now_or_never().is_none());
+    drop(dropped);
+    let mut data = vec![0_u8; 64 << 20];
+    let ended = soon(ranks[1].broadcast(0, &mut data)).await;
+    assert!(
+        matches!(ended, Err(CollectiveError::Abandoned { rank: 0 })),
+        "{ended:?}"
+    );
+    soon(try_join_all(ranks.iter().map(Communicator::barrier))).await?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use flexbond_collectives::{
     BroadcastAlgorithm, CollectiveError, Communicator, ElementKind, Fabric, FabricError, FixedTree,
     LocalFabric, Max, Operation, Sum, Table, Tuning,
 };
-use harness::{elements, on_fabric, on_ranks};
+use harness::{elements, leaving, on_fabric, on_ranks};
 use proptest::prelude::*;
 
 /// What two ranks of two get when rank 0 does the one and rank 1 the other.
@@ -204,16 +204,41 @@ impl Fabric for Watchful {
     }
 
     async fn stalled(&self) {
-        let mut polls = 0;
-        poll_fn(|cx| {
-            polls += 1;
-            if polls > 100 {
-                return Poll::Ready(());
+        polls(100).await;
+    }
+}
+
+/// Ready when it has been polled more than `count` times.
+async fn polls(count: usize) {
+    let mut polls = 0;
+    poll_fn(|cx| {
+        polls += 1;
+        if polls > count {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+#[test]
+fn who_has_done_its_part_and_left_is_not_missed_by_those_in_doubt() {
+    for seed in 0..50 {
+        let fabrics = LocalFabric::new(3).into_iter().map(Watchful).collect();
+        leaving(seed, fabrics, &Tuning::default(), async |communicator| {
+            let rank = communicator.rank();
+            if rank == 2 {
+                // By then rank 1 has left, and the operation has stalled at rank 0.
+                polls(5000).await;
             }
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
+            let mut all = [0; 3];
+            let gathered = communicator.gather(0, &[rank as u64], &mut all).await;
+            gathered.unwrap_or_else(|error| panic!("rank {rank}, seed {seed}: {error}"));
+            if rank == 0 {
+                assert_eq!(all, [0, 1, 2], "seed {seed}");
+            }
+        });
     }
 }
 

@@ -290,6 +290,23 @@ async fn a_multicast_that_is_dropped_holds_up_nothing() -> Result<()> {
         let (sent, (one, two)) = soon(join(sender, join(receive(one), receive(two)))).await;
         sent.and(one).and(two)?;
     }
+    // Nor is anything left of what the ranks have told each other about it.
+    let is_clean = |fabric: &Arc<MeshFabric>| fabric.mesh().stats().unexpected_bytes == 0;
+    soon(async {
+        loop {
+            for from in 0..3 {
+                for to in (0..3).filter(|to| *to != from) {
+                    let sending = ranks.fabrics[from].send(to, 2, b"what was sent before has come");
+                    let (sent, received) = join(sending, ranks.fabrics[to].recv_bytes(from, 2)).await;
+                    sent.and(received.map(drop))?;
+                }
+            }
+            if ranks.fabrics.iter().all(is_clean) {
+                return Ok::<_, FabricError>(());
+            }
+        }
+    })
+    .await?;
     Ok(())
 }
 
@@ -311,6 +328,28 @@ async fn what_nobody_will_ask_for_is_thrown_away() -> Result<()> {
     let (sent, (one, two)) = soon(join(send, join(receive, two.recv_bytes(0, 1)))).await;
     sent.and(one)?;
     assert_eq!(two?.len(), LONG);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_operation_that_a_receiver_gives_up_does_not_hold_up_the_others() -> Result<()> {
+    let ranks = multicasting(3, MeshOptions::new()).await?;
+    let communicators = communicators(&ranks.fabrics).await?;
+    let run = communicators.iter().map(async |communicator| {
+        for round in 0..5 {
+            let mut data = body(round, LONG);
+            let broadcast = communicator.broadcast(0, &mut data);
+            if communicator.rank() == 1 {
+                // Before it is announced, most often.
+                assert!(broadcast.now_or_never().is_none());
+            } else {
+                broadcast.await?;
+            }
+            communicator.barrier().await?;
+        }
+        Ok::<_, CollectiveError>(())
+    });
+    soon(try_join_all(run)).await?;
     Ok(())
 }
 
@@ -355,12 +394,12 @@ async fn who_dies_in_the_middle_is_named_to_all_and_the_others_multicast_again()
     let victim = communicators.remove(2);
     let died = async {
         let mut data = vec![0_u8; 64 * LONG];
-        {
+        let mut polls = 30;
+        while polls > 0 {
+            // Dropped when something has come, and not all.
             let mut receiving = std::pin::pin!(victim.broadcast(0, &mut data));
-            // Until something has come, and not all.
-            for _ in 0..30 {
-                let received = receiving.as_mut().now_or_never();
-                assert!(received.is_none(), "{received:?}");
+            while polls > 0 && receiving.as_mut().now_or_never().is_none() {
+                polls -= 1;
                 tokio::task::yield_now().await;
             }
         }

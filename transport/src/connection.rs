@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 
 use crate::pipe::{PipeReceiver, PipeSender};
-use crate::{Endpoint, Message};
+use crate::{Endpoint, Keepalive, Message};
 
 /// An established connection to one peer.
 #[derive(Debug)]
@@ -110,6 +110,17 @@ pub trait ByteStream: Send + Sync + 'static {
     /// rest comes; `None`, the default, where that gains nothing.
     fn lead(&self) -> Option<usize> {
         None
+    }
+
+    /// Has the system look whether the peer is still there while nothing is under way; once it does not answer, the
+    /// stream ends with an error. For those whose two ends may be on different machines: others, and the default, do
+    /// nothing.
+    ///
+    /// # Errors
+    /// The system's; nothing has changed then.
+    fn set_keepalive(&self, keepalive: &Keepalive) -> io::Result<()> {
+        let _ = keepalive;
+        Ok(())
     }
 
     /// Pushes out what the stream itself buffers. Streams without a buffer of their own have nothing to do.

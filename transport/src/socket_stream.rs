@@ -6,9 +6,10 @@ use socket2::Socket;
 
 use crate::LinkOptions;
 
-/// Implements [`ByteStream`](crate::ByteStream) for a tokio socket, with what its [`lead`](crate::ByteStream::lead) is.
+/// Implements [`ByteStream`](crate::ByteStream) for a tokio socket, with what its [`lead`](crate::ByteStream::lead) is
+/// and, where there is one, a function that sets its [keepalive](crate::ByteStream::set_keepalive).
 macro_rules! byte_stream {
-    ($socket:ty, lead: $lead:expr) => {
+    ($socket:ty, lead: $lead:expr $(, keepalive: $keepalive:path)?) => {
         impl $crate::ByteStream for $socket {
             fn poll_read(
                 &self,
@@ -95,6 +96,12 @@ macro_rules! byte_stream {
             fn lead(&self) -> Option<usize> {
                 $lead
             }
+
+            $(
+                fn set_keepalive(&self, keepalive: &$crate::Keepalive) -> std::io::Result<()> {
+                    $keepalive(&socket2::SockRef::from(self), keepalive)
+                }
+            )?
 
             fn poll_shutdown(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<()>> {
                 let _ = cx;

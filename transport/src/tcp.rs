@@ -15,7 +15,7 @@ use crate::{
     Transport,
 };
 
-byte_stream!(TcpStream, lead: Some(LEAD));
+byte_stream!(TcpStream, lead: Some(LEAD), keepalive: socket::set_keepalive);
 
 /// What of a large message is written first. In one write, its reader is woken by each segment, is quicker than the
 /// writer, and sleeps again: three to four times for 1 MiB, each time at the writer's expense. Once it is up before
@@ -284,6 +284,19 @@ mod tests {
             );
             assert_eq!(socket.tcp_keepalive_retries().unwrap(), 5);
         }
+    }
+
+    #[tokio::test]
+    async fn keepalive_is_set_later() {
+        let (near, _far) = pair(&LinkOptions::default()).await;
+        let keepalive = Keepalive {
+            idle: Some(Duration::from_secs(9)),
+            ..Keepalive::default()
+        };
+        crate::ByteStream::set_keepalive(&near, &keepalive).unwrap();
+        let socket = SockRef::from(&near);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(9));
     }
 
     #[tokio::test]

@@ -36,7 +36,7 @@ use agree::Ledger;
 use channel::Channel;
 use numbers::Numbers;
 use scratch::Pool;
-use setup::Successor;
+use setup::Succession;
 use tag::{Context, Kind};
 
 use crate::call::Call;
@@ -97,7 +97,8 @@ use crate::{Rank, Size};
 /// Ranks that disagree do not always hear from each other: one may wait for its parent in the tree of another root, or
 /// for a partner of another algorithm. Over a fabric that tells when an operation has stalled
 /// ([`Fabric::stalled`](crate::Fabric::stalled)), ranks that wait in the same operation tell each other then what they
-/// have called, and the error comes a moment later. Over others they may wait for ever.
+/// have called, and the error comes a moment later. Over others, and in operations under a tag of the program's, they may
+/// wait for ever.
 ///
 /// Not detected: two closures that do different things; two struct types of the same size; what point-to-point messages
 /// hold; and what a rank called that had done with it before it heard from another, as one that only sends (two roots
@@ -131,8 +132,8 @@ struct World<F: Fabric> {
     communicators: AtomicU32,
     // What agreements were made, in this epoch and those before.
     ledger: Arc<Ledger>,
-    // The communicator of the next epoch, when there is one.
-    successor: futures_util::lock::Mutex<Option<Successor<F>>>,
+    // The communicator of the next epoch, or the way to it.
+    succession: futures_util::lock::Mutex<Succession<F>>,
 }
 
 /// The ranks of one communicator.
@@ -219,6 +220,9 @@ impl<F: Fabric> Communicator<F> {
     /// The same ranks, whose operations go under `tag` instead of being numbered in the order of calls. For operations
     /// that different ranks begin in different orders. No two operations with the same tag may be in flight at once, and
     /// after an error or a dropped future a tag is spent for the epoch: some of what was sent under it may still come.
+    ///
+    /// Ranks do not look whether such an operation has [stalled](crate::Fabric::stalled): where they have called
+    /// different things and do not hear from each other, they wait until one of them fails or leaves.
     #[must_use]
     pub fn with_tag(&self, tag: u32) -> Self {
         Communicator {
@@ -238,7 +242,8 @@ impl<F: Fabric> Communicator<F> {
     /// tuning differs.
     ///
     /// # Cancel safety
-    /// Dropped, it leaves the others waiting for this rank until it fails or leaves.
+    /// Dropped, it leaves the others waiting for this rank until it calls this again, which goes on with what was begun,
+    /// fails or leaves.
     pub async fn next_epoch(&self) -> Result<Self, CollectiveError> {
         let (communicator, _) = setup::succeed(&self.group.world, self.whole_rank()).await?;
         Ok(communicator)

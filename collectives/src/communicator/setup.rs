@@ -3,6 +3,8 @@
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, OnceLock};
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::agree::{Ledger, Record};
@@ -35,6 +37,14 @@ pub(super) struct Successor<F: Fabric> {
     statements: Arc<Vec<Statement>>,
 }
 
+/// How far a rank is on its way to the next epoch.
+pub(super) enum Succession<F: Fabric> {
+    NotBegun,
+    /// Kept where whoever waits for it is dropped: what was said to the others in there cannot be said again.
+    UnderWay(BoxFuture<'static, Result<Successor<F>, CollectiveError>>),
+    Done(Successor<F>),
+}
+
 /// Makes the communicator of the fabric's present epoch, together with all its other ranks.
 pub(super) async fn enter<F: Fabric>(
     fabric: Arc<F>,
@@ -58,7 +68,7 @@ pub(super) async fn enter<F: Fabric>(
         // Number 0 is that of the communicator of all ranks.
         communicators: AtomicU32::new(1),
         ledger,
-        successor: futures_util::lock::Mutex::new(None),
+        succession: futures_util::lock::Mutex::new(Succession::NotBegun),
     });
     let group = Group::new(world, (rank, size), Context::WORLD, None)?;
     let communicator = Communicator {
@@ -86,31 +96,50 @@ async fn meet<F: Fabric>(
 }
 
 /// Goes on to the epoch after that of `world`, or finds that this has been done. `rank` is this rank's number in it.
+///
+/// Cancel safe: another call goes on with what this one has begun.
 pub(super) async fn succeed<F: Fabric>(
     world: &World<F>,
     rank: usize,
 ) -> Result<(Communicator<F>, Arc<Vec<Statement>>), CollectiveError> {
     // Several operations may end at once, and want to go on; one of them does it for all.
-    let mut successor = world.successor.lock().await;
-    if let Some(successor) = &*successor {
-        return Ok((successor.communicator.clone(), Arc::clone(&successor.statements)));
+    let mut succession = world.succession.lock().await;
+    if let Succession::NotBegun = &*succession {
+        let past = (world.epoch, rank);
+        let (fabric, tuning, ledger) = (&world.fabric, &world.tuning, &world.ledger);
+        let going = follow(Arc::clone(fabric), Arc::clone(tuning), Arc::clone(ledger), past);
+        *succession = Succession::UnderWay(going.boxed());
     }
+    if let Succession::UnderWay(going) = &mut *succession {
+        let gone = going.await;
+        *succession = Succession::NotBegun;
+        *succession = Succession::Done(gone?);
+    }
+    match &*succession {
+        Succession::Done(successor) => {
+            Ok((successor.communicator.clone(), Arc::clone(&successor.statements)))
+        }
+        // It is done by now.
+        _ => Err(CollectiveError::Closed),
+    }
+}
+
+async fn follow<F: Fabric>(
+    fabric: Arc<F>,
+    tuning: Arc<Tuning>,
+    ledger: Arc<Ledger>,
+    past: (u64, usize),
+) -> Result<Successor<F>, CollectiveError> {
     loop {
-        world.fabric.next_epoch().await?;
-        let entered = enter(
-            Arc::clone(&world.fabric),
-            Arc::clone(&world.tuning),
-            Arc::clone(&world.ledger),
-            Some((world.epoch, rank)),
-        );
+        fabric.next_epoch().await?;
+        let fabric = Arc::clone(&fabric);
+        let entered = enter(fabric, Arc::clone(&tuning), Arc::clone(&ledger), Some(past));
         match entered.await {
             Ok((communicator, statements)) => {
-                let statements = Arc::new(statements);
-                *successor = Some(Successor {
-                    communicator: communicator.clone(),
-                    statements: Arc::clone(&statements),
+                return Ok(Successor {
+                    communicator,
+                    statements: Arc::new(statements),
                 });
-                return Ok((communicator, statements));
             }
             // One more has failed while all met.
             Err(CollectiveError::PeerFailed { .. }) => {}

@@ -26,7 +26,7 @@ impl<F: Fabric> Channel<'_, F> {
         .await
     }
 
-    /// Ends when the operation has stalled and another rank means another one.
+    /// Ends when the operation has stalled and another rank means another one, or has failed.
     async fn doubt(&self) -> CollectiveError {
         let (Some(number), Ok(fabric)) = (self.number, self.fabric()) else {
             return pending().await;
@@ -35,15 +35,16 @@ impl<F: Fabric> Channel<'_, F> {
         let tag = self.communicator.stalled_tag(number);
         let others = || (0..self.size()).filter(|rank| *rank != self.rank());
         let tell = others().map(|rank| async move {
-            fabric.send(self.peer(rank), tag, &self.preamble).await?;
-            Ok::<_, CollectiveError>(())
+            match fabric.send(self.peer(rank), tag, &self.preamble).await {
+                Err(error) => verdict(error.into()),
+                Ok(()) => Ok(()),
+            }
         });
         let hear = others().map(|rank| async move {
-            let message = fabric.recv_bytes(self.peer(rank), tag).await?;
-            if *message == self.preamble {
-                Ok(())
-            } else {
-                Err(self.wrong(rank, &message, PREAMBLE, message.len()))
+            match fabric.recv_bytes(self.peer(rank), tag).await {
+                Err(error) => verdict(error.into()),
+                Ok(message) if *message == self.preamble => Ok(()),
+                Ok(message) => verdict(self.wrong(rank, &message, PREAMBLE, message.len())),
             }
         });
         match try_join(try_join_all(tell), try_join_all(hear)).await {
@@ -51,5 +52,14 @@ impl<F: Fabric> Channel<'_, F> {
             Ok(_) => pending().await,
             Err(error) => error,
         }
+    }
+}
+
+/// What may end an operation whose own messages have not. Who has left, above all, has nothing to say: it may have done
+/// its part before; if it has not, the operation itself finds out.
+fn verdict(error: CollectiveError) -> Result<(), CollectiveError> {
+    match error {
+        CollectiveError::Mismatch { .. } | CollectiveError::PeerFailed { .. } => Err(error),
+        _ => Ok(()),
     }
 }

@@ -7,7 +7,8 @@ use futures_util::stream::FuturesUnordered;
 use super::lane::{Lane, StreamError};
 use super::notice::{Subject, tag, word};
 
-/// A message on its way to all others. Dropped before its end, those that wait for it hear that it will not come.
+/// A message on its way to all others. Dropped before its end, those that wait for it hear that it will not come; what
+/// they have answered is thrown away.
 struct Delivery<'a> {
     lane: &'a Lane,
     number: u32,
@@ -138,5 +139,6 @@ impl Drop for Delivery<'_> {
         for &rank in &self.open {
             self.lane.tell(rank, Subject::Instead, self.number, word::VOID);
         }
+        self.lane.conclude(self.number);
     }
 }

@@ -42,6 +42,7 @@ pub(super) async fn fetch(lane: &Lane, announced: Announced, into: &mut [u8]) ->
     };
     let result = fetch.run().await;
     fetch.is_done = true;
+    lane.settle(announced.from, announced.number);
     if result.is_err() {
         lane.intake.forget(announced.from, announced.number);
     }

@@ -31,6 +31,7 @@ pub(super) struct Lane {
     notices: Mutex<JoinSet<()>>,
     reader: Attendant,
     warden: Option<Attendant>,
+    decliner: Attendant,
 }
 
 /// A task that ends with this.
@@ -81,6 +82,7 @@ impl Lane {
         let runtime = Handle::current();
         let reader = Reader::new(epoch, Arc::clone(&intake), ranks);
         let reader = Attendant(runtime.spawn(reader.run(Session::clone(&seat))));
+        let decliner = Attendant(runtime.spawn(decline(Arc::clone(&mesh), epoch)));
         let warden = match &seat {
             Seat::Coordinator(coordinator) => {
                 Some(Attendant(runtime.spawn(keep_out(Arc::clone(coordinator)))))
@@ -97,6 +99,7 @@ impl Lane {
             notices: Mutex::default(),
             reader,
             warden,
+            decliner,
         }
     }
 
@@ -188,6 +191,7 @@ impl Lane {
     pub(super) fn discard(&self, tags: &RangeInclusive<u64>, announced: Vec<(usize, NonZeroU32)>) {
         for (from, number) in announced {
             self.tell(from, Subject::Ready, number.get(), word::NO);
+            self.settle(from, number.get());
         }
         for Announced {
             from, number, stage, ..
@@ -197,8 +201,27 @@ impl Lane {
                 Stage::New => self.tell(from, Subject::Ready, number, word::NO),
                 // As far as its sender is concerned, this rank has it.
                 Stage::Asked => self.tell(from, Subject::Done, number, word::YES),
-                Stage::Lost => self.waste(from, number),
+                Stage::Lost => {
+                    self.waste(from, number);
+                    continue;
+                }
             }
+            self.settle(from, number);
+        }
+    }
+
+    /// This rank has done with a message of another one, who may not know that yet: what it still says of it is for
+    /// nobody.
+    pub(super) fn settle(&self, from: usize, number: u32) {
+        let instead = tag(Subject::Instead, number);
+        self.mesh.discard_from(from, self.epoch, instead..=instead);
+    }
+
+    /// This rank has done with a message of its own: what the others still answer is for nobody.
+    pub(super) fn conclude(&self, number: u32) {
+        for subject in [Subject::Ready, Subject::Done] {
+            let answer = tag(subject, number);
+            self.mesh.discard(self.epoch, answer..=answer);
         }
     }
 
@@ -228,6 +251,7 @@ impl Lane {
             return;
         };
         lane.reader.stop().await;
+        lane.decliner.stop().await;
         if let Some(warden) = lane.warden {
             warden.stop().await;
         }
@@ -244,6 +268,18 @@ impl Lane {
     fn notices(&self) -> MutexGuard<'_, JoinSet<()>> {
         // Nothing that is done under the lock can panic half-way.
         self.notices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells their senders of messages that were thrown away before they were announced that nobody wants them.
+async fn decline(mesh: Arc<Mesh>, epoch: u32) {
+    while let Some(announced) = mesh.discarded(epoch).await {
+        for (from, number) in announced {
+            let number = number.get();
+            mesh.post(from, tag(Subject::Ready, number), &[word::NO]);
+            let instead = tag(Subject::Instead, number);
+            mesh.discard_from(from, epoch, instead..=instead);
+        }
     }
 }
 

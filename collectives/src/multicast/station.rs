@@ -138,34 +138,49 @@ impl Station {
     }
 
     pub(crate) async fn recv(&self, from: usize, tag: u64, into: &mut [u8]) -> Result<usize, MeshError> {
+        let epoch = self.mesh.epoch();
         loop {
             let announced = match self.waiting(from, tag, into.len())? {
                 Some(announced) => announced,
-                None => match self.mesh.recv(from, tag, into).await {
+                None => match self.within(epoch, self.mesh.recv(from, tag, into)).await {
                     Err(error) => announced(from, tag, error)?,
                     received => return received,
                 },
             };
-            if fetch(&*self.present_lane()?, announced, into).await? {
+            if fetch(&*self.lane_of(epoch)?, announced, into).await? {
                 return Ok(announced.length);
             }
         }
     }
 
     pub(crate) async fn recv_bytes(&self, from: usize, tag: u64) -> Result<Bytes, MeshError> {
+        let epoch = self.mesh.epoch();
         loop {
             let announced = match self.waiting(from, tag, usize::MAX)? {
                 Some(announced) => announced,
-                None => match self.mesh.recv_bytes(from, tag).await {
+                None => match self.within(epoch, self.mesh.recv_bytes(from, tag)).await {
                     Err(error) => announced(from, tag, error)?,
                     received => return received,
                 },
             };
             // No longer than the mesh permits.
             let mut body = vec![0; announced.length];
-            if fetch(&*self.present_lane()?, announced, &mut body).await? {
+            if fetch(&*self.lane_of(epoch)?, announced, &mut body).await? {
                 return Ok(body.into());
             }
+        }
+    }
+
+    /// What is done through the mesh belongs to this epoch, or is not done. `step` was made a moment ago.
+    async fn within<T>(
+        &self,
+        epoch: u32,
+        step: impl Future<Output = Result<T, MeshError>>,
+    ) -> Result<T, MeshError> {
+        // A step belongs to the epoch in which it was made, and epochs grow.
+        match self.mesh.epoch() == epoch {
+            true => step.await,
+            false => Err(MeshError::EpochOver { epoch }),
         }
     }
 
@@ -181,11 +196,10 @@ impl Station {
         }
     }
 
-    /// The one by which something was announced.
-    fn present_lane(&self) -> Result<Arc<Lane>, MeshError> {
-        self.lane().ok_or(MeshError::EpochOver {
-            epoch: self.mesh.epoch(),
-        })
+    /// The one by which something was announced in an epoch.
+    fn lane_of(&self, epoch: u32) -> Result<Arc<Lane>, MeshError> {
+        let lane = self.lane().filter(|lane| lane.epoch == epoch);
+        lane.ok_or(MeshError::EpochOver { epoch })
     }
 
     pub(crate) fn discard(&self, epoch: u32, tags: &RangeInclusive<u64>) {

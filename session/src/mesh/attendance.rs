@@ -15,6 +15,7 @@ use super::error::JoinError;
 use super::hello::{Hello, Purpose, VERSION};
 use super::hub::{Hub, Order};
 use super::line::{LineError, LineReader, LineWriter, read_hello, write_all};
+use super::mesh::Mesh;
 use super::notice::{Application, Notice, Request};
 use super::options::MeshOptions;
 use super::thread;
@@ -25,7 +26,8 @@ pub(super) struct Steps {
     pub(super) reached: oneshot::Receiver<Result<Endpoint, JoinError>>,
     /// Where this rank listens.
     pub(super) listening: oneshot::Sender<Endpoint>,
-    pub(super) welcomed: oneshot::Receiver<Result<Arc<Hub>, JoinError>>,
+    /// This rank, which is gone when nobody takes it from here.
+    pub(super) welcomed: oneshot::Receiver<Result<Mesh, JoinError>>,
     /// Why the last attempt to connect failed.
     pub(super) failure: Arc<Mutex<Option<ConnectError>>>,
 }
@@ -38,7 +40,7 @@ struct Apply {
     runtime: Handle,
     reached: oneshot::Sender<Result<Endpoint, JoinError>>,
     listening: oneshot::Receiver<Endpoint>,
-    welcomed: oneshot::Sender<Result<Arc<Hub>, JoinError>>,
+    welcomed: oneshot::Sender<Result<Mesh, JoinError>>,
     failure: Arc<Mutex<Option<ConnectError>>>,
 }
 
@@ -78,7 +80,7 @@ impl Apply {
             runtime,
             mut reached,
             listening,
-            welcomed,
+            mut welcomed,
             failure,
         } = self;
         let found = tokio::select! {
@@ -106,9 +108,13 @@ impl Apply {
             endpoint: endpoint.to_string(),
         };
         writer.push(&Request::Join(application));
-        let answer = match writer.flush().await {
-            Ok(()) => reader.read().await,
-            Err(error) => Err(error),
+        let answer = tokio::select! {
+            biased;
+            () = welcomed.closed() => return,
+            answer = async {
+                writer.flush().await?;
+                reader.read().await
+            } => answer,
         };
         let (hub, attendant) = match answer {
             Ok(Notice::Welcome {
@@ -129,7 +135,7 @@ impl Apply {
             Ok(_) => return drop(welcomed.send(Err(JoinError::Foreign { endpoint: server }))),
             Err(_) => return drop(welcomed.send(Err(JoinError::Lost))),
         };
-        if welcomed.send(Ok(Arc::clone(&hub))).is_ok() {
+        if welcomed.send(Ok(Mesh::new(Arc::clone(&hub)))).is_ok() {
             attend(&hub, attendant, reader, writer).await;
         }
     }
@@ -227,5 +233,38 @@ async fn attend(hub: &Arc<Hub>, mut attendant: Attendant, mut reader: LineReader
             () = hub.orders.changed.notified() => {}
             () = tokio::time::sleep_until(due.into()) => attendant.handle_timeout(Instant::now()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::server::MeshServer;
+    use super::*;
+
+    /// Retries with a deadline.
+    async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+        let wait = async {
+            while !is_so() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(20), wait).await;
+        assert!(waited.is_ok(), "waited for {what}");
+    }
+
+    #[tokio::test]
+    async fn a_rank_that_nobody_took_is_gone() {
+        let options = MeshOptions::new().size(2);
+        let server = MeshServer::bind("inproc://nobody took it", options.clone())
+            .await
+            .expect("a server");
+        let steps = start(server.endpoint().clone(), options, Handle::current()).expect("a thread");
+        steps.reached.await.expect("alive").expect("reached");
+        let listening = "inproc://not looked at".parse().expect("an endpoint");
+        steps.listening.send(listening).expect("alive");
+        until("the welcome", || !steps.welcomed.is_empty()).await;
+        assert_eq!(server.stats().ranks, 1);
+        drop(steps.welcomed);
+        until("its departure", || server.stats().ranks == 0).await;
     }
 }

@@ -1,9 +1,8 @@
 //! Connections between ranks: one dials, the other lets it in.
 
-use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use flexbond_transport::{ByteStream, Connection, Listener};
@@ -27,19 +26,22 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 pub(super) async fn dial(hub: Arc<Hub>, link: Arc<Link>) {
     let begun = Instant::now();
     let mut pause = FIRST_PAUSE;
-    while !link.has_left() {
+    let gives_up = loop {
+        if link.has_left() || link.stream().is_some() {
+            break false;
+        }
         // The other rank may have sent its last message and left before this task has heard that it is admitted.
         link.set_opening(true);
         let attempted = tokio::select! {
             biased;
-            attempted = attempt(&hub, &link) => attempted,
+            attempted = attempt(&hub, &link, hub.options.dead_after.saturating_sub(begun.elapsed())) => attempted,
             () = long_gone(&hub, &link) => Err(LineError::Ended),
         };
         // Nobody else dials this rank.
         let attempted = attempted.map(|stream| link.connected(stream).is_ok());
         link.set_opening(false);
         match attempted {
-            Ok(_) => break,
+            Ok(_) => break false,
             Err(error) if begun.elapsed() < hub.options.dead_after => {
                 tracing::debug!(to = %link.endpoint, %error, "a rank could not be connected to");
                 tokio::time::sleep(pause).await;
@@ -47,47 +49,50 @@ pub(super) async fn dial(hub: Arc<Hub>, link: Arc<Link>) {
             }
             Err(error) => {
                 tracing::debug!(to = %link.endpoint, %error, "a rank was given up");
-                hub.break_off(&link);
-                break;
+                break true;
             }
         }
+    };
+    // In this order: who asks in a new epoch for what this task has seen to either has it told, or begins anew.
+    link.end_dialing();
+    if gives_up {
+        hub.break_off(&link, hub.current().number);
     }
     hub.parked.wake_all();
 }
 
 /// Waits until the rank has left for so long that nothing of it can be under way any more.
 async fn long_gone(hub: &Hub, link: &Link) {
-    poll_fn(|cx| {
-        for registered in [false, true] {
-            if link.has_left() {
-                return Poll::Ready(());
-            }
-            if !registered {
-                hub.parked.register(cx.waker());
-            }
-        }
-        Poll::Pending
-    })
-    .await;
+    hub.parked.until(|| link.has_left().then_some(())).await;
     tokio::time::sleep(hub.options.dead_after).await;
 }
 
-async fn attempt(hub: &Hub, link: &Link) -> Result<Box<dyn ByteStream>, LineError> {
+/// `patience`: how long it may take to reach the other machine.
+async fn attempt(hub: &Hub, link: &Link, patience: Duration) -> Result<Box<dyn ByteStream>, LineError> {
+    let stream = tokio::time::timeout(patience, reach(hub, link))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    // No deadline: the other application may be busy for as long as it likes, and the server says whether it lives.
+    let answer = read_hello(&*stream).await?;
+    if answer.purpose != Purpose::Admitted || answer.rest != 0 {
+        return Err(LineError::Foreign);
+    }
+    Ok(stream)
+}
+
+async fn reach(hub: &Hub, link: &Link) -> Result<Box<dyn ByteStream>, LineError> {
     let options = hub.options.link(&link.endpoint);
     let connecting = hub.options.registry.connect(&link.endpoint, &options);
-    let connection = connecting.await.map_err(std::io::Error::other)?;
+    let connection = connecting.await.map_err(io::Error::other)?;
     let stream = stream_of(connection);
+    // Where the system refuses, the path's end is found out later.
+    let _ = stream.set_keepalive(&hub.options.keepalive());
     let caller = Caller {
         session: hub.session,
         from: hub.id,
         to: link.id,
     };
     write_all(&*stream, &caller.encode()).await?;
-    // No deadline: the other application may be busy for as long as it likes, and the server says whether it lives.
-    let answer = read_hello(&*stream).await?;
-    if answer.purpose != Purpose::Admitted || answer.rest != 0 {
-        return Err(LineError::Foreign);
-    }
     Ok(stream)
 }
 
@@ -141,9 +146,9 @@ async fn admit(
     if link.stream().is_some() {
         return Err(LineError::Foreign);
     }
-    let _ = link.ask();
     // The caller may send its first message, and leave, before this task runs on.
     link.set_opening(true);
+    let _ = stream.set_keepalive(&hub.options.keepalive());
     let admitted = Hello {
         purpose: Purpose::Admitted,
         rest: 0,
@@ -157,16 +162,5 @@ async fn admit(
 
 /// A rank that has heard of the epoch earlier than this one may call already.
 async fn known(hub: &Hub, id: u32) -> Arc<Link> {
-    poll_fn(|cx| {
-        for registered in [false, true] {
-            if let Some(link) = hub.link(id) {
-                return Poll::Ready(link);
-            }
-            if !registered {
-                hub.parked.register(cx.waker());
-            }
-        }
-        Poll::Pending
-    })
-    .await
+    hub.parked.until(|| hub.link(id)).await
 }

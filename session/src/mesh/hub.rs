@@ -1,6 +1,6 @@
 //! What everything that belongs to one rank shares.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -42,7 +42,6 @@ pub(super) struct Hub {
 #[derive(Default)]
 struct Table {
     links: HashMap<u32, Arc<Link>>,
-    left: HashSet<u32>,
     /// Begun, but not yet asked for by the application.
     upcoming: Option<Arc<Epoch>>,
     tasks: Vec<AbortHandle>,
@@ -110,7 +109,6 @@ impl Hub {
         };
         let is_member = |id: &u32| next.seats.iter().any(|seat| seat.link.id == *id);
         table.links.retain(|id, _| is_member(id));
-        table.left.retain(is_member);
         let links: Vec<_> = table.links.values().cloned().collect();
         let last = std::mem::replace(&mut *self.current.write(), Arc::clone(&next));
         drop(table);
@@ -138,19 +136,23 @@ impl Hub {
     }
 
     /// Sees to a connection, if nobody has yet: of two ranks the one that came first dials.
-    pub(super) fn connect(self: &Arc<Self>, link: &Arc<Link>) {
-        if link.id != self.id && link.ask() {
-            if self.id < link.id {
-                self.spawn(dial::dial(Arc::clone(self), Arc::clone(link)));
-            } else {
-                self.orders.push(Order::Knock(link.id));
-            }
+    pub(super) fn connect(self: &Arc<Self>, link: &Arc<Link>, epoch: u32) {
+        if link.id != self.id && link.ask(epoch) {
+            self.dial_or_knock(link);
         }
     }
 
-    /// The connection has ended: the server has to say what that means.
-    pub(super) fn break_off(&self, link: &Link) {
-        if link.break_off() && !link.has_left() {
+    fn dial_or_knock(self: &Arc<Self>, link: &Arc<Link>) {
+        if self.id > link.id {
+            self.orders.push(Order::Knock(link.id));
+        } else if link.begin_dialing() {
+            self.spawn(dial::dial(Arc::clone(self), Arc::clone(link)));
+        }
+    }
+
+    /// The connection has ended, or cannot be made: the server has to say what that means for the epoch.
+    pub(super) fn break_off(&self, link: &Link, epoch: u32) {
+        if link.break_off(epoch) && !link.has_left() {
             self.orders.push(Order::Suspect(link.id));
         }
     }
@@ -178,19 +180,17 @@ impl Hub {
                 }
             }
             Event::Left { id } => {
-                let mut table = self.table.lock();
-                if let Some(link) = table.links.get(&id) {
+                if let Some(link) = self.link(id) {
                     link.leave();
-                    table.left.insert(id);
                 }
-                drop(table);
                 self.parked.wake_all();
             }
             Event::Knock { id } => {
                 if let Some(link) = self.link(id)
                     && self.id < id
+                    && link.stream().is_none()
                 {
-                    self.connect(&link);
+                    self.dial_or_knock(&link);
                 }
             }
             Event::Goodbye => {

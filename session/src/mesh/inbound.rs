@@ -11,7 +11,11 @@ use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 
+use super::claim::{Claim, Step, Target};
 use super::header::{Header, Key};
+use super::spent::Spent;
+use super::stats::Counters;
+use super::turns::Turns;
 use super::wakes::Wakes;
 
 /// Reads into a slice that is not empty, as [`ByteStream::poll_read_into`](flexbond_transport::ByteStream) does.
@@ -19,6 +23,10 @@ pub(super) type Read<'a> = &'a mut dyn FnMut(&mut [u8]) -> Poll<io::Result<usize
 
 #[derive(Debug)]
 pub(super) struct Inbound {
+    /// The present one: nothing of those before it is wanted.
+    epoch: u32,
+    /// What of it nobody will ask for.
+    spent: Spent,
     max_message: usize,
     unexpected_limit: usize,
     /// Bytes that were read ahead: `start..end` of it.
@@ -27,6 +35,8 @@ pub(super) struct Inbound {
     end: usize,
     head: Option<Head>,
     store: HashMap<Key, VecDeque<Stored>>,
+    /// There are announcements in it that nobody will ask for.
+    holds_spent: bool,
     /// What the store costs, and how many messages it holds.
     stored: usize,
     stored_messages: usize,
@@ -34,17 +44,9 @@ pub(super) struct Inbound {
     waiters: Vec<Waiter>,
     next_ticket: u64,
     ended: bool,
+    /// Who waits to [deliver](Self::deliver).
+    pub(super) senders: Turns,
     pub(super) counters: Counters,
-}
-
-/// What has passed.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counters {
-    pub(super) messages: u64,
-    pub(super) bytes: u64,
-    pub(super) unexpected: u64,
-    pub(super) stalls: u64,
-    pub(super) malformed: u64,
 }
 
 /// The frame that is being read.
@@ -82,63 +84,6 @@ struct Waiter {
     waker: Waker,
 }
 
-/// One receive.
-pub(super) struct Claim<'a> {
-    key: Key,
-    target: Target<'a>,
-    ticket: Option<u64>,
-    /// The frame at the head is this one's.
-    is_reading: bool,
-}
-
-/// Where a message goes.
-pub(super) enum Target<'a> {
-    Slice(&'a mut [u8]),
-    /// Memory of its own, as much as the message needs.
-    Own(Vec<u8>),
-}
-
-/// What a receive has come to.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// So many bytes of the slice.
-    Filled(usize),
-    /// For who brought no slice.
-    Whole(Bytes),
-    /// It comes another way.
-    Announced { number: NonZeroU32, length: usize },
-    /// It does not fit, and waits still.
-    Truncated { length: usize, room: usize },
-    /// The connection has nothing now.
-    Dry,
-    /// Another receive has to do something first, and wakes this one.
-    Behind,
-    /// The connection has ended.
-    Ended,
-}
-
-impl<'a> Claim<'a> {
-    pub(super) fn new(key: Key, target: Target<'a>) -> Self {
-        Claim {
-            key,
-            target,
-            ticket: None,
-            is_reading: false,
-        }
-    }
-
-    pub(super) fn tag(&self) -> u64 {
-        self.key.tag
-    }
-
-    fn room(&self) -> usize {
-        match &self.target {
-            Target::Slice(slice) => slice.len(),
-            Target::Own(_) => usize::MAX,
-        }
-    }
-}
-
 impl Inbound {
     /// What is read ahead at most.
     const BUFFER: usize = 32 << 10;
@@ -151,6 +96,8 @@ impl Inbound {
 
     pub(super) fn new(max_message: usize, unexpected_limit: usize) -> Self {
         Inbound {
+            epoch: 0,
+            spent: Spent::default(),
             max_message,
             unexpected_limit,
             buffer: Vec::new(),
@@ -158,11 +105,13 @@ impl Inbound {
             end: 0,
             head: None,
             store: HashMap::new(),
+            holds_spent: false,
             stored: 0,
             stored_messages: 0,
             waiters: Vec::new(),
             next_ticket: 0,
             ended: false,
+            senders: Turns::default(),
             counters: Counters::default(),
         }
     }
@@ -195,7 +144,7 @@ impl Inbound {
             {
                 return step;
             }
-            let Some(head) = &mut self.head else {
+            let Some(head) = &self.head else {
                 if let Some(step) = self.next_head(claim, wakes, read) {
                     return step;
                 }
@@ -203,8 +152,8 @@ impl Inbound {
             };
             let (header, is_open) = (head.header, matches!(head.sink, Sink::Open));
             if is_open {
-                if header.key.epoch < claim.key.epoch {
-                    head.sink = Sink::Skip;
+                if header.key.epoch < claim.key.epoch.max(self.epoch) {
+                    self.send_head(Sink::Skip);
                 } else if header.key == claim.key && self.is_first(claim) {
                     let room = claim.room();
                     if header.length > room {
@@ -215,11 +164,11 @@ impl Inbound {
                 } else if let Some(waiter) = self.waiters.iter().find(|waiter| waiter.key == header.key) {
                     wakes.push(waiter.waker.clone());
                     return Step::Behind;
+                } else if self.is_unwanted(&header) {
+                    self.send_head(Sink::Skip);
                 } else if self.fits(header.following()) {
                     self.stored += header.following() + Self::OVERHEAD;
-                    if let Some(head) = &mut self.head {
-                        head.sink = Sink::Store(vec![0; header.following()]);
-                    }
+                    self.send_head(Sink::Store(vec![0; header.following()]));
                 } else {
                     self.counters.stalls += 1;
                     return Step::Behind;
@@ -241,6 +190,13 @@ impl Inbound {
                     }
                 }
             }
+        }
+    }
+
+    /// Says where the frame at the head goes.
+    fn send_head(&mut self, sink: Sink) {
+        if let Some(head) = &mut self.head {
+            head.sink = sink;
         }
     }
 
@@ -443,6 +399,7 @@ impl Inbound {
         } = header;
         self.counters.unexpected += 1;
         self.stored_messages += 1;
+        self.holds_spent |= announced.is_some() && self.spent.contains(key);
         self.store.entry(key).or_default().push_back(Stored {
             announced,
             length,
@@ -458,6 +415,9 @@ impl Inbound {
         let key = header.key;
         let is_awaited =
             self.waiters.iter().any(|waiter| waiter.key == key) && !self.store.contains_key(&key);
+        if !is_awaited && self.is_unwanted(&header) {
+            return true;
+        }
         if !is_awaited && self.stored_messages > 0 && !self.fits(body.len()) {
             return false;
         }
@@ -479,7 +439,7 @@ impl Inbound {
     }
 
     /// Remembers who waits. Who is in the middle of a frame needs no one to wake it but the connection.
-    fn enlist(&mut self, claim: &mut Claim<'_>, waker: &Waker) {
+    pub(super) fn enlist(&mut self, claim: &mut Claim<'_>, waker: &Waker) {
         if claim.is_reading {
             return;
         }
@@ -523,40 +483,89 @@ impl Inbound {
                 Target::Own(memory) => std::mem::take(memory),
             };
             // Even above the limit: this much was asked for.
-            self.stored += length + Self::OVERHEAD;
             head.sink = Sink::Store(memory);
+            self.stored += length + Self::OVERHEAD;
+            self.forsake_head();
         }
         self.wake_all(wakes);
     }
 
-    /// Forgets what belongs to earlier epochs.
+    /// Forgets what belongs to earlier epochs. The rest of a frame that is being put aside is skipped; a receive that
+    /// reads one is [cancelled](Self::cancel) by who has it.
     pub(super) fn begin_epoch(&mut self, epoch: u32) {
+        self.epoch = epoch;
+        self.holds_spent = false;
         self.store.retain(|key, _| key.epoch >= epoch);
+        self.forsake_head();
         self.recount();
     }
 
-    /// Forgets what has come of an epoch with one of these tags, and says which announcements were among that. There is
-    /// room for others then.
+    /// Whether a message that nobody waits for is not to be kept. An announcement is: its sender waits for an answer.
+    fn is_unwanted(&self, header: &Header) -> bool {
+        header.key.epoch < self.epoch || (header.announced.is_none() && self.spent.contains(header.key))
+    }
+
+    /// Skips what is left of a frame that was to be put aside, if it is unwanted by now.
+    fn forsake_head(&mut self) {
+        if let Some(Head {
+            header,
+            sink: Sink::Store(memory),
+            ..
+        }) = &self.head
+            && self.is_unwanted(header)
+        {
+            self.stored -= memory.len() + Self::OVERHEAD;
+            self.send_head(Sink::Skip);
+        }
+    }
+
+    /// Forgets what has come of an epoch with one of these tags, and what comes later, unless somebody waits for it; says
+    /// which announcements were among the former. There is room for others then.
     pub(super) fn discard(
         &mut self,
         epoch: u32,
         tags: &RangeInclusive<u64>,
         wakes: &mut Wakes,
     ) -> Vec<NonZeroU32> {
-        let mut announced = Vec::new();
+        self.spent.add(epoch, tags);
         let before = self.store.len();
-        self.store.retain(|key, messages| {
-            let is_kept = key.epoch != epoch || !tags.contains(&key.tag);
-            if !is_kept {
-                announced.extend(messages.iter().filter_map(|message| message.announced));
-            }
-            is_kept
-        });
-        if self.store.len() < before {
+        let announced = self.forget(|key| key.epoch == epoch && tags.contains(&key.tag));
+        let is_at_head = self
+            .head
+            .as_ref()
+            .is_some_and(|head| self.is_unwanted(&head.header));
+        if self.store.len() < before || is_at_head {
+            self.forsake_head();
             self.recount();
             self.wake_all(wakes);
         }
         announced
+    }
+
+    /// Forgets the announcements that have come since their tags were thrown away, and says which these are.
+    pub(super) fn sweep(&mut self) -> Vec<NonZeroU32> {
+        if !std::mem::take(&mut self.holds_spent) {
+            return Vec::new();
+        }
+        let spent = std::mem::take(&mut self.spent);
+        let announced = self.forget(|key| spent.contains(key));
+        self.spent = spent;
+        self.recount();
+        announced
+    }
+
+    /// Forgets stored messages, and says which announcements were among them.
+    fn forget(&mut self, is_unwanted: impl Fn(Key) -> bool) -> Vec<NonZeroU32> {
+        let unwanted = self.store.extract_if(|key, _| is_unwanted(*key));
+        unwanted
+            .flat_map(|(_, messages)| messages)
+            .filter_map(|message| message.announced)
+            .collect()
+    }
+
+    /// Whether there is something to [sweep](Self::sweep).
+    pub(super) fn holds_spent(&self) -> bool {
+        self.holds_spent
     }
 
     fn recount(&mut self) {

@@ -57,11 +57,20 @@ pub(super) async fn read_hello(stream: &dyn ByteStream) -> Result<Hello, LineErr
 /// Writes it all. Not cancel safe.
 pub(super) async fn write_all(stream: &dyn ByteStream, mut bytes: &[u8]) -> Result<(), LineError> {
     while !bytes.is_empty() {
-        let count = poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(bytes)])).await?;
+        let count = write_some(stream, bytes).await?;
         bytes = &bytes[count..];
     }
     poll_fn(|cx| stream.poll_flush(cx)).await?;
     Ok(())
+}
+
+/// Writes what the stream takes of bytes that there are: one at least.
+async fn write_some(stream: &dyn ByteStream, bytes: &[u8]) -> Result<usize, LineError> {
+    match poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(bytes)])).await? {
+        // To ask again would be for ever.
+        0 => Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+        count => Ok(count),
+    }
 }
 
 /// Reads for at most as long as the other end goes on, so that what was written last is not taken back by the system
@@ -148,11 +157,48 @@ impl LineWriter {
     pub(super) async fn flush(&mut self) -> Result<(), LineError> {
         while self.written < self.pending.len() {
             let left = &self.pending[self.written..];
-            self.written += poll_fn(|cx| self.stream.poll_write(cx, &[IoSlice::new(left)])).await?;
+            self.written += write_some(&*self.stream, left).await?;
         }
         self.pending.clear();
         self.written = 0;
         poll_fn(|cx| self.stream.poll_flush(cx)).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll};
+
+    use super::super::notice::Request;
+    use super::*;
+
+    /// Takes nothing, and says so instead of waiting or failing.
+    struct Idle;
+
+    impl ByteStream for Idle {
+        fn poll_read(&self, _: &mut Context<'_>, _: &mut BytesMut) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_write(&self, _: &mut Context<'_>, _: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(0))
+        }
+
+        fn poll_shutdown(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_takes_nothing_is_an_error() {
+        let is_none = |result: Result<(), LineError>| match result {
+            Err(LineError::Io(error)) => error.kind() == io::ErrorKind::WriteZero,
+            _ => false,
+        };
+        assert!(is_none(write_all(&Idle, b"bytes").await));
+        let mut writer = LineWriter::new(Arc::new(Idle));
+        writer.push(&Request::Beat);
+        assert!(is_none(writer.flush().await));
     }
 }

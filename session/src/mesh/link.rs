@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use flexbond_transport::{ByteStream, Endpoint};
 use parking_lot::Mutex;
 
 use super::inbound::Inbound;
 use super::outbound::Outbound;
+use super::posts::Posts;
 
 /// Another rank, in all epochs that it lives to see; or this rank itself, without a connection.
 pub(super) struct Link {
@@ -17,16 +18,20 @@ pub(super) struct Link {
     pub(super) endpoint: Endpoint,
     /// Made when it is needed, and never a second time.
     stream: OnceLock<Box<dyn ByteStream>>,
-    /// A connection was asked for.
-    asked: AtomicBool,
+    /// The last epoch in which a connection was asked for. What came of it in an earlier one may have been forgotten.
+    asked: AtomicU32,
+    /// A task sees to the connection.
+    dialing: AtomicBool,
     /// The other side is being let in at this moment.
     opening: AtomicBool,
-    /// The connection ended, which was told to the server.
-    broken: AtomicBool,
+    /// The last epoch in which the server was told that the connection has ended, or that there is none. It forgets that
+    /// when another death ends the epoch.
+    broken: AtomicU32,
     /// The rank has gone in good order.
     left: AtomicBool,
     pub(super) inbound: Mutex<Inbound>,
     pub(super) outbound: Mutex<Outbound>,
+    pub(super) posts: Mutex<Posts>,
 }
 
 impl Link {
@@ -35,12 +40,14 @@ impl Link {
             id,
             endpoint,
             stream: OnceLock::new(),
-            asked: AtomicBool::new(false),
+            asked: AtomicU32::new(0),
+            dialing: AtomicBool::new(false),
             opening: AtomicBool::new(false),
-            broken: AtomicBool::new(false),
+            broken: AtomicU32::new(0),
             left: AtomicBool::new(false),
             inbound: Mutex::new(Inbound::new(max_message, unexpected_limit)),
             outbound: Mutex::default(),
+            posts: Mutex::default(),
         }
     }
 
@@ -54,18 +61,27 @@ impl Link {
         self.stream.set(stream)
     }
 
-    /// True once, for who is to see to a connection.
-    pub(super) fn ask(&self) -> bool {
-        !self.asked.swap(true, Ordering::AcqRel)
+    /// True once in each epoch, for who is to see to a connection.
+    pub(super) fn ask(&self, epoch: u32) -> bool {
+        self.asked.fetch_max(epoch, Ordering::AcqRel) < epoch
+    }
+
+    /// True for who is to dial, until that has [ended](Self::end_dialing).
+    pub(super) fn begin_dialing(&self) -> bool {
+        !self.dialing.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn end_dialing(&self) {
+        self.dialing.store(false, Ordering::Release);
     }
 
     pub(super) fn set_opening(&self, opening: bool) {
         self.opening.store(opening, Ordering::SeqCst);
     }
 
-    /// True once, for who is to tell the server.
-    pub(super) fn break_off(&self) -> bool {
-        !self.broken.swap(true, Ordering::AcqRel)
+    /// True once in each epoch, for who is to tell the server.
+    pub(super) fn break_off(&self, epoch: u32) -> bool {
+        self.broken.fetch_max(epoch, Ordering::AcqRel) < epoch
     }
 
     pub(super) fn leave(&self) {

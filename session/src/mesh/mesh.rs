@@ -3,10 +3,9 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::num::NonZeroU32;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
 
 use flexbond_transport::{Endpoint, EndpointError};
 
@@ -15,6 +14,7 @@ use super::dial;
 use super::error::{JoinError, MeshError};
 use super::hub::{Hub, Order};
 use super::options::MeshOptions;
+use super::posts;
 use super::receiving::{Receiving, ReceivingBytes};
 use super::sending::Sending;
 use super::site;
@@ -79,12 +79,15 @@ impl Mesh {
             .map_err(JoinError::Listen)?;
         let listening = listener.local_endpoint().clone();
         steps.listening.send(listening).map_err(|_| JoinError::Lost)?;
-        let hub = steps.welcomed.await.map_err(|_| JoinError::Lost)??;
-        // From here on dropping it ends everything.
-        let mesh = Mesh { hub };
+        // Dropping it ends everything.
+        let mesh = steps.welcomed.await.map_err(|_| JoinError::Lost)??;
         mesh.hub.spawn(dial::accept(Arc::clone(&mesh.hub), listener));
         mesh.await_epoch(0).await.map_err(|_| JoinError::Lost)?;
         Ok(mesh)
+    }
+
+    pub(super) fn new(hub: Arc<Hub>) -> Self {
+        Mesh { hub }
     }
 
     /// This rank in the current epoch, from 0 on.
@@ -133,6 +136,15 @@ impl Mesh {
     /// See [`Sending`].
     pub fn send<'a>(&'a self, to: usize, tag: u64, body: &'a [u8]) -> Sending<'a> {
         Sending::new(&self.hub, to, tag, body)
+    }
+
+    /// Sends a short message without waiting: where it cannot be sent at once, a task of the runtime in which this rank
+    /// has joined sends it as soon as the connection takes it, unless the epoch ends before. For notices that an
+    /// operation was given up, which nobody is left to wait for.
+    ///
+    /// For each peer 64 KiB may wait, 64 bytes more for each message; what is more is dropped.
+    pub fn post(&self, to: usize, tag: u64, body: &[u8]) {
+        posts::post(&self.hub, to, tag, body);
     }
 
     /// Announces a message that the application brings to the peer another way. It has its place among the messages with
@@ -195,36 +207,15 @@ impl Mesh {
     /// Takes nothing.
     pub async fn ended(&self) -> MeshError {
         let epoch = self.hub.current();
-        poll_fn(|cx| {
-            for registered in [false, true] {
-                if let Some(outcome) = epoch.outcome() {
-                    return Poll::Ready(outcome);
-                }
-                if !registered {
-                    self.hub.parked.register(cx.waker());
-                }
-            }
-            Poll::Pending
-        })
-        .await
+        self.hub.parked.until(|| epoch.outcome()).await
     }
 
     async fn await_epoch(&self, last: u32) -> Result<(), MeshError> {
-        poll_fn(|cx| {
-            for registered in [false, true] {
-                if self.hub.current().number > last || self.hub.enter_next() {
-                    return Poll::Ready(Ok(()));
-                }
-                if let Some(loss) = self.hub.loss() {
-                    return Poll::Ready(Err(loss.into()));
-                }
-                if !registered {
-                    self.hub.parked.register(cx.waker());
-                }
-            }
-            Poll::Pending
-        })
-        .await
+        let entered = || match self.hub.current().number > last || self.hub.enter_next() {
+            true => Some(Ok(())),
+            false => self.hub.loss().map(|loss| Err(loss.into())),
+        };
+        self.hub.parked.until(entered).await
     }
 
     /// Leaves in good order: whoever needs this rank from now on learns that it has
@@ -251,8 +242,8 @@ impl Mesh {
     async fn take_leave(&self) {
         let epoch = self.hub.current();
         let links = || epoch.seats.iter().map(|seat| &seat.link);
-        // What cancelled sends have left goes first.
-        self.until(|| !links().any(|link| link.outbound.lock().has_rest()))
+        // What was posted, and what cancelled sends have left, goes first.
+        self.until(|| !links().any(|link| !link.posts.lock().is_empty() || link.outbound.lock().has_rest()))
             .await;
         for link in links() {
             if let Some(stream) = link.stream() {
@@ -269,37 +260,76 @@ impl Mesh {
     }
 
     async fn until(&self, condition: impl Fn() -> bool) {
-        poll_fn(|cx| {
-            for registered in [false, true] {
-                if condition() {
-                    return Poll::Ready(());
-                }
-                if !registered {
-                    self.hub.parked.register(cx.waker());
-                }
-            }
-            Poll::Pending
-        })
-        .await;
+        self.hub.parked.until(|| condition().then_some(())).await;
     }
 
-    /// Throws away the messages that have come in `epoch` with one of `tags` and wait to be received: for an application
-    /// that will not ask for them, so that they do not count towards [`MeshOptions::unexpected_limit`] for ever. Does
-    /// nothing when that is not the current epoch.
+    /// Throws away the messages that have come in `epoch` with one of `tags` and wait to be received, and those that come
+    /// later while nobody waits for them: for an application that will not ask for them, so that they neither count
+    /// towards [`MeshOptions::unexpected_limit`] nor stop what comes after them. Does nothing when that is not the current
+    /// epoch.
+    ///
+    /// For applications that number their operations: of the 2^32 tags with the same upper half, a range takes the place
+    /// of those given before that overlap it or begin behind it, while a single tag is added to them. Of what comes
+    /// later, announcements are kept until they are thrown away by another call or [told](Self::discarded); and where more
+    /// than 4,096 ranges would have to be remembered, all other messages are, too.
     ///
     /// Returns the [announcements](Self::announce) among them: whose, and their numbers.
     pub fn discard(&self, epoch: u32, tags: RangeInclusive<u64>) -> Vec<(usize, NonZeroU32)> {
+        let ranks = 0..self.hub.current().seats.len();
+        self.discard_each(ranks, epoch, &tags)
+    }
+
+    /// Waits until [announcements](Self::announce) come in `epoch` whose tags were thrown away before: whose, and their
+    /// numbers, so that they can be answered. None when that epoch is over.
+    ///
+    /// # Cancel safety
+    /// Takes nothing that it does not return.
+    pub async fn discarded(&self, epoch: u32) -> Option<Vec<(usize, NonZeroU32)>> {
+        let sweep = || {
+            let current = self.hub.current();
+            if current.number != epoch || current.outcome().is_some() {
+                return Some(None);
+            }
+            let mut announced = Vec::new();
+            for (rank, seat) in current.seats.iter().enumerate() {
+                let numbers = seat.link.inbound.lock().sweep();
+                announced.extend(numbers.into_iter().map(|number| (rank, number)));
+            }
+            (!announced.is_empty()).then_some(Some(announced))
+        };
+        self.hub.parked.until(sweep).await
+    }
+
+    /// As [`discard`](Self::discard), of what comes from one rank; does nothing where there is no such rank.
+    ///
+    /// Returns the numbers of the announcements among it.
+    pub fn discard_from(&self, from: usize, epoch: u32, tags: RangeInclusive<u64>) -> Vec<NonZeroU32> {
+        let announced = self.discard_each(from..from.saturating_add(1), epoch, &tags);
+        announced.into_iter().map(|(_, number)| number).collect()
+    }
+
+    fn discard_each(
+        &self,
+        ranks: Range<usize>,
+        epoch: u32,
+        tags: &RangeInclusive<u64>,
+    ) -> Vec<(usize, NonZeroU32)> {
         let current = self.hub.current();
         let mut announced = Vec::new();
         if current.number != epoch {
             return announced;
         }
-        for (rank, seat) in current.seats.iter().enumerate() {
+        for rank in ranks {
+            let Some(seat) = current.seats.get(rank) else {
+                break;
+            };
             // Woken when dropped, which the lock is before.
             let mut wakes = Wakes::default();
-            let numbers = seat.link.inbound.lock().discard(epoch, &tags, &mut wakes);
+            let numbers = seat.link.inbound.lock().discard(epoch, tags, &mut wakes);
             announced.extend(numbers.into_iter().map(|number| (rank, number)));
         }
+        // There may be room again for what this rank sends to itself.
+        self.hub.parked.wake_all();
         announced
     }
 

@@ -50,6 +50,10 @@
 //! waits in it, at any survivor, ends with the same [`MeshError::PeerFailed`]. [`Mesh::next_epoch`] goes on without the
 //! dead. Who [leaves](Mesh::leave) in good order is not dead, and only what needs it fails.
 //!
+//! Where the path between two ranks goes dead while both still reach the server, the one that has nothing under way on it
+//! finds out in about that time, if it waits for the other. Where both have, the system gives up only after its own time,
+//! most often many minutes: a shorter limit would also end connections to ranks that compute and do not receive.
+//!
 //! # Who may take part
 //! Connections are not authenticated: whoever reaches the server's endpoint may join, and whoever sees the traffic may
 //! read it. Use it within a machine, or in a network that is trusted.
@@ -57,6 +61,7 @@
 mod attendance;
 mod attendant;
 mod channel;
+mod claim;
 mod dial;
 mod epoch;
 mod error;
@@ -72,13 +77,16 @@ mod notice;
 mod operation;
 mod options;
 mod outbound;
+mod posts;
 mod receiving;
 mod registrar;
 mod sending;
 mod server;
 mod site;
+mod spent;
 mod stats;
 mod thread;
+mod turns;
 mod wakes;
 
 pub use error::{JoinError, MeshError, OptionError, Refusal, ServeError};

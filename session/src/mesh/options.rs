@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flexbond_transport::{Endpoint, Host, LinkOptions, Registry};
+use flexbond_transport::{Endpoint, Host, Keepalive, LinkOptions, Registry};
 
 use super::error::OptionError;
 use super::notice::{MAX_NAME, MAX_RANKS};
@@ -202,5 +202,18 @@ impl MeshOptions {
         options.send_capacity = 16;
         options.recv_capacity = 0;
         options
+    }
+
+    /// For connections between ranks: a path that is gone is found out in about the time that a silent rank may live.
+    ///
+    /// The system looks for that only while nothing is under way from this end. A limit for what is not acknowledged
+    /// would find out the rest, but it also takes a peer for dead that only does not receive for so long, and a rank may
+    /// compute for as long as it likes.
+    pub(super) fn keepalive(&self) -> Keepalive {
+        let mut keepalive = Keepalive::default();
+        keepalive.idle = Some(self.dead_after / 2);
+        keepalive.interval = Some(self.dead_after / 4);
+        keepalive.retries = Some(2);
+        keepalive
     }
 }

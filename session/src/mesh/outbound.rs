@@ -60,6 +60,11 @@ impl<'a> Parcel<'a> {
         self.body
     }
 
+    /// Whether a part of it was written.
+    pub(super) fn has_begun(&self) -> bool {
+        self.written > 0
+    }
+
     fn len(&self) -> usize {
         Header::LEN + self.body.len()
     }
@@ -119,7 +124,8 @@ impl Outbound {
         })
     }
 
-    fn enlist(&mut self, parcel: &mut Parcel<'_>, waker: &Waker) {
+    /// Takes a place behind the others, unless it has one; `waker` is woken when it is its turn.
+    pub(super) fn enlist(&mut self, parcel: &mut Parcel<'_>, waker: &Waker) {
         let ticket = self.ticket(parcel);
         match self.waiters.iter_mut().find(|(other, _)| *other == ticket) {
             Some((_, known)) => known.clone_from(waker),

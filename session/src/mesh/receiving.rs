@@ -8,10 +8,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::task::coop;
 
+use super::claim::{Claim, Step, Target};
 use super::error::MeshError;
 use super::header::Key;
 use super::hub::Hub;
-use super::inbound::{Claim, Step, Target};
 use super::operation::{Operation, Turn};
 use super::sending::now;
 use super::wakes::Wakes;
@@ -122,7 +122,9 @@ impl<'a> Receipt<'a> {
                     let rank = self.operation.peer;
                     return Poll::Ready(Err(MeshError::PeerLeft { rank }));
                 }
-                self.operation.hub.connect(&link);
+                // Its place is taken now: who comes later gets a later message.
+                link.inbound.lock().enlist(&mut self.claim, cx.waker());
+                self.operation.hub.connect(&link, self.operation.epoch.number);
                 let changed = || link.stream().is_some() || link.is_vacant();
                 ready!(self.operation.park(cx, changed));
                 continue;
@@ -131,25 +133,28 @@ impl<'a> Receipt<'a> {
             let mut moved = false;
             let mut wakes = Wakes::default();
             let waker = cx.waker();
-            let step = link
-                .inbound
-                .lock()
-                .poll(&mut self.claim, waker, &mut wakes, &mut |target| {
-                    let read = match stream {
-                        Some(stream) if direct => now(|| stream.read_now(target)),
-                        Some(stream) => stream.poll_read_into(&mut Context::from_waker(waker), target),
-                        None => Poll::Pending,
-                    };
-                    moved |= matches!(read, Poll::Ready(Ok(_)));
-                    read
-                });
+            let is_new = !self.claim.has_waited();
+            let mut inbound = link.inbound.lock();
+            let was_swept = !inbound.holds_spent();
+            let step = inbound.poll(&mut self.claim, waker, &mut wakes, &mut |target| {
+                let read = match stream {
+                    Some(stream) if direct => now(|| stream.read_now(target)),
+                    Some(stream) => stream.poll_read_into(&mut Context::from_waker(waker), target),
+                    None => Poll::Pending,
+                };
+                moved |= matches!(read, Poll::Ready(Ok(_)));
+                read
+            });
+            // For who sends to this very rank: something was taken, or is awaited now, whatever else is stored.
+            let has_room =
+                !inbound.senders.is_empty() && (is_new || !matches!(step, Step::Dry | Step::Behind));
+            let has_litter = was_swept && inbound.holds_spent();
+            drop(inbound);
             drop(wakes);
+            if has_room || has_litter {
+                self.operation.hub.parked.wake_all();
+            }
             match step {
-                Step::Filled(_) | Step::Whole(_) if self.operation.is_own() => {
-                    // There is room again for who sends to itself.
-                    self.operation.hub.parked.wake_all();
-                    return Poll::Ready(Ok(step.into()));
-                }
                 Step::Filled(_) | Step::Whole(_) => return Poll::Ready(Ok(step.into())),
                 Step::Announced { number, length } => {
                     let announced = MeshError::Announced {
@@ -172,7 +177,7 @@ impl<'a> Receipt<'a> {
                     return Poll::Ready(Err(MeshError::PeerLeft { rank }));
                 }
                 Step::Ended => {
-                    self.operation.hub.break_off(&link);
+                    self.operation.hub.break_off(&link, self.operation.epoch.number);
                     ready!(self.operation.park(cx, || link.has_left()));
                 }
             }

@@ -86,6 +86,11 @@ impl Registrar {
         self.seats.len()
     }
 
+    /// Whether any rank has ever been in.
+    pub(super) fn has_admitted(&self) -> bool {
+        self.next_id > 0
+    }
+
     pub(super) fn epoch(&self) -> u32 {
         self.epoch
     }
@@ -171,6 +176,8 @@ impl Registrar {
         match *request {
             Request::Join(_) => self.bury(&[id], true),
             Request::Beat => {}
+            // Another may have overtaken it, and meant the present one.
+            Request::Advance { epoch } if epoch != self.epoch => {}
             Request::Advance { epoch } => {
                 if let Some(seat) = self.seats.get_mut(&id) {
                     seat.done_with = Some(epoch);
@@ -241,10 +248,12 @@ impl Registrar {
     /// the deadline, it cannot be reached by one of the others, and a computation with both is no longer possible.
     fn suspect(&mut self, now: Instant, by: u32, epoch: u32, id: u32) {
         let concerns = epoch == self.epoch && self.members.contains(&by) && self.members.contains(&id);
+        // Of two that complain about each other the first stays. Those of different ranks about one are all kept: who
+        // complained first may be gone when it is decided.
         let known = self
             .suspicions
             .iter()
-            .any(|other| other.id == id || (other.id, other.by) == (by, id));
+            .any(|other| [(other.by, other.id), (other.id, other.by)].contains(&(by, id)));
         if concerns && by != id && self.seats.contains_key(&id) && !known {
             let until = now + self.dead_after;
             self.suspicions.push(Suspicion { by, id, until });
@@ -290,7 +299,8 @@ impl Registrar {
     fn remove(&mut self, id: u32) -> Option<Seat> {
         let seat = self.seats.remove(&id)?;
         self.lines.remove(&seat.line);
-        self.suspicions.retain(|suspicion| suspicion.id != id);
+        self.suspicions
+            .retain(|suspicion| suspicion.id != id && suspicion.by != id);
         Some(seat)
     }
 

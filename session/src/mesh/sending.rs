@@ -5,7 +5,7 @@ use std::io;
 use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::task::coop;
 
@@ -27,6 +27,8 @@ pub struct Sending<'a> {
     operation: Operation<'a>,
     header: Header,
     parcel: Parcel<'a>,
+    /// Its place among those to this rank itself.
+    place: Option<u64>,
 }
 
 impl<'a> Sending<'a> {
@@ -61,7 +63,29 @@ impl<'a> Sending<'a> {
             operation,
             header,
             parcel: Parcel::new(header, body),
+            place: None,
         }
+    }
+
+    /// The number of the epoch to which it belongs.
+    pub(super) fn epoch(&self) -> u32 {
+        self.operation.epoch.number
+    }
+
+    /// Does not look before it sleeps.
+    pub(super) fn patient(mut self) -> Self {
+        self.operation.is_patient = true;
+        self
+    }
+
+    /// Sends it without waiting; false if that cannot be, and nothing was sent.
+    pub(super) fn attempt(self) -> bool {
+        let mut sending = self.patient();
+        // What the task has done before does not matter to the message.
+        let polled =
+            Pin::new(&mut coop::unconstrained(&mut sending)).poll(&mut Context::from_waker(Waker::noop()));
+        // What has begun is sent to its end.
+        polled.is_ready() || sending.parcel.has_begun()
     }
 
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MeshError>> {
@@ -81,7 +105,9 @@ impl<'a> Sending<'a> {
                 return Poll::Ready(Err(MeshError::PeerLeft { rank }));
             }
             let Some(stream) = link.stream() else {
-                self.operation.hub.connect(&link);
+                // Its place is taken now: who comes later goes later.
+                link.outbound.lock().enlist(&mut self.parcel, cx.waker());
+                self.operation.hub.connect(&link, self.epoch());
                 let changed = || link.stream().is_some() || link.has_left();
                 ready!(self.operation.park(cx, changed));
                 continue;
@@ -108,7 +134,7 @@ impl<'a> Sending<'a> {
                 Step::Done => return Poll::Ready(Ok(())),
                 Step::Behind => ready!(self.operation.park(cx, || link.has_left())),
                 Step::Failed => {
-                    self.operation.hub.break_off(&link);
+                    self.operation.hub.break_off(&link, self.epoch());
                     ready!(self.operation.park(cx, || link.has_left()));
                 }
                 Step::Full => match self.operation.wait(cx, direct, moved) {
@@ -121,21 +147,25 @@ impl<'a> Sending<'a> {
 
     /// A message to this rank itself.
     fn deliver(&mut self, cx: &mut Context<'_>, link: &Link) -> Poll<Result<(), MeshError>> {
-        for registered in [false, true] {
+        let hub = self.operation.hub;
+        let deliver = || {
+            // Woken when dropped, which the lock is before.
             let mut wakes = Wakes::default();
-            let delivered = link
-                .inbound
-                .lock()
-                .deliver(self.header, self.parcel.body(), &mut wakes);
-            drop(wakes);
-            if delivered {
-                return Poll::Ready(Ok(()));
+            let mut inbound = link.inbound.lock();
+            let key = self.header.key;
+            let is_delivered = inbound.senders.is_first(self.place, key)
+                && inbound.deliver(self.header, self.parcel.body(), &mut wakes);
+            match is_delivered {
+                true => inbound.senders.leave(&mut self.place),
+                false => inbound.senders.wait(&mut self.place, key),
             }
-            if !registered {
-                self.operation.hub.parked.register(cx.waker());
-            }
+            is_delivered.then(|| !inbound.senders.is_empty())
+        };
+        let others_wait = ready!(hub.parked.poll_until(cx, deliver));
+        if others_wait {
+            hub.parked.wake_all();
         }
-        Poll::Pending
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -171,6 +201,10 @@ impl Sending<'_> {
         let Some(seat) = self.operation.epoch.seats.get(self.operation.peer) else {
             return;
         };
+        if self.place.is_some() {
+            seat.link.inbound.lock().senders.leave(&mut self.place);
+            self.operation.hub.parked.wake_all();
+        }
         let mut wakes = Wakes::default();
         if seat.link.outbound.lock().cancel(&mut self.parcel, &mut wakes) {
             let hub = Arc::clone(self.operation.hub);

@@ -29,7 +29,7 @@ use super::thread;
 pub struct MeshServer {
     endpoint: Endpoint,
     shared: Arc<Shared>,
-    open_lines: watch::Receiver<usize>,
+    occupancy: watch::Receiver<Occupancy>,
     /// The thread ends when this is dropped.
     _stop: oneshot::Sender<()>,
 }
@@ -62,7 +62,17 @@ struct Desk {
     registrar: Registrar,
     lines: HashMap<LineId, Arc<Outbox>>,
     next_line: LineId,
-    open_lines: watch::Sender<usize>,
+    occupancy: watch::Sender<Occupancy>,
+}
+
+/// Whether anybody is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Occupancy {
+    /// Nobody has ever been.
+    Vacant,
+    /// Somebody is, or has not been told goodbye yet.
+    Open,
+    Left,
 }
 
 /// What waits to be written to a rank.
@@ -98,7 +108,7 @@ impl MeshServer {
     {
         let endpoint = endpoint.try_into().map_err(Into::into)?;
         options.validate()?;
-        let (open_lines, watched) = watch::channel(0);
+        let (occupancy, watched) = watch::channel(Occupancy::Vacant);
         let registrar = Registrar::new(
             Instant::now(),
             fastrand::u64(1..),
@@ -111,7 +121,7 @@ impl MeshServer {
                 registrar,
                 lines: HashMap::new(),
                 next_line: 0,
-                open_lines,
+                occupancy,
             }),
             changed: Notify::new(),
             patience: options.dead_after,
@@ -144,7 +154,7 @@ impl MeshServer {
         Ok(MeshServer {
             endpoint,
             shared,
-            open_lines: watched,
+            occupancy: watched,
             _stop: stop,
         })
     }
@@ -167,13 +177,17 @@ impl MeshServer {
         }
     }
 
-    /// Waits until no rank is in, because all have left or died, and ends.
+    /// Waits until no rank is in, because all that came have left or died, and ends. Where none has come yet, waits for
+    /// the first one, however long that takes.
     ///
     /// # Cancel safety
     /// Dropping the future ends the server at once.
     pub async fn finish(mut self) {
         // The sender lives in `shared`.
-        let _ = self.open_lines.wait_for(|open| *open == 0).await;
+        let _ = self
+            .occupancy
+            .wait_for(|occupancy| *occupancy == Occupancy::Left)
+            .await;
     }
 }
 
@@ -182,6 +196,18 @@ impl fmt::Debug for MeshServer {
         f.debug_struct("MeshServer")
             .field("endpoint", &self.endpoint)
             .finish_non_exhaustive()
+    }
+}
+
+impl Desk {
+    fn note_occupancy(&self) {
+        let occupancy = match (self.registrar.has_admitted(), self.lines.is_empty()) {
+            (false, _) => Occupancy::Vacant,
+            (true, false) => Occupancy::Open,
+            (true, true) => Occupancy::Left,
+        };
+        self.occupancy
+            .send_if_modified(|known| std::mem::replace(known, occupancy) != occupancy);
     }
 }
 
@@ -202,6 +228,7 @@ impl Shared {
             }
             outbox.changed.notify_one();
         }
+        desk.note_occupancy();
         drop(desk);
         self.changed.notify_one();
         result
@@ -213,8 +240,6 @@ impl Shared {
         desk.next_line += 1;
         let outbox = Arc::<Outbox>::default();
         desk.lines.insert(line, Arc::clone(&outbox));
-        let open = desk.lines.len();
-        desk.open_lines.send_replace(open);
         (line, outbox)
     }
 
@@ -222,8 +247,7 @@ impl Shared {
         self.with(|registrar| registrar.handle_closed(line));
         let mut desk = self.desk.lock();
         desk.lines.remove(&line);
-        let open = desk.lines.len();
-        desk.open_lines.send_replace(open);
+        desk.note_occupancy();
     }
 }
 

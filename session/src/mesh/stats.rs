@@ -23,3 +23,13 @@ pub struct MeshStats {
     /// Connections from elsewhere that were turned away.
     pub refused: u64,
 }
+
+/// What has come from one rank.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counters {
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+    pub(super) unexpected: u64,
+    pub(super) stalls: u64,
+    pub(super) malformed: u64,
+}

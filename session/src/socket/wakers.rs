@@ -1,6 +1,8 @@
 //! The tasks that wait for a socket.
 
 use std::sync::Arc;
+#[cfg(feature = "mesh")]
+use std::task::{Context, Poll};
 use std::task::{Wake, Waker};
 
 use parking_lot::Mutex;
@@ -57,6 +59,22 @@ impl WakerSet {
             drop(waiting);
             wakers.into_iter().for_each(Waker::wake);
         }
+    }
+
+    /// What `look` finds, now or after an event.
+    #[cfg(feature = "mesh")]
+    pub(crate) fn poll_until<T>(&self, cx: &mut Context<'_>, mut look: impl FnMut() -> Option<T>) -> Poll<T> {
+        if let Some(found) = look() {
+            return Poll::Ready(found);
+        }
+        self.register(cx.waker());
+        look().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Waits until `look` finds something. Cancel safe where `look` takes nothing that it does not return.
+    #[cfg(feature = "mesh")]
+    pub(crate) async fn until<T>(&self, mut look: impl FnMut() -> Option<T>) -> T {
+        std::future::poll_fn(|cx| self.poll_until(cx, &mut look)).await
     }
 
     /// Wakes every task that waits.

@@ -104,3 +104,60 @@ async fn a_dropped_receive_hands_over_to_the_others() {
     assert_eq!(received.unwrap(), "for the other");
     assert_eq!(meshes[1].recv_bytes(0, 1).await.unwrap(), "for nobody yet");
 }
+
+#[tokio::test]
+async fn a_notice_arrives_whatever_is_before_it() {
+    for place in Place::ALL {
+        let (_server, meshes) = ranks(place, 2, MeshOptions::new()).await;
+        let (zero, one) = (&meshes[0], &meshes[1]);
+        let expect = async |tag, body: &'static [u8]| {
+            let received = within("a notice", one.recv_bytes(0, tag)).await.unwrap();
+            assert_eq!(received, body, "{place:?}");
+        };
+        zero.post(1, 1, b"before there is a connection");
+        expect(1, b"before there is a connection").await;
+        let large = pattern(0, 2, 16 << 20);
+        assert!(polled(zero.send(1, 2, &large), 1).await.is_none());
+        zero.post(1, 3, b"behind the rest of a send that was dropped");
+        expect(3, b"behind the rest of a send that was dropped").await;
+        let mut sending = zero.send(1, 4, &large);
+        assert!(polled(&mut sending, 1).await.is_none());
+        zero.post(1, 5, b"behind a send");
+        zero.post(1, 5, b"and behind another notice");
+        let (sent, ()) = tokio::join!(within("a send", sending), async {
+            expect(5, b"behind a send").await;
+            expect(5, b"and behind another notice").await;
+        });
+        sent.unwrap();
+        for tag in [2, 4] {
+            let body = within("a large one", one.recv_bytes(0, tag)).await.unwrap();
+            assert!(tag == 2 || body == large);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_notice_goes_before_who_posts_it_leaves() {
+    for place in Place::ALL {
+        let (_server, mut meshes) = ranks(place, 2, MeshOptions::new()).await;
+        let zero = Arc::into_inner(meshes.remove(0)).unwrap();
+        zero.post(1, 1, b"the last word");
+        let (body, ()) = tokio::join!(
+            within("a notice", meshes[0].recv_bytes(0, 1)),
+            within("leaving", zero.leave())
+        );
+        assert_eq!(body.unwrap(), "the last word", "{place:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_notice_of_an_epoch_that_is_over_is_none_of_the_next() {
+    let (_server, meshes) = ranks(Place::Tcp, 2, MeshOptions::new()).await;
+    let large = pattern(0, 2, 16 << 20);
+    assert!(polled(meshes[0].send(1, 1, &large), 1).await.is_none());
+    meshes[0].post(1, 2, b"late");
+    crate::all(&meshes, |mesh| async move { mesh.next_epoch().await.unwrap() }).await;
+    meshes[0].send(1, 2, b"of this epoch").await.unwrap();
+    let body = within("a message", meshes[1].recv_bytes(0, 2)).await.unwrap();
+    assert_eq!(body, "of this epoch");
+}

@@ -1,10 +1,12 @@
 //! Messages of all sizes and tags.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use flexbond_session::mesh::{MeshError, MeshOptions};
-use futures_util::future::join_all;
+use futures_util::FutureExt;
+use futures_util::future::{join_all, join3};
 
 use crate::{Place, all, pattern, ranks, ring, within};
 
@@ -225,4 +227,107 @@ async fn small_messages_that_never_wait_leave_time_for_others() {
         () = async { loop { others += 1; tokio::task::yield_now().await; } } => {}
     }
     assert!(others > 10, "{others}");
+}
+
+#[tokio::test]
+async fn messages_keep_the_order_of_their_first_polls() {
+    for place in Place::ALL {
+        let (_server, meshes) = ranks(place, 2, MeshOptions::new()).await;
+        let (zero, one) = (&meshes[0], &meshes[1]);
+        // Both wait for the connection; the second one is woken first.
+        let (mut first, mut second) = (zero.send(1, 1, b"first"), zero.send(1, 1, b"second"));
+        assert!((&mut first).now_or_never().is_none());
+        assert!((&mut second).now_or_never().is_none());
+        let received = async { (one.recv_bytes(0, 1).await, one.recv_bytes(0, 1).await) };
+        let (second, first, received) = within("both", join3(second, first, received)).await;
+        (first.unwrap(), second.unwrap());
+        assert_eq!(received, (Ok("first".into()), Ok("second".into())), "{place:?}");
+        // Those that receive, over a connection that is not there yet either.
+        let (_server, others) = ranks(place, 2, MeshOptions::new()).await;
+        let (mut first, mut second) = (others[1].recv_bytes(0, 1), others[1].recv_bytes(0, 1));
+        assert!((&mut first).now_or_never().is_none());
+        assert!((&mut second).now_or_never().is_none());
+        let sent = async { (others[0].send(1, 1, b"a").await, others[0].send(1, 1, b"b").await) };
+        let (second, first, sent) = within("both", join3(second, first, sent)).await;
+        assert_eq!(
+            (first, second, sent),
+            (Ok("a".into()), Ok("b".into()), (Ok(()), Ok(()))),
+            "{place:?}"
+        );
+        // Whose future is dropped holds nobody up.
+        let mut dropped = zero.send(1, 2, b"dropped");
+        let _ = (&mut dropped).now_or_never();
+        drop(dropped);
+        within("a send", zero.send(1, 3, b"next")).await.unwrap();
+        assert_eq!(within("it", one.recv_bytes(0, 3)).await.unwrap(), "next");
+    }
+}
+
+#[tokio::test]
+async fn messages_to_oneself_keep_their_order_too() {
+    let options = MeshOptions::new().unexpected_limit(1000);
+    let (_server, meshes) = ranks(Place::Tcp, 1, options).await;
+    let mesh = &meshes[0];
+    mesh.send(0, 1, &[0; 600]).await.unwrap();
+    // There is room for the second one alone.
+    let (mut first, mut second) = (mesh.send(0, 2, &[1; 600]), mesh.send(0, 2, &[2; 10]));
+    assert!((&mut first).now_or_never().is_none());
+    assert!((&mut second).now_or_never().is_none());
+    assert!(mesh.send(0, 3, b"of another tag").now_or_never().is_some());
+    assert_eq!(within("room", mesh.recv_bytes(0, 1)).await.unwrap().len(), 600);
+    let received = async { [mesh.recv_bytes(0, 2).await, mesh.recv_bytes(0, 2).await] };
+    let (second, first, received) = within("both", join3(second, first, received)).await;
+    (first.unwrap(), second.unwrap());
+    assert_eq!(received.map(|body| body.unwrap().len()), [600, 10]);
+    // Whose future is dropped holds nobody up.
+    mesh.send(0, 2, &[0; 600]).await.unwrap();
+    let mut dropped = mesh.send(0, 2, &[1; 600]);
+    assert!((&mut dropped).now_or_never().is_none());
+    let other = Arc::clone(mesh);
+    let waiting = tokio::spawn(async move { other.send(0, 2, &[2; 10]).await });
+    tokio::task::yield_now().await;
+    drop(dropped);
+    within("a send", waiting).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn room_for_messages_to_oneself_is_noticed() {
+    let options = MeshOptions::new().unexpected_limit(1000);
+    let (_server, meshes) = ranks(Place::Tcp, 1, options).await;
+    let mesh = &meshes[0];
+    let send = |tag| {
+        let mesh = Arc::clone(mesh);
+        tokio::spawn(async move { mesh.send(0, tag, &[tag as u8; 800]).await })
+    };
+    // It waits, until what fills the store is thrown away ...
+    mesh.send(0, 1, &[0; 800]).await.unwrap();
+    let waiting = send(2);
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    mesh.discard(1, 1..=1);
+    within("a send", waiting).await.unwrap().unwrap();
+    // ... or somebody waits for it ...
+    let waiting = send(3);
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    assert_eq!(
+        within("a message", mesh.recv_bytes(0, 3)).await.unwrap(),
+        [3; 800][..]
+    );
+    within("a send", waiting).await.unwrap().unwrap();
+    assert_eq!(mesh.recv_bytes(0, 2).await.unwrap(), [2; 800][..]);
+    // ... or an announcement was taken.
+    for number in 1..16 {
+        let announcing = mesh.announce(0, 4, NonZeroU32::new(number).unwrap(), 5);
+        within("a send", announcing).await.unwrap();
+    }
+    let waiting = tokio::spawn({
+        let mesh = Arc::clone(mesh);
+        async move { mesh.send(0, 5, b"").await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    let announced = MeshError::Announced { number: 1, length: 5 };
+    assert_eq!(mesh.recv_bytes(0, 4).await, Err(announced));
+    within("a send", waiting).await.unwrap().unwrap();
 }

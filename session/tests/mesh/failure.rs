@@ -168,3 +168,32 @@ async fn a_message_that_is_longer_than_the_peer_allows_ends_the_epoch() {
     assert_eq!(at_zero, Err(MeshError::Expelled));
     assert_eq!(one.stats().malformed, 1);
 }
+
+#[tokio::test]
+async fn a_connection_that_broke_before_another_death_is_told_again_in_the_next_epoch() {
+    let dead_after = Duration::from_millis(600);
+    let brisk = MeshOptions::new()
+        .heartbeat(Duration::from_millis(20))
+        .dead_after(dead_after);
+    let server = server(Place::Tcp, brisk.size(3)).await;
+    let (zero, one, two) = tokio::try_join!(
+        Mesh::join(server.endpoint(), MeshOptions::new().rank(0).max_message(100)),
+        Mesh::join(server.endpoint(), MeshOptions::new().rank(1)),
+        Mesh::join(server.endpoint(), MeshOptions::new().rank(2)),
+    )
+    .unwrap();
+    // Rank 0 cannot go on with its connection to rank 1, but before the server decides on that, rank 2 dies.
+    one.send(0, 0, &[0; 101]).await.unwrap();
+    let mut broken = Box::pin(zero.recv_bytes(1, 0));
+    while zero.stats().malformed == 0 {
+        let polled = tokio::time::timeout(Duration::from_millis(1), &mut broken).await;
+        assert!(polled.is_err(), "{polled:?}");
+    }
+    drop(two);
+    let failed = Err(MeshError::PeerFailed { failed: vec![2] });
+    assert_eq!(within("the death", broken).await, failed);
+    tokio::try_join!(zero.next_epoch(), one.next_epoch()).unwrap();
+    assert_eq!((zero.size(), zero.epoch()), (2, 2));
+    let failed = Err(MeshError::PeerFailed { failed: vec![1] });
+    assert_eq!(within("the verdict", zero.recv_bytes(1, 0)).await, failed);
+}

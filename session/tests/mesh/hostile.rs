@@ -171,3 +171,21 @@ async fn a_transport_of_ones_own_needs_a_place_to_listen() {
         .unwrap_err();
     assert!(matches!(error, JoinError::Connect(_)));
 }
+
+#[tokio::test]
+async fn who_does_not_wait_for_the_answer_is_gone() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = Endpoint::from(listener.local_addr().unwrap());
+    let joining = tokio::spawn(Mesh::join(endpoint, MeshOptions::new()));
+    // A server that greets, and then says nothing to the application.
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut hello = [0; 16];
+    stream.read_exact(&mut hello).await.unwrap();
+    stream.write_all(&HELLO).await.unwrap();
+    let mut kind = [0; 5];
+    within("the application", stream.read_exact(&mut kind))
+        .await
+        .unwrap();
+    joining.abort();
+    let _ = within("the end", stream.read_to_end(&mut Vec::new())).await;
+}

@@ -5,6 +5,7 @@ mod exchange;
 mod failure;
 mod hostile;
 mod membership;
+mod paths;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

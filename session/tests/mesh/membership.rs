@@ -154,3 +154,19 @@ async fn who_has_left_is_named_to_those_who_need_it() {
         within("the end", server.finish()).await;
     }
 }
+
+#[tokio::test]
+async fn a_server_that_is_to_finish_waits_for_the_first_rank() {
+    let server = server(Place::Inproc, MeshOptions::new().size(1)).await;
+    let at = server.endpoint().clone();
+    let finishing = tokio::spawn(server.finish());
+    // One that is refused does not count.
+    let refused = Mesh::join(&at, MeshOptions::new().size(2)).await;
+    assert!(matches!(refused, Err(JoinError::Refused(_))), "{refused:?}");
+    let mesh = within("joining", Mesh::join(&at, MeshOptions::new()))
+        .await
+        .unwrap();
+    assert!(!finishing.is_finished());
+    mesh.leave().await;
+    within("the end", finishing).await.unwrap();
+}

@@ -56,9 +56,13 @@ pub(super) fn configure(socket: &Socket, options: &LinkOptions) -> io::Result<()
     socket.set_tcp_nodelay(options.nodelay)?;
     limit_unsent(socket, options.unsent_buffer);
     if let Some(keepalive) = &options.keepalive {
-        socket.set_tcp_keepalive(&parameters(keepalive))?;
+        set_keepalive(socket, keepalive)?;
     }
     Ok(())
+}
+
+pub(super) fn set_keepalive(socket: &Socket, keepalive: &Keepalive) -> io::Result<()> {
+    socket.set_tcp_keepalive(&parameters(keepalive))
 }
 
 /// Keeps the kernel from taking megabytes that the peer has no room for. It would send them from its answers to the

@@ -285,6 +285,35 @@ fn earlier_epochs_are_skipped_and_later_ones_kept() {
 }
 
 #[test]
+fn what_is_half_read_of_an_epoch_that_is_over_is_skipped() {
+    let (old, large) = (Key { epoch: 1, tag: 1 }, body(5, 60_000));
+    let bytes = frame_of(old, &large);
+    // Whether the receive is dropped before the epoch ends, or after, or nobody had asked for the message.
+    for case in 0..3 {
+        let mut bench = Bench::new([bytes[..20_000].to_vec()]);
+        let mut into = vec![0; 60_000];
+        let mut claim = Claim::new(old, Target::Slice(&mut into));
+        let mut other = Claim::new(key(9), Target::Own(Vec::new()));
+        let reader = if case == 2 { &mut other } else { &mut claim };
+        assert_eq!(bench.poll(reader, Waker::noop()), Step::Dry);
+        if case != 1 {
+            bench.cancel(reader);
+            assert!(bench.inbound.stored() > 60_000);
+        }
+        bench.inbound.begin_epoch(2);
+        if case == 1 {
+            bench.cancel(reader);
+        }
+        assert_eq!(bench.inbound.stored(), 0, "case {case}");
+        let new = Key { epoch: 2, tag: 1 };
+        bench.script.pieces = [bytes[20_000..].to_vec(), frame_of(new, b"of this epoch")].into();
+        let mut claim = Claim::new(new, Target::Own(Vec::new()));
+        assert_eq!(bench.poll(&mut claim, Waker::noop()), whole(b"of this epoch"));
+        assert_eq!(bench.inbound.stored(), 0);
+    }
+}
+
+#[test]
 fn the_end_comes_after_what_came_before_it() {
     let mut bench = Bench::new([frame(2, b"b"), frame(1, b"a"), frame(1, &[0; 99])[..50].to_vec()]);
     bench.script.ends = true;
@@ -373,6 +402,54 @@ fn announcements_that_are_thrown_away_are_named() {
     let numbers = bench.inbound.discard(1, &(2..=9), &mut wakes);
     assert_eq!(numbers.iter().map(|number| number.get()).collect::<Vec<_>>(), [8]);
     assert_eq!(bench.inbound.stored(), Inbound::OVERHEAD);
+}
+
+#[test]
+fn what_was_given_up_does_not_fill_the_store() {
+    // More than the store holds, of an operation that was given up; announcements are kept, for they are answered.
+    let large = body(1, 60_000);
+    let pieces = || {
+        let mut pieces = vec![frame(4, &large); 5];
+        pieces.extend([announcement(4, 7, 1 << 20), frame(5, b"next")]);
+        pieces
+    };
+    let mut wakes = Wakes::default();
+    let mut bench = Bench::new(pieces());
+    assert_eq!(bench.inbound.discard(1, &(0..=4), &mut wakes), []);
+    assert_eq!(bench.whole(5), whole(b"next"));
+    assert_eq!(bench.inbound.stored(), Inbound::OVERHEAD);
+    assert_eq!(bench.inbound.discard(1, &(0..=4), &mut wakes).len(), 1);
+    // Also where it is noticed when nothing fits any more, or in the middle of a frame.
+    for length in [pieces()[0].len(), 20_000, 24] {
+        let mut bench = Bench::new([]);
+        bench.script.pieces = [pieces()[0][..length].to_vec()].into();
+        let count = Arc::<Count>::default();
+        let waker = Waker::from(Arc::clone(&count));
+        let mut claim = Claim::new(key(5), Target::Own(Vec::new()));
+        assert_eq!(bench.poll(&mut claim, &waker), Step::Dry);
+        let mut rest = pieces();
+        rest[0].drain(..length);
+        rest.retain(|piece| !piece.is_empty());
+        bench.script.pieces = rest.into();
+        if length > 60_000 {
+            assert_eq!(bench.poll(&mut claim, &waker), Step::Behind);
+        }
+        bench.inbound.discard(1, &(0..=4), &mut Wakes::default());
+        assert!(count.take() > 0, "somebody reads on");
+        assert_eq!(
+            bench.poll(&mut claim, &waker),
+            whole(b"next"),
+            "{length} bytes had come"
+        );
+        assert_eq!(bench.inbound.stored(), Inbound::OVERHEAD);
+    }
+    // Who asks all the same gets what comes then.
+    let mut bench = Bench::new([]);
+    bench.inbound.discard(1, &(0..=4), &mut wakes);
+    let mut claim = Claim::new(key(4), Target::Own(Vec::new()));
+    assert_eq!(bench.poll(&mut claim, Waker::noop()), Step::Dry);
+    bench.script.pieces = [frame(4, b"for all that")].into();
+    assert_eq!(bench.poll(&mut claim, Waker::noop()), whole(b"for all that"));
 }
 
 proptest! {

@@ -302,6 +302,41 @@ fn a_suspect_that_lives_is_given_up_in_the_end() {
 }
 
 #[test]
+fn a_suspicion_does_not_lapse_with_the_first_to_tell_it() {
+    let mut court = Court::session(4);
+    court.request(0, &Request::Suspect { epoch: 1, id: 2 });
+    court.request(1, &Request::Suspect { epoch: 1, id: 2 });
+    court.request(1, &Request::Suspect { epoch: 1, id: 2 });
+    assert_eq!(court.registrar.suspicions.len(), 2);
+    court.request(0, &Request::Leave);
+    assert_eq!(court.registrar.suspicions.len(), 1);
+    court.told(1);
+    court.pass(DEAD + BEAT, &[1, 2, 3]);
+    let failed = Notice::Failed {
+        epoch: 1,
+        ranks: vec![2],
+    };
+    court.assert_told(1, &failed);
+}
+
+#[test]
+fn a_late_word_about_an_epoch_that_is_over_changes_nothing() {
+    let mut court = Court::session(2);
+    for line in [0, 1] {
+        court.request(line, &Request::Advance { epoch: 1 });
+    }
+    for line in [0, 1] {
+        assert_eq!(court.epoch(line), (2, vec![0, 1]));
+    }
+    court.request(0, &Request::Advance { epoch: 2 });
+    court.request(0, &Request::Advance { epoch: 1 });
+    court.request(0, &Request::Advance { epoch: u32::MAX });
+    assert_eq!(court.told(0), []);
+    court.request(1, &Request::Advance { epoch: 2 });
+    assert_eq!(court.epoch(0), (3, vec![0, 1]));
+}
+
+#[test]
 fn suspicions_about_others_than_living_members_mean_nothing() {
     let mut court = Court::session(3);
     court.request(1, &Request::Leave);
