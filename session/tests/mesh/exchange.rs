@@ -240,7 +240,8 @@ async fn messages_keep_the_order_of_their_first_polls() {
         assert!((&mut second).now_or_never().is_none());
         let received = async { (one.recv_bytes(0, 1).await, one.recv_bytes(0, 1).await) };
         let (second, first, received) = within("both", join3(second, first, received)).await;
-        (first.unwrap(), second.unwrap());
+        first.unwrap();
+        second.unwrap();
         assert_eq!(received, (Ok("first".into()), Ok("second".into())), "{place:?}");
         // Those that receive, over a connection that is not there yet either.
         let (_server, others) = ranks(place, 2, MeshOptions::new()).await;
@@ -277,7 +278,8 @@ async fn messages_to_oneself_keep_their_order_too() {
     assert_eq!(within("room", mesh.recv_bytes(0, 1)).await.unwrap().len(), 600);
     let received = async { [mesh.recv_bytes(0, 2).await, mesh.recv_bytes(0, 2).await] };
     let (second, first, received) = within("both", join3(second, first, received)).await;
-    (first.unwrap(), second.unwrap());
+    first.unwrap();
+    second.unwrap();
     assert_eq!(received.map(|body| body.unwrap().len()), [600, 10]);
     // Whose future is dropped holds nobody up.
     mesh.send(0, 2, &[0; 600]).await.unwrap();
