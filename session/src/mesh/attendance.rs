@@ -236,7 +236,7 @@ async fn attend(hub: &Arc<Hub>, mut attendant: Attendant, mut reader: LineReader
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "inproc"))]
 mod tests {
     use super::super::server::MeshServer;
     use super::*;
