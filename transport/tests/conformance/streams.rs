@@ -177,7 +177,10 @@ pub(crate) async fn a_waiting_reader_is_woken_by_the_end(place: Place) {
 pub(crate) async fn a_writer_stalls_until_somebody_reads(place: Place) {
     let (near, far) = place.streams().await;
     let block = pattern(0, 251 * 256);
-    let mut written = 0;
+    // A new stream may look full until the runtime has heard from the system that it is not.
+    let mut written = poll_fn(|cx| near.poll_write(cx, &[IoSlice::new(&block)]))
+        .await
+        .unwrap();
     // Fills what the system buffers; the kernel may move some of it on, so one refusal is not yet the end.
     let mut refusals = 0;
     while refusals < 100 {
