@@ -25,7 +25,7 @@ fn enter(world: &mut World, host: usize) {
     world.run_for(Duration::from_millis(50));
 }
 
-/// What a member gets, until there is nothing more for now.
+/// All that has come to a member and is not yet taken.
 fn take(world: &mut World, host: usize) -> Vec<Bytes> {
     let now = world.start + world.now;
     let node = &mut world.hosts[host].node;
