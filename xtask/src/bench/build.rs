@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::record::Report;
+use super::streams;
 use crate::workspace::Workspace;
-use crate::{netlab, process, setup};
+use crate::{interop, netlab, process, setup};
 
 /// The name under which flexbond is measured.
 pub(super) const OURS: &str = "flexbond";
@@ -61,6 +62,8 @@ pub(super) fn programs(workspace: &Workspace, names: &[&'static str], report: &m
     for &name in names {
         let program = match name {
             OPENMPI => openmpi(workspace),
+            streams::MFLOW => interop::python(workspace),
+            streams::GENERATE | streams::STATS => program(workspace, name),
             _ => build(workspace, name),
         };
         match program {
@@ -89,6 +92,20 @@ fn openmpi(workspace: &Workspace) -> Result<PathBuf> {
             .arg(workspace.root.join("xtask/peers/openmpi/collectives.c")),
     )?;
     Ok(program)
+}
+
+/// Compiles one of flexbond's own programs.
+fn program(workspace: &Workspace, name: &str) -> Result<PathBuf> {
+    process::run(
+        process::cargo()
+            .args(["build", "--release", "--package", "flexbond", "--bin", name])
+            .arg("--manifest-path")
+            .arg(workspace.root.join("Cargo.toml"))
+            .arg("--target-dir")
+            .arg(&workspace.target),
+    )?;
+    let program = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    Ok(workspace.target.join("release").join(program))
 }
 
 fn build(workspace: &Workspace, name: &str) -> Result<PathBuf> {

@@ -17,6 +17,7 @@ mod roster;
 mod run;
 mod series;
 mod sockets;
+mod streams;
 mod table;
 mod turns;
 
@@ -44,9 +45,12 @@ use roster::{AnyCase, Field, GROUPS, Manner};
 ///
 /// `collectives`: allreduce, broadcast and barrier on 2, 4 and 8 ranks beside Open MPI, which
 /// `apt-get install -y --no-install-recommends libopenmpi-dev openmpi-bin` installs and nothing else does.
+///
+/// `streams`: m_generate and m_stats beside those of Python mflow (from the environment of `cargo xtask interop`) and
+/// bare TCP, with messages of 1 MiB and of 10 kB.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only this group of cases: sockets, groups or collectives.
+    /// Only this group of cases: sockets, groups, collectives or streams.
     group: Option<String>,
     /// One short run of each; good to see that everything works, too short for conclusions.
     #[arg(long)]

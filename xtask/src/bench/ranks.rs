@@ -94,6 +94,7 @@ impl RanksCase {
         let process = |rank: usize| {
             let mut command = Command::new(program);
             command
+                .arg("run")
                 .args(&self.words)
                 .args(&multicast)
                 .env("RANK", rank.to_string())
@@ -174,7 +175,7 @@ mod tests {
             assert_eq!(variable(process, "WORLD_SIZE"), Some("4".into()));
             assert_eq!(variable(process, "MASTER_ADDR"), Some("127.0.0.1".into()));
             assert_eq!(variable(process, "MASTER_PORT"), port);
-            assert_eq!(shown(process), "peer case=barrier rounds=9");
+            assert_eq!(shown(process), "peer run case=barrier rounds=9");
         }
     }
 
@@ -186,7 +187,7 @@ mod tests {
         };
         let processes = case.processes(Path::new("peer")).unwrap();
         let lines: Vec<String> = processes.iter().map(shown).collect();
-        assert!(lines[0].starts_with("peer case=barrier rounds=9 multicast=239.77.1.3:"));
+        assert!(lines[0].starts_with("peer run case=barrier rounds=9 multicast=239.77.1.3:"));
         assert!(lines[0].ends_with(" only=yes"));
         assert!(lines.iter().all(|line| *line == lines[0]));
         assert!(!shown(&case.mpirun(Path::new("peer"))).contains("multicast"));

@@ -10,6 +10,7 @@ use super::contest::{self, Contest, Timing};
 use super::lab::LabCase;
 use super::ranks::{self, RanksCase};
 use super::record::Report;
+use super::streams::{self, StreamCase};
 use super::{OURS, collectives, groups, sockets};
 use crate::workspace::Workspace;
 
@@ -24,7 +25,7 @@ pub(super) struct Group {
 }
 
 /// All groups, in the order in which they are measured.
-pub(super) const GROUPS: [Group; 3] = [
+pub(super) const GROUPS: [Group; 4] = [
     Group {
         name: "sockets",
         peers: &PEERS,
@@ -48,6 +49,12 @@ pub(super) const GROUPS: [Group; 3] = [
                 .collect()
         },
     },
+    Group {
+        name: "streams",
+        peers: &[streams::MFLOW],
+        programs: &streams::PROGRAMS,
+        cases: |quick| streams::cases(quick).into_iter().map(AnyCase::Streams).collect(),
+    },
 ];
 
 /// A case of any group.
@@ -56,6 +63,7 @@ pub(super) enum AnyCase {
     Sockets(Case),
     Lab(LabCase),
     Ranks(RanksCase),
+    Streams(StreamCase),
 }
 
 /// The cases of one group, or of all.
@@ -117,6 +125,7 @@ impl Manner {
         match group {
             "groups" => groups::rules(self.quick, self.runs),
             "collectives" => collectives::rules(self.runs),
+            "streams" => streams::rules(self.quick, self.runs),
             _ => contest::rules(self.runs, self.timing()),
         }
     }
@@ -128,6 +137,7 @@ impl AnyCase {
             AnyCase::Sockets(case) => &case.heading,
             AnyCase::Lab(case) => &case.heading,
             AnyCase::Ranks(case) => &case.heading,
+            AnyCase::Streams(case) => &case.heading,
         }
     }
 
@@ -146,6 +156,7 @@ impl AnyCase {
             }
             AnyCase::Lab(case) => case.hold(&field.programs, runs, report),
             AnyCase::Ranks(case) => case.hold(&field.programs, runs, report),
+            AnyCase::Streams(case) => case.hold(&field.programs, runs, report),
         }
     }
 }

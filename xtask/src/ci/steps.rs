@@ -47,7 +47,7 @@ pub(super) const STEPS: [Step; 16] = [
     },
     Step {
         name: "features",
-        what: "each package builds and passes its tests alone, with no and with each single feature",
+        what: "each package builds alone with each single feature, and passes its tests with none and with all",
         run: tests::features,
     },
     Step {

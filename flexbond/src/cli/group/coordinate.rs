@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::passing::{End, Passing};
-use super::rounds::{self, Rounds};
+use super::rounds;
 use super::show::Show;
 use super::{
     Access, Exit, Failure, GROUP, Holding, Interrupt, accept_failure, argument, explain, listen_for_signals,
@@ -142,16 +142,8 @@ impl Coordinate {
         show.line(&format!(
             "passing {count} barriers, members in the session: {here}"
         ));
-        let mut rounds = Rounds::default();
-        let mut passing = Passing {
-            session: coordinator,
-            rounds: &mut rounds,
-            show,
-            interrupt,
-        };
-        let ended = passing.pass(&mut barrier, count).await;
-        show.line(&rounds.summary());
-        match ended? {
+        let passing = Passing::new(coordinator, show, interrupt);
+        match passing.run(&mut barrier, count).await? {
             End::All => Ok(Exit::Done),
             End::Signal(number) => Ok(Exit::Signal(number)),
             End::Session => Err(Failure::new("the session has ended")),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::passing::{End, Passing};
-use super::rounds::{self, Rounds};
+use super::rounds;
 use super::show::Show;
 use super::{
     Access, Exit, Failure, GROUP, Interrupt, Joining, argument, is_end, join_failure, join_group_failure,
@@ -94,16 +94,8 @@ impl Join {
                 join_group_failure(&error, "the coordinator has to be started with --barriers")
             })?,
         };
-        let mut rounds = Rounds::default();
-        let mut passing = Passing {
-            session: member,
-            rounds: &mut rounds,
-            show,
-            interrupt,
-        };
-        let ended = passing.pass(&mut barrier, count).await;
-        show.line(&rounds.summary());
-        match ended? {
+        let passing = Passing::new(member, show, interrupt);
+        match passing.run(&mut barrier, count).await? {
             // The coordinator's end is the end of the group.
             End::All | End::Session | End::Alone(_) => Ok(Exit::Done),
             End::Signal(number) => Ok(Exit::Signal(number)),

@@ -14,10 +14,10 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// An end of a session that passes barriers.
 pub(super) struct Passing<'a> {
-    pub(super) session: &'a Session,
-    pub(super) rounds: &'a mut Rounds,
-    pub(super) show: &'a mut Show,
-    pub(super) interrupt: &'a mut Interrupt,
+    session: &'a Session,
+    rounds: Rounds,
+    show: &'a mut Show,
+    interrupt: &'a mut Interrupt,
 }
 
 /// Why no more barriers are passed.
@@ -31,9 +31,24 @@ pub(super) enum End {
     Signal(u8),
 }
 
-impl Passing<'_> {
-    /// Passes barriers until `count` of them have ended.
-    pub(super) async fn pass(&mut self, barrier: &mut Barrier, count: u64) -> Result<End, Failure> {
+impl<'a> Passing<'a> {
+    pub(super) fn new(session: &'a Session, show: &'a mut Show, interrupt: &'a mut Interrupt) -> Self {
+        Passing {
+            session,
+            rounds: Rounds::default(),
+            show,
+            interrupt,
+        }
+    }
+
+    /// Passes barriers until `count` of them have ended, and shows how long they took.
+    pub(super) async fn run(mut self, barrier: &mut Barrier, count: u64) -> Result<End, Failure> {
+        let ended = self.pass(barrier, count).await;
+        self.show.line(&self.rounds.summary());
+        ended
+    }
+
+    async fn pass(&mut self, barrier: &mut Barrier, count: u64) -> Result<End, Failure> {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while self.rounds.count() < count {

@@ -391,9 +391,13 @@ impl Outflow {
             }
             return None;
         }
-        if self.stream.next_segment() >= self.limit && !self.skip_laggards(now) {
+        let is_blocked = self.stream.next_segment() >= self.limit;
+        if is_blocked && !self.goes_past_stuck() && !self.skip_laggards(now) {
             self.pace.note_limited();
             self.note_blocked(now);
+            if self.timeout.is_none() {
+                self.rearm(now);
+            }
             return None;
         }
         let number = self.stream.cut(self.first_beginning())?;
@@ -467,17 +471,23 @@ impl Outflow {
         Some(&room[..len])
     }
 
-    /// Waits for news again, if there is something on its way.
-    fn rearm(&mut self, now: Instant) {
+    /// Whether a receiver is to be asked how far it is, when nothing is heard of it: it lacks something of what was
+    /// sent; or it takes no more of what is to be sent, and what it said since may have been lost.
+    fn is_asked(&self, receiver: &Receiver) -> bool {
         let next = self.stream.next_segment();
+        match receiver.place {
+            Place::After(_) => false,
+            Place::Start { .. } => true,
+            Place::At { next: at, edge } => at < next || (edge <= next && self.stream.has_uncut()),
+        }
+    }
+
+    /// Waits for news again, if there are some to wait for.
+    fn rearm(&mut self, now: Instant) {
         let slowest = self
             .receivers
             .iter()
-            .filter(|receiver| match receiver.place {
-                Place::After(_) => false,
-                Place::Start { .. } => true,
-                Place::At { next: at, .. } => at < next,
-            })
+            .filter(|receiver| self.is_asked(receiver))
             .map(|receiver| receiver.rtt.timeout())
             .max();
         self.timeout = slowest.map(|timeout| {
@@ -496,7 +506,7 @@ impl Outflow {
         self.timeout.into_iter().chain(self.ripens_at()).min()
     }
 
-    /// Nothing was heard for too long: asks those who lack something.
+    /// Nothing was heard for too long: asks those of whom something is to be heard.
     pub(crate) fn handle_timeout(&mut self, now: Instant, ask: &mut Vec<Piece>) {
         self.ripen(now);
         if self.timeout.is_none_or(|timeout| timeout > now) {
@@ -504,20 +514,17 @@ impl Outflow {
         }
         self.silences += 1;
         let next = self.stream.next_segment();
-        for receiver in &self.receivers {
-            let start = match receiver.place {
-                Place::After(_) => continue,
+        let before = ask.len();
+        let asked = self.receivers.iter().filter(|receiver| self.is_asked(receiver));
+        ask.extend(asked.map(|receiver| Piece::Sync {
+            target: Target::One(receiver.id),
+            start: match receiver.place {
                 Place::Start { segment, .. } => Some(segment),
-                Place::At { next: at, .. } if at < next => None,
-                Place::At { .. } => continue,
-            };
-            self.counters.syncs += 1;
-            ask.push(Piece::Sync {
-                target: Target::One(receiver.id),
-                start,
-                next,
-            });
-        }
+                Place::After(_) | Place::At { .. } => None,
+            },
+            next,
+        }));
+        self.counters.syncs += (ask.len() - before) as u64;
         self.rearm(now);
     }
 

@@ -651,6 +651,34 @@ fn who_does_not_receive_stops_the_sender_within_its_budget() {
 }
 
 #[test]
+fn a_window_opens_again_even_if_the_report_that_says_so_is_lost() {
+    let settings = OutflowSettings {
+        window: 8,
+        ..SETTINGS
+    };
+    for budget in (1000..3000).step_by(64) {
+        let mut world = World::with_settings(4, PERFECT, 0, settings);
+        world.join(1, budget);
+        world.nodes[0].idle = true;
+        let messages: Vec<_> = (0..40_u8).map(|index| vec![index; 300]).collect();
+        for message in &messages {
+            world.push(message.clone());
+        }
+        for _ in 0..1000 {
+            world.step().unwrap();
+        }
+        // It takes what has come, and says that there is room for more; which nobody hears.
+        world.wire.clear();
+        world.nodes[0].idle = false;
+        world.faults.loss = 1.0;
+        world.settle().unwrap();
+        world.faults.loss = 0.0;
+        world.finish().unwrap();
+        assert_eq!(world.nodes[0].received, messages, "{budget}");
+    }
+}
+
+#[test]
 fn an_empty_message_at_the_end_waits_for_memory_and_no_longer() {
     let mut world = World::new(4, PERFECT, 0);
     world.join(1, 1000);
@@ -761,6 +789,39 @@ fn those_who_lag_skip_to_the_newest_and_get_the_rest_in_order() {
             .zip(&numbers)
             .all(|(got, number)| *got == body(*number));
         assert!(whole, "seed {seed}: no mixture of two messages");
+    }
+}
+
+#[test]
+fn who_skipped_goes_on_when_the_one_that_was_ahead_takes_nothing_more() {
+    for seed in 0..16 {
+        let settings = OutflowSettings {
+            quorum: Some(1),
+            skip: Some(128),
+            ..SETTINGS
+        };
+        let mut world = World::with_settings(seed, PERFECT, 0, settings);
+        // Neither reads. There is room for a little at one, and for much more at the other.
+        world.join(1, 2000);
+        world.join(2, 20_000 + 500 * seed);
+        world.nodes.iter_mut().for_each(|node| node.idle = true);
+        let body = |number: u32| number.to_be_bytes().repeat(100);
+        for number in 0..300 {
+            world.push(body(number));
+        }
+        for _ in 0..20_000 {
+            world.step().unwrap();
+        }
+        world.nodes[0].idle = false;
+        for _ in 0..20_000 {
+            world.step().unwrap();
+        }
+        let newest = world.nodes[0].received.last();
+        assert_eq!(
+            newest,
+            Some(&body(299).into()),
+            "seed {seed}: it waits for the other one"
+        );
     }
 }
 

@@ -29,7 +29,8 @@ pub(super) struct Channels {
     /// At the coordinator: how many groups there have been.
     pub(super) made: u64,
     /// At the coordinator: what it last heard of each member about each number. It outlasts the group, so that what was
-    /// said about one means nothing to the next of the same number; and it goes with the member.
+    /// said about one means nothing to the next of the same number; and it goes with the member. Of groups that there are
+    /// not, no more is noted once there is [`MAX_HEARD`](Self::MAX_HEARD): members may name any number.
     pub(super) heard: BTreeMap<(u16, MemberId), Heard>,
     /// At the coordinator: the first round of the next barrier of each number that there was one of; there is none if
     /// the numbers are used up.
@@ -41,6 +42,9 @@ pub(super) struct Channels {
 }
 
 impl Channels {
+    /// From how much on nothing new is noted of groups that there are not: two megabytes.
+    pub(super) const MAX_HEARD: usize = 1 << 16;
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let seats = self.seats.values().filter_map(Seat::poll_timeout);
         let endings = self.hosted.values().filter_map(Hosted::ends_at);

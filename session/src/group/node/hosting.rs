@@ -9,6 +9,7 @@ use flexbond_wire::group::{
     Abort, Arrive, ChannelJoin, ChannelKind, ChannelLeave, ChannelRefusal, ChannelReply, Header, List, Packet,
 };
 
+use super::channels::Channels;
 use super::notices::Said;
 use super::requests::is_later;
 use super::{Node, Role};
@@ -301,7 +302,10 @@ impl Node {
             .confirm(leave.channel, sender, leave.request);
         let key = (leave.channel, sender);
         let heard = self.channels.heard.get(&key);
-        if heard.is_none_or(|heard| is_later(leave.request, heard.request)) {
+        let has_room = heard.is_some()
+            || self.channels.hosted.contains_key(&leave.channel)
+            || self.channels.heard.len() < Channels::MAX_HEARD;
+        if has_room && heard.is_none_or(|heard| is_later(leave.request, heard.request)) {
             let hosted = self.channels.hosted.get_mut(&leave.channel);
             let now_heard = Heard {
                 request: leave.request,

@@ -85,8 +85,9 @@ impl Traffic {
         let source = self.sources.get(&MemberId::COORDINATOR);
         let is_whole = source.is_some_and(|inflow| inflow.has_all_below(end));
         self.over = Some(if is_whole { GroupEnd::Whole } else { GroupEnd::Cut });
-        // What is whole, but for the memory, is still put together.
-        if !is_whole || source.is_some_and(|inflow| !inflow.waits_for_memory()) {
+        // What is there, but for the memory, is still put together, even if something is missing behind it: the
+        // coordinator has heard that it came.
+        if source.is_some_and(|inflow| !inflow.waits_for_memory()) {
             self.forget_source(MemberId::COORDINATOR, budget);
         }
     }

@@ -46,11 +46,12 @@ impl Load {
         }));
     }
 
-    /// Sends so many messages, each a copy of its own, and waits until every member has confirmed all of them.
-    async fn send(&self, group: &BroadcastSender, message: &[u8], count: usize) -> Result<()> {
+    /// Sends so many messages, and waits until every member has confirmed all of them. Like the others, this one is
+    /// given what there is already: a copy for each message would be the program's.
+    async fn send(&self, group: &BroadcastSender, message: &Bytes, count: usize) -> Result<()> {
         let mut last = None;
         for _ in 0..count {
-            last = Some(group.send(Bytes::copy_from_slice(message)).await?);
+            last = Some(group.send(message.clone()).await?);
         }
         if let Some(last) = last {
             last.delivered().await?;
@@ -80,7 +81,7 @@ pub(crate) async fn run(side: &Side, load: &Load) -> Result<()> {
             for _ in 0..*members {
                 group.accept().await?;
             }
-            let message = vec![0xA5_u8; load.size];
+            let message = Bytes::from(vec![0xA5_u8; load.size]);
             load.send(&group, &message, load.warmup).await?;
             let begun = Instant::now();
             load.send(&group, &message, load.measured).await?;

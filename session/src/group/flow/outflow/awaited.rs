@@ -37,8 +37,27 @@ impl Outflow {
         }
     }
 
-    /// Takes note of those who skipped and whom others have reached; or of all, if nobody else is there.
+    /// Whether all those that are waited for have what they take and take nothing more, and others are there, who skipped
+    /// and might.
+    fn is_stuck(&self) -> bool {
+        let next = self.stream.next_segment();
+        let takes_no_more = |receiver: &Receiver| {
+            let has_all = receiver.delivered().is_some_and(|delivered| delivered >= next);
+            // Who has all, but confirms less, has no memory for what follows.
+            let is_full = receiver.place.next().is_some_and(|at| at < next);
+            has_all && (is_full || receiver.place.edge() <= next)
+        };
+        let mut has_skipped = false;
+        self.receivers.iter().all(|receiver| {
+            let skipped = receiver.skipped_to.is_some();
+            has_skipped |= skipped;
+            skipped || takes_no_more(receiver)
+        }) && has_skipped
+    }
+
+    /// Takes note of those who skipped and have reached others; or of all, if nobody else is there who takes anything.
     fn count_skipped(&mut self) {
+        let is_stuck = self.is_stuck();
         let others = self
             .receivers
             .iter()
@@ -48,7 +67,7 @@ impl Outflow {
             .max();
         for receiver in &mut self.receivers {
             let begins = !matches!(receiver.place, Place::After(_));
-            if begins && receiver.skipped_to <= Some(reached.unwrap_or(u64::MAX)) {
+            if begins && (is_stuck || receiver.skipped_to <= Some(reached.unwrap_or(u64::MAX))) {
                 receiver.skipped_to = None;
             }
         }
@@ -66,10 +85,20 @@ impl Outflow {
                     .min(receiver.place.edge()),
             )
         });
-        let limit = limit.unwrap_or(u64::MAX);
+        // Whoever skipped begins with the next record, which has to be sent for that.
+        let limit = limit.filter(|_| !self.is_stuck()).unwrap_or(u64::MAX);
         // What is kept for those who are not waited for has a bound, too.
         let kept = self.stream.first_segment() + self.settings.skip.unwrap_or(2 * window);
         self.limit = limit.min(kept);
+    }
+
+    /// Whether there is room because those who were waited for take nothing more, and others may go on.
+    pub(super) fn goes_past_stuck(&mut self) -> bool {
+        let skips = self.settings.skip.is_some();
+        if skips {
+            self.update_limit();
+        }
+        skips && self.stream.next_segment() < self.limit
     }
 
     /// Lets those who lag too far begin again where the next record does; true if that makes room.
@@ -81,7 +110,7 @@ impl Outflow {
         if next < self.stream.first_segment() + lag {
             return false;
         }
-        let awaited = self.held();
+        let awaited = if self.is_stuck() { next } else { self.held() };
         let place = self.new_place();
         let mut skipped = Vec::new();
         for receiver in &mut self.receivers {

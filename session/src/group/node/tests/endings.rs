@@ -6,16 +6,16 @@ use bytes::Bytes;
 use flexbond_transport::simnet::Path;
 use flexbond_wire::group::ChannelKind;
 
-use super::World;
+use super::{World, settings};
 use crate::group::MemberId;
 use crate::group::barrier::Outcome;
 use crate::group::flow::RecordKind;
-use crate::group::node::{HostError, Node};
+use crate::group::node::{GroupEnd, HostError, Node, NodeSettings};
 
 const GROUP: u16 = 9;
 
-/// Joins the group, and waits until it is in.
-fn enter(world: &mut World, host: usize) {
+/// Joins the group, and waits until it is in; returns the request.
+fn enter(world: &mut World, host: usize) -> u32 {
     let now = world.start + world.now;
     let node = &mut world.hosts[host].node;
     let request = node.join_channel(now, GROUP, ChannelKind::Broadcast);
@@ -23,6 +23,7 @@ fn enter(world: &mut World, host: usize) {
     let answer = world.hosts[host].node.take_reply(request);
     assert!(matches!(answer, Some(Ok(_))), "{answer:?}");
     world.run_for(Duration::from_millis(50));
+    request
 }
 
 /// All that has come to a member and is not yet taken.
@@ -103,6 +104,54 @@ fn who_lacks_the_end_of_a_group_that_is_over_is_told() {
 #[test]
 fn the_next_group_of_the_same_number_continues_nothing_of_the_one_before() {
     the_next_group_continues_nothing();
+}
+
+/// Several small messages are in one segment, which is confirmed even if there is no memory for the last of them.
+#[test]
+fn who_had_no_memory_for_the_last_that_it_confirmed_gets_it_even_if_more_is_missing() {
+    for budget in (2000..3000).step_by(50) {
+        let mut world = World::new(7, false, Path::default().delay(Duration::from_micros(100)));
+        let settings = NodeSettings {
+            recv_budget: budget,
+            max_message: 1000,
+            ..settings(false)
+        };
+        let node = Node::member(world.start, world.hosts[0].address, [7; 16], &[], settings);
+        world.add(node);
+        world.run_until("all in", World::all_in);
+        world.run_for(Duration::from_secs(1));
+        let hosting = world.hosts[0].node.host_broadcast(GROUP).expect("it is free");
+        let request = enter(&mut world, 1);
+        let node = &mut world.hosts[0].node;
+        let push = |_| node.push(GROUP, RecordKind::Message, &vec![1; 40].into());
+        let numbers: Vec<u64> = (0..1000)
+            .map(push)
+            .map(|number| number.expect("there is room"))
+            .collect();
+        world.run_for(Duration::from_millis(200));
+        let now = world.start + world.now;
+        let node = &mut world.hosts[0].node;
+        node.unhost(now, GROUP, hosting, now + Duration::from_millis(1));
+        world.run_for(Duration::from_secs(1));
+        let mut got = Vec::new();
+        for _ in 0..1000 {
+            got.extend(take(&mut world, 1));
+            world.run_for(Duration::from_millis(10));
+            if world.hosts[1].node.place_end(GROUP, request).is_some() {
+                break;
+            }
+        }
+        let end = world.hosts[1].node.place_end(GROUP, request);
+        assert_eq!(end, Some(GroupEnd::Cut), "{budget}");
+        let id = world.id(1);
+        let node = &world.hosts[0].node;
+        let delivered = numbers.iter().filter(|number| {
+            let missed = node.missed(GROUP, **number..=**number);
+            !missed.contains(&id)
+        });
+        let delivered = delivered.count();
+        assert!(got.len() >= delivered, "{budget}: {} of {delivered}", got.len());
+    }
 }
 
 /// Who has a place at a barrier that is over, and does not come there before there is another one of its number, waits

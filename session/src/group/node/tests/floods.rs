@@ -8,6 +8,7 @@ use flexbond_transport::simnet::Path;
 use flexbond_wire::group::{Arrive, ChannelJoin, ChannelKind, ChannelLeave, Header, Heartbeat, Packet};
 
 use super::World;
+use crate::group::node::channels::Channels;
 
 const PACKETS: u32 = 20_000;
 /// Answers that may wait to be sent.
@@ -95,4 +96,34 @@ fn members_who_ask_without_end_fill_no_memory_and_come_once() {
     assert_eq!(node.pop_arrival(1), None, "it has come once");
     let waiting = node.outbox.waiting();
     assert!(waiting <= ANSWERS, "{waiting} answers wait");
+}
+
+#[test]
+fn members_who_leave_groups_that_there_are_not_fill_no_memory() {
+    let mut world = world(2);
+    let others = [1, 2].map(|host| (world.id(host).0, world.hosts[host].address));
+    let mut number = 1 << 20;
+    for (id, address) in others {
+        for channel in 2..=u16::MAX {
+            number += 1;
+            let leave = ChannelLeave { request: 1, channel };
+            say(&mut world, address, id, number, &Packet::ChannelLeave(leave));
+        }
+    }
+    let heard = world.hosts[0].node.channels.heard.len();
+    assert_eq!(heard, Channels::MAX_HEARD);
+    // Of a group that there is, it is noted.
+    world.hosts[0].node.host_broadcast(1).expect("it is free");
+    let leave = ChannelLeave {
+        request: 1,
+        channel: 1,
+    };
+    say(
+        &mut world,
+        others[0].1,
+        others[0].0,
+        number + 1,
+        &Packet::ChannelLeave(leave),
+    );
+    assert_eq!(world.hosts[0].node.channels.heard.len(), Channels::MAX_HEARD + 1);
 }
