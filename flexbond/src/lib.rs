@@ -5,9 +5,9 @@
 //! <!-- /intro -->
 //!
 //! This crate is the facade: one dependency for all parts, a [`prelude`], sockets for code without a runtime
-//! ([`blocking`]), and the programs `flexbond`, `m_stats` and `m_generate`. Below it, each part is a crate of its
-//! own: a program that needs only sockets can depend on `flexbond-session` alone. Nothing is above it but your
-//! program.
+//! ([`blocking`]), and the programs `flexbond`, `m_stats`, `m_generate`, `m_dump`, `m_replay` and `m_split`. Below it,
+//! each part is a crate of its own: a program that needs only sockets can depend on `flexbond-session` alone. Nothing
+//! is above it but your program.
 //!
 #![cfg_attr(feature = "inproc", doc = "```")]
 #![cfg_attr(not(feature = "inproc"), doc = "```no_run")]
@@ -38,9 +38,13 @@
 //! | `collectives` | yes | [`collectives`]: barrier, broadcast, allreduce and the others, among the ranks of one computation |
 //! | `group` | yes | [`group`]: sessions of many members over reliable UDP multicast |
 //! | `group-crypto` | yes | group sessions with a key; builds AWS-LC with a C compiler |
-//! | `stream` | yes | [`stream`]: typed data streams with statistics |
+//! | `stream` | yes | [`stream`]: typed data streams with statistics, and recordings of them |
+//! | `recording-zstd` | no | recordings compressed with Zstandard; builds its C library with a C compiler |
+//! | `hdf5` | no | arrays of recordings exported to HDF5 |
+//! | `ndarray` | no | arrays of streams as views of the `ndarray` crate |
 //! | `blocking` | yes | [`blocking`]: sockets for code without a runtime |
 //! | `cli` | yes | the programs, and all features above but `blocking`; libraries want `default-features = false` |
+//! | `tui` | yes | `m_stats --tui`: a stream live in the terminal |
 //! | `interop-tests` | no | this crate's own tests against pyzmq and Python mflow |
 
 #[cfg(doctest)]

@@ -3,9 +3,10 @@
 mod program;
 
 use std::process::Command;
+use std::time::Instant;
 
-use program::Program;
-use serde_json::Value;
+use program::{End, PATIENCE, Program};
+use serde_json::{Value, json};
 
 fn m_generate(arguments: &[&str]) -> (Program, String) {
     let mut program = Program::start(Command::new(env!("CARGO_BIN_EXE_m_generate")), arguments);
@@ -154,7 +155,7 @@ fn what_is_malformed_is_counted_apart() {
     for line in [
         r#"["{\"htype\":\"raw-1.0\",\"frame\":1}", "data"]"#,
         r#"["this is no header"]"#,
-        r#"["{\"htype\":\"dimage-1.0\",\"frame\":4}", "data"]"#,
+        r#"["{\"htype\":\"thermometer-1.0\",\"frame\":4}", "data"]"#,
     ] {
         push.write(line);
     }
@@ -170,6 +171,37 @@ fn what_is_malformed_is_counted_apart() {
     }
     assert!(end.stderr.join("").contains("malformed message"), "{end:?}");
     push.done();
+}
+
+#[test]
+fn a_stride_that_is_set_makes_a_thinned_stream_whole() {
+    for (stride, lost) in [
+        (&[][..], 99),
+        (&["--stride", "10"], 0),
+        (&["--stride", "learn"], 0),
+    ] {
+        let mut push = Program::flexbond(&[
+            "socket",
+            "PUSH",
+            "--bind",
+            "tcp://127.0.0.1:0",
+            "--print-endpoint",
+        ]);
+        let endpoint = push.line();
+        for frame in (0..120).step_by(10) {
+            push.write(&format!(
+                r#"["{{\"htype\":\"raw-1.0\",\"frame\":{frame}}}", "data"]"#
+            ));
+        }
+        let arguments = [&[&*endpoint, "--json", "--count", "12"], stride].concat();
+        let end = m_stats(&arguments).end();
+        assert_eq!(summary(&end.stdout)["lost_frames"], lost, "{stride:?}: {end:?}");
+        push.done();
+    }
+    for stride in ["0", "x"] {
+        let end = m_stats(&["tcp://127.0.0.1:9", "--stride", stride]).end();
+        assert_eq!((end.code, end.stderr.len()), (Some(2), 1), "{end:?}");
+    }
 }
 
 #[test]
@@ -193,4 +225,281 @@ fn either_end_may_bind() {
     let mut stats = Program::flexbond(&["stats", "tcp://*:0", "--timeout", "0.2"]);
     assert!(stats.line().contains("tcp://*:"));
     assert_eq!(stats.end().code, Some(3));
+}
+
+/// A number of a summary in text; none where it has no line.
+fn total(end: &End, label: &str) -> u64 {
+    let line = end.stdout.iter().find_map(|line| line.strip_prefix(label));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
+}
+
+/// What `m_stats` says in the end of all that `m_generate` sends, and how that one ended.
+fn generated(arguments: &[&str]) -> (End, Value) {
+    let (generate, endpoint) = m_generate(&[&["-a", "tcp://127.0.0.1:0"][..], arguments].concat());
+    let mut stats = m_stats(&[&endpoint, "--json", "-i", "0.05"]);
+    let generate = generate.end();
+    assert_eq!(generate.code, Some(0), "{arguments:?}: {generate:?}");
+    // All of it is on its way; it has arrived when the numbers are the same.
+    let sent = total(&generate, "Messages sent:");
+    loop {
+        let line: Value = serde_json::from_str(&stats.line()).unwrap();
+        let count = |field: &str| line[field].as_u64().unwrap();
+        if count("messages") + count("malformed") == sent {
+            break;
+        }
+    }
+    stats.signal("INT");
+    let stats = stats.end();
+    assert_eq!(stats.code, Some(0), "{arguments:?}: {stats:?}");
+    (generate, summary(&stats.stdout))
+}
+
+/// Counts at the ends of a stream may differ: what is missing there has no neighbour to be missed by.
+#[track_caller]
+fn about(counted: &Value, happened: u64, what: &str) {
+    let counted = counted.as_u64().unwrap();
+    assert!(happened > 0, "{what} did not happen");
+    assert!(
+        (happened.saturating_sub(4)..=happened).contains(&counted),
+        "{what}: {counted} counted, {happened} happened"
+    );
+}
+
+#[test]
+fn every_format_is_generated_and_understood() {
+    for (htype, types) in [
+        ("raw-1.0", json!({ "raw-1.0": 40 })),
+        ("array-1.0", json!({ "array-1.0": 40 })),
+        (
+            "dectris-v1",
+            json!({ "dheader-1.0": 2, "dimage-1.0": 40, "dseries_end-1.0": 2 }),
+        ),
+        (
+            "dectris-v2",
+            json!({ "stream2-start": 2, "stream2-image": 40, "stream2-end": 2 }),
+        ),
+        ("bsread", json!({ "bsr_m-1.1": 40 })),
+    ] {
+        for compression in ["none", "lz4", "bslz4"] {
+            if (htype, compression != "none") == ("raw-1.0", true) {
+                continue;
+            }
+            let (_, summary) = generated(&[
+                "--htype",
+                htype,
+                "--compression",
+                compression,
+                "--shape",
+                "100x60",
+                "--header-detail",
+                "all",
+                "-n",
+                "40",
+                "--images-per-series",
+                "20",
+            ]);
+            let types = types.as_object().unwrap();
+            for (name, count) in types {
+                assert_eq!(&summary["htypes"][name]["messages"], count, "{htype}: {summary}");
+            }
+            assert_eq!(
+                summary["htypes"].as_object().unwrap().len(),
+                types.len(),
+                "{summary}"
+            );
+            for zero in [
+                "lost_frames",
+                "reordered",
+                "duplicates",
+                "restarts",
+                "malformed",
+                "unknown_htype",
+                "aborted_series",
+                "missing_headers",
+                "hash_mismatches",
+            ] {
+                assert_eq!(summary[zero], 0, "{htype} {compression}, {zero}: {summary}");
+            }
+            if htype.starts_with("dectris") {
+                assert_eq!(summary["series"], 2, "{summary}");
+                assert_eq!(summary["sources"][0]["last"], 19, "{summary}");
+            }
+        }
+    }
+}
+
+#[test]
+fn faults_on_purpose_are_found() {
+    for htype in ["array-1.0", "dectris-v1", "dectris-v2", "bsread"] {
+        let faulty = |fault: &str| {
+            generated(&[
+                "--htype", htype, "--shape", "16x16", "-n", "1000", "--seed", "3", "--fault", fault,
+            ])
+        };
+        let (generate, summary) = faulty("drop=0.05");
+        about(
+            &summary["lost_frames"],
+            total(&generate, "Dropped on purpose:"),
+            &format!("{htype}: drop"),
+        );
+        let (generate, summary) = faulty("duplicate=0.05");
+        about(
+            &summary["duplicates"],
+            total(&generate, "Sent twice:"),
+            &format!("{htype}: duplicate"),
+        );
+        let (generate, summary) = faulty("reorder=0.05");
+        about(
+            &summary["reordered"],
+            total(&generate, "Sent out of order:"),
+            &format!("{htype}: reorder"),
+        );
+        let (generate, summary) = faulty("truncate=0.05");
+        let truncated = total(&generate, "Truncated:");
+        assert!(truncated > 0);
+        assert_eq!(summary["malformed"], truncated, "{htype}: {summary}");
+        about(&summary["lost_frames"], truncated, &format!("{htype}: truncate"));
+    }
+}
+
+#[test]
+fn aborted_series_are_found() {
+    for htype in ["dectris-v1", "dectris-v2"] {
+        let (generate, summary) = generated(&[
+            "--htype",
+            htype,
+            "--shape",
+            "16x16",
+            "-n",
+            "300",
+            "--images-per-series",
+            "5",
+            "--fault",
+            "abort-series=0.3",
+        ]);
+        let aborted = total(&generate, "Aborted series:");
+        // The last one is over when another begins.
+        assert!(aborted > 3, "{generate:?}");
+        let counted = summary["aborted_series"].as_u64().unwrap();
+        assert!(
+            (aborted - 1..=aborted).contains(&counted),
+            "{counted} of {aborted}"
+        );
+    }
+}
+
+#[test]
+fn a_series_has_its_rate_and_its_pauses() {
+    let (generate, summary) = generated(&[
+        "--htype",
+        "dectris-v1",
+        "--shape",
+        "16x16",
+        "-n",
+        "30",
+        "--images-per-series",
+        "10",
+        "--rate",
+        "1000",
+        "--pause",
+        "0.1",
+    ]);
+    assert_eq!(summary["series"], 3, "{generate:?}");
+    let elapsed = generate
+        .stdout
+        .iter()
+        .find_map(|line| line.strip_prefix("Total elapsed time:"));
+    let seconds: f64 = elapsed.unwrap().trim_end_matches('s').trim().parse().unwrap();
+    assert!(seconds >= 0.2, "two pauses: {generate:?}");
+}
+
+#[test]
+fn a_detector_that_is_stopped_ends_its_series() {
+    // With room for the end, and without, while the receiver takes nothing.
+    for is_full in [false, true] {
+        let rate = ["--rate", if is_full { "1e9" } else { "500" }];
+        let arguments = [
+            "-a",
+            "tcp://127.0.0.1:0",
+            "-i",
+            "0.1",
+            "--htype",
+            "dectris-v1",
+            "--shape",
+            "256x256",
+        ];
+        let (mut generate, endpoint) = m_generate(&[&arguments[..], &rate].concat());
+        let mut stats = m_stats(&[&endpoint, "--json", "-i", "0.05"]);
+        let mut stopped = false;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let line: Value = serde_json::from_str(&stats.line()).unwrap();
+            if line["messages"].as_u64().unwrap() > 5 && !std::mem::replace(&mut stopped, true) {
+                if is_full {
+                    stats.signal("STOP");
+                    while !generate.line().ends_with(" 0.000 Hz") {}
+                }
+                generate.signal("INT");
+                if is_full {
+                    generate.event("waits for room");
+                    stats.signal("CONT");
+                }
+            }
+            if line["htypes"]["dseries_end-1.0"]["messages"] == 1 {
+                break;
+            }
+            assert!(Instant::now() < deadline, "no end: {line}");
+        }
+        stats.signal("INT");
+        stats.end();
+        assert_eq!(generate.end().code, Some(0));
+    }
+}
+
+#[test]
+fn a_source_that_is_shared_is_told_once() {
+    let (generate, endpoint) = m_generate(&["-a", "tcp://127.0.0.1:0", "-s", "0.001", "--rate", "2000"]);
+    let other = m_stats(&[&endpoint, "--json"]);
+    let end = m_stats(&[&endpoint, "--json", "--count", "400"]).end();
+    let told = end
+        .stderr
+        .iter()
+        .filter(|line| line.contains("another PULL receiver"));
+    assert_eq!(told.count(), 1, "{end:?}");
+    let summary = summary(&end.stdout);
+    assert_eq!(summary["warnings"].as_array().unwrap().len(), 1, "{summary}");
+    other.signal("INT");
+    other.end();
+    generate.signal("INT");
+    generate.end();
+}
+
+#[test]
+fn what_cannot_be_generated_is_a_matter_of_usage() {
+    for arguments in [
+        &["--compression", "lz4"][..],
+        &["--htype", "dectris-v1", "--type", "float64"],
+        &["--htype", "dectris-v2", "--size", "1"],
+        &["--fault", "loss=0.1"],
+        &["--shape", "10by10"],
+    ] {
+        let end = Program::start(Command::new(env!("CARGO_BIN_EXE_m_generate")), arguments).end();
+        assert_eq!(
+            (end.code, end.stderr.len()),
+            (Some(2), 1),
+            "{arguments:?}: {end:?}"
+        );
+    }
+}
+
+#[cfg(feature = "tui")]
+#[test]
+fn the_live_view_needs_a_terminal() {
+    let end = m_stats(&["tcp://127.0.0.1:9", "--tui"]).end();
+    assert_eq!((end.code, end.stderr.len()), (Some(2), 1), "{end:?}");
+    assert!(
+        end.stderr[0].contains("--tui") && end.stderr[0].contains("--json"),
+        "{end:?}"
+    );
 }

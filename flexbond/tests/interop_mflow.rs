@@ -10,6 +10,8 @@ use program::{End, Program};
 /// The programs of psi-mflow; the package installs no scripts of that name.
 const PYTHON_STATS: &str = "from mflow.cli.stats import main; main()";
 const PYTHON_GENERATE: &str = "from mflow.cli.generate import main; main()";
+const PYTHON_DUMP: &str = "from mflow.cli.dump import main; main()";
+const PYTHON_REPLAY: &str = "from mflow.cli.replay import main; main()";
 /// Receives with mflow and says what it makes of each message.
 const PYTHON_RECEIVE: &str = "
 import sys, mflow
@@ -33,12 +35,40 @@ for frame in range(int(sys.argv[1])):
 stream.disconnect()
 ";
 
+/// Receives a detector's messages with mflow's handlers and says what they are.
+const PYTHON_DETECTOR: &str = "
+import sys, numpy, mflow
+stream = mflow.connect(sys.argv[1])
+for _ in range(int(sys.argv[2])):
+    data = stream.receive().data
+    header = data['header']
+    words = [header['htype'], header['series']]
+    if header['htype'] == 'dimage-1.0':
+        pixels = numpy.frombuffer(data['part_3_raw'], dtype='uint16')
+        words += [header['frame'], data['part_2']['shape'], len(pixels)]
+    print(*words, flush=True)
+";
+/// Receives pulses with bsread and says what is in them.
+const PYTHON_PULSES: &str = "
+import sys, numpy
+from bsread import PULL, Source
+port = int(sys.argv[1].rsplit(':', 1)[1])
+with Source(host='127.0.0.1', port=port, mode=PULL, receive_timeout=20_000) as stream:
+    for _ in range(int(sys.argv[2])):
+        data = stream.receive().data
+        picture = data.data['GENERATOR:PICTURE'].value
+        state = data.data['GENERATOR:STATE'].value
+        print(data.pulse_id, len(data.data), picture.dtype, picture.shape, state, flush=True)
+";
+
 const SIZES: [&str; 2] = ["1", "0.01"];
 const MODES: [(&str, &str); 2] = [("push", "pull"), ("pub", "sub")];
 
 fn ours(program: &str, arguments: &[&str]) -> Program {
     let path = match program {
         "m_stats" => env!("CARGO_BIN_EXE_m_stats"),
+        "m_dump" => env!("CARGO_BIN_EXE_m_dump"),
+        "m_replay" => env!("CARGO_BIN_EXE_m_replay"),
         _ => env!("CARGO_BIN_EXE_m_generate"),
     };
     Program::start(Command::new(path), arguments)
@@ -180,4 +210,126 @@ fn their_arrays_are_understood() {
             .any(|line| line.starts_with("Malformed") || line.starts_with("Unknown"))
     );
     sender.end();
+}
+
+/// The files of a folder.
+fn contents(folder: &std::path::Path) -> Vec<(std::ffi::OsString, Vec<u8>)> {
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            (entry.file_name(), std::fs::read(entry.path()).unwrap_or_default())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn folders_go_both_ways() {
+    let place = tempfile::tempdir().unwrap();
+    let [seed, theirs, back] = ["seed", "theirs", "back"].map(|name| place.path().join(name));
+    std::fs::create_dir(&seed).unwrap();
+    std::fs::create_dir(&theirs).unwrap();
+    for message in 0..6 {
+        for part in 0..3 {
+            let bytes = match part {
+                0 => format!(r#"{{"htype":"raw-1.0","frame":{message}}}"#).into_bytes(),
+                part => vec![message as u8; 1000 * part],
+            };
+            std::fs::write(seed.join(format!("{message:06}_{part:03}.raw")), bytes).unwrap();
+        }
+    }
+
+    // Ours replays, theirs dumps.
+    let mut replay = ours("m_replay", &[seed.to_str().unwrap(), "-a", "tcp://127.0.0.1:0"]);
+    let line = replay.line();
+    let endpoint = line.rsplit(' ').next().unwrap();
+    let dump = Program::python(PYTHON_DUMP, &[endpoint, theirs.to_str().unwrap()]);
+    let deadline = std::time::Instant::now() + program::PATIENCE;
+    while contents(&theirs) != contents(&seed) {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{:?}",
+            contents(&theirs).len()
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(dump);
+    assert_eq!(replay.end().code, Some(0));
+
+    // Theirs replays what theirs has dumped, ours dumps.
+    let address = free_address();
+    let replay = Program::python(PYTHON_REPLAY, &[theirs.to_str().unwrap(), "-a", &address]);
+    let dump = ours("m_dump", &[&address, back.to_str().unwrap(), "-n", "6"]).end();
+    assert_eq!(dump.code, Some(0), "{dump:?}");
+    assert_eq!(contents(&back), contents(&seed));
+    drop(replay);
+}
+
+#[test]
+fn their_handlers_understand_our_detector() {
+    let mut generate = ours(
+        "m_generate",
+        &[
+            "-a",
+            "tcp://127.0.0.1:0",
+            "--htype",
+            "dectris-v1",
+            "--shape",
+            "20x10",
+            "--compression",
+            "none",
+            "--header-detail",
+            "all",
+            "--images-per-series",
+            "2",
+            "--count",
+            "4",
+        ],
+    );
+    let endpoint = generate.line().rsplit(' ').next().unwrap().to_owned();
+    let end = Program::python(PYTHON_DETECTOR, &[&endpoint, "8"]).end();
+    let expected: Vec<String> = (1..=2)
+        .flat_map(|series| {
+            [
+                format!("dheader-1.0 {series}"),
+                format!("dimage-1.0 {series} 0 [20, 10] 200"),
+                format!("dimage-1.0 {series} 1 [20, 10] 200"),
+                format!("dseries_end-1.0 {series}"),
+            ]
+        })
+        .collect();
+    assert_eq!(end.stdout, expected, "{end:?}");
+    assert_eq!(generate.end().code, Some(0));
+}
+
+#[test]
+fn bsread_understands_our_pulses() {
+    for compression in ["none", "lz4", "bslz4"] {
+        let mut generate = ours(
+            "m_generate",
+            &[
+                "-a",
+                "tcp://127.0.0.1:0",
+                "--htype",
+                "bsread",
+                "--shape",
+                "20x10",
+                "--compression",
+                compression,
+                "--channels",
+                "3",
+                "--count",
+                "4",
+            ],
+        );
+        let endpoint = generate.line().rsplit(' ').next().unwrap().to_owned();
+        let end = Program::python(PYTHON_PULSES, &[&endpoint, "4"]).end();
+        let expected: Vec<String> = (1_000_000..1_000_004)
+            .map(|pulse| format!("{pulse} 6 uint16 (10, 20) RUNNING"))
+            .collect();
+        assert_eq!(end.stdout, expected, "{compression}: {end:?}");
+        assert_eq!(generate.end().code, Some(0));
+    }
 }

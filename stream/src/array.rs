@@ -1,215 +1,130 @@
-//! `array-1.0`: one header, then C-order buffers of one type and shape.
+//! One array: received or decompressed bytes, with the layout that makes numbers of them.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use flexbond_transport::Frame;
-use serde_json::Value;
-use thiserror::Error;
 
-use crate::{Element, ElementType, Endianness, Header};
+use crate::{ArrayError, Element, ElementType, Endianness, Layout};
 
-/// The arrays of an `array-1.0` message: zero or more buffers that share one element type, shape and byte order.
+/// One array that holds its bytes: shared with the message where it travelled uncompressed, its own where it had to be
+/// decompressed.
 ///
-/// Buffers are the received bytes themselves; nothing is copied until a caller asks for it.
-#[derive(Clone, Debug)]
-pub struct Arrays {
-    layout: Layout,
-    buffers: Vec<Frame>,
-}
-
-/// Element type, shape and byte order: what turns bytes into an array.
+/// ```
+/// use flexbond_stream::Array;
+///
+/// let array = Array::from_elements(&[2, 3], vec![1_u16, 2, 3, 4, 5, 6])?;
+/// assert_eq!(array.layout().element().name(), "uint16");
+/// assert_eq!(array.view().to_slice::<u16>().unwrap().as_ref(), [1, 2, 3, 4, 5, 6]);
+/// # Ok::<(), flexbond_stream::ArrayError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
-    element: ElementType,
-    endianness: Endianness,
-    shape: Vec<usize>,
-    // Product of shape and element size; checked once, here, not at every use.
-    size: usize,
+pub struct Array {
+    layout: Layout,
+    data: Frame,
 }
 
-/// Why an `array-1.0` message does not describe arrays.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum ArrayError {
-    /// `type` is missing or no string.
-    #[error("the header has no type")]
-    NoType,
-    /// `type` is none of numpy's names known here.
-    #[error(transparent)]
-    UnknownType(#[from] crate::UnknownElementType),
-    /// `shape` is missing, or not a list of integers from zero on.
-    #[error("the header's shape is not a list of whole numbers")]
-    BadShape,
-    /// More dimensions than numpy has.
-    #[error("{0} dimensions, more than {max}", max = Layout::MAX_DIMENSIONS)]
-    TooManyDimensions(usize),
-    /// The shape needs more bytes than a machine can address.
-    #[error("the shape {0:?} is too large")]
-    Overflow(Vec<usize>),
-    /// `endianness` is neither `little` nor `big`.
-    #[error("the header's endianness is neither little nor big")]
-    BadEndianness,
-    /// A buffer does not have the length that type and shape ask for.
-    #[error("buffer {index} has {actual} bytes, type and shape ask for {expected}")]
-    Length {
-        /// Which buffer, from zero.
-        index: usize,
-        /// What shape and type ask for, in bytes.
-        expected: usize,
-        /// What there is, in bytes.
-        actual: usize,
-    },
-}
+impl Array {
+    /// The largest array that is decompressed where nothing else is asked for, in bytes (1 GiB, as much as a message
+    /// may have by default).
+    pub const DEFAULT_LIMIT: usize = 1 << 30;
 
-impl Layout {
-    /// The most dimensions that a shape may have: numpy's limit.
-    pub const MAX_DIMENSIONS: usize = 64;
-
-    /// Checks a layout; `shape` is slowest dimension first (C order), and an empty shape is a single element.
+    /// An array over `data`.
     ///
     /// # Errors
-    /// [`ArrayError::TooManyDimensions`] and [`ArrayError::Overflow`].
-    pub fn new(element: ElementType, endianness: Endianness, shape: &[usize]) -> Result<Self, ArrayError> {
-        if shape.len() > Self::MAX_DIMENSIONS {
-            return Err(ArrayError::TooManyDimensions(shape.len()));
+    /// [`ArrayError::Length`] when the layout asks for another number of bytes.
+    pub fn new(layout: Layout, data: impl Into<Frame>) -> Result<Self, ArrayError> {
+        let data = data.into();
+        if data.len() != layout.size() {
+            return Err(ArrayError::Length {
+                index: 0,
+                expected: layout.size(),
+                actual: data.len(),
+            });
         }
-        // A zero dimension makes any array empty, even where the others would overflow.
-        let size = if shape.contains(&0) {
-            Some(0)
-        } else {
-            shape
-                .iter()
-                .try_fold(element.size(), |size, &extent| size.checked_mul(extent))
-        };
-        let size = size.ok_or_else(|| ArrayError::Overflow(shape.to_vec()))?;
-        Ok(Layout {
-            element,
-            endianness,
-            shape: shape.to_vec(),
-            size,
-        })
+        Ok(Array { layout, data })
     }
 
-    /// Reads `type`, `shape` and `endianness` (little where it is not said) of a header.
+    /// An array of this machine's numbers, slowest dimension first. Their memory is handed over, not copied.
     ///
     /// # Errors
-    /// [`ArrayError`] for the first field that is wrong.
-    pub fn from_header(header: &Header) -> Result<Self, ArrayError> {
-        let element: ElementType = header.text("type").ok_or(ArrayError::NoType)?.parse()?;
-        let endianness = match header.get("endianness") {
-            None | Some(Value::Null) => Endianness::Little,
-            Some(value) if value == "little" => Endianness::Little,
-            Some(value) if value == "big" => Endianness::Big,
-            Some(_) => return Err(ArrayError::BadEndianness),
-        };
-        let extents = header
-            .get("shape")
-            .and_then(Value::as_array)
-            .ok_or(ArrayError::BadShape)?;
-        if extents.len() > Self::MAX_DIMENSIONS {
-            return Err(ArrayError::TooManyDimensions(extents.len()));
-        }
-        let shape: Option<Vec<usize>> = extents
-            .iter()
-            .map(|extent| usize::try_from(extent.as_u64()?).ok())
-            .collect();
-        Layout::new(element, endianness, &shape.ok_or(ArrayError::BadShape)?)
+    /// [`ArrayError::Length`] when the shape asks for another number of elements.
+    pub fn from_elements<T: Element>(shape: &[usize], elements: Vec<T>) -> Result<Self, ArrayError> {
+        Array::new(
+            Layout::new(T::TYPE, Endianness::NATIVE, shape)?,
+            bytes_of(elements),
+        )
     }
 
-    /// Writes `type`, `shape` and `endianness` into a header.
-    pub fn describe(&self, header: &mut Header) {
-        header.set("type", self.element.name());
-        header.set(
-            "shape",
-            self.shape
-                .iter()
-                .map(|&extent| Value::from(extent))
-                .collect::<Vec<_>>(),
-        );
-        header.set("endianness", self.endianness.name());
-    }
-
-    /// The type of each element.
-    #[must_use]
-    pub fn element(&self) -> ElementType {
-        self.element
-    }
-
-    /// The order of the bytes within each element.
-    #[must_use]
-    pub fn endianness(&self) -> Endianness {
-        self.endianness
-    }
-
-    /// The extent of each dimension, slowest first.
-    #[must_use]
-    pub fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    /// Bytes of one buffer.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.size
-    }
-}
-
-impl Arrays {
-    /// Arrays over `buffers`. An empty buffer means "no data" and fits every layout.
-    ///
-    /// # Errors
-    /// [`ArrayError::Length`] for the first buffer whose length is not the layout's.
-    pub fn new(layout: Layout, buffers: Vec<Frame>) -> Result<Self, ArrayError> {
-        for (index, buffer) in buffers.iter().enumerate() {
-            if !buffer.is_empty() && buffer.len() != layout.size {
-                return Err(ArrayError::Length {
-                    index,
-                    expected: layout.size,
-                    actual: buffer.len(),
-                });
-            }
-        }
-        Ok(Arrays { layout, buffers })
-    }
-
-    /// Element type, shape and byte order of every buffer.
+    /// Element type, shape and byte order.
     #[must_use]
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// How many buffers there are, those without data included.
+    /// The bytes of all elements in C order.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.buffers.len()
+    pub fn data(&self) -> &Frame {
+        &self.data
     }
 
-    /// Whether there is no buffer at all.
+    /// The bytes of all elements in C order, without a copy.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.buffers.is_empty()
+    pub fn into_data(self) -> Frame {
+        self.data
     }
 
-    /// The buffers as they travel.
+    /// The array as numbers.
     #[must_use]
-    pub fn buffers(&self) -> &[Frame] {
-        &self.buffers
-    }
-
-    /// The array at `index`; `None` past the end, and for an empty buffer of a layout that is not empty.
-    #[must_use]
-    pub fn get(&self, index: usize) -> Option<ArrayView<'_>> {
-        let bytes = self.buffers.get(index)?.as_slice();
-        (bytes.len() == self.layout.size).then_some(ArrayView {
+    pub fn view(&self) -> ArrayView<'_> {
+        ArrayView {
             layout: &self.layout,
-            bytes,
-        })
+            bytes: &self.data,
+        }
     }
 
-    /// Each array in order, `None` for "no data".
-    pub fn iter(&self) -> impl Iterator<Item = Option<ArrayView<'_>>> {
-        (0..self.len()).map(|index| self.get(index))
+    /// The same numbers with their bytes in that order: shared where they are in it already, otherwise a copy.
+    #[must_use]
+    pub fn to_endianness(&self, endianness: Endianness) -> Self {
+        let element = self.layout.element();
+        // Complex numbers are two numbers.
+        let unit = match element {
+            ElementType::Complex64 | ElementType::Complex128 => element.size() / 2,
+            _ => element.size(),
+        };
+        let layout = self.layout.clone().with_endianness(endianness);
+        if self.layout.endianness() == endianness || unit == 1 {
+            let data = self.data.clone();
+            return Array { layout, data };
+        }
+        let mut data = self.data.to_vec();
+        data.chunks_exact_mut(unit).for_each(<[u8]>::reverse);
+        Array {
+            layout,
+            data: Frame::from(data),
+        }
+    }
+
+    /// An array of `array`'s numbers; their memory is handed over when it is in C order and one piece.
+    ///
+    /// # Errors
+    /// [`ArrayError::TooManyDimensions`].
+    #[cfg(feature = "ndarray")]
+    pub fn from_ndarray<T: Element, D: ndarray::Dimension>(
+        array: ndarray::Array<T, D>,
+    ) -> Result<Self, ArrayError> {
+        let shape = array.shape().to_vec();
+        let len = array.len();
+        let elements = if array.is_standard_layout() {
+            let (elements, offset) = array.into_raw_vec_and_offset();
+            match offset.unwrap_or(0) {
+                0 if elements.len() == len => elements,
+                offset => elements[offset..offset + len].to_vec(),
+            }
+        } else {
+            array.iter().copied().collect()
+        };
+        Array::from_elements(&shape, elements)
     }
 }
 
@@ -221,6 +136,11 @@ pub struct ArrayView<'a> {
 }
 
 impl<'a> ArrayView<'a> {
+    /// `bytes` must have the layout's size.
+    pub(crate) fn new(layout: &'a Layout, bytes: &'a [u8]) -> Self {
+        ArrayView { layout, bytes }
+    }
+
     /// Element type, shape and byte order.
     #[must_use]
     pub fn layout(&self) -> &'a Layout {
@@ -236,7 +156,7 @@ impl<'a> ArrayView<'a> {
     /// How many elements there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.bytes.len() / self.layout.element.size()
+        self.bytes.len() / self.layout.element().size()
     }
 
     /// Whether there is no element.
@@ -249,8 +169,8 @@ impl<'a> ArrayView<'a> {
     /// machine's order, or the buffer is not aligned for `T` (see [`to_slice`](Self::to_slice)).
     #[must_use]
     pub fn as_slice<T: Element>(&self) -> Option<&'a [T]> {
-        let native = self.layout.endianness == Endianness::NATIVE || self.layout.element.size() == 1;
-        if self.layout.element != T::TYPE || !native {
+        let native = self.layout.endianness() == Endianness::NATIVE || self.layout.element().size() == 1;
+        if self.layout.element() != T::TYPE || !native {
             return None;
         }
         bytemuck::try_cast_slice(self.bytes).ok()
@@ -269,12 +189,35 @@ impl<'a> ArrayView<'a> {
     /// The elements one after the other, whatever their alignment and byte order. `None` when the type is not `T`.
     #[must_use]
     pub fn elements<T: Element>(&self) -> Option<impl ExactSizeIterator<Item = T> + use<'a, T>> {
-        let endianness = self.layout.endianness;
-        (self.layout.element == T::TYPE).then(|| {
+        let endianness = self.layout.endianness();
+        (self.layout.element() == T::TYPE).then(|| {
             self.bytes
                 .chunks_exact(size_of::<T>())
                 .map(move |bytes| T::read(bytes, endianness))
         })
+    }
+
+    /// The array for numerical code, shape included: borrowed where [`as_slice`](Self::as_slice) can, otherwise a copy
+    /// in this machine's order. `None` when the type is not `T`, or the array has no elements and a shape that `ndarray`
+    /// cannot hold.
+    ///
+    /// ```
+    /// use flexbond_stream::Array;
+    ///
+    /// let array = Array::from_elements(&[20, 30], (0..600).map(f64::from).collect())?;
+    /// let matrix = array.view().to_ndarray::<f64>().unwrap();
+    /// assert!(matrix.is_view());
+    /// assert_eq!((matrix.shape(), matrix[[1, 2]]), (&[20, 30][..], 32.0));
+    /// # Ok::<(), flexbond_stream::ArrayError>(())
+    /// ```
+    #[cfg(feature = "ndarray")]
+    #[must_use]
+    pub fn to_ndarray<T: Element>(&self) -> Option<ndarray::CowArray<'a, T, ndarray::IxDyn>> {
+        let shape = ndarray::IxDyn(self.layout.shape());
+        match self.to_slice()? {
+            Cow::Borrowed(elements) => Some(ndarray::ArrayView::from_shape(shape, elements).ok()?.into()),
+            Cow::Owned(elements) => Some(ndarray::Array::from_shape_vec(shape, elements).ok()?.into()),
+        }
     }
 }
 
@@ -303,78 +246,6 @@ pub fn bytes_of<T: Element>(elements: Vec<T>) -> Bytes {
 mod tests {
     use super::*;
 
-    fn layout(element: ElementType, shape: &[usize]) -> Layout {
-        Layout::new(element, Endianness::Little, shape).unwrap()
-    }
-
-    #[test]
-    fn sizes_are_checked_against_overflow() {
-        let new = |shape: &[usize]| Layout::new(ElementType::Float64, Endianness::Little, shape);
-        assert_eq!(new(&[]).unwrap().size(), 8);
-        assert_eq!(new(&[2, 3]).unwrap().size(), 48);
-        assert_eq!(new(&[usize::MAX, usize::MAX, 0]).unwrap().size(), 0);
-        assert!(matches!(new(&[usize::MAX / 8 + 1]), Err(ArrayError::Overflow(_))));
-        assert!(matches!(new(&[1 << 32, 1 << 32]), Err(ArrayError::Overflow(_))));
-        assert_eq!(new(&[1; 65]), Err(ArrayError::TooManyDimensions(65)));
-    }
-
-    #[test]
-    fn headers_that_describe_no_array_are_refused() {
-        let header = |text: &str| Layout::from_header(&Header::parse(text.as_bytes()).unwrap());
-        let cases = [
-            (r#"{"htype":"array-1.0","shape":[1]}"#, ArrayError::NoType),
-            (
-                r#"{"htype":"array-1.0","type":"int8","shape":[1.5]}"#,
-                ArrayError::BadShape,
-            ),
-            (
-                r#"{"htype":"array-1.0","type":"int8","shape":[-1]}"#,
-                ArrayError::BadShape,
-            ),
-            (r#"{"htype":"array-1.0","type":"int8"}"#, ArrayError::BadShape),
-            (
-                r#"{"htype":"array-1.0","type":"int8","shape":[1],"endianness":"middle"}"#,
-                ArrayError::BadEndianness,
-            ),
-            (
-                r#"{"htype":"array-1.0","type":"uint64","shape":[18446744073709551615]}"#,
-                ArrayError::Overflow(vec![usize::MAX]),
-            ),
-        ];
-        for (text, error) in cases {
-            assert_eq!(header(text), Err(error), "{text}");
-        }
-        assert!(matches!(
-            header(r#"{"htype":"array-1.0","type":"text","shape":[1]}"#),
-            Err(ArrayError::UnknownType(_))
-        ));
-    }
-
-    #[test]
-    fn every_buffer_must_have_the_length_of_the_layout() {
-        let buffers = vec![Frame::from(vec![0; 24]), Frame::new(), Frame::from(vec![0; 23])];
-        assert_eq!(
-            Arrays::new(layout(ElementType::Float32, &[2, 3]), buffers).unwrap_err(),
-            ArrayError::Length {
-                index: 2,
-                expected: 24,
-                actual: 23
-            }
-        );
-    }
-
-    #[test]
-    fn an_empty_buffer_is_no_data_unless_the_layout_is_empty() {
-        let buffers = vec![Frame::from(vec![0, 1]), Frame::new()];
-        let arrays = Arrays::new(layout(ElementType::UInt8, &[2]), buffers).unwrap();
-        assert_eq!(arrays.len(), 2);
-        assert_eq!(arrays.get(0).unwrap().as_slice::<u8>(), Some(&[0_u8, 1][..]));
-        assert!(arrays.get(1).is_none() && arrays.get(2).is_none());
-
-        let empty = Arrays::new(layout(ElementType::UInt8, &[0, 5]), vec![Frame::new()]).unwrap();
-        assert!(empty.get(0).unwrap().is_empty());
-    }
-
     #[test]
     fn both_byte_orders_and_any_alignment_read_the_same() {
         let values = [1.5_f64, -2.0, 1e300];
@@ -388,12 +259,134 @@ mod tests {
                 padded.resize(200, 0);
                 let buffer = Frame::from(Bytes::from(padded).slice(offset..offset + bytes.len()));
                 let layout = Layout::new(ElementType::Float64, endianness, &[3]).unwrap();
-                let arrays = Arrays::new(layout, vec![buffer]).unwrap();
-                let view = arrays.get(0).unwrap();
+                let array = Array::new(layout, buffer).unwrap();
+                let view = array.view();
                 assert_eq!(view.to_slice::<f64>().unwrap().as_ref(), values);
                 assert_eq!(view.elements::<f64>().unwrap().len(), 3);
                 assert!(view.to_slice::<f32>().is_none());
             }
         }
+    }
+
+    #[test]
+    fn another_number_of_bytes_is_refused() {
+        let layout = Layout::new(ElementType::UInt16, Endianness::Big, &[2]).unwrap();
+        assert!(Array::new(layout.clone(), vec![0; 3]).is_err());
+        assert!(Array::from_elements(&[3], vec![1_u8, 2]).is_err());
+        let array = Array::new(layout, vec![1, 0, 0, 1]).unwrap();
+        assert_eq!(array.view().to_slice::<u16>().unwrap().as_ref(), [256, 1]);
+        assert_eq!(array.into_data(), vec![1, 0, 0, 1]);
+    }
+
+    #[test]
+    fn turning_the_bytes_around_keeps_the_numbers() {
+        let other = match Endianness::NATIVE {
+            Endianness::Little => Endianness::Big,
+            Endianness::Big => Endianness::Little,
+        };
+        let array = Array::from_elements(&[2, 2], vec![1.5_f64, -2.0, 0.0, 1e9]).unwrap();
+        let turned = array.to_endianness(other);
+        assert_ne!(turned.data(), array.data());
+        assert_eq!(turned.view().to_slice::<f64>(), array.view().to_slice::<f64>());
+        assert_eq!(turned.to_endianness(Endianness::NATIVE), array);
+
+        let complex = Layout::new(ElementType::Complex64, Endianness::Little, &[1]).unwrap();
+        let complex = Array::new(complex, vec![1, 2, 3, 4, 5, 6, 7, 8]).unwrap();
+        assert_eq!(
+            complex.to_endianness(Endianness::Big).into_data(),
+            vec![4, 3, 2, 1, 8, 7, 6, 5],
+            "each of the two numbers for itself"
+        );
+        let numbers = Array::from_elements(&[2], vec![[1.5_f64, 2.0], [-0.5, 0.0]]).unwrap();
+        assert_eq!(numbers.layout().element(), ElementType::Complex128);
+        assert_eq!(
+            numbers.to_endianness(other).view().to_slice::<[f64; 2]>(),
+            numbers.view().to_slice()
+        );
+    }
+
+    #[cfg(feature = "ndarray")]
+    #[test]
+    fn ndarray_borrows_where_it_can_and_copies_where_it_must() {
+        let native = Array::from_elements(&[2, 2, 16], (0..64).collect::<Vec<u32>>()).unwrap();
+        let view = native.view().to_ndarray::<u32>().unwrap();
+        assert!(view.is_view());
+        assert_eq!((view.shape(), view[[1, 0, 3]]), (&[2, 2, 16][..], 35));
+
+        let swapped: Vec<u8> = (0..64_u32)
+            .flat_map(|n| {
+                if Endianness::NATIVE == Endianness::Little {
+                    n.to_be_bytes()
+                } else {
+                    n.to_le_bytes()
+                }
+            })
+            .collect();
+        let other = match Endianness::NATIVE {
+            Endianness::Little => Endianness::Big,
+            Endianness::Big => Endianness::Little,
+        };
+        let layout = Layout::new(ElementType::UInt32, other, &[2, 2, 16]).unwrap();
+        let array = Array::new(layout, swapped).unwrap();
+        let copy = array.view().to_ndarray::<u32>().unwrap();
+        assert!(!copy.is_view());
+        assert_eq!(copy, view);
+
+        let mut odd = vec![0_u8; 1];
+        odd.extend_from_slice(native.data());
+        let odd = Frame::from(Bytes::from(odd).slice(1..));
+        let unaligned = Array::new(native.layout().clone(), odd).unwrap();
+        assert_eq!(unaligned.view().to_ndarray::<u32>().unwrap(), view);
+
+        assert!(native.view().to_ndarray::<f32>().is_none(), "another type");
+        let empty = Layout::new(
+            ElementType::UInt8,
+            Endianness::Little,
+            &[usize::MAX, usize::MAX, 0],
+        )
+        .unwrap();
+        assert!(
+            Array::new(empty, Frame::new())
+                .unwrap()
+                .view()
+                .to_ndarray::<u8>()
+                .is_none()
+        );
+    }
+
+    #[cfg(feature = "ndarray")]
+    #[test]
+    fn arrays_are_made_of_ndarray() {
+        let matrix = ndarray::Array::from_shape_fn((3, 40), |(row, column)| (row * 100 + column) as i32);
+        let address = matrix.as_ptr().cast::<u8>();
+        let array = Array::from_ndarray(matrix.clone()).unwrap();
+        assert_eq!(
+            array.view().to_ndarray::<i32>().unwrap(),
+            matrix.view().into_dyn()
+        );
+        let moved = Array::from_ndarray(matrix.clone()).unwrap();
+        assert_eq!(moved, array);
+        assert_eq!(
+            Array::from_ndarray(matrix.clone()).unwrap().layout().shape(),
+            [3, 40]
+        );
+        let transposed = Array::from_ndarray(matrix.clone().reversed_axes()).unwrap();
+        assert_eq!(transposed.layout().shape(), [40, 3]);
+        assert_eq!(
+            transposed.view().to_ndarray::<i32>().unwrap(),
+            matrix.t().into_dyn()
+        );
+        let mut part = matrix.clone();
+        part.slice_axis_inplace(ndarray::Axis(0), (1..).into());
+        assert_eq!(
+            Array::from_ndarray(part)
+                .unwrap()
+                .view()
+                .to_slice::<i32>()
+                .unwrap()[0],
+            100
+        );
+        let same = Array::from_ndarray(matrix).unwrap();
+        assert_eq!(same.data().as_ptr(), address, "memory is handed over");
     }
 }

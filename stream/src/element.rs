@@ -125,7 +125,8 @@ impl Endianness {
     }
 }
 
-/// A Rust number that array elements can be read as, without any change but the order of its bytes.
+/// A Rust number that array elements can be read as, without any change but the order of its bytes. Complex numbers are
+/// pairs of numbers, the real part first; memory of other types of them that are laid out so can be cast to these.
 pub trait Element: bytemuck::Pod + Send + Sync {
     /// The element type that this is.
     const TYPE: ElementType;
@@ -157,6 +158,21 @@ elements! {
     f32 => Float32, f64 => Float64,
 }
 
+macro_rules! complex {
+    ($($part:ty => $type:ident),* $(,)?) => {$(
+        impl Element for [$part; 2] {
+            const TYPE: ElementType = ElementType::$type;
+
+            fn read(bytes: &[u8], endianness: Endianness) -> Self {
+                let (real, imaginary) = bytes.split_at(size_of::<$part>());
+                [<$part>::read(real, endianness), <$part>::read(imaginary, endianness)]
+            }
+        }
+    )*};
+}
+
+complex! { f32 => Complex64, f64 => Complex128 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,5 +193,10 @@ mod tests {
         assert_eq!(<u16 as Element>::TYPE.size(), size_of::<u16>());
         assert_eq!(<i32 as Element>::read(&[1, 0, 0, 0], Endianness::Little), 1);
         assert_eq!(<i32 as Element>::read(&[0, 0, 0, 1], Endianness::Big), 1);
+        assert_eq!(<[f64; 2] as Element>::TYPE.size(), size_of::<[f64; 2]>());
+        assert_eq!(
+            <[f32; 2] as Element>::read(&[0x3f, 0x80, 0, 0, 0xbf, 0, 0, 0], Endianness::Big),
+            [1.0, -0.5]
+        );
     }
 }

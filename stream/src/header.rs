@@ -7,9 +7,13 @@ use flexbond_transport::Frame;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use crate::json_object;
+
 /// The header of a stream message: a JSON object with a string field `htype`.
 ///
-/// Every field is kept, known or not, in the order in which it came, so a header that is forwarded loses nothing.
+/// Every field is kept, known or not, in the order in which it came. A header that was received in a message also keeps
+/// its bytes, and travels on as exactly these until a field is [`set`](Self::set). Numbers that are not finite, which
+/// JSON does not have and Python writes all the same, are null here.
 ///
 /// ```
 /// use flexbond_stream::Header;
@@ -23,10 +27,12 @@ use thiserror::Error;
 /// assert_eq!(header.to_string(), r#"{"htype":"raw-1.0","frame":8}"#);
 /// # Ok::<(), flexbond_stream::HeaderError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Header {
     // Always holds a string under "htype": `new` and `parse` put it there, `set` never takes it away.
     fields: Map<String, Value>,
+    // What it was read from, as long as the fields still say the same: writing JSON anew would change spaces and numbers.
+    received: Option<Frame>,
 }
 
 /// Why the first part of a message is not a header.
@@ -59,7 +65,30 @@ impl Header {
     pub fn new(htype: impl Into<String>) -> Self {
         let mut fields = Map::new();
         fields.insert("htype".to_owned(), Value::String(htype.into()));
-        Header { fields }
+        Header {
+            fields,
+            received: None,
+        }
+    }
+
+    /// Reads a header from a message's first part, and keeps the part to be sent on as it is.
+    ///
+    /// ```
+    /// use flexbond_stream::Header;
+    ///
+    /// let mut header = Header::from_frame(&r#"{ "htype": "raw-1.0",  "gain": 1e0 }"#.into())?;
+    /// assert_eq!(header.to_frame(), r#"{ "htype": "raw-1.0",  "gain": 1e0 }"#);
+    /// header.set("gain", 2);
+    /// assert_eq!(header.to_frame(), r#"{"htype":"raw-1.0","gain":2}"#);
+    /// # Ok::<(), flexbond_stream::HeaderError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`parse`](Self::parse).
+    pub fn from_frame(part: &Frame) -> Result<Self, HeaderError> {
+        let mut header = Header::parse(part)?;
+        header.received = Some(part.clone());
+        Ok(header)
     }
 
     /// Reads a header from the bytes of a message's first part.
@@ -70,11 +99,34 @@ impl Header {
         if bytes.len() > Self::MAX_SIZE {
             return Err(HeaderError::TooLong { size: bytes.len() });
         }
-        let fields: Map<String, Value> = serde_json::from_slice(bytes)?;
+        let fields: Map<String, Value> = json_object::parse(bytes)?;
         match fields.get("htype") {
-            Some(Value::String(_)) => Ok(Header { fields }),
+            Some(Value::String(_)) => Ok(Header {
+                fields,
+                received: None,
+            }),
             _ => Err(HeaderError::NoHtype),
         }
+    }
+
+    /// Whether the message begins a series of a detector: `dheader-1.0`, or the start of Dectris' stream V2.
+    ///
+    /// ```
+    /// use flexbond_stream::Header;
+    ///
+    /// assert!(Header::new("dheader-1.0").begins_series());
+    /// assert!(!Header::new("dseries_end-1.0").begins_series());
+    /// assert!(Header::new("stream2-end").ends_series());
+    /// ```
+    #[must_use]
+    pub fn begins_series(&self) -> bool {
+        self.htype().starts_with("dheader-") || self.htype() == "stream2-start"
+    }
+
+    /// Whether the message ends a series of a detector: `dseries_end-1.0`, or the end of Dectris' stream V2.
+    #[must_use]
+    pub fn ends_series(&self) -> bool {
+        self.htype().starts_with("dseries_end-") || self.htype() == "stream2-end"
     }
 
     /// The type of the message, such as `array-1.0`.
@@ -90,6 +142,18 @@ impl Header {
     #[must_use]
     pub fn frame(&self) -> Option<u64> {
         self.number("frame")
+    }
+
+    /// The number of the series (`series`) of a detector's message.
+    #[must_use]
+    pub fn series(&self) -> Option<u64> {
+        self.number("series")
+    }
+
+    /// The number of the pulse (`pulse_id`) of a bsread message. Senders in Java leave it out where it is 0.
+    #[must_use]
+    pub fn pulse_id(&self) -> Option<u64> {
+        self.number("pulse_id")
     }
 
     /// Where the data was made (`source`), where it is said.
@@ -142,6 +206,7 @@ impl Header {
     pub fn set(&mut self, field: impl Into<String>, value: impl Into<Value>) {
         let (field, value) = (field.into(), value.into());
         if field != "htype" || value.is_string() {
+            self.received = None;
             self.fields.insert(field, value);
         }
     }
@@ -153,10 +218,20 @@ impl Header {
         self
     }
 
-    /// The header as the first part of a message.
+    /// The header as the first part of a message: the very bytes that were received, unless a field was set since.
     #[must_use]
     pub fn to_frame(&self) -> Frame {
-        Frame::from(Bytes::from(self.to_string()))
+        match &self.received {
+            Some(part) => part.clone(),
+            None => Frame::from(Bytes::from(self.to_string())),
+        }
+    }
+}
+
+/// Two headers are equal when their fields are, however these were spelt.
+impl PartialEq for Header {
+    fn eq(&self, other: &Self) -> bool {
+        self.fields == other.fields
     }
 }
 
@@ -190,6 +265,17 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_python_alone_has_do_not_cost_the_header() {
+        let part = Frame::from(r#"{"htype": "raw-1.0", "temperature": NaN, "frame": 4}"#);
+        let header = Header::from_frame(&part).unwrap();
+        assert_eq!(
+            (header.frame(), header.get("temperature")),
+            (Some(4), Some(&Value::Null))
+        );
+        assert_eq!(header.to_frame(), part);
+    }
+
+    #[test]
     fn what_is_no_header_is_refused() {
         let cases: [&[u8]; 8] = [
             b"",
@@ -211,6 +297,21 @@ mod tests {
         ));
         let long = vec![b' '; Header::MAX_SIZE + 1];
         assert!(matches!(Header::parse(&long), Err(HeaderError::TooLong { .. })));
+    }
+
+    #[test]
+    fn received_bytes_last_until_a_field_is_set() {
+        let part = Frame::from(
+            "{ \"htype\" : \"x-1.0\",\n\"n\": 1.50e+3, \"big\": 123456789012345678901234567890 }",
+        );
+        let mut header = Header::from_frame(&part).unwrap();
+        assert_eq!(header.clone().to_frame(), part);
+        header.set("htype", 5);
+        assert_eq!(header.to_frame(), part, "nothing was set");
+        assert_eq!(header, Header::parse(&part).unwrap());
+        header.set("n", 2);
+        assert_ne!(header.to_frame(), part);
+        assert_eq!(Header::from_frame(&header.to_frame()).unwrap(), header);
     }
 
     #[test]

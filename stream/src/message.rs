@@ -1,9 +1,13 @@
 //! One message of a stream: its header, and what the header's `htype` makes of the other parts.
 
+use std::any::Any;
+
 use flexbond_transport::{Frame, Message};
 use thiserror::Error;
 
-use crate::{ArrayError, Arrays, Header, HeaderError};
+use crate::bsread::{BsreadError, Pulse};
+use crate::detector::{DetectorEnd, DetectorError, DetectorHeader, DetectorImage};
+use crate::{ArrayError, Arrays, Custom, Decoder, HandlerError, Header, HeaderError, stream2};
 
 /// One message of a stream.
 #[derive(Clone, Debug)]
@@ -20,8 +24,21 @@ pub struct StreamMessage {
 pub enum Body {
     /// `raw-1.0`: any parts.
     Raw(Vec<Frame>),
-    /// `array-1.0`, not compressed.
+    /// `array-1.0`, compressed or not.
     Arrays(Arrays),
+    /// `dheader-1.0`: a detector's series begins.
+    DetectorHeader(Box<DetectorHeader>),
+    /// `dimage-1.0`: one image of a detector.
+    DetectorImage(Box<DetectorImage>),
+    /// `dseries_end-1.0`: a detector's series is over.
+    DetectorEnd(DetectorEnd),
+    /// `bsr_m-1.1` and `bsr_m-1.0`: the values of one pulse.
+    Bsread(Pulse),
+    /// A message of Dectris stream V2: a single part, which is CBOR and no JSON header. The header beside it is a
+    /// [summary](stream2::Message::header), and does not travel.
+    Stream2(Box<stream2::Message>),
+    /// Whatever a [handler](crate::Handler) of the user's made of the parts.
+    Custom(Custom),
     /// Another `htype`, or an `encoding` that is not known here: the parts as they came.
     Unknown(Vec<Frame>),
 }
@@ -36,6 +53,18 @@ pub enum DecodeError {
     /// The header says `array-1.0`, and it or the parts do not describe arrays.
     #[error("array-1.0: {0}")]
     Array(#[from] ArrayError),
+    /// A detector's message lacks a part, or one of them is not what it should be.
+    #[error("detector message: {0}")]
+    Detector(#[from] DetectorError),
+    /// A bsread message lacks a part, or its data header is not one.
+    #[error("bsread message: {0}")]
+    Bsread(#[from] BsreadError),
+    /// The part begins like one of Dectris stream V2, and is not one.
+    #[error("stream V2: {0}")]
+    Stream2(#[from] stream2::DecodeError),
+    /// A user's handler refused the message.
+    #[error(transparent)]
+    Handler(#[from] HandlerError),
 }
 
 impl StreamMessage {
@@ -54,8 +83,8 @@ impl StreamMessage {
         }
     }
 
-    /// An `array-1.0` message. `header` may have any fields; `htype`, `type`, `shape` and `endianness` are set
-    /// from the arrays.
+    /// An `array-1.0` message. `header` may have any fields; `htype`, `type`, `shape`, `endianness`
+    /// and, where they are compressed, `encoding` are set from the arrays.
     ///
     /// ```
     /// use flexbond_stream::{Arrays, ElementType, Endianness, Header, Layout, StreamMessage, bytes_of};
@@ -69,46 +98,65 @@ impl StreamMessage {
     #[must_use]
     pub fn arrays(mut header: Header, arrays: Arrays) -> Self {
         header.set("htype", Self::ARRAY);
-        arrays.layout().describe(&mut header);
+        arrays.describe(&mut header);
         StreamMessage {
             header,
             body: Body::Arrays(arrays),
         }
     }
 
-    /// Understands a message. Parts are shared, not copied.
+    /// The header of a message, of which nothing else is looked at; of one of Dectris' stream V2 a
+    /// [summary](stream2::Message::header).
     ///
     /// # Errors
-    /// [`DecodeError`] when the header, or an `array-1.0` body, is malformed.
-    pub fn decode(message: &Message) -> Result<Self, DecodeError> {
-        let (first, rest) = message.frames().split_first().ok_or(HeaderError::Missing)?;
-        let header = Header::parse(first)?;
-        let parts = rest.to_vec();
-        let body = match header.htype() {
-            Self::RAW => Body::Raw(parts),
-            Self::ARRAY if header.encoding().is_none() => {
-                Body::Arrays(Arrays::new(crate::Layout::from_header(&header)?, parts)?)
-            }
-            _ => Body::Unknown(parts),
-        };
-        Ok(StreamMessage { header, body })
+    /// [`DecodeError`] when there is none.
+    pub fn header_of(message: &Message) -> Result<Header, DecodeError> {
+        match message.frames() {
+            [] => Err(HeaderError::Missing.into()),
+            [part] if stream2::is_stream2(part) => Ok(stream2::Message::decode(part.clone())?.header()),
+            [first, ..] => Ok(Header::parse(first)?),
+        }
     }
 
-    /// The message as it travels. Parts are shared, not copied.
+    /// Understands a message by itself. Parts are shared, not copied.
+    ///
+    /// A [`Decoder`] does the same for the messages of a stream: it does not parse again what bsread repeats with each
+    /// message, and it knows handlers of the user's.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the header or the parts are malformed.
+    pub fn decode(message: &Message) -> Result<Self, DecodeError> {
+        Decoder::new().decode(message)
+    }
+
+    /// The message as it travels. Parts are shared, not copied; a message that was received and left as it is goes on
+    /// byte by byte as it came.
     #[must_use]
     pub fn encode(&self) -> Message {
+        match &self.body {
+            Body::Stream2(message) => return Message::from(Frame::from(message.encode())),
+            Body::Custom(custom) if custom.is_whole() => return Message::from(custom.parts().to_vec()),
+            _ => {}
+        }
         let mut frames = Vec::with_capacity(1 + self.parts().len());
         frames.push(self.header.to_frame());
         frames.extend_from_slice(self.parts());
         Message::from(frames)
     }
 
-    /// All parts after the header, whatever they are.
+    /// All parts after the header, whatever they are; none of a message of stream V2, which is one part and no header
+    /// (where a handler understood it, that part).
     #[must_use]
     pub fn parts(&self) -> &[Frame] {
         match &self.body {
             Body::Raw(parts) | Body::Unknown(parts) => parts,
             Body::Arrays(arrays) => arrays.buffers(),
+            Body::DetectorHeader(header) => header.parts(),
+            Body::DetectorImage(image) => image.parts(),
+            Body::DetectorEnd(end) => end.parts(),
+            Body::Bsread(pulse) => pulse.parts(),
+            Body::Stream2(_) => &[],
+            Body::Custom(custom) => custom.parts(),
         }
     }
 
@@ -117,6 +165,33 @@ impl StreamMessage {
     pub fn as_arrays(&self) -> Option<&Arrays> {
         match &self.body {
             Body::Arrays(arrays) => Some(arrays),
+            _ => None,
+        }
+    }
+
+    /// The image of a `dimage-1.0` message.
+    #[must_use]
+    pub fn as_image(&self) -> Option<&DetectorImage> {
+        match &self.body {
+            Body::DetectorImage(image) => Some(image),
+            _ => None,
+        }
+    }
+
+    /// The values of a bsread message.
+    #[must_use]
+    pub fn as_pulse(&self) -> Option<&Pulse> {
+        match &self.body {
+            Body::Bsread(pulse) => Some(pulse),
+            _ => None,
+        }
+    }
+
+    /// What a user's handler made of the parts, if it is a `V`.
+    #[must_use]
+    pub fn custom<V: Any>(&self) -> Option<&V> {
+        match &self.body {
+            Body::Custom(custom) => custom.downcast_ref(),
             _ => None,
         }
     }
@@ -182,8 +257,9 @@ mod tests {
     #[test]
     fn what_is_not_known_is_delivered_as_it_came() {
         for header in [
-            &br#"{"htype":"bsr_m-1.1","pulse_id":5}"#[..],
-            br#"{"htype":"array-1.0","type":"int8","shape":[9],"encoding":"bs16-lz4<"}"#,
+            &br#"{ "htype": "xspress3-1.0",  "frame":5 }"#[..],
+            br#"{"htype":"array-1.0","type":"int8","shape":[9],"encoding":"jpeg"}"#,
+            br#"{"htype":"array-1.0","type":"int8","shape":[9],"encoding":["lz4<"]}"#,
         ] {
             let message = decode(&[header, b"payload"]).unwrap();
             assert!(message.is_unknown());

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use flexbond_session::socket::SocketType;
+use flexbond_session::socket::{SlowPeer, SocketType};
+use serde::{Deserialize, Serialize};
 
 /// Which way messages go, and to whom.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,7 +39,8 @@ impl Mode {
 }
 
 /// Which end waits for the other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Attach {
     /// Connects to an address, now or as soon as somebody listens there. The default.
     #[default]
@@ -66,6 +68,8 @@ pub struct ConnectOptions {
     pub linger: Option<Duration>,
     /// SUB: receives only messages whose header begins with one of these. Default: all messages.
     pub topics: Vec<Vec<u8>>,
+    /// PUB: what happens to a message for a receiver that is too slow. Default: the new message is dropped for it.
+    pub slow_peer: SlowPeer,
     /// Largest message that is accepted, in bytes over all parts. Default 1 GiB.
     pub max_message_size: usize,
 }
@@ -80,6 +84,7 @@ impl Default for ConnectOptions {
             queue_size: 100,
             linger: Some(Duration::from_secs(30)),
             topics: Vec::new(),
+            slow_peer: SlowPeer::DropNewest,
             max_message_size: 1 << 30,
         }
     }
@@ -105,6 +110,7 @@ impl ConnectOptions {
 
     setters! {
         attach: Attach, mode: Mode, receive_timeout: Option<Duration>, send_timeout: Option<Duration>,
-        queue_size: usize, linger: Option<Duration>, topics: Vec<Vec<u8>>, max_message_size: usize,
+        queue_size: usize, linger: Option<Duration>, topics: Vec<Vec<u8>>, slow_peer: SlowPeer,
+        max_message_size: usize,
     }
 }

@@ -1,6 +1,7 @@
 //! A stream: one socket, the messages that it carries understood, and counted.
 
-use std::time::Instant;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use flexbond_session::socket::{
     BindError, Closed, ConnectError as SocketConnectError, IntoEndpoint, Monitor, OptionError, Options,
@@ -9,7 +10,10 @@ use flexbond_session::socket::{
 use flexbond_transport::{Endpoint, Message};
 use thiserror::Error;
 
-use crate::{Attach, ConnectOptions, DecodeError, Mode, Statistics, StreamMessage};
+use crate::detector::SeriesEvent;
+use crate::{
+    Attach, ConnectOptions, DecodeError, Decoder, Handled, Handler, Header, Mode, Statistics, StreamMessage,
+};
 
 pub use flexbond_session::socket::SendError;
 
@@ -22,6 +26,7 @@ pub struct Stream {
     mode: Mode,
     endpoint: Endpoint,
     statistics: Statistics,
+    decoder: Decoder,
 }
 
 /// Why a stream was not joined. Nothing is left behind.
@@ -78,6 +83,7 @@ impl Stream {
             .linger(options.linger)
             .send_timeout(options.send_timeout)
             .recv_timeout(options.receive_timeout)
+            .slow_peer(options.slow_peer)
             .max_message_size(options.max_message_size);
         let socket = Socket::with_options(options.mode.socket_type(), settings)?;
         if options.mode == Mode::Sub {
@@ -96,16 +102,30 @@ impl Stream {
                 endpoint
             }
         };
+        let mut statistics = Statistics::new();
+        statistics.watch_sharing(options.mode == Mode::Pull);
         Ok(Stream {
             socket,
             mode: options.mode,
             endpoint,
-            statistics: Statistics::new(),
+            statistics,
+            decoder: Decoder::new(),
         })
     }
 
-    /// Waits for the next message and understands it by its `htype`; what is not known comes as
-    /// [`Body::Unknown`](crate::Body::Unknown).
+    /// Has `handler` understand received messages of type `htype`, in place of what did so before: a handler registered
+    /// earlier, or the built-in format of that name. What it returns comes as [`Body::Custom`](crate::Body::Custom).
+    pub fn register(&mut self, htype: impl Into<String>, handler: impl Handler) {
+        self.decoder.register(htype, handler);
+    }
+
+    /// Takes the handler of `htype` away. Says whether there was one.
+    pub fn unregister(&mut self, htype: &str) -> bool {
+        self.decoder.unregister(htype)
+    }
+
+    /// Waits for the next message and understands it by its `htype`: with a [registered](Self::register) handler, or as
+    /// one of the built-in formats; what is not known comes as [`Body::Unknown`](crate::Body::Unknown).
     ///
     /// # Cancel safety
     /// Dropping the future takes no message.
@@ -124,6 +144,60 @@ impl Stream {
     pub fn try_receive(&mut self) -> Result<StreamMessage, ReceiveError> {
         let message = self.socket.try_recv()?;
         self.understand(message)
+    }
+
+    /// Waits for the next message and has `handler` understand it, whatever its `htype`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future takes no message.
+    ///
+    /// # Errors
+    /// [`ReceiveError`]; a message without a header, or one that the handler refuses, is handed over in it and counts as
+    /// malformed.
+    pub async fn receive_with<H: Handler>(
+        &mut self,
+        handler: &mut H,
+    ) -> Result<Handled<H::Value>, ReceiveError> {
+        let message = self.socket.recv().await?;
+        self.understand_with(message, handler)
+    }
+
+    /// As [`receive_with`](Self::receive_with), without waiting.
+    ///
+    /// # Errors
+    /// [`ReceiveError`]; [`RecvError::WouldBlock`] when no message waits.
+    pub fn try_receive_with<H: Handler>(
+        &mut self,
+        handler: &mut H,
+    ) -> Result<Handled<H::Value>, ReceiveError> {
+        let message = self.socket.try_recv()?;
+        self.understand_with(message, handler)
+    }
+
+    /// What should be known about the series of a detector, oldest first: aborted ones, a header that was missed. It is
+    /// about the messages that were [received](Self::receive) so far.
+    pub fn poll_series_event(&mut self) -> Option<SeriesEvent> {
+        self.decoder.poll_series_event()
+    }
+
+    /// What understands the messages, with its counters and the series that a detector is in.
+    #[must_use]
+    pub fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
+    /// Polls for the next message, and wakes the context's task when there may be one. The receive timeout does not
+    /// apply.
+    ///
+    /// # Errors
+    /// As those of [`receive`](Self::receive).
+    pub fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<StreamMessage, ReceiveError>> {
+        let received = std::task::ready!(self.socket.poll_recv(cx));
+        Poll::Ready(
+            received
+                .map_err(Into::into)
+                .and_then(|(message, _)| self.understand(message)),
+        )
     }
 
     /// Waits for the next message and leaves it as it is. It counts, whatever its header.
@@ -166,10 +240,45 @@ impl Stream {
         Ok(())
     }
 
+    /// Polls for sending. Takes the message out of `message` when it was queued or cannot be sent at all; leaves it there
+    /// while nobody has room, and wakes the context's task when that may have changed. The send timeout does not apply.
+    ///
+    /// # Errors
+    /// [`SendError`] hands the message back; no part of it was sent.
+    pub fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: &mut Option<Message>,
+    ) -> Poll<Result<(), SendError>> {
+        let Some(size) = message.as_ref().map(Message::size) else {
+            return Poll::Ready(Ok(()));
+        };
+        std::task::ready!(self.socket.poll_send(cx, message))?;
+        self.statistics.handle_message(Instant::now(), size);
+        Poll::Ready(Ok(()))
+    }
+
     /// What came through, or went out.
     #[must_use]
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
+    }
+
+    /// The same, to set the stride of the numbers or to ask for warnings.
+    pub fn statistics_mut(&mut self) -> &mut Statistics {
+        &mut self.statistics
+    }
+
+    /// Takes over what was counted of the stream that this one follows.
+    pub(crate) fn go_on_counting(&mut self, former: &Statistics) {
+        self.statistics = former.clone();
+        self.statistics.begin_anew();
+        self.statistics.watch_sharing(self.mode == Mode::Pull);
+    }
+
+    /// The socket behind the stream, for what is no message of its own.
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
     }
 
     /// The socket's own counters: drops, peers, reconnects.
@@ -204,22 +313,48 @@ impl Stream {
         self.socket.close().await
     }
 
+    /// As [`disconnect`](Self::disconnect), with another linger: zero drops what is queued, `None` waits for ever.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the rest to the background.
+    pub async fn disconnect_within(self, linger: Option<Duration>) -> Closed {
+        self.socket.close_within(linger).await
+    }
+
     fn understand(&mut self, message: Message) -> Result<StreamMessage, ReceiveError> {
-        match StreamMessage::decode(&message) {
+        match self.decoder.decode(&message) {
             Ok(decoded) => {
-                self.statistics.handle_message(Instant::now(), message.size());
-                if let Some(frame) = decoded.header.frame() {
-                    self.statistics.handle_frame(frame);
-                }
+                self.count(&message, &decoded.header);
                 if decoded.is_unknown() {
                     self.statistics.handle_unknown();
                 }
                 Ok(decoded)
             }
-            Err(error) => {
-                self.statistics.handle_malformed();
-                Err(ReceiveError::Malformed { error, message })
-            }
+            Err(error) => Err(self.malformed(error, message)),
         }
+    }
+
+    fn understand_with<H: Handler>(
+        &mut self,
+        message: Message,
+        handler: &mut H,
+    ) -> Result<Handled<H::Value>, ReceiveError> {
+        match self.decoder.decode_with(&message, handler) {
+            Ok(handled) => {
+                self.count(&message, &handled.header);
+                Ok(handled)
+            }
+            Err(error) => Err(self.malformed(error, message)),
+        }
+    }
+
+    fn count(&mut self, message: &Message, header: &Header) {
+        self.statistics.handle_message(Instant::now(), message.size());
+        self.statistics.handle_header(header, message.size());
+    }
+
+    fn malformed(&mut self, error: DecodeError, message: Message) -> ReceiveError {
+        self.statistics.handle_malformed();
+        ReceiveError::Malformed { error, message }
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask interop`: the tests against real pyzmq and Python mflow.
+//! `cargo xtask interop`: the tests against real pyzmq, Python mflow and bsread.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -20,7 +20,7 @@ pub const PYTHON_VARIABLE: &str = "FLEXBOND_PYTHON";
 
 const REQUIREMENTS: &str = include_str!("../interop-requirements.txt");
 
-/// Tests against real peers: pyzmq (libzmq) and Python mflow.
+/// Tests against real peers: pyzmq (libzmq), Python mflow and bsread.
 ///
 /// Makes a virtual environment below the target folder with the pinned packages of xtask/interop-requirements.txt,
 /// and runs all integration tests whose target is called `interop…` with FLEXBOND_PYTHON set to its Python. Those
@@ -144,7 +144,7 @@ pub fn python(workspace: &Workspace) -> Result<PathBuf> {
     })?;
     process::run(Command::new(&python).args([
         "-c",
-        "import zmq, mflow, numpy; print('pyzmq', zmq.__version__, 'libzmq', zmq.zmq_version(), 'numpy', numpy.__version__)",
+        "import zmq, mflow, bsread, numpy; print('pyzmq', zmq.__version__, 'libzmq', zmq.zmq_version(), 'numpy', numpy.__version__)",
     ]))?;
     // Written last: an environment that was interrupted half-way is made anew.
     fs::write(stamp, key)?;
@@ -181,7 +181,7 @@ mod tests {
             .filter(|line| !line.starts_with('#'))
             .collect();
         assert!(lines.iter().all(|line| line.contains("==")), "{lines:?}");
-        for peer in ["pyzmq==", "psi-mflow==", "numpy=="] {
+        for peer in ["pyzmq==", "psi-mflow==", "psi-bsread==", "numpy=="] {
             assert!(
                 lines.iter().any(|line| line.starts_with(peer)),
                 "{peer} is not in {lines:?}"

@@ -1,21 +1,31 @@
-//! The command line: what `flexbond`, `m_stats` and `m_generate` do. Not part of the library's interface.
+//! The command line: what `flexbond` and the programs called `m_…` do. Not part of the library's interface.
 
 mod argument;
 mod completions;
+mod console;
 mod demo;
+mod dump;
 mod failure;
+mod gauge;
 mod generate;
 mod group;
 mod input;
 mod interrupt;
 mod launch;
 mod line;
+mod merge;
+mod metrics;
+mod mode;
 mod output;
 mod pace;
 mod printable;
 mod quantity;
+mod record;
+mod replay;
 mod report;
 mod socket;
+mod span;
+mod split;
 mod stats;
 
 use std::future::Future;
@@ -40,7 +50,12 @@ enum Command {
     Demo(demo::Demo),
     Socket(Box<socket::SocketCommand>),
     Stats(stats::StatsCommand),
-    Generate(generate::Generate),
+    Generate(Box<generate::Generate>),
+    Dump(Box<dump::Dump>),
+    Replay(Box<replay::Replay>),
+    Record(record::RecordCommand),
+    Split(Box<split::SplitCommand>),
+    Merge(Box<merge::MergeCommand>),
     Group(Box<group::GroupCommand>),
     Launch(launch::Launch),
     Completions(completions::Completions),
@@ -62,6 +77,30 @@ struct MGenerate {
     command: generate::Generate,
 }
 
+/// Shows a data stream, or writes it to disk.
+#[derive(Parser)]
+#[command(name = "m_dump", version, max_term_width = 100)]
+struct MDump {
+    #[command(flatten)]
+    command: dump::Dump,
+}
+
+/// Sends what was recorded.
+#[derive(Parser)]
+#[command(name = "m_replay", version, max_term_width = 100)]
+struct MReplay {
+    #[command(flatten)]
+    command: replay::Replay,
+}
+
+/// Splits a data stream into several.
+#[derive(Parser)]
+#[command(name = "m_split", version, max_term_width = 100)]
+struct MSplit {
+    #[command(flatten)]
+    command: split::SplitCommand,
+}
+
 /// Runs the program `flexbond`.
 #[must_use]
 pub fn flexbond() -> ExitCode {
@@ -70,6 +109,11 @@ pub fn flexbond() -> ExitCode {
         Command::Socket(command) => command.run(),
         Command::Stats(command) => command.run(),
         Command::Generate(command) => command.run(),
+        Command::Dump(command) => command.run(),
+        Command::Replay(command) => command.run(),
+        Command::Record(command) => command.run(),
+        Command::Split(command) => command.run(),
+        Command::Merge(command) => command.run(),
         Command::Group(command) => command.run(),
         Command::Launch(command) => command.run(),
         Command::Completions(command) => command.run::<Flexbond>(),
@@ -86,6 +130,24 @@ pub fn m_stats() -> ExitCode {
 #[must_use]
 pub fn m_generate() -> ExitCode {
     run("m_generate", |program: MGenerate| program.command.run())
+}
+
+/// Runs the program `m_dump`.
+#[must_use]
+pub fn m_dump() -> ExitCode {
+    run("m_dump", |program: MDump| program.command.run())
+}
+
+/// Runs the program `m_replay`.
+#[must_use]
+pub fn m_replay() -> ExitCode {
+    run("m_replay", |program: MReplay| program.command.run())
+}
+
+/// Runs the program `m_split`.
+#[must_use]
+pub fn m_split() -> ExitCode {
+    run("m_split", |program: MSplit| program.command.run())
 }
 
 /// A runtime on the calling thread.
@@ -157,12 +219,15 @@ fn one_line(error: &clap::Error) -> String {
 mod tests {
     use clap::CommandFactory;
 
-    use super::{Flexbond, MGenerate, MStats};
+    use super::{Flexbond, MDump, MGenerate, MReplay, MSplit, MStats};
 
     #[test]
     fn the_arguments_are_consistent() {
         Flexbond::command().debug_assert();
         MStats::command().debug_assert();
         MGenerate::command().debug_assert();
+        MDump::command().debug_assert();
+        MReplay::command().debug_assert();
+        MSplit::command().debug_assert();
     }
 }

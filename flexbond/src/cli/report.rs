@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::time::Instant;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::Failure;
-use crate::stream::{Statistics, Totals};
+use super::printable::printable;
+use crate::stream::{Snapshot, Statistics, Totals};
 
 /// Prints what a stream does.
 pub(crate) struct Report {
@@ -16,6 +17,16 @@ pub(crate) struct Report {
     verb: &'static str,
     begin: Instant,
     last: (Instant, Totals),
+    details: Details,
+}
+
+/// What the statistics do not say.
+#[derive(Default)]
+pub(crate) struct Details {
+    /// For programs.
+    pub(crate) fields: Map<String, Value>,
+    /// For people: label, number and unit; only where the number is not zero.
+    pub(crate) lines: Vec<(&'static str, u64, &'static str)>,
 }
 
 /// Standard output is gone or broken.
@@ -33,6 +44,7 @@ impl Report {
             verb,
             begin: now,
             last: (now, Totals::default()),
+            details: Details::default(),
         }
     }
 
@@ -47,6 +59,24 @@ impl Report {
 
     /// The rates since the last line.
     pub(crate) fn rates(&mut self, totals: Totals) -> Result<(), Silent> {
+        self.line(totals, Map::new())
+    }
+
+    /// The rates since the last line; for programs also all that is known, and `more`.
+    pub(crate) fn rates_with(
+        &mut self,
+        statistics: &Statistics,
+        more: impl FnOnce() -> Map<String, Value>,
+    ) -> Result<(), Silent> {
+        if !self.json {
+            return self.rates(statistics.totals());
+        }
+        let mut fields = fields_of(&statistics.snapshot(Instant::now()));
+        fields.extend(more());
+        self.line(statistics.totals(), fields)
+    }
+
+    fn line(&mut self, totals: Totals, more: Map<String, Value>) -> Result<(), Silent> {
         let now = Instant::now();
         let seconds = now.duration_since(self.last.0).as_secs_f64().max(1e-9);
         let messages = (totals.messages - self.last.1.messages) as f64 / seconds;
@@ -54,45 +84,43 @@ impl Report {
         self.last = (now, totals);
         if self.json {
             let elapsed = now.duration_since(self.begin).as_secs_f64();
-            return print(&format!(
-                "{}\n",
-                json!({
-                    "elapsed_s": elapsed,
-                    "data_rate_mb_per_s": megabytes,
-                    "message_rate_hz": messages,
-                    "messages": totals.messages,
-                    "bytes": totals.bytes,
-                })
-            ));
+            let line = json!({
+                "elapsed_s": elapsed,
+                "data_rate_mb_per_s": megabytes,
+                "message_rate_hz": messages,
+                "messages": totals.messages,
+                "bytes": totals.bytes,
+            });
+            return print(&format!("{}\n", with(line, more)));
         }
         print(&format!(
             "Data rate: {megabytes:>10.3} MB/s    Message rate: {messages:>10.3} Hz\n"
         ))
     }
 
+    /// What the summary is to have besides the statistics.
+    pub(crate) fn add(&mut self, details: Details) {
+        self.details = details;
+    }
+
     /// What came or went in total.
     pub(crate) fn summary(&self, statistics: &Statistics) -> Result<(), Silent> {
-        let totals = statistics.totals();
-        let seconds = statistics.elapsed().as_secs_f64();
+        let snapshot = statistics.snapshot(Instant::now());
+        let totals = snapshot.totals;
+        let seconds = snapshot.elapsed.as_secs_f64();
         let per_second = |amount: f64| if seconds > 0.0 { amount / seconds } else { 0.0 };
         let megabytes = totals.bytes as f64 / 1e6;
         if self.json {
-            return print(&format!(
-                "{}\n",
-                json!({
-                    "summary": {
-                        "elapsed_s": seconds,
-                        "messages": totals.messages,
-                        "bytes": totals.bytes,
-                        "data_rate_mb_per_s": per_second(megabytes),
-                        "message_rate_hz": per_second(totals.messages as f64),
-                        "lost_frames": totals.lost_frames,
-                        "restarts": totals.restarts,
-                        "malformed": totals.malformed,
-                        "unknown_htype": totals.unknown,
-                    }
-                })
-            ));
+            let summary = json!({
+                "elapsed_s": seconds,
+                "messages": totals.messages,
+                "bytes": totals.bytes,
+                "data_rate_mb_per_s": per_second(megabytes),
+                "message_rate_hz": per_second(totals.messages as f64),
+            });
+            let mut fields = fields_of(&snapshot);
+            fields.extend(self.details.fields.clone());
+            return print(&format!("{}\n", json!({ "summary": with(summary, fields) })));
         }
         let rule = "_".repeat(60);
         let mut text = format!("{rule}\n");
@@ -128,26 +156,75 @@ impl Report {
                 let _ = writeln!(text, "{:<22}{value:>10} {unit}", label + ":");
             }
         }
-        let frames = [
-            ("Frames missing", totals.lost_frames, "frames"),
+        // Frames missing are worth a line even when there are none; the rest only when it happened.
+        let is_receiver = self.verb == "received" && totals.messages > 0;
+        if is_receiver || totals.lost_frames > 0 {
+            line(&mut text, "Frames missing", totals.lost_frames, "frames");
+        }
+        let more = [
+            ("Frames out of order", totals.reordered, "frames"),
+            ("Frames repeated", totals.duplicates, "frames"),
             ("Frame restarts", totals.restarts, ""),
-        ];
-        let trouble = [
+            ("Series", totals.series, "series"),
             ("Malformed", totals.malformed, "messages"),
             ("Unknown htype", totals.unknown, "messages"),
         ];
-        // Frames missing are worth a line even when there are none; the rest only when it happened.
-        for (index, (label, value, unit)) in frames.into_iter().chain(trouble).enumerate() {
-            if value > 0 || (index == 0 && self.verb == "received" && totals.messages > 0) {
-                let _ = writeln!(
-                    text,
-                    "{}",
-                    format!("{:<22}{value:>10} {unit}", format!("{label}:")).trim_end()
-                );
+        for (label, value, unit) in more.into_iter().chain(self.details.lines.iter().copied()) {
+            if value > 0 {
+                line(&mut text, label, value, unit);
             }
+        }
+        // A stream of a single type has said already what there is to say.
+        if snapshot.htypes.len() > 1 {
+            for count in &snapshot.htypes {
+                let label = format!("of type {}", printable(&count.htype));
+                line(&mut text, &label, count.messages, "messages");
+            }
+        }
+        if snapshot.other_htypes > 0 {
+            line(&mut text, "of other types", snapshot.other_htypes, "messages");
         }
         let _ = writeln!(text, "{rule}");
         print(&text)
+    }
+}
+
+fn line(text: &mut String, label: &str, value: u64, unit: &str) {
+    let line = format!("{:<22}{value:>10} {unit}", format!("{label}:"));
+    // Writing to a string always succeeds.
+    let _ = writeln!(text, "{}", line.trim_end());
+}
+
+/// Names of [`Snapshot::to_json`] that the lines have their own for.
+const OURS: [&str; 5] = [
+    "elapsed_seconds",
+    "messages_per_second",
+    "bytes_per_second",
+    "messages",
+    "bytes",
+];
+
+fn fields_of(snapshot: &Snapshot) -> Map<String, Value> {
+    match snapshot.to_json() {
+        Value::Object(fields) => fields
+            .into_iter()
+            .filter(|(name, _)| !OURS.contains(&name.as_str()))
+            .map(|(name, value)| match name.as_str() {
+                "unknown" => ("unknown_htype".to_owned(), value),
+                _ => (name, value),
+            })
+            .collect(),
+        _ => Map::new(),
+    }
+}
+
+fn with(object: Value, more: Map<String, Value>) -> Value {
+    match object {
+        Value::Object(mut fields) => {
+            fields.extend(more);
+            Value::Object(fields)
+        }
+        other => other,
     }
 }
 

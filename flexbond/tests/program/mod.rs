@@ -3,9 +3,10 @@
 #![allow(dead_code, reason = "every test target uses a part of it")]
 
 pub(crate) mod conversation;
+pub(crate) mod scrape;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ pub(crate) struct Program {
     stdin: Option<ChildStdin>,
     stdout: Receiver<String>,
     stderr: Receiver<String>,
+    /// Standard output of a program that nobody reads.
+    unread: Option<ChildStdout>,
 }
 
 /// How a program ended.
@@ -66,7 +69,14 @@ impl Program {
         Program::start(command, arguments)
     }
 
-    pub(crate) fn start<S: AsRef<str>>(mut command: Command, arguments: &[S]) -> Self {
+    pub(crate) fn start<S: AsRef<str>>(command: Command, arguments: &[S]) -> Self {
+        let mut program = Program::unread(command, arguments);
+        program.stdout = lines(program.unread.take().unwrap());
+        program
+    }
+
+    /// Starts a program whose standard output is open, but never read.
+    pub(crate) fn unread<S: AsRef<str>>(mut command: Command, arguments: &[S]) -> Self {
         command
             .args(arguments.iter().map(AsRef::as_ref))
             .env_remove("FLEXBOND_PASSWORD");
@@ -78,7 +88,8 @@ impl Program {
         Program {
             name: arguments.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(" "),
             stdin: child.stdin.take(),
-            stdout: lines(child.stdout.take().unwrap()),
+            stdout: channel().1,
+            unread: child.stdout.take(),
             stderr: lines(child.stderr.take().unwrap()),
             child,
         }

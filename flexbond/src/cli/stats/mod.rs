@@ -1,4 +1,9 @@
-//! `flexbond stats`, `m_stats`: how fast a stream arrives.
+//! `flexbond stats`, `m_stats`: how fast a stream arrives, and what of it does not.
+
+#[cfg(feature = "tui")]
+mod live;
+mod notices;
+mod view;
 
 use std::time::Duration;
 
@@ -7,15 +12,24 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::failure::explain;
 use super::interrupt::Interrupt;
+use super::metrics::{Exposition, Metrics, MetricsArgument, counters};
 use super::report::{Report, Silent};
 use super::{Exit, Failure, argument};
-use crate::stream::{Attach, ConnectError, ConnectOptions, Mode, ReceiveError, Stream};
+use crate::session::socket::RecvError;
+use crate::stream::{
+    Attach, ConnectError, ConnectOptions, Mode, Numbering, ReceiveError, Stream, StreamMessage, Stride,
+};
 use crate::transport::Endpoint;
+
+use notices::Notices;
+use view::{View, Wish};
 
 /// Show how fast a data stream arrives, and what of it is missing.
 ///
-/// Ends with a summary at Ctrl-C. Bytes count all parts, headers included; 1 MB is 10^6 bytes. "Frames missing" are
-/// gaps in the headers' frame numbers: lost on the way, or taken by another receiver of a PUSH source.
+/// Understands raw-1.0, array-1.0, Dectris' stream V1 and V2, and bsread; other types are counted. Ends with a summary
+/// at Ctrl-C. Bytes count all parts, headers included; 1 MB is 10^6 bytes. "Frames missing" are gaps in the numbers of
+/// frames, images and pulses: lost on the way, or taken by another receiver of a PUSH source, of which a warning tells.
+/// With --json each line has rates, totals, types (htypes) and sources with their series and gaps.
 ///
 /// Exit codes: 0 done (Ctrl-C too), 1 failed, 2 usage, 3 timed out.
 #[derive(Args)]
@@ -32,6 +46,11 @@ pub(crate) struct StatsCommand {
           default_value = "0.5", value_parser = argument::seconds, allow_negative_numbers = true)]
     interval: Duration,
 
+    /// By how much the numbers of frames, images and pulses grow, such as 10 where every tenth one is sent; learn: found
+    /// out from the first ones [default: 1 for frames and images, learn for pulses]
+    #[arg(long, value_name = "N", value_parser = stride)]
+    stride: Option<Stride>,
+
     /// End after this many messages
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -47,6 +66,14 @@ pub(crate) struct StatsCommand {
     /// One JSON object a line instead of text
     #[arg(long)]
     json: bool,
+
+    /// Show rates, their history, gaps, types and sources live in the terminal; q or Ctrl-C ends with the summary
+    #[cfg(feature = "tui")]
+    #[arg(long, conflicts_with = "json")]
+    tui: bool,
+
+    #[command(flatten)]
+    metrics: MetricsArgument,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -57,6 +84,8 @@ enum Receiving {
 
 /// Messages taken between two looks at the clock and at Ctrl-C.
 const TURN: usize = 256;
+/// Between two looks of the live view.
+const SHORTEST: Duration = Duration::from_millis(100);
 
 enum End {
     Done,
@@ -82,11 +111,33 @@ impl StatsCommand {
                 Attach::Connect
             })
             .queue_size(self.queue_size);
+        let mut metrics = self.metrics.serve("stats").await?;
         let mut stream = Stream::connect(&self.source, options)
             .await
             .map_err(|error| join_failure(&error))?;
+        if let Some(stride) = self.stride {
+            for numbering in [Numbering::Frame, Numbering::Image, Numbering::PulseId] {
+                stream.statistics_mut().set_stride(numbering, stride);
+            }
+        }
         let mut report = Report::new(self.json, "received");
-        let end = match self.watch(&mut stream, &mut report, &mut interrupt).await {
+        let mut notices = Notices::default();
+        let mut view = self.view()?;
+        let end = self
+            .watch(
+                &mut stream,
+                &mut report,
+                &mut notices,
+                &mut view,
+                &mut metrics,
+                &mut interrupt,
+            )
+            .await;
+        // The terminal is as it was before anything is printed.
+        view.close();
+        notices.take().for_each(|notice| eprintln!("{notice}"));
+        report.add(notices.details(&stream));
+        let end = match end {
             Ok(end) => report.summary(stream.statistics()).map(|()| end),
             Err(silent) => Err(silent),
         };
@@ -103,28 +154,49 @@ impl StatsCommand {
         }
     }
 
+    #[cfg(feature = "tui")]
+    fn view(&self) -> Result<View, Failure> {
+        if self.tui {
+            View::live(&self.source.to_string())
+        } else {
+            Ok(View::Lines)
+        }
+    }
+
+    #[cfg(not(feature = "tui"))]
+    fn view(&self) -> Result<View, Failure> {
+        Ok(View::Lines)
+    }
+
     async fn watch(
         &self,
         stream: &mut Stream,
         report: &mut Report,
+        notices: &mut Notices,
+        view: &mut View,
+        metrics: &mut Metrics,
         interrupt: &mut Interrupt,
     ) -> Result<End, Silent> {
-        report.note(&match self.interval {
-            Duration::ZERO => format!("Listening to {}, a line for every message.", self.source),
-            interval => format!(
-                "Listening to {}, a line every {} s.",
-                self.source,
-                interval.as_secs_f64()
-            ),
-        })?;
-        let each = self.interval.is_zero();
-        let mut ticks = tokio::time::interval(if each {
-            Duration::from_secs(3600)
-        } else {
-            self.interval
+        // A line for every message is for lines only.
+        let each = self.interval.is_zero() && view.is_lines();
+        if view.is_lines() {
+            report.note(&match each {
+                true => format!("Listening to {}, a line for every message.", self.source),
+                false => format!(
+                    "Listening to {}, a line every {} s.",
+                    self.source,
+                    self.interval.as_secs_f64()
+                ),
+            })?;
+        }
+        let mut ticks = tokio::time::interval(match self.interval {
+            _ if each => Duration::from_secs(3600),
+            Duration::ZERO => SHORTEST,
+            interval => interval,
         });
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
+        view.show(stream, notices)?;
         let mut seen = 0;
         let mut last = Instant::now();
         loop {
@@ -132,22 +204,34 @@ impl StatsCommand {
             tokio::select! {
                 biased;
                 _ = interrupt.wait() => return Ok(End::Done),
-                _ = ticks.tick(), if !each => report.rates(stream.statistics().totals())?,
+                wish = view.wish() => match wish {
+                    Wish::End => return Ok(End::Done),
+                    Wish::Show => view.show(stream, notices)?,
+                },
+                _ = ticks.tick(), if !each => view.tick(stream, report, notices)?,
+                scrape = metrics.scraped() => scrape.answer(|exposition| expose(exposition, stream)),
                 result = stream.receive() => {
                     let turn = if each { 0 } else { TURN };
                     let mut result = Some(result);
                     for _ in 0..=turn {
                         let next = result.take().unwrap_or_else(|| stream.try_receive());
-                        if !take(next.map(drop), stream)? {
+                        if !take(next, notices)? {
                             break;
+                        }
+                        while let Some(event) = stream.poll_series_event() {
+                            notices.handle_series(event);
                         }
                         seen += 1;
                         if self.count == Some(seen) {
+                            notices.poll(stream);
                             return Ok(End::Done);
                         }
                     }
+                    notices.poll(stream);
                     if each {
-                        report.rates(stream.statistics().totals())?;
+                        view.tick(stream, report, notices)?;
+                    } else {
+                        view.tell(notices);
                     }
                     if self.timeout.is_some() {
                         last = Instant::now();
@@ -159,17 +243,34 @@ impl StatsCommand {
     }
 }
 
+fn stride(text: &str) -> Result<Stride, String> {
+    match text {
+        "learn" => Ok(Stride::Learned),
+        _ => match text.parse() {
+            Ok(stride) => Ok(Stride::Fixed(stride)),
+            Err(_) => Err("a whole number from 1 on, or learn".to_owned()),
+        },
+    }
+}
+
+/// What was received so far, as metrics.
+fn expose(exposition: &mut Exposition, stream: &Stream) {
+    let address = stream.endpoint().to_string();
+    let labels = [("address", &*address), ("role", "source")];
+    let now = std::time::Instant::now();
+    counters::stream(exposition, &labels, &stream.statistics().snapshot(now));
+    counters::socket(exposition, &labels, &stream.socket_stats());
+}
+
 /// Whether a message came, good or malformed.
-fn take(result: Result<(), ReceiveError>, stream: &Stream) -> Result<bool, Silent> {
+fn take(result: Result<StreamMessage, ReceiveError>, notices: &mut Notices) -> Result<bool, Silent> {
     match result {
-        Ok(()) => Ok(true),
+        Ok(_) => Ok(true),
         Err(ReceiveError::Malformed { error, .. }) => {
-            if stream.statistics().totals().malformed == 1 {
-                eprintln!("malformed message, the first: {error}");
-            }
+            notices.handle_malformed(&error);
             Ok(true)
         }
-        Err(ReceiveError::Socket(crate::session::socket::RecvError::WouldBlock)) => Ok(false),
+        Err(ReceiveError::Socket(RecvError::WouldBlock)) => Ok(false),
         Err(error) => Err(Silent::Failure(Failure::new(explain(&error)))),
     }
 }

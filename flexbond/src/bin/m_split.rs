@@ -1,0 +1,7 @@
+//! `m_split`: `flexbond split` under the name it has in mflow.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    flexbond::cli::m_split()
+}

@@ -1,0 +1,399 @@
+//! `flexbond dump`, `m_dump`: a data stream on the screen, in a folder, or in a recording.
+
+mod describe;
+mod extent;
+mod show;
+mod sink;
+mod target;
+
+use std::path::PathBuf;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use self::show::Detail;
+use self::sink::{Kept, Refusal, Screen, Sink, shortened};
+use self::target::Target;
+use super::failure::{explain, note};
+use super::gauge::{Gauge, Tally, amount, say};
+use super::interrupt::Interrupt;
+use super::metrics::{Exposition, Metrics, MetricsArgument, counters};
+use super::output::Output;
+use super::stats::{is_wildcard, join_failure};
+use super::{Exit, Failure, argument, quantity};
+use crate::stream::recording::{FolderWriteError, FolderWriter};
+use crate::stream::{Attach, ConnectOptions, Decoder, Mode, Stream, StreamMessage};
+use crate::transport::Endpoint;
+
+/// Show a data stream, or write it to a folder or a recording.
+#[derive(Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct Dump {
+    /// Source address, format `tcp://HOST:PORT`; `tcp://*:PORT` waits for the source to connect
+    source: Endpoint,
+
+    /// Write each part of each message to a file of its own in this folder, which mflow's m_replay can replay, too
+    folder: Option<PathBuf>,
+
+    /// Leave out sub-messages from this number on; the header is number 0
+    #[arg(short, long, value_name = "SKIP", value_parser = clap::value_parser!(u32).range(1..))]
+    skip: Option<u32>,
+
+    /// Communication mode
+    #[arg(short, long, value_enum, default_value_t = Receiving::Pull)]
+    mode: Receiving,
+
+    #[command(flatten)]
+    target: Target,
+
+    /// End after this many messages
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+
+    /// End when no message came for this long (exit code 3)
+    #[arg(long, value_name = "SECONDS", value_parser = argument::positive_seconds, allow_negative_numbers = true)]
+    timeout: Option<Duration>,
+
+    /// Messages that may wait to be taken from the connection
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    queue_size: usize,
+
+    /// One JSON object a line instead of text, and the summary as one
+    #[arg(long)]
+    json: bool,
+
+    /// Headers over several lines
+    #[arg(long, conflicts_with_all = ["json", "folder", "record"])]
+    pretty: bool,
+
+    /// Show the first bytes of what is not understood
+    #[arg(short, long)]
+    verbose: bool,
+
+    #[command(flatten)]
+    metrics: MetricsArgument,
+}
+
+const HELP: &str = "Without a folder and without --record, every message is shown: its header, the
+type, shape and range of its arrays (unpacked where they are compressed), the
+values of bsread channels, the configuration of detectors. All parts of a
+message are kept or none: half a message is never written.
+
+A folder has a file NNNNNN_PPP.raw per part, as mflow writes it. Files per part
+are slow; --record is as fast as the disk, can be read after a crash up to the
+last whole message, and knows when each message came. Both are replayed by
+m_replay. A full disk ends the recording: what is kept is said, and readable.
+
+With a PUB source, what cannot be taken in time is dropped by the source.
+Ctrl-C ends with a summary.
+
+Exit codes:
+  0  done (Ctrl-C too)
+  1  failed: the disk is full, the file exists, ...
+  2  usage
+  3  no message came for --timeout seconds
+
+Examples:
+  What does this stream look like?
+    m_dump tcp://detector:9999 -n 3 --pretty
+  Record until Ctrl-C, in files of 10 GiB:
+    m_dump tcp://detector:9999 --record run7.fbr --rotate-size 10G
+  Only the headers of 1000 messages, into a folder:
+    m_dump tcp://detector:9999 headers -s 1 -n 1000
+  Frame numbers for a program:
+    m_dump tcp://detector:9999 --json | jq .header.frame";
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Receiving {
+    Pull,
+    Sub,
+}
+
+/// How long the end after Ctrl-C waits for a terminal that stands still.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why receiving ended.
+enum End {
+    Done,
+    Interrupted,
+    TimedOut,
+    Refused(Refusal),
+}
+
+impl Dump {
+    pub(crate) fn run(&self) -> Result<Exit, Failure> {
+        match self.target.record {
+            // Its own thread writes, so the connections can have this one.
+            Some(_) => super::with_connections(self.dump()),
+            None => super::beside_connections(self.dump()),
+        }
+    }
+
+    async fn dump(&self) -> Result<Exit, Failure> {
+        let mut interrupt = Interrupt::listen()
+            .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
+        let mut metrics = self.metrics.serve("dump").await?;
+        // First: nothing is received that cannot be kept.
+        let mut sink = self.sink()?;
+        let options = ConnectOptions::new()
+            .mode(match self.mode {
+                Receiving::Pull => Mode::Pull,
+                Receiving::Sub => Mode::Sub,
+            })
+            .attach(if is_wildcard(&self.source) {
+                Attach::Bind
+            } else {
+                Attach::Connect
+            })
+            .queue_size(self.queue_size);
+        let connected = Stream::connect(&self.source, options).await;
+        let mut stream = match connected {
+            Ok(stream) => stream,
+            Err(error) => {
+                drop(sink.finish(None).await);
+                return Err(join_failure(&error));
+            }
+        };
+        self.announce(&stream);
+        let tally = Tally::default();
+        let gauge = Gauge::new(!self.is_shown());
+        let end = gauge
+            .watch(
+                &tally,
+                self.receive(&mut stream, &mut sink, &tally, &mut metrics, &mut interrupt),
+            )
+            .await;
+        let seconds = gauge.seconds();
+        let missing = stream.statistics().totals().lost_frames;
+        if self.json
+            && let Sink::Screen(screen) = &mut sink
+        {
+            let summary = self.summary(&tally, seconds, &Kept::default(), missing);
+            screen.output.text(&summary);
+        }
+        let finished = sink
+            .finish(matches!(end, End::Interrupted).then_some(PATIENCE))
+            .await;
+        stream.disconnect().await;
+
+        // The reason why it ended says more than what closing it then says.
+        if let End::Refused(Refusal::Failed(failure)) = end {
+            return Err(failure);
+        }
+        let kept = finished?;
+        if !matches!(end, End::Refused(Refusal::ReaderGone)) {
+            self.summarize(&tally, seconds, &kept, missing);
+        }
+        match end {
+            End::TimedOut => Err(Failure::timed_out(format!(
+                "no message from {} for {} s",
+                self.source,
+                self.timeout.unwrap_or_default().as_secs_f64()
+            ))),
+            _ => Ok(Exit::Done),
+        }
+    }
+
+    /// Whether messages are shown, not written.
+    fn is_shown(&self) -> bool {
+        self.folder.is_none() && self.target.record.is_none()
+    }
+
+    fn sink(&self) -> Result<Sink, Failure> {
+        if let Some(path) = &self.target.record {
+            return self.target.open(path).map(Sink::file);
+        }
+        if let Some(folder) = &self.folder {
+            let opened = match self.target.appends() {
+                true => FolderWriter::append(folder),
+                false => FolderWriter::create(folder),
+            };
+            return opened.map(Sink::Folder).map_err(|error| {
+                let failure = Failure::new(explain(&error));
+                match error {
+                    FolderWriteError::NotEmpty { .. } => {
+                        failure.hint("--append goes on after its last message")
+                    }
+                    _ => failure,
+                }
+            });
+        }
+        if self.target.appends() {
+            return Err(Failure::usage(
+                "--append goes on with a folder or with --record FILE; there is neither",
+            ));
+        }
+        let output =
+            Output::stdout().map_err(|error| Failure::new(format!("cannot start a thread: {error}")))?;
+        Ok(Sink::Screen(Box::new(Screen {
+            output,
+            decoder: Decoder::new(),
+            json: self.json,
+            detail: Detail {
+                pretty: self.pretty,
+                verbose: self.verbose,
+            },
+            parts: self.skip,
+        })))
+    }
+
+    /// Says what is done, to people.
+    fn announce(&self, stream: &Stream) {
+        if self.json {
+            return;
+        }
+        let source = stream.endpoint();
+        match (&self.target.record, &self.folder) {
+            (Some(path), _) => say(&format!(
+                "Recording {source} to {}; {}.",
+                path.display(),
+                self.target.policy()
+            )),
+            (None, Some(folder)) => say(&format!(
+                "Dumping {source} to {}; while the disk works, the source waits.",
+                folder.display()
+            )),
+            (None, None) => eprintln!("Listening to {source}."),
+        }
+    }
+
+    /// Cancel safe but for the message that is being taken. A signal waits until that is kept; it does not wait for a
+    /// screen that nobody reads.
+    async fn receive(
+        &self,
+        stream: &mut Stream,
+        sink: &mut Sink,
+        tally: &Tally,
+        metrics: &mut Metrics,
+        interrupt: &mut Interrupt,
+    ) -> End {
+        let mut deadline = self.deadline();
+        loop {
+            if self.count.is_some_and(|count| tally.messages() >= count) {
+                return End::Done;
+            }
+            let message = tokio::select! {
+                biased;
+                _ = interrupt.wait() => return End::Interrupted,
+                scrape = metrics.scraped() => {
+                    scrape.answer(|exposition| {
+                        expose(exposition, stream);
+                        sink.expose(exposition);
+                    });
+                    continue;
+                }
+                received = stream.receive_raw() => match received {
+                    Ok(message) => message,
+                    Err(error) => return End::Refused(Refusal::Failed(Failure::new(explain(&error)))),
+                },
+                () = patience(deadline) => return End::TimedOut,
+            };
+            let size = message.size();
+            if let Ok(header) = StreamMessage::header_of(&message) {
+                stream.statistics_mut().handle_header(&header, size);
+            }
+            if let Some(warning) = stream.statistics_mut().poll_warning() {
+                note(&warning.to_string());
+            }
+            let message = match self.is_shown() {
+                true => message,
+                false => shortened(message, self.skip),
+            };
+            let mut taking = pin!(sink.take(tally.messages(), message, tally));
+            let taken = loop {
+                tokio::select! {
+                    biased;
+                    taken = &mut taking => break taken,
+                    _ = interrupt.wait(), if self.is_shown() => return End::Interrupted,
+                    scrape = metrics.scraped() => scrape.answer(|exposition| expose(exposition, stream)),
+                }
+            };
+            if let Err(refusal) = taken {
+                return End::Refused(refusal);
+            }
+            tally.add(size);
+            deadline = self.deadline();
+        }
+    }
+
+    /// When it has been silent for too long, from now on.
+    fn deadline(&self) -> Option<tokio::time::Instant> {
+        let timeout = self.timeout?;
+        tokio::time::Instant::now().checked_add(timeout)
+    }
+
+    /// The summary for programs, one object on one line.
+    fn summary(&self, tally: &Tally, seconds: f64, kept: &Kept, missing: u64) -> String {
+        let mut summary = json!({
+            "elapsed_s": seconds,
+            "messages": tally.messages(),
+            "bytes": tally.bytes(),
+            "lost_frames": missing,
+        });
+        if !self.is_shown()
+            && let (Some(summary), Some(kept)) = (summary.as_object_mut(), kept.to_json().as_object())
+        {
+            summary.extend(kept.clone());
+        }
+        json!({ "summary": summary }).to_string()
+    }
+
+    fn summarize(&self, tally: &Tally, seconds: f64, kept: &Kept, missing: u64) {
+        if self.json {
+            // The screen has it behind the messages.
+            if !self.is_shown() {
+                say(&self.summary(tally, seconds, kept, missing));
+            }
+            return;
+        }
+        let mut lines = vec![format!(
+            "Received: {}",
+            amount(tally.messages(), tally.bytes(), seconds)
+        )];
+        if !self.is_shown() {
+            let files = match kept.files {
+                Some(files) if files > 1 => format!(" in {} files", quantity::grouped(files)),
+                _ => String::new(),
+            };
+            lines.push(format!("Kept: {}{files}", quantity::messages(kept.messages)));
+        }
+        if self.target.record.is_some() {
+            lines.push(format!(
+                "Dropped because the disk could not keep up: {}; waited for it {} times",
+                quantity::messages(kept.dropped),
+                quantity::grouped(kept.waited)
+            ));
+        }
+        if kept.refused > 0 {
+            lines.push(format!(
+                "Left out because they have no part, or too many: {}",
+                quantity::messages(kept.refused)
+            ));
+        }
+        lines.push(format!("Frames missing: {}", quantity::grouped(missing)));
+        for line in lines {
+            // The screen has the messages on standard output.
+            match self.is_shown() {
+                true => eprintln!("{line}"),
+                false => say(&line),
+            }
+        }
+    }
+}
+
+async fn patience(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What was received so far, as metrics.
+fn expose(exposition: &mut Exposition, stream: &Stream) {
+    let address = stream.endpoint().to_string();
+    let labels = [("address", &*address), ("role", "source")];
+    counters::stream(exposition, &labels, &stream.statistics().snapshot(Instant::now()));
+    counters::socket(exposition, &labels, &stream.socket_stats());
+}

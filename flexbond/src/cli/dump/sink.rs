@@ -1,0 +1,224 @@
+//! Where received messages go: the screen, a folder, or a recording file.
+
+use std::io;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::describe::describe;
+use super::show::{self, Detail};
+use crate::cli::failure::explain;
+use crate::cli::gauge::Tally;
+use crate::cli::metrics::Exposition;
+use crate::cli::output::Output;
+use crate::cli::{Failure, quantity};
+use crate::stream::Decoder;
+use crate::stream::recording::{FolderWriter, RecordError, Recorder, WriteError};
+use crate::transport::{Frame, Message};
+
+/// Takes messages.
+pub(super) enum Sink {
+    Screen(Box<Screen>),
+    Folder(FolderWriter),
+    /// With the messages that the file had before.
+    File(Recorder, u64),
+}
+
+/// Messages on standard output.
+pub(super) struct Screen {
+    pub(super) output: Output,
+    pub(super) decoder: Decoder,
+    pub(super) json: bool,
+    pub(super) detail: Detail,
+    /// Of each message so many parts at most; the header is one.
+    pub(super) parts: Option<u32>,
+}
+
+/// Why no more messages are taken.
+pub(super) enum Refusal {
+    /// Nobody reads standard output any more: a clean end.
+    ReaderGone,
+    Failed(Failure),
+}
+
+/// What was kept.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub(super) messages: u64,
+    pub(super) files: Option<u64>,
+    /// Left out because the disk could not keep up.
+    pub(super) dropped: u64,
+    /// How often receiving waited for the disk.
+    pub(super) waited: u64,
+    /// Left out because they do not fit the format.
+    pub(super) refused: u64,
+}
+
+impl Sink {
+    pub(super) fn file(recorder: Recorder) -> Self {
+        let before = recorder.stats().messages;
+        Sink::File(recorder, before)
+    }
+
+    /// Takes the message `number`.
+    pub(super) async fn take(&mut self, number: u64, message: Message, tally: &Tally) -> Result<(), Refusal> {
+        match self {
+            Sink::Screen(screen) => screen.show(number, &message).await,
+            Sink::Folder(folder) => folder
+                .write(&message)
+                .map(drop)
+                .map_err(|error| Refusal::Failed(Failure::new(explain(&error)).hint(FULL))),
+            Sink::File(recorder, _) => {
+                let recorded = recorder.record(message).await;
+                // A look at the queue for every message would cost more than the message.
+                if number.is_multiple_of(64) {
+                    let stats = recorder.stats();
+                    tally.say(Some(format!(
+                        "{} wait for the disk, {} dropped",
+                        quantity::bytes(stats.queued_bytes as f64),
+                        quantity::grouped(stats.dropped)
+                    )));
+                }
+                recorded.map_err(|error| Refusal::Failed(stopped(&error)))
+            }
+        }
+    }
+
+    /// Adds what was kept so far.
+    pub(super) fn expose(&self, exposition: &mut Exposition) {
+        let counts = match self {
+            Sink::Screen(_) => return,
+            Sink::Folder(folder) => vec![(
+                "flexbond_recorded_messages",
+                "Messages that were written.",
+                folder.messages(),
+            )],
+            Sink::File(recorder, before) => {
+                let stats = recorder.stats();
+                exposition.gauge(
+                    "flexbond_recording_waiting_bytes",
+                    "Bytes of messages that wait for the disk.",
+                    &[],
+                    stats.queued_bytes as f64,
+                );
+                vec![
+                    (
+                        "flexbond_recorded_messages",
+                        "Messages that were written.",
+                        stats.messages.saturating_sub(*before),
+                    ),
+                    (
+                        "flexbond_recording_dropped_messages",
+                        "Messages left out because the disk could not keep up.",
+                        stats.dropped,
+                    ),
+                    (
+                        "flexbond_recording_waits",
+                        "Times that receiving waited for the disk.",
+                        stats.waited,
+                    ),
+                    (
+                        "flexbond_recording_refused_messages",
+                        "Messages left out because they do not fit the format.",
+                        stats.refused,
+                    ),
+                ]
+            }
+        };
+        for (name, help, value) in counts {
+            exposition.counter(name, help, &[], value);
+        }
+    }
+
+    /// Ends, with everything that was taken in its place. What a screen shows is waited for at most for `patience`.
+    pub(super) async fn finish(self, patience: Option<Duration>) -> Result<Kept, Failure> {
+        match self {
+            Sink::Screen(mut screen) => {
+                screen.output.finish(patience).await;
+                Ok(Kept::default())
+            }
+            Sink::Folder(folder) => Ok(Kept {
+                messages: folder.messages(),
+                ..Kept::default()
+            }),
+            Sink::File(recorder, before) => {
+                let stats = recorder.stats();
+                let summary = recorder.close().await.map_err(|error| stopped(&error))?;
+                Ok(Kept {
+                    messages: summary.messages.saturating_sub(before),
+                    files: Some(summary.files),
+                    dropped: stats.dropped,
+                    waited: stats.waited,
+                    refused: stats.refused,
+                })
+            }
+        }
+    }
+}
+
+const FULL: &str = "make room, or record elsewhere; what is kept can be replayed";
+
+fn stopped(error: &RecordError) -> Failure {
+    let failure = Failure::new(explain(error));
+    match error {
+        RecordError::Stopped(cause) if matches!(**cause, WriteError::Stopped { .. }) => failure.hint(FULL),
+        _ => failure,
+    }
+}
+
+impl Screen {
+    async fn show(&mut self, number: u64, message: &Message) -> Result<(), Refusal> {
+        let mut description = describe(&mut self.decoder, message);
+        if let Some(parts) = self.parts {
+            let items = usize::try_from(parts).unwrap_or(usize::MAX).saturating_sub(1);
+            description.items.truncate(items);
+        }
+        let text = if self.json {
+            show::json(number, message, &description, self.detail.verbose).to_string()
+        } else {
+            show::text(number, message, &description, self.detail)
+        };
+        self.output.text(&text);
+        self.output.flush().await.map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Refusal::ReaderGone,
+            _ => Refusal::Failed(Failure::new(format!("cannot write to standard output: {error}"))),
+        })
+    }
+}
+
+/// The first `most` parts of a message.
+pub(super) fn shortened(message: Message, most: Option<u32>) -> Message {
+    match most.map(|most| usize::try_from(most).unwrap_or(usize::MAX)) {
+        Some(most) if most < message.len() => {
+            let mut frames: Vec<Frame> = message.into_frames();
+            frames.truncate(most);
+            Message::from(frames)
+        }
+        _ => message,
+    }
+}
+
+impl Kept {
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        json!({
+            "recorded": self.messages,
+            "files": self.files,
+            "dropped": self.dropped,
+            "waited": self.waited,
+            "refused": self.refused,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_shortened_whole() {
+        let message = Message::from(["a", "b", "c"]);
+        assert_eq!(shortened(message.clone(), None), message);
+        assert_eq!(shortened(message.clone(), Some(3)), message);
+        assert_eq!(shortened(message, Some(1)), Message::from("a"));
+    }
+}

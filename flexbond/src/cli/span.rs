@@ -1,0 +1,162 @@
+//! A recording on the command line, and the part of it that is taken: from and to, by number or by time.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::failure::{explain, note};
+use super::{Failure, quantity};
+use crate::stream::recording::{Folder, Info, Range, Reader, Recording, SourceError, Timestamp};
+use crate::stream::stream2::DateTime;
+
+/// The part of a recording that is taken.
+#[derive(Args)]
+pub(crate) struct Span {
+    /// Begin with this message: its number (from 0), a time (2026-11-22T01:00:00Z), or so long after the first message
+    /// (+2.5s)
+    #[arg(long, value_name = "NUMBER|TIME")]
+    from: Option<Mark>,
+
+    /// End before this message: likewise; --from 10 --to 20 are ten messages
+    #[arg(long, value_name = "NUMBER|TIME")]
+    to: Option<Mark>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mark {
+    Number(u64),
+    Time(Timestamp),
+    After(Duration),
+}
+
+impl FromStr for Mark {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // First, for a number may have a plus sign as well.
+        if let Some(seconds) = text.strip_prefix('+') {
+            let seconds = seconds.strip_suffix('s').unwrap_or(seconds).parse();
+            let after = seconds.ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+            return after
+                .map(Mark::After)
+                .ok_or_else(|| "not a number of seconds; write +2.5s".to_owned());
+        }
+        if let Ok(number) = text.parse() {
+            return Ok(Mark::Number(number));
+        }
+        let time = DateTime::new(text).system_time();
+        time.map(|time| Mark::Time(time.into())).ok_or_else(|| {
+            "neither a number nor a time; write 1000, 2026-11-22T01:00:00Z or +2.5s".to_owned()
+        })
+    }
+}
+
+impl Span {
+    /// The range of `recording`, whose first message is read where times are counted from it.
+    pub(crate) fn range(&self, recording: &mut Recording) -> Result<Range, Failure> {
+        let mut range = Range::all();
+        let mut first = None;
+        for (mark, begins) in [(self.from, true), (self.to, false)] {
+            let time = match mark {
+                None => continue,
+                Some(Mark::Number(number)) => {
+                    *(if begins { &mut range.first } else { &mut range.end }) = Some(number);
+                    continue;
+                }
+                Some(Mark::Time(time)) => time,
+                Some(Mark::After(after)) => {
+                    let start = match first {
+                        Some(start) => start,
+                        None => *first.insert(first_time(recording)?),
+                    };
+                    start.saturating_add(after)
+                }
+            };
+            *(if begins { &mut range.from } else { &mut range.until }) = Some(time);
+        }
+        Ok(range)
+    }
+}
+
+/// When the first message that can be read arrived; the epoch when there is none.
+fn first_time(recording: &mut Recording) -> Result<Timestamp, Failure> {
+    loop {
+        match recording.next_message() {
+            Ok(first) => return Ok(first.map(|recorded| recorded.time).unwrap_or_default()),
+            Err(error) if error.is_passed() => {}
+            Err(error) => return Err(unreadable(&error)),
+        }
+    }
+}
+
+/// Opens a folder, a file, or the numbered files of a rotated recording, and says what is odd about it.
+pub(crate) fn open(path: &Path) -> Result<Recording, Failure> {
+    if path.is_dir() {
+        let folder = Folder::open(path).map_err(|error| Failure::new(explain(&error)))?;
+        let report = folder.report();
+        if report.foreign > 0 {
+            note(&format!(
+                "{}: {} files are no parts of messages and are left out: {}{}",
+                path.display(),
+                quantity::grouped(report.foreign),
+                report.foreign_names.join(", "),
+                if report.foreign > report.foreign_names.len() as u64 {
+                    ", ..."
+                } else {
+                    ""
+                }
+            ));
+        }
+        return Ok(folder.into());
+    }
+    if path.is_file() {
+        let reader = Reader::open(path)
+            .map_err(|error| Failure::new(format!("{}: {}", path.display(), explain(&error))))?;
+        if let Some(recovered) = reader.recovered() {
+            note_torn(path, recovered.messages, recovered.bytes_lost);
+        }
+        return Ok(reader.into());
+    }
+    let recording = Recording::open(path).map_err(|error| unreadable(&error))?;
+    // Those before it were closed when it was begun.
+    if let Some(last) = recording.numbered_files().last()
+        && let Ok(info) = Info::read(last)
+        && !info.closed_cleanly
+    {
+        note_torn(last, info.messages, info.bytes_lost);
+    }
+    Ok(recording)
+}
+
+fn note_torn(path: &Path, messages: u64, bytes_lost: u64) {
+    note(&format!(
+        "{} was not closed: whoever wrote it is still writing, or died; {} are whole, {} bytes after them are not",
+        path.display(),
+        quantity::messages(messages),
+        quantity::grouped(bytes_lost)
+    ));
+}
+
+/// A recording that cannot be read.
+pub(crate) fn unreadable(error: &SourceError) -> Failure {
+    Failure::new(explain(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_numbers_times_and_distances() {
+        assert_eq!("12".parse(), Ok(Mark::Number(12)));
+        assert_eq!("+2.5s".parse(), Ok(Mark::After(Duration::from_millis(2500))));
+        assert_eq!("+3".parse(), Ok(Mark::After(Duration::from_secs(3))));
+        let time = "1970-01-01T00:00:01.5Z".parse();
+        assert_eq!(time, Ok(Mark::Time(Timestamp::from_nanos(1_500_000_000))));
+        for bad in ["", "-1", "soon", "+x", "+-1s", "2026-13-01T00:00:00Z"] {
+            assert!(bad.parse::<Mark>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Recordings as a folder with a file per part, as mflow's `m_dump` writes them.
+//!
+//! A file is named `MESSAGE_PART.raw`, both numbers from zero, in decimal, `%06d_%03d`: more digits where they are
+//! needed. The bytes of the file are those of the part. There is no time of arrival (that of the last change to part 0
+//! takes its place), no checksum, and nothing tells whether the last parts of a message are missing.
+
+mod listing;
+mod name;
+mod reader;
+mod writer;
+
+pub use reader::{Folder, FolderError, FolderReport, Missing};
+pub use writer::{FolderWriteError, FolderWriter};

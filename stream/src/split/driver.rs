@@ -1,0 +1,443 @@
+//! Moves messages from a source to outputs by the decisions of a [`Splitter`].
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use flexbond_session::socket::{RecvError, SendErrorKind, Stats};
+use flexbond_transport::{Endpoint, Message};
+use thiserror::Error;
+use tokio::task::JoinHandle;
+
+use super::output::Output;
+use super::{ConfigError, OutletId, OutputConfig, OutputStats, SplitConfig, Splitter};
+use crate::alarm::{Alarm, now};
+use crate::stream::ConnectError;
+use crate::{Statistics, Stream, StreamMessage};
+
+/// A source and its outputs.
+///
+/// Dropping it drops what waits in here; [`close`](Self::close) sends it.
+///
+/// Nothing moves but in [`run`](Self::run), which may be dropped and called again at any time: to look at
+/// [`stats`](Self::stats), or to [`reload`](Self::reload) the configuration.
+///
+/// See the [module](super) for an example.
+#[derive(Debug)]
+pub struct Split {
+    config: SplitConfig,
+    source: Stream,
+    /// Messages that were received and are not handled yet.
+    received: VecDeque<Message>,
+    /// Where the source puts them; empty but while it does.
+    batch: Vec<Message>,
+    splitter: Splitter<Message>,
+    count_headers: bool,
+    outputs: Vec<Output>,
+    /// Nothing more is taken from the source.
+    closing: bool,
+    /// Outputs that are no more, sending what waited for them.
+    leaving: Vec<JoinHandle<u64>>,
+    /// Those of them that have not given up their address yet.
+    unbinding: Vec<JoinHandle<()>>,
+    undelivered: u64,
+    alarm: Alarm,
+}
+
+/// What a new configuration has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reloaded {
+    /// Addresses that are new.
+    pub added: Vec<String>,
+    /// Addresses that are no more. What waits for them is still sent, for as long as their linger says.
+    pub removed: Vec<String>,
+    /// Addresses that go on with new rules.
+    pub changed: Vec<String>,
+    /// Whether the source is another one.
+    pub source: bool,
+}
+
+/// Why a split was not begun, not changed, or does not go on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SplitError {
+    /// The configuration cannot be used. Nothing changed.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// An address cannot be joined. Nothing changed.
+    #[error("{address}: {error}")]
+    Connect {
+        /// The address.
+        address: String,
+        /// Why.
+        #[source]
+        error: ConnectError,
+    },
+    /// The source gives no more messages. Running again is of no use.
+    #[error("source: {0}")]
+    Receive(#[from] RecvError),
+    /// An output refused a message, which is lost for it, and for it only. Running again goes on with the next.
+    #[error("{address}: {kind}")]
+    Send {
+        /// The address of the output.
+        address: String,
+        /// Why.
+        kind: SendErrorKind,
+    },
+}
+
+/// Messages that are taken from the source at once.
+const BATCH: usize = 64;
+/// The most messages that are taken over from a source that is given up.
+const MAX_TAKEN: usize = 100_000;
+/// Messages after which other tasks have their turn.
+const BUDGET: usize = 256;
+
+impl Split {
+    /// Joins the source and opens all outputs.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`SplitError::Config`] and [`SplitError::Connect`]; nothing is left behind.
+    pub async fn connect(config: SplitConfig) -> Result<Self, SplitError> {
+        config.validate()?;
+        let mut streams = Vec::with_capacity(config.streams.len());
+        for output in &config.streams {
+            streams.push(Output::open(output).await?);
+        }
+        // The source last: what it receives can be sent.
+        let source = join(&config).await?;
+        let splitter = Splitter::new(config.streams.iter().map(OutputConfig::rule));
+        let outputs = splitter
+            .outlets()
+            .zip(streams)
+            .zip(&config.streams)
+            .map(|((id, stream), config)| Output::new(id, stream, config))
+            .collect();
+        Ok(Split {
+            source,
+            received: VecDeque::new(),
+            batch: Vec::new(),
+            splitter,
+            count_headers: true,
+            outputs,
+            closing: false,
+            leaving: Vec::new(),
+            unbinding: Vec::new(),
+            undelivered: 0,
+            alarm: Alarm::default(),
+            config,
+        })
+    }
+
+    /// Moves messages until something fails.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing, duplicates nothing and changes no order: whatever is under way waits in here.
+    pub async fn run(&mut self) -> SplitError {
+        poll_fn(|cx| self.poll_run(cx)).await
+    }
+
+    /// Goes over to another configuration. Outputs whose address and mode stay are not touched, so that their receivers
+    /// notice nothing; they keep what waits for them and get their new rules (what is set when a socket is made, its
+    /// own queue and a PUB's policy, stays). New ones are opened; all others get no more, and send what waits for them
+    /// in the background, for as long as their linger says. The source is joined anew only if its address or mode
+    /// changed; what it had received already is still passed on, and what was counted stays.
+    ///
+    /// An output cannot change its mode at a bound address at once: take it out first, and add it again.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    ///
+    /// # Errors
+    /// [`SplitError::Config`] and [`SplitError::Connect`]; nothing changed.
+    pub async fn reload(&mut self, config: SplitConfig) -> Result<Reloaded, SplitError> {
+        config.validate()?;
+        while let Some(unbinding) = self.unbinding.last_mut() {
+            // Neither panics nor is aborted. An address that was given up can be taken again.
+            let _ = unbinding.await;
+            self.unbinding.pop();
+        }
+        let mut opened = Vec::new();
+        for output in &config.streams {
+            let stream = match self.outputs.iter().any(|known| known.is(output)) {
+                true => None,
+                false => Some(Output::open(output).await?),
+            };
+            opened.push(stream);
+        }
+        let source = match self.config.source.is_same(&config.source) {
+            true => None,
+            false => Some(join(&config).await?),
+        };
+        // Nothing waits, and nothing fails, from here on.
+        Ok(self.commit(config, opened, source))
+    }
+
+    /// What passed through each output, in the order of the configuration.
+    pub fn stats(&self) -> impl Iterator<Item = OutputStats> {
+        self.outputs.iter().map(|output| {
+            let outlet = self.splitter.stats(output.id);
+            output.stats(outlet.unwrap_or_default())
+        })
+    }
+
+    /// Whether the statistics count the types and numbers of messages (default). It takes reading their headers, which is
+    /// otherwise done only when a rule asks for it.
+    pub fn count_headers(&mut self, on: bool) {
+        self.count_headers = on;
+    }
+
+    /// What came from the source. A message without a readable header, which goes where no filter is, counts as unknown.
+    #[must_use]
+    pub fn statistics(&self) -> &Statistics {
+        self.source.statistics()
+    }
+
+    /// The same, to set the stride of the numbers or to ask for warnings.
+    pub fn statistics_mut(&mut self) -> &mut Statistics {
+        self.source.statistics_mut()
+    }
+
+    /// The counters of the source's socket: peers, and connections made again.
+    #[must_use]
+    pub fn source_socket(&self) -> Stats {
+        self.source.socket_stats()
+    }
+
+    /// The source's address in use.
+    #[must_use]
+    pub fn source_endpoint(&self) -> &Endpoint {
+        self.source.endpoint()
+    }
+
+    /// The configuration in use.
+    #[must_use]
+    pub fn config(&self) -> &SplitConfig {
+        &self.config
+    }
+
+    /// Takes no more from the source, sends what waits, for as long as each output's linger says, and returns how many
+    /// messages were not sent, over all outputs that there ever were.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops what waits in here; what the sockets have taken is still sent in the background.
+    pub async fn close(mut self) -> u64 {
+        let begin = tokio::time::Instant::now();
+        take_received(&self.source, self.config.source.queue_size, &mut self.received);
+        // At once: what it still took would go nowhere.
+        self.source.socket().close_within(Some(Duration::ZERO)).await;
+        self.closing = true;
+        let linger = self.outputs.iter().map(|output| output.config.linger_ms).max();
+        let linger = Duration::from_millis(linger.unwrap_or_default());
+        // Ends when all of it has its place, or was refused.
+        let placed = async { while !matches!(self.run().await, SplitError::Receive(_)) {} };
+        let _ = tokio::time::timeout(linger, placed).await;
+        let mut undelivered = self.received.len() as u64;
+        let mut queues = self.splitter.replace([]);
+        for output in std::mem::take(&mut self.outputs) {
+            let queue = take_queue(&mut queues, output.id);
+            self.let_go(output, queue, begin);
+        }
+        for leaving in self.leaving.drain(..) {
+            // It does not panic, and nobody aborts it.
+            undelivered += leaving.await.unwrap_or_default();
+        }
+        undelivered + self.undelivered
+    }
+
+    fn commit(
+        &mut self,
+        config: SplitConfig,
+        opened: Vec<Option<Stream>>,
+        source: Option<Stream>,
+    ) -> Reloaded {
+        let mut reloaded = Reloaded::default();
+        let known = |output: &OutputConfig| self.outputs.iter().find(|known| known.is(output));
+        let rules: Vec<_> = config
+            .streams
+            .iter()
+            .map(|output| (known(output).map(|known| known.id), output.rule()))
+            .collect();
+        let mut queues = self.splitter.replace(rules);
+        let mut former = std::mem::take(&mut self.outputs);
+        for ((output, id), stream) in config.streams.iter().zip(self.splitter.outlets()).zip(opened) {
+            if let Some(stream) = stream {
+                reloaded.added.push(output.address.clone());
+                self.outputs.push(Output::new(id, stream, output));
+            } else if let Some(index) = former.iter().position(|known| known.id == id) {
+                let mut kept = former.remove(index);
+                if kept.config != *output {
+                    reloaded.changed.push(output.address.clone());
+                    kept.config = output.clone();
+                }
+                self.outputs.push(kept);
+            }
+        }
+        for output in former {
+            reloaded.removed.push(output.config.address.clone());
+            let queue = take_queue(&mut queues, output.id);
+            self.let_go(output, queue, tokio::time::Instant::now());
+        }
+        if let Some(mut source) = source {
+            reloaded.source = true;
+            source.go_on_counting(self.source.statistics());
+            let former = std::mem::replace(&mut self.source, source);
+            take_received(&former, self.config.source.queue_size, &mut self.received);
+        }
+        self.config = config;
+        reloaded
+    }
+
+    /// Lets an output leave; its linger counts from `begin`.
+    fn let_go(&mut self, output: Output, queue: VecDeque<Message>, begin: tokio::time::Instant) {
+        let (unbinding, leaving) = output.leave(queue, begin);
+        self.unbinding.extend(unbinding);
+        self.leaving.push(leaving);
+    }
+
+    fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<SplitError> {
+        self.collect_left(cx);
+        for output in &mut self.outputs {
+            output.is_full = false;
+        }
+        for _ in 0..BUDGET {
+            let now = now();
+            if !self.splitter.is_ready() {
+                self.splitter.handle_timeout(now);
+            }
+            if let Poll::Ready(error) = self.poll_outputs(cx) {
+                return Poll::Ready(error);
+            }
+            if !self.splitter.is_ready() {
+                // Transmitting may have made room.
+                self.splitter.handle_timeout(now);
+            }
+            if !self.splitter.is_ready() {
+                if self.has_work() {
+                    continue;
+                }
+                let deadline = self.splitter.poll_timeout(now);
+                match self.alarm.poll(cx, deadline) {
+                    Poll::Ready(()) => continue,
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            let message = match self.poll_source(cx) {
+                Poll::Ready(Ok(message)) => message,
+                Poll::Ready(Err(error)) => return Poll::Ready(error.into()),
+                // What was placed last is still to be sent.
+                Poll::Pending if self.has_work() => continue,
+                Poll::Pending => return Poll::Pending,
+            };
+            self.handle(now, message);
+        }
+        // Others have their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Whether something waits for an output that may take it.
+    fn has_work(&self) -> bool {
+        let waits = |id| self.splitter.stats(id).is_some_and(|stats| stats.queued > 0);
+        let mut outputs = self.outputs.iter();
+        outputs.any(|output| !output.is_full && waits(output.id))
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, RecvError>> {
+        if let Some(message) = self.received.pop_front() {
+            return Poll::Ready(Ok(message));
+        }
+        if self.closing {
+            return Poll::Ready(Err(RecvError::Closed));
+        }
+        std::task::ready!(self.source.socket().poll_recv_many(cx, &mut self.batch, BATCH))?;
+        self.received.extend(self.batch.drain(..));
+        match self.received.pop_front() {
+            Some(message) => Poll::Ready(Ok(message)),
+            None => Poll::Pending,
+        }
+    }
+
+    fn handle(&mut self, now: Instant, message: Message) {
+        let size = message.size();
+        let statistics = self.source.statistics_mut();
+        let wanted = self.count_headers || self.splitter.needs_header();
+        let header = match wanted {
+            true => StreamMessage::header_of(&message).ok(),
+            false => None,
+        };
+        statistics.handle_message(now, size);
+        match &header {
+            Some(header) => statistics.handle_header(header, size),
+            None if wanted => statistics.handle_unknown(),
+            None => {}
+        }
+        self.splitter.handle_message(now, header.as_ref(), size, message);
+    }
+
+    fn poll_outputs(&mut self, cx: &mut Context<'_>) -> Poll<SplitError> {
+        for output in &mut self.outputs {
+            while !output.is_full {
+                if output.sending.is_none() {
+                    output.sending = self.splitter.poll_transmit(output.id);
+                }
+                if output.sending.is_none() {
+                    break;
+                }
+                match output.stream.socket().poll_send(cx, &mut output.sending) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(SplitError::Send {
+                            address: output.config.address.clone(),
+                            kind: error.kind().clone(),
+                        });
+                    }
+                    Poll::Pending => output.is_full = true,
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Forgets outputs that have sent all they could.
+    fn collect_left(&mut self, cx: &mut Context<'_>) {
+        let undelivered = &mut self.undelivered;
+        self.leaving
+            .retain_mut(|leaving| match std::pin::Pin::new(leaving).poll(cx) {
+                Poll::Ready(count) => {
+                    *undelivered += count.unwrap_or_default();
+                    false
+                }
+                Poll::Pending => true,
+            });
+    }
+}
+
+fn take_queue(queues: &mut [(OutletId, VecDeque<Message>)], id: OutletId) -> VecDeque<Message> {
+    let found = queues.iter_mut().find(|(known, _)| *known == id);
+    found.map(|(_, queue)| std::mem::take(queue)).unwrap_or_default()
+}
+
+/// Takes what a source has received already, but not for ever from one that goes on sending.
+fn take_received(source: &Stream, queue_size: usize, received: &mut VecDeque<Message>) {
+    let peers = usize::try_from(source.socket_stats().peers).unwrap_or(usize::MAX);
+    let most = match queue_size.saturating_mul(peers) {
+        // Senders that are gone may have left as much as they liked; more does not come.
+        0 => MAX_TAKEN,
+        most => most.max(queue_size).min(MAX_TAKEN),
+    };
+    received.extend(std::iter::from_fn(|| source.socket().try_recv().ok()).take(most));
+}
+
+async fn join(config: &SplitConfig) -> Result<Stream, SplitError> {
+    let stream = Stream::connect(&config.source.address, config.source.options()).await;
+    stream.map_err(|error| SplitError::Connect {
+        address: config.source.address.clone(),
+        error,
+    })
+}

@@ -1,0 +1,180 @@
+//! What waits for one output, and what happens when that is too much.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use flexbond_session::socket::{Options, SlowPeer};
+use serde::{Deserialize, Serialize};
+
+/// What happens when an output takes nothing and no more may wait for it; the [module](super) has a table.
+///
+/// A PUB takes messages at any time; the policy then is that of its socket for each subscriber: it waits, or drops the
+/// newest (`drop-stalled`, too) or the oldest message for the slow one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Policy {
+    /// Everybody waits as long as the output takes anything; what has taken nothing for a while (default 250 ms) gets
+    /// nothing more before it has caught up, unless nobody else takes anything either. The default: nobody who is alive
+    /// loses anything, and nobody who is not holds up the others.
+    #[default]
+    DropStalled,
+    /// Everybody waits, for as long as it takes.
+    Wait,
+    /// The message is dropped for this output.
+    DropNewest,
+    /// The oldest message that waits for this output is dropped.
+    DropOldest,
+}
+
+impl Policy {
+    /// The nearest policy that a publishing socket has.
+    pub(super) fn slow_peer(self) -> SlowPeer {
+        match self {
+            Policy::Wait => SlowPeer::Wait,
+            Policy::DropOldest => SlowPeer::DropOldest,
+            Policy::DropStalled | Policy::DropNewest => SlowPeer::DropNewest,
+        }
+    }
+}
+
+/// What became of the messages for one output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutletStats {
+    /// Messages handed to the output.
+    pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Messages dropped because no more might wait.
+    pub dropped: u64,
+    /// Messages that wait.
+    pub queued: usize,
+    /// Whether the output is stalled now (`drop-stalled`).
+    pub stalled: bool,
+    /// How often it stalled.
+    pub stalls: u64,
+}
+
+/// The queue of one output.
+#[derive(Clone, Debug)]
+pub(super) struct Outlet<M> {
+    queue: VecDeque<(M, usize)>,
+    limit: usize,
+    policy: Policy,
+    patience: Duration,
+    /// Since when it is full and nothing was taken.
+    full_since: Option<Instant>,
+    stats: OutletStats,
+}
+
+/// What to do about a full outlet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Wait,
+    Drop,
+    Evict,
+}
+
+impl<M> Outlet<M> {
+    pub(super) fn new(limit: usize, policy: Policy, patience: Duration) -> Self {
+        let mut outlet = Outlet {
+            queue: VecDeque::new(),
+            limit: 0,
+            policy,
+            patience,
+            full_since: None,
+            stats: OutletStats::default(),
+        };
+        outlet.set(limit, policy, patience);
+        outlet
+    }
+
+    /// Changes the bound and the policy; what waits stays, even if it is more than may wait now.
+    pub(super) fn set(&mut self, limit: usize, policy: Policy, patience: Duration) {
+        self.limit = if limit == 0 { Options::UNLIMITED_HWM } else { limit };
+        (self.policy, self.patience) = (policy, patience);
+        self.stats.stalled &= policy == Policy::DropStalled;
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        !self.stats.stalled && self.queue.len() < self.limit
+    }
+
+    pub(super) fn push(&mut self, now: Instant, message: M, size: usize) {
+        self.queue.push_back((message, size));
+        if self.queue.len() >= self.limit {
+            self.full_since.get_or_insert(now);
+        }
+    }
+
+    /// Notes that there is no room for a message. It may be full for other reasons than the last message: when less
+    /// may wait than did before.
+    pub(super) fn handle_full(&mut self, now: Instant) {
+        self.full_since.get_or_insert(now);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<M> {
+        let (message, size) = self.queue.pop_front()?;
+        self.full_since = None;
+        if self.queue.is_empty() {
+            self.stats.stalled = false;
+        }
+        self.stats.messages += 1;
+        self.stats.bytes = self.stats.bytes.saturating_add(size as u64);
+        Some(message)
+    }
+
+    /// Whether it takes nothing, for longer than it should.
+    pub(super) fn is_stuck(&self, now: Instant) -> bool {
+        let waited = |since: Instant| now.saturating_duration_since(since) >= self.patience;
+        self.stats.stalled || self.full_since.is_some_and(waited)
+    }
+
+    /// What is to be done with a message for which there is no room.
+    pub(super) fn verdict(&self, now: Instant, others_move: bool) -> Verdict {
+        match self.policy {
+            Policy::Wait => Verdict::Wait,
+            Policy::DropNewest => Verdict::Drop,
+            Policy::DropOldest => Verdict::Evict,
+            Policy::DropStalled if others_move && self.is_stuck(now) => Verdict::Drop,
+            Policy::DropStalled => Verdict::Wait,
+        }
+    }
+
+    /// Drops the message for which there is no room.
+    pub(super) fn drop_newest(&mut self) {
+        self.stats.dropped += 1;
+        if self.policy == Policy::DropStalled && !self.stats.stalled {
+            self.stats.stalled = true;
+            self.stats.stalls += 1;
+        }
+    }
+
+    /// Drops what has waited longest, for a newer message.
+    pub(super) fn drop_oldest(&mut self) {
+        while self.queue.len() >= self.limit && self.queue.pop_front().is_some() {
+            self.stats.dropped += 1;
+        }
+    }
+
+    /// When it will be stuck, if it takes nothing until then.
+    pub(super) fn stuck_at(&self, now: Instant) -> Option<Instant> {
+        let waits = self.policy == Policy::DropStalled && !self.is_stuck(now);
+        self.full_since
+            .filter(|_| waits)
+            .and_then(|since| since.checked_add(self.patience))
+    }
+
+    pub(super) fn stats(&self) -> OutletStats {
+        OutletStats {
+            queued: self.queue.len(),
+            ..self.stats
+        }
+    }
+
+    /// What waits, in order.
+    pub(super) fn into_messages(self) -> VecDeque<M> {
+        self.queue.into_iter().map(|(message, _)| message).collect()
+    }
+}

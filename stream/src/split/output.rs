@@ -1,0 +1,104 @@
+//! One output of a split: its socket, and how it leaves.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use flexbond_session::socket::Stats;
+use flexbond_transport::{Endpoint, Message};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::{OutletId, OutletStats, OutputConfig, OutputMode, SplitError};
+use crate::{Attach, Stream};
+
+#[derive(Debug)]
+pub(super) struct Output {
+    pub(super) config: OutputConfig,
+    pub(super) id: OutletId,
+    pub(super) stream: Stream,
+    /// The message that the socket has not taken yet.
+    pub(super) sending: Option<Message>,
+    /// The socket had no room when it was asked last, and will say when it has.
+    pub(super) is_full: bool,
+}
+
+/// What passed through one output.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OutputStats {
+    /// Its address in the configuration.
+    pub address: String,
+    /// Its address in use: with the port, where the system chose one.
+    pub endpoint: Endpoint,
+    /// PUSH or PUB.
+    pub mode: OutputMode,
+    /// What became of the messages for it.
+    pub outlet: OutletStats,
+    /// The counters of its socket: peers, and messages that a PUB dropped for slow ones.
+    pub socket: Stats,
+}
+
+impl Output {
+    pub(super) fn new(id: OutletId, stream: Stream, config: &OutputConfig) -> Self {
+        Output {
+            config: config.clone(),
+            id,
+            stream,
+            sending: None,
+            is_full: false,
+        }
+    }
+
+    /// Whether this is the output that a configuration means.
+    pub(super) fn is(&self, config: &OutputConfig) -> bool {
+        let key = |config: &OutputConfig| (config.mode, config.options().attach);
+        self.config.address == config.address && key(&self.config) == key(config)
+    }
+
+    /// Opens the socket of an output.
+    pub(super) async fn open(config: &OutputConfig) -> Result<Stream, SplitError> {
+        let stream = Stream::connect(&config.address, config.options()).await;
+        stream.map_err(|error| SplitError::Connect {
+            address: config.address.clone(),
+            error,
+        })
+    }
+
+    pub(super) fn stats(&self, outlet: OutletStats) -> OutputStats {
+        OutputStats {
+            address: self.config.address.clone(),
+            endpoint: self.stream.endpoint().clone(),
+            mode: self.config.mode,
+            outlet,
+            socket: self.stream.socket_stats(),
+        }
+    }
+
+    /// Gives up the address, if it is bound, and sends what waits, for as long as linger says from `begin` on, then
+    /// closes. All of it in the background; the second task returns how many messages were left.
+    pub(super) fn leave(
+        self,
+        mut queue: VecDeque<Message>,
+        begin: Instant,
+    ) -> (Option<JoinHandle<()>>, JoinHandle<u64>) {
+        if let Some(message) = self.sending {
+            queue.push_front(message);
+        }
+        let deadline = begin + Duration::from_millis(self.config.linger_ms);
+        let socket = self.stream.socket().clone();
+        let unbinding = (self.config.options().attach == Attach::Bind).then(|| {
+            let (socket, endpoint) = (socket.clone(), self.stream.endpoint().clone());
+            tokio::spawn(async move {
+                // It was bound there, so this cannot fail.
+                let _ = socket.unbind(endpoint).await;
+            })
+        });
+        let leaving = tokio::spawn(async move {
+            let _ = timeout_at(deadline, socket.send_many(&mut queue)).await;
+            let rest = deadline.saturating_duration_since(Instant::now());
+            let closed = socket.close_within(Some(rest)).await;
+            queue.len() as u64 + closed.undelivered
+        });
+        (unbinding, leaving)
+    }
+}

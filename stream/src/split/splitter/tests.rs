@@ -1,0 +1,392 @@
+//! Rules, policies and changes of both, with a clock of the tests' own.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_millis(250);
+
+fn rule(policy: Policy, queue_size: usize) -> Rule {
+    Rule {
+        policy,
+        queue_size,
+        ..Rule::default()
+    }
+}
+
+fn every(modulo: u64) -> Rule {
+    Rule {
+        modulo: modulo.try_into().unwrap(),
+        ..Rule::default()
+    }
+}
+
+fn filtered(filter: &str, modulo: u64) -> Rule {
+    Rule {
+        filter: Some(filter.parse().unwrap()),
+        ..every(modulo)
+    }
+}
+
+fn member(group: &str) -> Rule {
+    Rule {
+        group: Some(group.to_owned()),
+        ..Rule::default()
+    }
+}
+
+fn image(frame: u64) -> Header {
+    Header::new("dimage-1.0").with("series", 1).with("frame", frame)
+}
+
+fn drain(splitter: &mut Splitter<u64>, outlet: OutletId) -> Vec<u64> {
+    std::iter::from_fn(|| splitter.poll_transmit(outlet)).collect()
+}
+
+fn put(splitter: &mut Splitter<u64>, now: Instant, messages: impl IntoIterator<Item = u64>) {
+    for message in messages {
+        splitter.handle_message(now, Some(&image(message)), 1, message);
+    }
+}
+
+#[test]
+fn filters_come_before_modulo() {
+    let mut splitter = Splitter::new([
+        every(1),
+        every(4),
+        filtered("frame%2=1", 3),
+        filtered("frame>100", 1),
+    ]);
+    let outlets: Vec<_> = splitter.outlets().collect();
+    put(&mut splitter, Instant::now(), 0..20);
+    let got: Vec<_> = outlets
+        .iter()
+        .map(|&outlet| drain(&mut splitter, outlet))
+        .collect();
+    assert_eq!(got[0], (0..20).collect::<Vec<_>>());
+    assert_eq!(got[1], [0, 4, 8, 12, 16]);
+    assert_eq!(got[2], [1, 7, 13, 19]);
+    assert!(got[3].is_empty());
+}
+
+#[test]
+fn beginnings_and_ends_of_series_go_everywhere() {
+    let counted = Rule {
+        boundaries: Boundaries::Counted,
+        ..every(10)
+    };
+    let rules = [
+        every(10),
+        counted,
+        filtered("frame%10=0", 1),
+        filtered("htype=dimage-1.0", 1),
+        member("g"),
+        member("g"),
+    ];
+    let mut splitter = Splitter::new(rules);
+    assert!(splitter.needs_header());
+    let outlets: Vec<_> = splitter.outlets().collect();
+    let now = Instant::now();
+    let start = Header::new("dheader-1.0").with("series", 1);
+    let end = Header::new("dseries_end-1.0").with("series", 1);
+    splitter.handle_message(now, Some(&start), 1, 1000);
+    put(&mut splitter, now, 0..11);
+    splitter.handle_message(now, Some(&end), 1, 2000);
+    let got: Vec<_> = outlets
+        .iter()
+        .map(|&outlet| drain(&mut splitter, outlet))
+        .collect();
+    assert_eq!(got[0], [1000, 0, 10, 2000]);
+    assert_eq!(got[1], [1000, 9]);
+    assert_eq!(got[2], [1000, 0, 10, 2000]);
+    assert_eq!(got[3], (0..11).collect::<Vec<_>>());
+    assert_eq!(got[4], [1000, 0, 2, 4, 6, 8, 10, 2000]);
+    assert_eq!(got[5], [1000, 1, 3, 5, 7, 9, 2000]);
+}
+
+#[test]
+fn what_has_no_header_passes_where_no_filter_is() {
+    let mut splitter = Splitter::new([every(1), every(2), filtered("!frame", 1)]);
+    let outlets: Vec<_> = splitter.outlets().collect();
+    for message in 0..3 {
+        splitter.handle_message(Instant::now(), None, 1, message);
+    }
+    let got: Vec<_> = outlets
+        .iter()
+        .map(|&outlet| drain(&mut splitter, outlet))
+        .collect();
+    assert_eq!(got, [vec![0, 1, 2], vec![0, 2], vec![]]);
+    assert!(!Splitter::<u64>::new([Rule::default(), Rule::default()]).needs_header());
+}
+
+#[test]
+fn policies_that_drop_never_wait() {
+    let rules = [
+        rule(Policy::DropNewest, 3),
+        rule(Policy::DropOldest, 3),
+        rule(Policy::Wait, 100),
+    ];
+    let mut splitter = Splitter::new(rules);
+    let outlets: Vec<_> = splitter.outlets().collect();
+    put(&mut splitter, Instant::now(), 0..10);
+    assert!(splitter.is_ready());
+    let dropped: Vec<_> = outlets
+        .iter()
+        .map(|&outlet| splitter.stats(outlet).unwrap().dropped)
+        .collect();
+    assert_eq!(dropped, [7, 7, 0]);
+    assert_eq!(drain(&mut splitter, outlets[0]), [0, 1, 2]);
+    assert_eq!(drain(&mut splitter, outlets[1]), [7, 8, 9]);
+    assert_eq!(drain(&mut splitter, outlets[2]).len(), 10);
+    let stats = splitter.stats(outlets[1]).unwrap();
+    assert_eq!((stats.messages, stats.bytes, stats.queued), (3, 3, 0));
+}
+
+#[test]
+fn waiting_holds_one_message_back_and_gives_it_to_the_others_at_once() {
+    let mut splitter = Splitter::new([rule(Policy::Wait, 2), rule(Policy::Wait, 10)]);
+    let outlets: Vec<_> = splitter.outlets().collect();
+    let now = Instant::now();
+    put(&mut splitter, now, 0..3);
+    assert!(!splitter.is_ready());
+    assert_eq!(splitter.poll_timeout(now), None, "it waits for ever");
+    assert_eq!(drain(&mut splitter, outlets[1]), [0, 1, 2]);
+    splitter.handle_timeout(now + 1000 * PATIENCE);
+    assert!(!splitter.is_ready());
+    assert_eq!(splitter.poll_transmit(outlets[0]), Some(0));
+    splitter.handle_timeout(now);
+    assert!(splitter.is_ready());
+    assert_eq!(drain(&mut splitter, outlets[0]), [1, 2]);
+    assert!(drain(&mut splitter, outlets[1]).is_empty(), "not twice");
+}
+
+#[test]
+fn a_stalled_output_is_waited_for_once() {
+    let mut splitter = Splitter::new([rule(Policy::DropStalled, 2), rule(Policy::DropStalled, 2)]);
+    let outlets: Vec<_> = splitter.outlets().collect();
+    let start = Instant::now();
+    for message in 0..3 {
+        put(&mut splitter, start, [message]);
+        drain(&mut splitter, outlets[1]);
+    }
+    assert!(!splitter.is_ready());
+    // It was full since message 1.
+    assert_eq!(splitter.poll_timeout(start), Some(start + PATIENCE));
+    splitter.handle_timeout(start + PATIENCE);
+    assert!(splitter.is_ready());
+    for message in 3..100 {
+        put(&mut splitter, start + PATIENCE, [message]);
+        assert!(splitter.is_ready(), "never waited for again");
+        assert_eq!(drain(&mut splitter, outlets[1]), [message]);
+    }
+    let stats = splitter.stats(outlets[0]).unwrap();
+    assert_eq!(
+        (stats.stalled, stats.stalls, stats.dropped, stats.queued),
+        (true, 1, 98, 2)
+    );
+    // Taking one is not catching up.
+    assert_eq!(splitter.poll_transmit(outlets[0]), Some(0));
+    put(&mut splitter, start + PATIENCE, [100]);
+    assert_eq!(splitter.stats(outlets[0]).unwrap().dropped, 99);
+    assert_eq!(drain(&mut splitter, outlets[0]), [1]);
+    drain(&mut splitter, outlets[1]);
+    put(&mut splitter, start + PATIENCE, [101]);
+    assert_eq!(drain(&mut splitter, outlets[0]), [101]);
+    assert!(!splitter.stats(outlets[0]).unwrap().stalled);
+}
+
+#[test]
+fn a_slow_output_that_takes_something_loses_nothing() {
+    let mut splitter = Splitter::new([rule(Policy::DropStalled, 2), rule(Policy::DropStalled, 2)]);
+    let outlets: Vec<_> = splitter.outlets().collect();
+    let mut now = Instant::now();
+    let mut slow = Vec::new();
+    for message in 0..50 {
+        put(&mut splitter, now, [message]);
+        drain(&mut splitter, outlets[1]);
+        while !splitter.is_ready() {
+            now += PATIENCE * 9 / 10;
+            slow.extend(splitter.poll_transmit(outlets[0]));
+            splitter.handle_timeout(now);
+        }
+    }
+    slow.extend(drain(&mut splitter, outlets[0]));
+    assert_eq!(slow, (0..50).collect::<Vec<_>>());
+    assert_eq!(splitter.stats(outlets[0]).unwrap().stalls, 0);
+}
+
+#[test]
+fn nothing_is_dropped_while_everybody_is_stalled() {
+    let mut splitter = Splitter::new([rule(Policy::DropStalled, 2), rule(Policy::DropStalled, 2)]);
+    let outlets: Vec<_> = splitter.outlets().collect();
+    let start = Instant::now();
+    put(&mut splitter, start, 0..3);
+    for n in 1..100 {
+        splitter.handle_timeout(start + n * PATIENCE);
+        assert!(!splitter.is_ready());
+        assert_eq!(splitter.poll_timeout(start + n * PATIENCE), None);
+    }
+    // One of them takes something again: the other is not waited for any more.
+    let now = start + 100 * PATIENCE;
+    assert_eq!(drain(&mut splitter, outlets[0]), [0, 1]);
+    splitter.handle_timeout(now);
+    assert!(splitter.is_ready());
+    assert_eq!(drain(&mut splitter, outlets[0]), [2]);
+    assert_eq!(splitter.stats(outlets[1]).unwrap().dropped, 1);
+}
+
+#[test]
+fn a_group_passes_over_a_full_member() {
+    let small = Rule {
+        queue_size: 1,
+        policy: Policy::Wait,
+        ..member("g")
+    };
+    let mut splitter = Splitter::new([small, member("g"), member("h")]);
+    let outlets: Vec<_> = splitter.outlets().collect();
+    put(&mut splitter, Instant::now(), 0..6);
+    assert!(splitter.is_ready());
+    assert_eq!(drain(&mut splitter, outlets[0]), [0]);
+    assert_eq!(drain(&mut splitter, outlets[1]), [1, 2, 3, 4, 5]);
+    assert_eq!(drain(&mut splitter, outlets[2]).len(), 6);
+}
+
+#[test]
+fn a_group_of_full_members_takes_what_is_held_only_once() {
+    let small = || Rule {
+        queue_size: 1,
+        policy: Policy::Wait,
+        ..member("g")
+    };
+    let mut splitter = Splitter::new([small(), small()]);
+    let outlets: Vec<_> = splitter.outlets().collect();
+    let now = Instant::now();
+    put(&mut splitter, now, 0..3);
+    assert!(!splitter.is_ready());
+    assert_eq!(drain(&mut splitter, outlets[1]), [1]);
+    splitter.handle_timeout(now);
+    assert!(splitter.is_ready());
+    assert_eq!(
+        (drain(&mut splitter, outlets[0]), drain(&mut splitter, outlets[1])),
+        (vec![0], vec![2])
+    );
+}
+
+#[test]
+fn rules_change_and_what_stays_keeps_its_place() {
+    let mut splitter = Splitter::new([every(3), rule(Policy::Wait, 2), every(1)]);
+    let outlets: Vec<_> = splitter.outlets().collect();
+    let now = Instant::now();
+    put(&mut splitter, now, 0..3);
+    assert!(!splitter.is_ready());
+    // The one that everybody waits for is taken out, and a new one comes first.
+    let left = splitter.replace([
+        (None, every(1)),
+        (Some(outlets[2]), every(1)),
+        (Some(outlets[0]), every(3)),
+    ]);
+    assert_eq!(left, [(outlets[1], VecDeque::from([0, 1, 2]))]);
+    splitter.handle_timeout(now);
+    assert!(splitter.is_ready());
+    put(&mut splitter, now, 3..7);
+    let now_there: Vec<_> = splitter.outlets().collect();
+    assert_eq!(now_there[1..], [outlets[2], outlets[0]]);
+    assert_eq!(drain(&mut splitter, now_there[0]), [3, 4, 5, 6]);
+    assert_eq!(drain(&mut splitter, outlets[2]), [0, 1, 2, 3, 4, 5, 6]);
+    assert_eq!(drain(&mut splitter, outlets[0]), [0, 3, 6]);
+    assert_eq!(splitter.stats(outlets[1]), None);
+}
+
+#[test]
+fn an_output_that_may_keep_less_than_it_has_stalls_all_the_same() {
+    let mut splitter = Splitter::new([rule(Policy::DropStalled, 10), rule(Policy::DropStalled, 10)]);
+    let outlets: Vec<_> = splitter.outlets().collect();
+    let mut now = Instant::now();
+    put(&mut splitter, now, 0..5);
+    drain(&mut splitter, outlets[1]);
+    let less = outlets.iter().map(|&id| (Some(id), rule(Policy::DropStalled, 3)));
+    splitter.replace(less.collect::<Vec<_>>());
+    // It takes one more, and then nothing.
+    assert_eq!(splitter.poll_transmit(outlets[0]), Some(0));
+    put(&mut splitter, now, [5]);
+    assert!(!splitter.is_ready());
+    assert_eq!(splitter.poll_timeout(now), Some(now + PATIENCE));
+    now += PATIENCE;
+    splitter.handle_timeout(now);
+    assert!(splitter.is_ready(), "the other one is held up for ever");
+    assert_eq!(drain(&mut splitter, outlets[1]), [5]);
+    assert!(splitter.stats(outlets[0]).unwrap().stalled);
+}
+
+#[test]
+fn what_is_held_for_a_group_leaves_with_it() {
+    let small = |group: &str| Rule {
+        queue_size: 1,
+        policy: Policy::Wait,
+        ..member(group)
+    };
+    let mut splitter = Splitter::new([small("g"), small("g"), every(1)]);
+    let outlets: Vec<_> = splitter.outlets().collect();
+    put(&mut splitter, Instant::now(), 0..3);
+    assert!(!splitter.is_ready());
+    let left = splitter.replace([(Some(outlets[2]), every(1))]);
+    let mut messages: Vec<u64> = left.into_iter().flat_map(|(_, messages)| messages).collect();
+    messages.sort_unstable();
+    assert_eq!(messages, [0, 1, 2]);
+    assert!(splitter.is_ready());
+    assert_eq!(drain(&mut splitter, outlets[2]), [0, 1, 2]);
+}
+
+fn any_policy() -> impl Strategy<Value = Policy> {
+    prop_oneof![
+        Just(Policy::DropStalled),
+        Just(Policy::Wait),
+        Just(Policy::DropNewest),
+        Just(Policy::DropOldest)
+    ]
+}
+
+proptest! {
+    /// Whatever waits, stalls and drops: each output gets its messages in order, once, and what it does not get is
+    /// counted; who may wait loses nothing.
+    #[test]
+    fn every_message_is_sent_or_counted(
+        outputs in prop::collection::vec((any_policy(), 1_usize..4), 1..4),
+        steps in prop::collection::vec((0_usize..5, 0_u64..100), 0..300),
+    ) {
+        let mut splitter = Splitter::new(outputs.iter().map(|&(policy, size)| rule(policy, size)));
+        let outlets: Vec<_> = splitter.outlets().collect();
+        let mut got = vec![Vec::new(); outlets.len()];
+        let mut now = Instant::now();
+        let mut next = 0;
+        for (step, pause) in steps {
+            now += Duration::from_millis(pause);
+            match outlets.get(step) {
+                Some(&outlet) => got[step].extend(splitter.poll_transmit(outlet)),
+                None if splitter.is_ready() => {
+                    splitter.handle_message(now, None, 1, next);
+                    next += 1;
+                }
+                None => {}
+            }
+            splitter.handle_timeout(now);
+        }
+        // Everybody takes what there is.
+        for _ in 0..2 {
+            for (got, &outlet) in got.iter_mut().zip(&outlets) {
+                got.extend(drain(&mut splitter, outlet));
+            }
+            splitter.handle_timeout(now);
+        }
+        prop_assert!(splitter.is_ready());
+        for ((got, &outlet), (policy, _)) in got.iter().zip(&outlets).zip(outputs) {
+            let stats = splitter.stats(outlet).unwrap();
+            prop_assert!(got.is_sorted_by(|a, b| a < b));
+            prop_assert_eq!(got.len() as u64, stats.messages);
+            prop_assert_eq!(stats.messages + stats.dropped, next);
+            if policy == Policy::Wait {
+                prop_assert_eq!(stats.dropped, 0);
+            }
+        }
+    }
+}
