@@ -288,7 +288,7 @@ fn who_is_killed_is_named_to_all_who_wait_for_it() {
     let runtime = Runtime::new().expect("a runtime");
     let elsewhere = Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let options = options().dead_after(Duration::from_millis(600));
+        let options = options().dead_after(Duration::from_secs(2));
         let (coordinator, members) = session(options, 1).await;
         let endpoint = coordinator.endpoint().clone();
         let victim = elsewhere.spawn(async move { Member::join(endpoint, self::options()).await });
@@ -350,7 +350,7 @@ fn when_the_coordinator_is_killed_every_wait_ends() {
     let runtime = Runtime::new().expect("a runtime");
     let elsewhere = Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let options = options().dead_after(Duration::from_millis(600));
+        let options = options().dead_after(Duration::from_secs(2));
         let coordinator =
             elsewhere.spawn(async move { Coordinator::bind("udp://127.0.0.1:0", options).await });
         let coordinator = soon(coordinator).await.expect("no panic").expect("it is free");

@@ -628,7 +628,7 @@ async fn a_storm_of_joiners_takes_no_memory_and_leaves_the_members_at_work() {
     const MOST: usize = 40;
     let options = Options::new()
         .heartbeat(Duration::from_millis(100))
-        .dead_after(Duration::from_secs(1))
+        .dead_after(Duration::from_secs(5))
         .max_members(MOST);
     let coordinator = Coordinator::bind("udp://127.0.0.1:0", options.clone())
         .await

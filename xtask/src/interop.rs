@@ -89,16 +89,13 @@ pub fn run_tests(
             command.args(["--test", target]);
         }
         command.args(filter);
-        match process::run_keeping(&mut command, crate::ci::is_closing_line) {
+        match process::run_keeping(&mut command, crate::ci::is_worth_repeating) {
             Ok(kept) => lines.extend(kept),
-            Err(error) => {
-                eprintln!("{error:#}");
-                failed.push(package.name.as_str());
-            }
+            Err(error) => failed.push(format!("{}: {error:#}", package.name)),
         }
     }
     if !failed.is_empty() {
-        bail!("interop tests failed in {}", failed.join(", "));
+        bail!("interop tests failed in\n{}", failed.join("\n"));
     }
     if lines.is_empty() {
         bail!("no test of a target called `interop…` ran: nothing was tested against real peers");

@@ -77,7 +77,7 @@ pub fn run(command: &mut Command) -> Result<()> {
 /// As [`run`], and returns those lines of the output that `keep` picks, without colours.
 ///
 /// # Errors
-/// As [`run`].
+/// As [`run`]; the message ends with those lines.
 pub fn run_keeping(command: &mut Command, keep: fn(&str) -> bool) -> Result<Vec<String>> {
     announce(command);
     let mut child = command
@@ -92,7 +92,8 @@ pub fn run_keeping(command: &mut Command, keep: fn(&str) -> bool) -> Result<Vec<
     kept.extend(from_errors.join().unwrap_or_default());
     let status = child.wait()?;
     if !status.success() {
-        bail!("`{}` failed: {status}", shown(command));
+        let kept: String = kept.iter().map(|line| format!("\n  {line}")).collect();
+        bail!("`{}` failed: {status}{kept}", shown(command));
     }
     Ok(kept)
 }

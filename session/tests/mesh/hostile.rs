@@ -73,7 +73,7 @@ async fn a_rank_that_goes_silent_is_given_up() {
     let options = MeshOptions::new()
         .size(3)
         .heartbeat(Duration::from_millis(20))
-        .dead_after(Duration::from_millis(400));
+        .dead_after(Duration::from_millis(1500));
     let server = MeshServer::bind("tcp://127.0.0.1:0", options).await.unwrap();
     let mut mute = TcpStream::connect(address(server.endpoint())).await.unwrap();
     mute.write_all(&HELLO).await.unwrap();

@@ -56,7 +56,7 @@ async fn server(place: Place, options: MeshOptions) -> MeshServer {
 async fn ranks(place: Place, size: usize, options: MeshOptions) -> (MeshServer, Vec<Arc<Mesh>>) {
     let options = options
         .heartbeat(Duration::from_millis(50))
-        .dead_after(Duration::from_millis(1000));
+        .dead_after(Duration::from_millis(2000));
     let server = server(place, options.clone().size(size)).await;
     let joining = (0..size).map(|rank| {
         let joining = Mesh::join(server.endpoint(), options.clone().size(size).rank(rank));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-pub use tests::{is_closing_line, test_runner};
+pub use tests::{is_worth_repeating, test_runner};
 
 use crate::workspace::Workspace;
 use steps::{STEPS, Step};

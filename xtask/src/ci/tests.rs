@@ -39,11 +39,20 @@ pub fn test_runner() -> Command {
 }
 
 /// Whether a line of a test runner's output tells how many tests passed and failed, if there were any.
-#[must_use]
-pub fn is_closing_line(line: &str) -> bool {
+fn is_closing_line(line: &str) -> bool {
     let nextest = line.starts_with("Summary [") && !line.contains("] 0 tests run");
     let cargo_test = line.starts_with("test result:") && !line.contains(" 0 passed; 0 failed;");
     nextest || cargo_test
+}
+
+/// Whether a line of a test runner's output tells how it ended, or names a test that failed.
+#[must_use]
+pub fn is_worth_repeating(line: &str) -> bool {
+    let nextest = ["FAIL [", "TIMEOUT [", "ABORT [", "SIG"]
+        .iter()
+        .any(|word| line.starts_with(word));
+    let cargo_test = line.starts_with("test ") && line.ends_with("... FAILED");
+    is_closing_line(line) || nextest || cargo_test
 }
 
 pub(super) fn workspace(run: &mut Run) -> Result<()> {
@@ -51,7 +60,7 @@ pub(super) fn workspace(run: &mut Run) -> Result<()> {
     command
         .current_dir(&run.workspace.root)
         .args(["--workspace", "--lib", "--bins", "--tests"]);
-    let lines = process::run_keeping(&mut command, is_closing_line)?;
+    let lines = process::run_keeping(&mut command, is_worth_repeating)?;
     if lines.is_empty() {
         bail!("no test ran");
     }
@@ -69,7 +78,7 @@ pub(super) fn docs(run: &mut Run) -> Result<()> {
         "--workspace",
         "--doc",
     ]);
-    let lines = process::run_keeping(&mut command, is_closing_line)?;
+    let lines = process::run_keeping(&mut command, is_worth_repeating)?;
     run.closing.extend(lines);
     Ok(())
 }
@@ -89,18 +98,17 @@ pub(super) fn features(run: &mut Run) -> Result<()> {
                 if !features.is_empty() {
                     command.args(["--features", &features]);
                 }
-                match process::run_keeping(&mut command, is_closing_line) {
+                match process::run_keeping(&mut command, is_worth_repeating) {
                     Ok(lines) => run.closing.extend(lines),
                     Err(error) => {
-                        eprintln!("{error:#}");
-                        failed.push(format!("{} with features [{features}]", package.name));
+                        failed.push(format!("{} with features [{features}]: {error:#}", package.name));
                     }
                 }
             }
         }
     }
     if !failed.is_empty() {
-        bail!("these fail alone: {}", failed.join("; "));
+        bail!("these fail alone:\n{}", failed.join("\n"));
     }
     Ok(())
 }
@@ -172,6 +180,16 @@ mod unit_tests {
         let tried = |package| -> Vec<_> { trials(package).into_iter().map(|trial| trial.0).collect() };
         assert_eq!(tried(&package), ["", "ipc", "tcp", "ipc,tcp"]);
         assert_eq!(tried(&Package::default()), [""]);
+    }
+
+    #[test]
+    fn failed_tests_are_named_again() {
+        assert!(is_worth_repeating(
+            "FAIL [   4.448s] (308/555) flexbond-session::group it_works"
+        ));
+        assert!(is_worth_repeating("test tests::it_works ... FAILED"));
+        assert!(!is_worth_repeating("test tests::it_works ... ok"));
+        assert!(!is_worth_repeating("PASS [   0.010s] xtask tests::x"));
     }
 
     #[test]
