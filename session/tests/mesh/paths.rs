@@ -1,23 +1,73 @@
 //! Paths between ranks that lead nowhere, while both reach the server.
 
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use flexbond_session::Endpoint;
-use flexbond_session::mesh::{Mesh, MeshError, MeshOptions};
+use flexbond_session::mesh::{Mesh, MeshError, MeshOptions, MeshServer};
 use flexbond_transport::{
-    BindError, ConnectError, Connection, LinkOptions, Listener, Registry, Tcp, Transport,
+    BindError, ByteStream, ConnectError, Connection, Link, LinkOptions, Listener, Registry, Tcp, Transport,
 };
 
 use crate::{Place, server, within};
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Tcp in a network that swallows whatever goes to others than the server.
+/// Tcp in a network that swallows whatever passes between ranks, from some moment on. Nobody is told.
 struct Swallowing {
     tcp: Tcp,
     server: Endpoint,
+    path: Arc<Path>,
+}
+
+#[derive(Default)]
+struct Path {
+    is_cut: AtomicBool,
+    /// How many connections it carries.
+    streams: AtomicUsize,
+}
+
+/// One end of a connection between ranks.
+struct Swallowed {
+    stream: Box<dyn ByteStream>,
+    path: Arc<Path>,
+}
+
+impl Swallowed {
+    fn is_cut(&self) -> bool {
+        self.path.is_cut.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Swallowed {
+    fn drop(&mut self) {
+        self.path.streams.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl ByteStream for Swallowed {
+    fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+        match self.is_cut() {
+            true => Poll::Pending,
+            false => self.stream.poll_read(cx, buffer),
+        }
+    }
+
+    fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self.is_cut() {
+            true => Poll::Pending,
+            false => self.stream.poll_write(cx, slices),
+        }
+    }
+
+    fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_shutdown(cx)
+    }
 }
 
 impl Transport for Swallowing {
@@ -46,24 +96,39 @@ impl Transport for Swallowing {
         'c: 't,
         Self: 't,
     {
-        match *endpoint == self.server {
-            true => self.tcp.connect(endpoint, options),
-            false => Box::pin(std::future::pending()),
+        let connecting = self.tcp.connect(endpoint, options);
+        if *endpoint == self.server {
+            return connecting;
         }
+        let path = &self.path;
+        Box::pin(async move {
+            if path.is_cut.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
+            let mut connection = connecting.await?;
+            if let Link::Stream(stream) = connection.link {
+                path.streams.fetch_add(1, Ordering::SeqCst);
+                let path = Arc::clone(path);
+                connection.link = Link::Stream(Box::new(Swallowed { stream, path }));
+            }
+            Ok(connection)
+        })
     }
 }
 
-#[tokio::test]
-async fn a_rank_that_does_not_answer_is_given_up_in_time() {
-    let dead_after = Duration::from_millis(500);
+/// Two ranks, the path between them, and their server.
+async fn pair(dead_after: Duration, is_cut: bool) -> (MeshServer, Arc<Path>, Vec<Mesh>) {
     let brisk = MeshOptions::new()
         .heartbeat(Duration::from_millis(20))
         .dead_after(dead_after);
     let server = server(Place::Tcp, brisk.size(2)).await;
+    let path = Arc::new(Path::default());
+    path.is_cut.store(is_cut, Ordering::SeqCst);
     let registry = Registry::empty();
     let swallowing = Swallowing {
         tcp: Tcp::new(),
         server: server.endpoint().clone(),
+        path: Arc::clone(&path),
     };
     registry.register("tcp", Arc::new(swallowing)).unwrap();
     let ranks = [0, 1].map(|rank| {
@@ -73,24 +138,68 @@ async fn a_rank_that_does_not_answer_is_given_up_in_time() {
     let meshes = within("all ranks", futures_util::future::try_join_all(ranks))
         .await
         .unwrap();
+    (server, path, meshes)
+}
+
+/// One of the two has gone on without the other, which knows that it is out.
+fn assert_agreed(ended: &[MeshError]) {
+    let failed = |error: &&MeshError| matches!(error, MeshError::PeerFailed { .. });
+    assert_eq!(ended.iter().filter(failed).count(), 1, "{ended:?}");
+    let expelled = ended.iter().filter(|error| **error == MeshError::Expelled);
+    assert_eq!(expelled.count(), 1, "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_path_that_dies_with_something_under_way_is_given_up_in_time() {
+    let dead_after = Duration::from_millis(500);
+    let (_server, path, meshes) = pair(dead_after, false).await;
+    let body = vec![1; 1 << 20];
+    let exchange = async |mesh: &Mesh| loop {
+        let peer = 1 - mesh.rank();
+        let exchanged = tokio::try_join!(mesh.send(peer, 0, &body), mesh.recv_bytes(peer, 0));
+        if let Err(error) = exchanged {
+            return error;
+        }
+        if mesh.stats().messages_received > 3 {
+            path.is_cut.store(true, Ordering::SeqCst);
+        }
+    };
+    let begun = Instant::now();
+    let ends = meshes.iter().map(exchange);
+    let ended = within("the verdict", futures_util::future::join_all(ends)).await;
+    assert_agreed(&ended);
+    // Half as long to doubt, as long to reach it, and as long for the server to decide; and what the machine needs.
+    assert!(begun.elapsed() < 5 * dead_after, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn who_waits_for_a_rank_that_computes_waits_on() {
+    let dead_after = Duration::from_millis(200);
+    let (_server, path, meshes) = pair(dead_after, false).await;
+    // More than the connection holds, and it does not poll anything.
+    let body = vec![1; 32 << 20];
+    let mut sending = std::pin::pin!(meshes[0].send(1, 0, &body));
+    let waits = tokio::time::timeout(5 * dead_after, &mut sending).await;
+    assert!(waits.is_err(), "{waits:?}");
+    // There is one connection more, and none for each time that it was doubted.
+    assert_eq!(path.streams.load(Ordering::SeqCst), 2);
+    let (sent, received) = within("the message", async {
+        tokio::join!(sending, meshes[1].recv_bytes(0, 0))
+    })
+    .await;
+    assert_eq!((sent, received.map(|body| body.len())), (Ok(()), Ok(32 << 20)));
+}
+
+#[tokio::test]
+async fn a_rank_that_does_not_answer_is_given_up_in_time() {
+    let dead_after = Duration::from_millis(500);
+    let (_server, _, meshes) = pair(dead_after, true).await;
     let begun = Instant::now();
     let waits = meshes.iter().map(|mesh| mesh.recv_bytes(1 - mesh.rank(), 0));
     let ended = within("the verdict", futures_util::future::join_all(waits)).await;
+    let ended: Vec<MeshError> = ended.into_iter().filter_map(Result::err).collect();
     // Who could not connect stays, and the other one is gone.
-    assert_eq!(
-        ended
-            .iter()
-            .filter(|end| matches!(end, Err(MeshError::PeerFailed { .. })))
-            .count(),
-        1
-    );
-    assert_eq!(
-        ended
-            .iter()
-            .filter(|end| **end == Err(MeshError::Expelled))
-            .count(),
-        1
-    );
+    assert_agreed(&ended);
     // As long to reach it, and as long for the server to decide.
     assert!(begun.elapsed() >= dead_after, "{:?}", begun.elapsed());
 }

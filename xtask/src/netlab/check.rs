@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::access::{Access, access};
 use super::fault::BURST;
-use super::{Lab, NEEDS};
+use super::{Lab, NEEDS, ranks};
 use crate::{process, setup};
 
 /// How long a probe may be silent.
@@ -34,7 +34,8 @@ const LARGE: u64 = 1400;
 /// Bytes of Ethernet, IPv4 and UDP around a packet's payload, as a rate limit counts them.
 const HEADERS: u64 = 14 + 20 + 8;
 
-/// Proves on a lab of three hosts that it does what it says, fault by fault, with packets that it counts.
+/// Proves on a lab of three hosts that it does what it says, fault by fault, with packets that it counts; and with links
+/// that are cut under a computation of three ranks, that these agree on how it ends.
 ///
 /// Numbers that are drawn at random are judged by five standard deviations: one run in a million fails by chance.
 #[derive(clap::Args)]
@@ -83,6 +84,7 @@ pub fn check(short: bool) -> Result<()> {
     check.partition()?;
     check.rate()?;
     check.clearing()?;
+    check.ranks()?;
     check.removal()
 }
 
@@ -213,6 +215,11 @@ impl Check {
         self.expect_no_limit("all cleared: host 2 to 1", 2, 1)
     }
 
+    /// A computation ends alike at all its ranks when paths between them go dead.
+    fn ranks(&mut self) -> Result<()> {
+        ranks::check(&mut self.lab, &mut self.failures)
+    }
+
     /// Dropping the lab ends what runs in it. The last of the checks, because the lab is gone then.
     fn removal(self) -> Result<()> {
         let Check {
@@ -339,7 +346,7 @@ impl Check {
     }
 }
 
-fn judge(failures: &mut Vec<String>, what: &str, numbers: &str, is_so: bool) {
+pub(super) fn judge(failures: &mut Vec<String>, what: &str, numbers: &str, is_so: bool) {
     let line = if numbers.is_empty() {
         what.to_owned()
     } else {
@@ -384,7 +391,8 @@ fn binomial(trials: u64, share: f64) -> RangeInclusive<u64> {
     low as u64..=high as u64
 }
 
-fn wait_until(mut is_so: impl FnMut() -> bool) -> bool {
+/// Whether something becomes so before long.
+pub(super) fn wait_until(mut is_so: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         if Instant::now() > deadline {
@@ -395,14 +403,15 @@ fn wait_until(mut is_so: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// A probe that runs. Killed when dropped.
-struct Probe {
+/// A program that runs, and prints JSON. Killed when dropped.
+pub(super) struct Probe {
     child: Child,
-    lines: Receiver<Value>,
+    /// With the moment at which each came.
+    lines: Receiver<(Instant, Value)>,
 }
 
 impl Probe {
-    fn start(command: &mut Command) -> Result<Self> {
+    pub(super) fn start(command: &mut Command) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -414,7 +423,7 @@ impl Probe {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 if let Ok(value) = serde_json::from_str(&line) {
                     // Nobody listens once the trial is over.
-                    let _ = tx.send(value);
+                    let _ = tx.send((Instant::now(), value));
                 }
             }
         });
@@ -422,13 +431,23 @@ impl Probe {
     }
 
     fn line(&self) -> Result<Value> {
-        self.lines
-            .recv_timeout(PATIENCE)
-            .map_err(|_| anyhow!("a probe gave no answer"))
+        let (_, line) = self
+            .hear(PATIENCE)
+            .ok_or_else(|| anyhow!("a probe gave no answer"))?;
+        Ok(line)
     }
 
-    fn end_input(&mut self) {
+    /// The next line and when it came; none if there is none in time.
+    pub(super) fn hear(&self, patience: Duration) -> Option<(Instant, Value)> {
+        self.lines.recv_timeout(patience).ok()
+    }
+
+    pub(super) fn end_input(&mut self) {
         self.child.stdin = None;
+    }
+
+    pub(super) fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
     }
 }
 

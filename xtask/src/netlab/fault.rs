@@ -1,5 +1,6 @@
 //! The faults of links, and the rules that make the kernel commit them.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use anyhow::{Result, bail};
@@ -36,6 +37,8 @@ pub(super) struct Link {
     pub(super) duplication: Share,
     /// Nothing passes, in either direction.
     pub(super) is_cut: bool,
+    /// The hosts to which nothing from this one passes.
+    pub(super) blocked: BTreeSet<usize>,
     /// Most that passes in each direction, in Mbit/s.
     pub(super) rate: Option<f64>,
 }
@@ -76,6 +79,10 @@ pub(super) fn ruleset(links: &[Link]) -> String {
             let _ = writeln!(forward, "iifname \"{port}\" counter drop");
             let _ = writeln!(forward, "oifname \"{port}\" counter drop");
         }
+        for &to in &link.blocked {
+            let to = self::port(to);
+            let _ = writeln!(forward, "iifname \"{port}\" oifname \"{to}\" counter drop");
+        }
         if !link.loss.is_zero() {
             let draw = draw(link.loss);
             let _ = writeln!(forward, "oifname \"{port}\" meta l4proto udp {draw} counter drop");
@@ -110,7 +117,8 @@ fn copies(from: usize, links: &[Link]) -> String {
     const TO_GROUPS: &str = "& 01:00:00:00:00:00 == 01:00:00:00:00:00";
     let mut rules = String::new();
     for (to, link) in links.iter().enumerate() {
-        if to == from || link.is_cut || link.duplication.is_zero() {
+        let is_reached = to != from && !link.is_cut && !links[from].blocked.contains(&to);
+        if !is_reached || link.duplication.is_zero() {
             continue;
         }
         let (draw, port) = (draw(link.duplication), port(to));
@@ -210,6 +218,28 @@ mod tests {
         assert!(
             rules.contains("iifname \"p1\" counter drop\noifname \"p1\""),
             "{rules}"
+        );
+    }
+
+    #[test]
+    fn a_path_is_blocked_one_way() {
+        let blocked = Link {
+            blocked: BTreeSet::from([1]),
+            ..Link::default()
+        };
+        let doubled = Link {
+            duplication: share(1.0),
+            ..Link::default()
+        };
+        let rules = ruleset(&links(&[(2, blocked), (1, doubled)]));
+        assert_eq!(rules.matches(" drop").count(), 1, "{rules}");
+        assert!(
+            rules.contains("iifname \"p2\" oifname \"p1\" counter drop"),
+            "{rules}"
+        );
+        assert!(
+            rules.contains("device \"p0\"") && !rules.contains("device \"p2\""),
+            "copies would pass the block\n{rules}"
         );
     }
 

@@ -169,12 +169,28 @@ impl Lab {
         self.change(host, |link| link.is_cut = true)
     }
 
-    /// Ends a partition.
+    /// Lets nothing pass from one host to another, of any protocol, until [`heal`](Lab::heal) of the former. What the
+    /// latter sends still arrives.
+    ///
+    /// # Errors
+    /// As [`loss`](Lab::loss).
+    pub fn block(&mut self, from: usize, to: usize) -> Result<()> {
+        self.link(to)?;
+        ensure!(from != to, "what host {from} sends to itself takes no link");
+        self.change(from, |link| {
+            link.blocked.insert(to);
+        })
+    }
+
+    /// Ends a partition, and what was blocked from this host.
     ///
     /// # Errors
     /// As [`loss`](Lab::loss).
     pub fn heal(&mut self, host: usize) -> Result<()> {
-        self.change(host, |link| link.is_cut = false)
+        self.change(host, |link| {
+            link.is_cut = false;
+            link.blocked.clear();
+        })
     }
 
     /// Limits what passes a host's link in each direction, in Mbit/s; 0 takes the limit away. What would have to wait

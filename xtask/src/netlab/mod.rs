@@ -6,6 +6,7 @@ mod fault;
 mod lab;
 mod namespace;
 mod probe;
+mod ranks;
 mod run;
 
 use anyhow::Result;
@@ -51,6 +52,10 @@ pub fn run(args: &Args) -> Result<()> {
             run::run(args)
         }
         Command::Check(args) => {
+            // In a user namespace there is nothing to fetch dependencies from.
+            if !is_inside() {
+                ranks::build()?;
+            }
             prepare()?;
             check(args.short)
         }

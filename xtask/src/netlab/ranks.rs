@@ -1,0 +1,273 @@
+//! The part of the check in which paths between the ranks of a computation go dead without a word.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::Lab;
+use super::check::{Probe, judge, wait_until};
+use crate::process;
+use crate::workspace::Workspace;
+
+/// The program, an example of flexbond-collectives.
+const PROGRAM: &str = "survivors";
+/// Where the ranks of the first case meet, on host 0; the others follow.
+const PORT: u16 = 29_500;
+/// How long the ranks let one of them be silent.
+const DEAD_AFTER: Duration = Duration::from_secs(1);
+/// What is granted on top of every bound.
+const SLACK: Duration = Duration::from_millis(500);
+/// A cut that nobody dies of.
+const BRIEF: Duration = Duration::from_millis(400);
+/// How long a rank may be silent before the case goes on without it.
+const PATIENCE: Duration = Duration::from_secs(12);
+
+/// What happens to the paths, and what may come of it.
+struct Case {
+    name: &'static str,
+    commit: fn(&mut Lab) -> Result<()>,
+    /// The ranks that are lost, all of them, in the order of preference of nobody: one of these outcomes at all ranks.
+    outcomes: &'static [&'static [u64]],
+    /// Within how many times [`DEAD_AFTER`], and [`SLACK`], every rank has its error.
+    within: u32,
+}
+
+const CASES: [Case; 5] = [
+    Case {
+        name: "host 2 cut off",
+        commit: |lab| lab.partition(2),
+        outcomes: &[&[2]],
+        within: 1,
+    },
+    Case {
+        // It holds the server: who does not reach that is on its own.
+        name: "host 0 cut off",
+        commit: |lab| lab.partition(0),
+        outcomes: &[&[1, 2]],
+        within: 1,
+    },
+    Case {
+        name: "nothing reaches host 2",
+        commit: |lab| lab.block(0, 2).and_then(|()| lab.block(1, 2)),
+        outcomes: &[&[2]],
+        within: 2,
+    },
+    Case {
+        name: "host 2 reaches nobody",
+        commit: |lab| lab.block(2, 0).and_then(|()| lab.block(2, 1)),
+        outcomes: &[&[2]],
+        within: 2,
+    },
+    Case {
+        name: "hosts 1 and 2 do not reach each other",
+        commit: |lab| lab.block(1, 2).and_then(|()| lab.block(2, 1)),
+        outcomes: &[&[1], &[2]],
+        within: 3,
+    },
+];
+
+/// Builds the program.
+///
+/// # Errors
+/// When cargo fails.
+pub(super) fn build() -> Result<()> {
+    let workspace = Workspace::load()?;
+    process::run(
+        process::cargo()
+            .current_dir(&workspace.root)
+            .args(["build", "--quiet", "--locked"])
+            .args(["--package", "flexbond-collectives", "--example", PROGRAM]),
+    )
+}
+
+/// Tries all cases, on the first three hosts.
+///
+/// # Errors
+/// When the lab fails, or ranks do not start to work.
+pub(super) fn check(lab: &mut Lab, failures: &mut Vec<String>) -> Result<()> {
+    let program = Workspace::load()?
+        .target
+        .join("debug")
+        .join("examples")
+        .join(PROGRAM);
+    for (port, case) in (PORT + 1..).zip(&CASES) {
+        Ranks::start(lab, &program, port)?.endure(case, lab, failures)?;
+    }
+    Ranks::start(lab, &program, PORT)?.outlast(lab, failures)
+}
+
+/// The ranks of a computation, one on each host.
+struct Ranks {
+    running: Vec<Probe>,
+}
+
+/// How a computation has ended at a rank.
+struct Ending {
+    after: Duration,
+    /// Whom it goes on without; none where it cannot go on.
+    failed: Option<Vec<u64>>,
+    error: String,
+}
+
+impl Ranks {
+    /// Starts them, and waits until they are at work.
+    fn start(lab: &Lab, program: &PathBuf, port: u16) -> Result<Self> {
+        let mut running = Vec::new();
+        for host in 0..lab.hosts() {
+            let mut command: Command = lab.command(host, program);
+            command
+                .arg(DEAD_AFTER.as_millis().to_string())
+                .env_remove("FLEXBOND_ENDPOINT")
+                .env_remove("FLEXBOND_MULTICAST")
+                .env("RANK", host.to_string())
+                .env("WORLD_SIZE", lab.hosts().to_string())
+                .env("MASTER_ADDR", lab.address(0).to_string())
+                .env("MASTER_PORT", port.to_string());
+            running.push(Probe::start(&mut command)?);
+        }
+        for (host, rank) in running.iter().enumerate() {
+            rank.hear(PATIENCE)
+                .with_context(|| format!("the rank on host {host} did not start to work"))?;
+        }
+        Ok(Ranks { running })
+    }
+
+    /// Commits the faults in the middle of the work, and takes them away once every rank has its error.
+    fn endure(mut self, case: &Case, lab: &mut Lab, failures: &mut Vec<String>) -> Result<()> {
+        (case.commit)(lab)?;
+        let begun = Instant::now();
+        let endings: Vec<Option<Ending>> = self
+            .running
+            .iter()
+            .map(|rank| Ending::read(begun, rank.hear(PATIENCE.saturating_sub(begun.elapsed()))?))
+            .collect();
+        for host in 0..lab.hosts() {
+            lab.heal(host)?;
+        }
+        let bound = DEAD_AFTER * case.within + SLACK;
+        let outcome = case.outcomes.iter().find(|lost| agree(&endings, lost));
+        let is_in_time = endings.iter().flatten().all(|ending| ending.after <= bound);
+        judge(
+            failures,
+            &format!("{}: all ranks agree", case.name),
+            &format!("{}must be {:?} within {bound:?}", shown(&endings), case.outcomes),
+            outcome.is_some() && is_in_time,
+        );
+        let Some(lost) = outcome else {
+            return Ok(());
+        };
+        let mut go_on = true;
+        for (host, rank) in self.running.iter().enumerate() {
+            if !lost.contains(&(host as u64)) {
+                let left = (lab.hosts() - lost.len()) as u64;
+                let line = rank.hear(PATIENCE);
+                go_on &= line.is_some_and(|(_, line)| line["size"].as_u64() == Some(left));
+            }
+        }
+        let what = format!("{}, healed: the others go on", case.name);
+        judge(failures, &what, "", go_on);
+        let what = format!("{}, healed: nobody hangs", case.name);
+        judge(failures, &what, "", self.end());
+        Ok(())
+    }
+
+    /// A cut that is over before anybody has to be dead.
+    fn outlast(mut self, lab: &mut Lab, failures: &mut Vec<String>) -> Result<()> {
+        lab.partition(2)?;
+        thread::sleep(BRIEF);
+        lab.heal(2)?;
+        // Their first line then is that they are done.
+        for rank in &mut self.running {
+            rank.end_input();
+        }
+        let done = self.running.iter().all(|rank| {
+            rank.hear(PATIENCE)
+                .is_some_and(|(_, line)| line["done"].as_bool() == Some(true))
+        });
+        let what = format!("host 2 cut off for {BRIEF:?}: nobody is lost");
+        judge(failures, &what, "", done && self.end());
+        Ok(())
+    }
+
+    /// Ends the inputs; whether all processes end then.
+    fn end(&mut self) -> bool {
+        for rank in &mut self.running {
+            rank.end_input();
+        }
+        wait_until(|| self.running.iter_mut().all(Probe::has_ended))
+    }
+}
+
+impl Ending {
+    fn read(begun: Instant, (at, line): (Instant, Value)) -> Option<Self> {
+        let failed = line["failed"].as_array().map(|failed| {
+            let ranks = failed.iter().filter_map(Value::as_u64);
+            ranks.collect()
+        });
+        Some(Ending {
+            after: at.saturating_duration_since(begun),
+            failed,
+            error: line["error"].as_str()?.to_owned(),
+        })
+    }
+}
+
+/// Whether these ranks, and no others, are lost to all others, and are on their own.
+fn agree(endings: &[Option<Ending>], lost: &[u64]) -> bool {
+    endings.iter().zip(0..).all(|(ending, rank)| {
+        let Some(ending) = ending else {
+            return false;
+        };
+        match lost.contains(&rank) {
+            true => ending.failed.is_none(),
+            false => ending.failed.as_deref() == Some(lost),
+        }
+    })
+}
+
+fn shown(endings: &[Option<Ending>]) -> String {
+    let mut text = String::new();
+    for (host, ending) in endings.iter().enumerate() {
+        let _ = match ending {
+            Some(Ending { after, error, .. }) => {
+                write!(text, "host {host} after {} ms: {error}; ", after.as_millis())
+            }
+            None => write!(text, "host {host}: nothing; "),
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn endings(lines: [Value; 3]) -> Vec<Option<Ending>> {
+        let now = Instant::now();
+        lines
+            .into_iter()
+            .map(|line| Ending::read(now, (now, line)))
+            .collect()
+    }
+
+    #[test]
+    fn an_outcome_is_one_at_all_ranks() {
+        let lost = json!({ "failed": [2], "error": "ranks [2] have failed" });
+        let alone = json!({ "error": "closed" });
+        let split = endings([lost.clone(), json!({ "failed": [0], "error": "" }), alone.clone()]);
+        assert!(!agree(&split, &[2]));
+        let whole = endings([lost.clone(), lost.clone(), alone]);
+        assert!(agree(&whole, &[2]) && !agree(&whole, &[1]));
+        assert!(shown(&whole).starts_with("host 0 after 0 ms: ranks [2] have failed; "));
+        let silent = endings([lost.clone(), lost, json!({ "size": 2 })]);
+        assert!(!agree(&silent, &[2]));
+        assert!(shown(&silent).ends_with("host 2: nothing; "));
+    }
+}
