@@ -268,6 +268,7 @@ mod tests {
                 idle: Some(Duration::from_secs(77)),
                 interval: Some(Duration::from_millis(1)),
                 retries: Some(5),
+                ..Keepalive::default()
             }),
             ..LinkOptions::default()
         };
@@ -291,12 +292,15 @@ mod tests {
         let (near, _far) = pair(&LinkOptions::default()).await;
         let keepalive = Keepalive {
             idle: Some(Duration::from_secs(9)),
+            unacknowledged: Some(Duration::from_millis(7)),
             ..Keepalive::default()
         };
         crate::ByteStream::set_keepalive(&near, &keepalive).unwrap();
         let socket = SockRef::from(&near);
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(9));
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_millis(7)));
     }
 
     #[tokio::test]

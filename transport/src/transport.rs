@@ -101,4 +101,8 @@ pub struct Keepalive {
     pub interval: Option<Duration>,
     /// Unanswered probes before the connection is dead (`TCP_KEEPCNT`).
     pub retries: Option<u32>,
+    /// How long what was sent may go without an acknowledgement before the connection is dead (`TCP_USER_TIMEOUT`, Linux
+    /// and Android; elsewhere it is not looked at). It counts as well while the peer lives and receives nothing, and so
+    /// is for connections whose buffers never fill.
+    pub unacknowledged: Option<Duration>,
 }

@@ -18,6 +18,7 @@ use super::line::{LineError, LineReader, LineWriter, read_hello, write_all};
 use super::mesh::Mesh;
 use super::notice::{Application, Notice, Request};
 use super::options::MeshOptions;
+use super::stalls::Stalls;
 use super::thread;
 
 /// The application's side of joining.
@@ -193,6 +194,8 @@ async fn greet(connection: Connection) -> Result<(Box<dyn ByteStream>, Endpoint)
 
 /// Moves messages between the server, the protocol and the application until one of them is gone.
 async fn attend(hub: &Arc<Hub>, mut attendant: Attendant, mut reader: LineReader, mut writer: LineWriter) {
+    let mut stalls = Stalls::new(hub.options.dead_after / 2);
+    let mut next_look = Instant::now();
     loop {
         while let Some(order) = hub.orders.pop() {
             match order {
@@ -231,7 +234,15 @@ async fn attend(hub: &Arc<Hub>, mut attendant: Attendant, mut reader: LineReader
                 attendant.handle_closed();
             },
             () = hub.orders.changed.notified() => {}
-            () = tokio::time::sleep_until(due.into()) => attendant.handle_timeout(Instant::now()),
+            () = tokio::time::sleep_until(due.into()) => {
+                let now = Instant::now();
+                attendant.handle_timeout(now);
+                // Where this thread is awake anyway: that is often enough.
+                if now >= next_look {
+                    hub.look(now, &mut stalls);
+                    next_look = now + stalls.interval();
+                }
+            }
         }
     }
 }

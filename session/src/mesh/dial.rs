@@ -13,6 +13,7 @@ use super::hello::{Caller, Hello, Purpose};
 use super::hub::Hub;
 use super::line::{LineError, read_exact, read_hello, write_all};
 use super::link::Link;
+use super::watch;
 
 /// Connections that may be in their handshake at once.
 const MAX_HALF_OPEN: usize = 256;
@@ -92,7 +93,7 @@ async fn reach(hub: &Hub, link: &Link) -> Result<Box<dyn ByteStream>, LineError>
         from: hub.id,
         to: link.id,
     };
-    write_all(&*stream, &caller.encode()).await?;
+    write_all(&*stream, &caller.encode(Purpose::Data)).await?;
     Ok(stream)
 }
 
@@ -132,17 +133,24 @@ async fn admit(
 ) -> Result<(), LineError> {
     let stream = stream_of(connection);
     let hello = read_hello(&*stream).await?;
-    if hello.purpose != Purpose::Data {
-        return Err(LineError::Foreign);
-    }
+    let is_watch = match hello.purpose {
+        Purpose::Data => false,
+        Purpose::Watch => true,
+        _ => return Err(LineError::Foreign),
+    };
     let mut rest = vec![0; hello.rest];
     read_exact(&*stream, &mut rest).await?;
     let caller = Caller::decode(&rest).ok_or(LineError::Malformed)?;
-    let is_meant = caller.session == hub.session && caller.to == hub.id && caller.from < hub.id;
+    // Either of two ranks may watch.
+    let is_caller = caller.from < hub.id || (is_watch && caller.from > hub.id);
+    let is_meant = caller.session == hub.session && caller.to == hub.id && is_caller;
     if !is_meant {
         return Err(LineError::Foreign);
     }
     let link = known(&hub, caller.from).await;
+    if is_watch {
+        return watch::admit(&hub, link, stream);
+    }
     if link.stream().is_some() {
         return Err(LineError::Foreign);
     }

@@ -28,6 +28,9 @@ pub(super) enum Purpose {
     Data = 2,
     /// The answer to that: the connection stands.
     Admitted = 3,
+    /// From a rank to another; the rest is a [`Caller`]. Nothing follows and nothing is answered: it is there to find out
+    /// whether the path is.
+    Watch = 4,
 }
 
 /// Why it is no hello.
@@ -69,6 +72,7 @@ impl Hello {
             1 => Purpose::Control,
             2 => Purpose::Data,
             3 => Purpose::Admitted,
+            4 => Purpose::Watch,
             _ => return Err(HelloError::Foreign),
         };
         let rest = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
@@ -91,10 +95,10 @@ impl Caller {
     pub(super) const LEN: usize = 16;
 
     /// The hello and its rest.
-    pub(super) fn encode(self) -> [u8; Hello::LEN + Self::LEN] {
+    pub(super) fn encode(self, purpose: Purpose) -> [u8; Hello::LEN + Self::LEN] {
         let mut bytes = [0; Hello::LEN + Self::LEN];
         let hello = Hello {
-            purpose: Purpose::Data,
+            purpose,
             rest: Self::LEN,
         };
         bytes[..Hello::LEN].copy_from_slice(&hello.encode());
@@ -125,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_hello_is_read_back() {
-        for purpose in [Purpose::Control, Purpose::Data, Purpose::Admitted] {
+        for purpose in [Purpose::Control, Purpose::Data, Purpose::Admitted, Purpose::Watch] {
             for rest in [0, 16, Hello::MAX_REST] {
                 let hello = Hello { purpose, rest };
                 assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
@@ -150,7 +154,7 @@ mod tests {
         #[test]
         fn a_caller_is_read_back(session: u64, from: u32, to: u32, more: Vec<u8>) {
             let caller = Caller { session, from, to };
-            let mut bytes = caller.encode()[Hello::LEN..].to_vec();
+            let mut bytes = caller.encode(Purpose::Data)[Hello::LEN..].to_vec();
             bytes.extend(more);
             prop_assert_eq!(Caller::decode(&bytes), Some(caller));
             prop_assert_eq!(Caller::decode(&bytes[..15]), None);

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use flexbond_transport::Endpoint;
 use parking_lot::{Mutex, RwLock};
@@ -18,6 +19,8 @@ use super::error::MeshError;
 use super::link::Link;
 use super::notice::Entry;
 use super::options::MeshOptions;
+use super::stalls::Stalls;
+use super::watch;
 use crate::socket::wakers::WakerSet;
 use crate::spin::{Rivals, Spin};
 
@@ -147,6 +150,22 @@ impl Hub {
             self.orders.push(Order::Knock(link.id));
         } else if link.begin_dialing() {
             self.spawn(dial::dial(Arc::clone(self), Arc::clone(link)));
+        }
+    }
+
+    /// Has the paths watched on which nothing has moved for long though somebody waits. On the rank's other thread, whose
+    /// tasks go on whatever the application does.
+    pub(super) fn look(self: &Arc<Self>, now: Instant, stalls: &mut Stalls) {
+        let epoch = self.current();
+        let others = || epoch.seats.iter().map(|seat| &seat.link);
+        stalls.retain(|id| others().any(|link| link.id == id));
+        if epoch.outcome().is_some() {
+            return;
+        }
+        for link in others().filter(|link| link.id != self.id && !link.has_left()) {
+            if stalls.note(now, link.id, link.standing()) && link.begin_watching() {
+                tokio::spawn(watch::watch(Arc::clone(self), Arc::clone(link)));
+            }
         }
     }
 

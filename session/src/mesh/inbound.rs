@@ -454,6 +454,18 @@ impl Inbound {
         }
     }
 
+    /// Whether a receive waits.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.waiters.is_empty()
+            || matches!(
+                &self.head,
+                Some(Head {
+                    sink: Sink::Claimed(_),
+                    ..
+                })
+            )
+    }
+
     /// A receive has its result: somebody else reads on.
     fn retire(&mut self, claim: &mut Claim<'_>, wakes: &mut Wakes) {
         if let Some(ticket) = claim.ticket.take() {
@@ -570,12 +582,8 @@ impl Inbound {
 
     fn recount(&mut self) {
         self.stored_messages = self.store.values().map(VecDeque::len).sum();
-        let bodies: usize = self
-            .store
-            .values()
-            .flatten()
-            .map(|message| message.body.len())
-            .sum();
+        let messages = self.store.values().flatten();
+        let bodies: usize = messages.map(|message| message.body.len()).sum();
         self.stored = bodies + self.stored_messages * Self::OVERHEAD;
         if let Some(Head {
             sink: Sink::Store(memory),

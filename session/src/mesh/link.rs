@@ -27,6 +27,10 @@ pub(super) struct Link {
     /// The last epoch in which the server was told that the connection has ended, or that there is none. It forgets that
     /// when another death ends the epoch.
     broken: AtomicU32,
+    /// A task [watches](super::watch) the path.
+    watching: AtomicBool,
+    /// The other side does.
+    watched: AtomicBool,
     /// The rank has gone in good order.
     left: AtomicBool,
     pub(super) inbound: Mutex<Inbound>,
@@ -44,6 +48,8 @@ impl Link {
             dialing: AtomicBool::new(false),
             opening: AtomicBool::new(false),
             broken: AtomicU32::new(0),
+            watching: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
             left: AtomicBool::new(false),
             inbound: Mutex::new(Inbound::new(max_message, unexpected_limit)),
             outbound: Mutex::default(),
@@ -82,6 +88,33 @@ impl Link {
     /// True once in each epoch, for who is to tell the server.
     pub(super) fn break_off(&self, epoch: u32) -> bool {
         self.broken.fetch_max(epoch, Ordering::AcqRel) < epoch
+    }
+
+    /// How often something has moved in either direction, where somebody waits for that. Where somebody is at it in this
+    /// very moment, nobody waits.
+    pub(super) fn standing(&self) -> Option<u64> {
+        let inbound = self.inbound.try_lock()?;
+        let outbound = self.outbound.try_lock()?;
+        let is_awaited = inbound.is_awaited() || outbound.is_awaited();
+        is_awaited.then(|| inbound.counters.reads.wrapping_add(outbound.writes))
+    }
+
+    /// True for who is to watch, until that has [ended](Self::end_watching).
+    pub(super) fn begin_watching(&self) -> bool {
+        !self.watching.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn end_watching(&self) {
+        self.watching.store(false, Ordering::Release);
+    }
+
+    /// True for the one connection by which the other side watches, until that has [ended](Self::end_watched).
+    pub(super) fn begin_watched(&self) -> bool {
+        !self.watched.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn end_watched(&self) {
+        self.watched.store(false, Ordering::Release);
     }
 
     pub(super) fn leave(&self) {

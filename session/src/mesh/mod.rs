@@ -50,9 +50,11 @@
 //! waits in it, at any survivor, ends with the same [`MeshError::PeerFailed`]. [`Mesh::next_epoch`] goes on without the
 //! dead. Who [leaves](Mesh::leave) in good order is not dead, and only what needs it fails.
 //!
-//! Where the path between two ranks goes dead while both still reach the server, the one that has nothing under way on it
-//! finds out in about that time, if it waits for the other. Where both have, the system gives up only after its own time,
-//! most often many minutes: a shorter limit would also end connections to ranks that compute and do not receive.
+//! Where the path between two ranks goes dead while both still reach the server, whoever waits for the other finds out:
+//! once nothing has moved between them for half that time, it opens a second connection to the other, on which nothing is
+//! ever under way, and keeps it. Where it cannot, or where the system finds out later that nobody answers there, it
+//! complains to the server, and one of the two is dead for all within three times `dead_after`, from when the path went
+//! dead. A rank that computes for long and receives nothing is not taken for dead: its system answers for it.
 //!
 //! # Who may take part
 //! Connections are not authenticated: whoever reaches the server's endpoint may join, and whoever sees the traffic may
@@ -84,10 +86,12 @@ mod sending;
 mod server;
 mod site;
 mod spent;
+mod stalls;
 mod stats;
 mod thread;
 mod turns;
 mod wakes;
+mod watch;
 
 pub use error::{JoinError, MeshError, OptionError, Refusal, ServeError};
 pub use mesh::Mesh;

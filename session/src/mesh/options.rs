@@ -208,12 +208,19 @@ impl MeshOptions {
     ///
     /// The system looks for that only while nothing is under way from this end. A limit for what is not acknowledged
     /// would find out the rest, but it also takes a peer for dead that only does not receive for so long, and a rank may
-    /// compute for as long as it likes.
+    /// compute for as long as it likes. The rest is for connections that are [watched](Self::watchfulness).
     pub(super) fn keepalive(&self) -> Keepalive {
         let mut keepalive = Keepalive::default();
         keepalive.idle = Some(self.dead_after / 2);
         keepalive.interval = Some(self.dead_after / 4);
         keepalive.retries = Some(2);
+        keepalive
+    }
+
+    /// For connections on which nothing but a few bytes at the beginning is under way, which always fit.
+    pub(super) fn watchfulness(&self) -> Keepalive {
+        let mut keepalive = self.keepalive();
+        keepalive.unacknowledged = Some(self.dead_after);
         keepalive
     }
 }

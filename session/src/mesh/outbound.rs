@@ -21,6 +21,8 @@ pub(super) struct Outbound {
     next_ticket: u64,
     /// A small frame, header and body.
     scratch: Vec<u8>,
+    /// How often bytes were taken.
+    pub(super) writes: u64,
     pub(super) messages: u64,
     pub(super) bytes: u64,
 }
@@ -161,7 +163,10 @@ impl Outbound {
             };
             match ready!(count)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => parcel.written += count,
+                count => {
+                    parcel.written += count;
+                    self.writes += 1;
+                }
             }
         }
         Poll::Ready(Ok(()))
@@ -217,7 +222,10 @@ impl Outbound {
     pub(super) fn poll_rest(&mut self, wakes: &mut Wakes, write: Write<'_>) -> Poll<()> {
         while self.rest_written < self.rest.len() {
             match ready!(write(&[IoSlice::new(&self.rest[self.rest_written..])])) {
-                Ok(count) if count > 0 => self.rest_written += count,
+                Ok(count) if count > 0 => {
+                    self.rest_written += count;
+                    self.writes += 1;
+                }
                 // The stream has ended, and all who send find that out by themselves.
                 _ => self.rest_written = self.rest.len(),
             }
@@ -226,6 +234,11 @@ impl Outbound {
         self.rest_written = 0;
         self.wake_next(wakes);
         Poll::Ready(())
+    }
+
+    /// Whether a send waits, or what one has left.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.owner.is_some() || !self.waiters.is_empty() || self.has_rest()
     }
 
     /// Whether a cancelled send has left something.

@@ -145,6 +145,7 @@ impl<'a> Receipt<'a> {
                 moved |= matches!(read, Poll::Ready(Ok(_)));
                 read
             });
+            inbound.counters.reads += u64::from(moved);
             // For who sends to this very rank: something was taken, or is awaited now, whatever else is stored.
             let has_room =
                 !inbound.senders.is_empty() && (is_new || !matches!(step, Step::Dry | Step::Behind));

@@ -32,4 +32,6 @@ pub(super) struct Counters {
     pub(super) unexpected: u64,
     pub(super) stalls: u64,
     pub(super) malformed: u64,
+    /// Polls that have read something.
+    pub(super) reads: u64,
 }

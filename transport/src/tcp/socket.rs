@@ -62,6 +62,10 @@ pub(super) fn configure(socket: &Socket, options: &LinkOptions) -> io::Result<()
 }
 
 pub(super) fn set_keepalive(socket: &Socket, keepalive: &Keepalive) -> io::Result<()> {
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    if keepalive.unacknowledged.is_some() {
+        socket.set_tcp_user_timeout(keepalive.unacknowledged)?;
+    }
     socket.set_tcp_keepalive(&parameters(keepalive))
 }
 

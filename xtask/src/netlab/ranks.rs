@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(12);
 struct Case {
     name: &'static str,
     commit: fn(&mut Lab) -> Result<()>,
-    /// The ranks that are lost, all of them, in the order of preference of nobody: one of these outcomes at all ranks.
+    /// The ranks that are lost, in each outcome that is right.
     outcomes: &'static [&'static [u64]],
     /// Within how many times [`DEAD_AFTER`], and [`SLACK`], every rank has its error.
     within: u32,
@@ -217,17 +217,18 @@ impl Ending {
     }
 }
 
-/// Whether these ranks, and no others, are lost to all others, and are on their own.
+/// Whether these ranks, and no others, are on their own, and all others name the same of them: the first, where several
+/// are not lost at the same moment.
 fn agree(endings: &[Option<Ending>], lost: &[u64]) -> bool {
-    endings.iter().zip(0..).all(|(ending, rank)| {
-        let Some(ending) = ending else {
-            return false;
-        };
-        match lost.contains(&rank) {
-            true => ending.failed.is_none(),
-            false => ending.failed.as_deref() == Some(lost),
-        }
-    })
+    let named = endings.iter().flatten().find_map(|ending| ending.failed.as_ref());
+    let is_right = named.is_some_and(|named| named.iter().all(|rank| lost.contains(rank)));
+    let agrees = |(ending, rank): (&Option<Ending>, u64)| {
+        let expected = named.filter(|_| !lost.contains(&rank));
+        ending
+            .as_ref()
+            .is_some_and(|ending| ending.failed.as_ref() == expected)
+    };
+    is_right && endings.iter().zip(0..).all(agrees)
 }
 
 fn shown(endings: &[Option<Ending>]) -> String {
@@ -266,6 +267,10 @@ mod tests {
         let whole = endings([lost.clone(), lost.clone(), alone]);
         assert!(agree(&whole, &[2]) && !agree(&whole, &[1]));
         assert!(shown(&whole).starts_with("host 0 after 0 ms: ranks [2] have failed; "));
+        let first = json!({ "failed": [1], "error": "" });
+        let alone = json!({ "error": "closed" });
+        let several = endings([first, alone.clone(), alone]);
+        assert!(agree(&several, &[1, 2]) && !agree(&several, &[1]));
         let silent = endings([lost.clone(), lost, json!({ "size": 2 })]);
         assert!(!agree(&silent, &[2]));
         assert!(shown(&silent).ends_with("host 2: nothing; "));
