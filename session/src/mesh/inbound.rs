@@ -456,14 +456,8 @@ impl Inbound {
 
     /// Whether a receive waits.
     pub(super) fn is_awaited(&self) -> bool {
-        !self.waiters.is_empty()
-            || matches!(
-                &self.head,
-                Some(Head {
-                    sink: Sink::Claimed(_),
-                    ..
-                })
-            )
+        let mut heads = self.head.iter();
+        !self.waiters.is_empty() || heads.any(|head| matches!(head.sink, Sink::Claimed(_)))
     }
 
     /// A receive has its result: somebody else reads on.

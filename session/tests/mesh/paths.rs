@@ -2,16 +2,17 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use flexbond_session::Endpoint;
 use flexbond_session::mesh::{Mesh, MeshError, MeshOptions, MeshServer};
 use flexbond_transport::{
-    BindError, ByteStream, ConnectError, Connection, Link, LinkOptions, Listener, Registry, Tcp, Transport,
+    BindError, ByteStream, ConnectError, Connection, Keepalive, Link, LinkOptions, Listener, Registry, Tcp,
+    Transport,
 };
 
 use crate::{Place, server, within};
@@ -30,12 +31,23 @@ struct Path {
     is_cut: AtomicBool,
     /// How many connections it carries.
     streams: AtomicUsize,
+    /// Who reads from those that the system gives up when it is cut.
+    readers: Mutex<Vec<Waker>>,
+}
+
+impl Path {
+    fn cut(&self) {
+        self.is_cut.store(true, Ordering::SeqCst);
+        self.readers.lock().unwrap().drain(..).for_each(Waker::wake);
+    }
 }
 
 /// One end of a connection between ranks.
 struct Swallowed {
     stream: Box<dyn ByteStream>,
     path: Arc<Path>,
+    /// The system has been told how long what was sent may go without an answer.
+    is_limited: AtomicBool,
 }
 
 impl Swallowed {
@@ -52,7 +64,12 @@ impl Drop for Swallowed {
 
 impl ByteStream for Swallowed {
     fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+        let is_limited = self.is_limited.load(Ordering::SeqCst);
+        if is_limited {
+            self.path.readers.lock().unwrap().push(cx.waker().clone());
+        }
         match self.is_cut() {
+            true if is_limited => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             true => Poll::Pending,
             false => self.stream.poll_read(cx, buffer),
         }
@@ -63,6 +80,12 @@ impl ByteStream for Swallowed {
             true => Poll::Pending,
             false => self.stream.poll_write(cx, slices),
         }
+    }
+
+    fn set_keepalive(&self, keepalive: &Keepalive) -> io::Result<()> {
+        self.is_limited
+            .store(keepalive.unacknowledged.is_some(), Ordering::SeqCst);
+        Ok(())
     }
 
     fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -109,7 +132,12 @@ impl Transport for Swallowing {
             if let Link::Stream(stream) = connection.link {
                 path.streams.fetch_add(1, Ordering::SeqCst);
                 let path = Arc::clone(path);
-                connection.link = Link::Stream(Box::new(Swallowed { stream, path }));
+                let is_limited = AtomicBool::new(false);
+                connection.link = Link::Stream(Box::new(Swallowed {
+                    stream,
+                    path,
+                    is_limited,
+                }));
             }
             Ok(connection)
         })
@@ -123,7 +151,9 @@ async fn pair(dead_after: Duration, is_cut: bool) -> (MeshServer, Arc<Path>, Vec
         .dead_after(dead_after);
     let server = server(Place::Tcp, brisk.size(2)).await;
     let path = Arc::new(Path::default());
-    path.is_cut.store(is_cut, Ordering::SeqCst);
+    if is_cut {
+        path.cut();
+    }
     let registry = Registry::empty();
     let swallowing = Swallowing {
         tcp: Tcp::new(),
@@ -161,7 +191,7 @@ async fn a_path_that_dies_with_something_under_way_is_given_up_in_time() {
             return error;
         }
         if mesh.stats().messages_received > 3 {
-            path.is_cut.store(true, Ordering::SeqCst);
+            path.cut();
         }
     };
     let begun = Instant::now();
@@ -188,6 +218,27 @@ async fn who_waits_for_a_rank_that_computes_waits_on() {
     })
     .await;
     assert_eq!((sent, received.map(|body| body.len())), (Ok(()), Ok(32 << 20)));
+}
+
+#[tokio::test]
+async fn a_path_that_dies_while_the_other_rank_computes_is_found_out_too() {
+    let dead_after = Duration::from_millis(300);
+    let (_server, path, meshes) = pair(dead_after, false).await;
+    let body = vec![1; 32 << 20];
+    let mut sending = std::pin::pin!(meshes[0].send(1, 0, &body));
+    let waits = tokio::time::timeout(3 * dead_after, &mut sending).await;
+    assert!(waits.is_err(), "{waits:?}");
+    assert_eq!(path.streams.load(Ordering::SeqCst), 2, "it is watched");
+    path.cut();
+    let failed = vec![1];
+    assert_eq!(
+        within("the verdict", sending).await,
+        Err(MeshError::PeerFailed { failed })
+    );
+    assert_eq!(
+        within("the verdict", meshes[1].ended()).await,
+        MeshError::Expelled
+    );
 }
 
 #[tokio::test]
