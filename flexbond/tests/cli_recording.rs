@@ -460,6 +460,35 @@ fn a_full_disk_ends_an_export_with_the_arrays_that_fit() {
 }
 
 #[test]
+fn a_thread_that_cannot_be_started_is_an_error() {
+    let place = TempDir::new().unwrap();
+    let (seed, file) = (seed_folder(&place, 3), place.path().join("run.fbr"));
+    // Stacks that no address space has room for.
+    let starved = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.env("RUST_MIN_STACK", (1_u64 << 60).to_string());
+        Program::start(command, arguments).end()
+    };
+    for end in [
+        starved(
+            env!("CARGO_BIN_EXE_m_dump"),
+            &["tcp://127.0.0.1:1", "--record", text(&file)],
+        ),
+        starved(
+            env!("CARGO_BIN_EXE_m_replay"),
+            &[text(&seed), "-a", "tcp://127.0.0.1:0"],
+        ),
+    ] {
+        assert_eq!(end.code, Some(1), "{end:?}");
+        let [error] = &end.stderr[..] else {
+            panic!("{end:?}")
+        };
+        assert!(error.contains("cannot be started"), "{error}");
+    }
+    assert!(!file.exists(), "it can be tried again");
+}
+
+#[test]
 fn what_has_no_message_is_not_replayed() {
     let place = TempDir::new().unwrap();
     fs::write(place.path().join("notes.txt"), "mine").unwrap();

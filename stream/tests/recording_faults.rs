@@ -230,7 +230,7 @@ fn at(number: u64) -> Timestamp {
 
 /// Plays everything, and says when (in ms) each message was handed out.
 async fn play(playlist: Playlist, pace: Pace) -> Vec<(u64, u64)> {
-    let mut player = Player::new(playlist, pace);
+    let mut player = Player::start(playlist, pace).unwrap();
     let mut played = Vec::new();
     let mut start = None;
     while let Some(recorded) = player.next().await.unwrap() {
@@ -330,7 +330,7 @@ fn numbers_near_the_last_one_there_is_are_counted() {
 async fn fault_14_a_loop_goes_on_until_it_is_stopped_and_can_be_paused() {
     let temp = tempfile::tempdir().unwrap();
     let playlist = Playlist::new(recording(temp.path(), 3), Range::all(), Repeat::Forever);
-    let mut player = Player::new(playlist, Pace::default());
+    let mut player = Player::start(playlist, Pace::default()).unwrap();
     let control = player.control();
     for n in 0..500 {
         assert_eq!(player.next().await.unwrap().unwrap().number, n % 3);
@@ -384,10 +384,11 @@ async fn a_player_sends_everything_to_a_stream() {
             );
         }
     });
-    let mut player = Player::new(
+    let mut player = Player::start(
         Playlist::new(recording, Range::all(), Repeat::ONCE),
         Pace::Unpaced,
-    );
+    )
+    .unwrap();
     assert_eq!(player.send_to(&mut sender).await.unwrap().messages, 50);
     receive.await.unwrap();
 }

@@ -186,7 +186,9 @@ impl Replay {
             .await
             .map_err(|error| join_failure(&error))?;
         self.announce(&stream);
-        let mut player = Player::new(Playlist::new(recording, range, repeat), self.pace());
+        let playlist = Playlist::new(recording, range, repeat);
+        let mut player =
+            Player::start(playlist, self.pace()).map_err(|error| Failure::new(explain(&error)))?;
         let is_there = self.wait(&player, &stream, &mut metrics, &mut interrupt).await?;
         let tally = Tally::default();
         let gauge = Gauge::new(true);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
@@ -129,51 +130,64 @@ impl Recorder {
     /// Begins a recording; see [`Writer::create`].
     ///
     /// # Errors
-    /// Those of [`Writer::create`].
+    /// Those of [`Writer::create`], and [`WriteError::Thread`].
     pub fn create(
         path: impl Into<PathBuf>,
         options: WriteOptions,
         queue: QueueOptions,
     ) -> Result<Self, WriteError> {
-        Ok(Self::start(Writer::create(path, options)?, queue))
+        Self::start(queue, || Writer::create(path, options))
     }
 
     /// Goes on with a recording; see [`Writer::append`].
     ///
     /// # Errors
-    /// Those of [`Writer::append`].
+    /// Those of [`Writer::append`], and [`WriteError::Thread`].
     pub fn append(
         path: impl Into<PathBuf>,
         options: WriteOptions,
         torn: TornTail,
         queue: QueueOptions,
     ) -> Result<Self, WriteError> {
-        Ok(Self::start(Writer::append(path, options, torn)?, queue))
+        Self::start(queue, || Writer::append(path, options, torn))
     }
 
-    fn start(writer: Writer, options: QueueOptions) -> Self {
+    /// The thread comes first: where it cannot be started there is no file yet.
+    fn start(
+        options: QueueOptions,
+        open: impl FnOnce() -> Result<Writer, WriteError>,
+    ) -> Result<Self, WriteError> {
         let queue = Queue::new(options.messages.max(1), options.bytes);
         let shared = Arc::new(Shared::default());
-        let before = writer.summary();
-        *shared.summary.lock() = before;
+        let (hand_over, opened) = mpsc::sync_channel::<Writer>(1);
         let (finished, done) = oneshot::channel();
-        thread::spawn({
-            let (queue, shared) = (queue.clone(), shared.clone());
-            move || {
-                let _over = AbandonOnDrop(&queue);
-                let result = write_all(writer, &queue, &shared)
-                    .map_err(|error| fail(error, before.messages, &queue, &shared));
-                // Nobody may be waiting.
-                let _ = finished.send(result);
-            }
-        });
-        Recorder {
+        thread::Builder::new()
+            .name("flexbond-record".to_owned())
+            .spawn({
+                let (queue, shared) = (queue.clone(), shared.clone());
+                move || {
+                    let _over = AbandonOnDrop(&queue);
+                    // Without a file nobody waits for the thread.
+                    let Ok(writer) = opened.recv() else { return };
+                    let before = writer.summary().messages;
+                    let result = write_all(writer, &queue, &shared)
+                        .map_err(|error| fail(error, before, &queue, &shared));
+                    // Nobody may be waiting.
+                    let _ = finished.send(result);
+                }
+            })
+            .map_err(|source| WriteError::Thread { source })?;
+        let writer = open()?;
+        *shared.summary.lock() = writer.summary();
+        // The thread waits for it, and there is room.
+        let _ = hand_over.send(writer);
+        Ok(Recorder {
             queue,
             clock: ArrivalClock::start(),
             overflow: options.overflow,
             shared,
             done: Some(done),
-        }
+        })
     }
 
     /// Records a message that arrives now. When there is no room it waits, or leaves the message out, as

@@ -125,6 +125,12 @@ pub enum WriteError {
         /// What is whole.
         recovered: Recovered,
     },
+    /// The thread that writes cannot be started; nothing changed, and it may be possible later.
+    #[error("the thread that writes cannot be started: {source}")]
+    Thread {
+        /// Why.
+        source: io::Error,
+    },
     /// The build lacks a feature.
     #[error(transparent)]
     Compression(#[from] UnsupportedCompression),

@@ -1,5 +1,6 @@
 //! Hands messages out when they are due, and sends them.
 
+use std::io;
 use std::thread;
 use std::time::Instant;
 
@@ -20,6 +21,12 @@ pub enum PlayError {
     /// A message cannot be sent.
     #[error(transparent)]
     Send(#[from] SendError),
+    /// The thread that reads cannot be started; nothing was played, and it may be possible later.
+    #[error("the thread that reads the recording cannot be started: {source}")]
+    Thread {
+        /// Why.
+        source: io::Error,
+    },
 }
 
 /// What was played.
@@ -99,12 +106,17 @@ const GROUP_BYTES: usize = 4 << 20;
 
 impl Player {
     /// Begins to read. Nothing is due before the first [`next`](Self::next).
-    #[must_use]
-    pub fn new(playlist: Playlist, pace: Pace) -> Self {
+    ///
+    /// # Errors
+    /// [`PlayError::Thread`].
+    pub fn start(playlist: Playlist, pace: Pace) -> Result<Self, PlayError> {
         let (sender, groups) = mpsc::channel(GROUPS);
-        thread::spawn(move || read_ahead(playlist, &sender));
+        thread::Builder::new()
+            .name("flexbond-play".to_owned())
+            .spawn(move || read_ahead(playlist, &sender))
+            .map_err(|source| PlayError::Thread { source })?;
         let (control, orders) = watch::channel(Order::Play);
-        Player {
+        Ok(Player {
             groups,
             group: Vec::new().into_iter(),
             waiting: None,
@@ -112,7 +124,7 @@ impl Player {
             control: Control(control),
             orders,
             played: Played::default(),
-        }
+        })
     }
 
     /// Pauses, resumes and stops this player.
