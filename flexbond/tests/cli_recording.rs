@@ -420,31 +420,29 @@ fn a_full_disk_ends_the_recording_with_what_fits() {
     );
 }
 
+/// Exports with files of at most 1 MiB.
+fn export_to_full_disk(arguments: &[&str]) -> End {
+    let script = "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\"";
+    let front = ["-c", script, env!("CARGO_BIN_EXE_flexbond"), "record", "export"];
+    Program::start(Command::new("sh"), &[&front[..], arguments].concat()).end()
+}
+
+/// Records `count` arrays of so many bytes.
+fn record_arrays(file: &Path, bytes: &str, count: &str) {
+    let (generate, endpoint) = m_generate(&["--size-bytes", bytes, "--htype", "array-1.0", "--count", count]);
+    let dump = m_dump(&[&endpoint, "--record", text(file), "--force", "-n", count]).end();
+    assert_eq!(dump.code, Some(0), "{dump:?}");
+    generate.end();
+}
+
 #[test]
 fn a_full_disk_ends_an_export_with_the_arrays_that_fit() {
     let place = TempDir::new().unwrap();
     let (file, out) = (place.path().join("run.fbr"), place.path().join("run.npy"));
     // Longer than a buffer, and shorter.
-    for bytes in ["300000", "4000"] {
-        let count = if bytes == "4000" { "1000" } else { "10" };
-        let (generate, endpoint) =
-            m_generate(&["--size-bytes", bytes, "--htype", "array-1.0", "--count", count]);
-        let dump = m_dump(&[&endpoint, "--record", text(&file), "--force", "-n", count]).end();
-        assert_eq!(dump.code, Some(0), "{dump:?}");
-        generate.end();
-        let script = "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\"";
-        let flexbond = env!("CARGO_BIN_EXE_flexbond");
-        let arguments = [
-            "-c",
-            script,
-            flexbond,
-            "record",
-            "export",
-            "--force",
-            text(&file),
-            text(&out),
-        ];
-        let end = Program::start(Command::new("sh"), &arguments).end();
+    for (bytes, count) in [("300000", "10"), ("4000", "1000")] {
+        record_arrays(&file, bytes, count);
+        let end = export_to_full_disk(&[text(&file), text(&out)]);
         assert_eq!(end.code, Some(1), "{end:?}");
         let npy = fs::read(&out).unwrap();
         let size: usize = bytes.parse().unwrap();
@@ -452,11 +450,78 @@ fn a_full_disk_ends_an_export_with_the_arrays_that_fit() {
         assert!(arrays > 0 && rest == 0, "{} bytes", npy.len());
         let shape = format!("'shape': ({arrays}, 1, {})", size / 4);
         assert!(String::from_utf8_lossy(&npy[..128]).contains(&shape), "{shape}");
+        fs::remove_file(&out).unwrap();
     }
+    assert_eq!(contents(place.path()).len(), 1, "only the recording is left");
     fs::copy(&file, &out).unwrap();
     let same = record(&["export", text(&out), text(&out), "--force"]);
     assert_eq!(same.code, Some(2), "{same:?}");
     assert_eq!(fs::read(&out).unwrap(), fs::read(&file).unwrap());
+}
+
+#[test]
+fn an_export_that_fails_leaves_what_was_there() {
+    const LEFT: [&str; 3] = ["run.fbr", "run.npy", "seed"];
+    let place = TempDir::new().unwrap();
+    let (file, out) = (place.path().join("run.fbr"), place.path().join("run.npy"));
+    record_arrays(&file, "300000", "10");
+    fs::write(&out, "precious").unwrap();
+    let bare = seed_folder(&place, 3);
+    fs::remove_file(bare.join("000002_002.raw")).unwrap();
+    let nothing = record(&["export", text(&bare), text(&out), "--force"]);
+    assert!(nothing.stderr[0].contains("no array"), "{nothing:?}");
+    let full = export_to_full_disk(&["--force", text(&file), text(&out)]);
+    for end in [nothing, full] {
+        assert_eq!(end.code, Some(1), "{end:?}");
+        assert!(end.stderr[0].contains("is as it was"), "{end:?}");
+        assert_eq!(fs::read(&out).unwrap(), b"precious");
+    }
+    let names = |folder: &Path| -> Vec<_> {
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(place.path()), LEFT, "no litter");
+    let end = record(&["export", text(&file), text(&out), "--force"]);
+    assert_eq!(end.code, Some(0), "{end:?}");
+    assert!(fs::read(&out).unwrap().starts_with(b"\x93NUMPY"));
+    assert_eq!(names(place.path()), LEFT, "no litter");
+}
+
+#[test]
+fn an_export_that_is_interrupted_leaves_what_was_there() {
+    let place = TempDir::new().unwrap();
+    let (folder, out) = (place.path().join("folder"), place.path().join("run.npy"));
+    fs::create_dir(&folder).unwrap();
+    let header = r#"{"htype":"array-1.0","type":"uint8","shape":[4]}"#;
+    for message in 0..2 {
+        fs::write(folder.join(format!("{message:06}_000.raw")), header).unwrap();
+    }
+    fs::write(folder.join("000000_001.raw"), "1234").unwrap();
+    // Reading stands still here, with one array exported.
+    let pipe = folder.join("000001_001.raw");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for before in [Some("precious"), None] {
+        if let Some(before) = before {
+            fs::write(&out, before).unwrap();
+        }
+        let export = Program::flexbond(&["record", "export", text(&folder), text(&out), "--force"]);
+        let deadline = Instant::now() + PATIENCE;
+        // The file that is written, wherever it is.
+        while fs::read_dir(place.path()).unwrap().count() < 2 + before.iter().count() {
+            assert!(Instant::now() < deadline, "nothing is exported");
+            std::thread::yield_now();
+        }
+        export.signal("INT");
+        let end = export.end();
+        assert_eq!(end.code, Some(130), "{end:?}");
+        assert_eq!(fs::read_to_string(&out).ok().as_deref(), before, "{end:?}");
+        let _ = fs::remove_file(&out);
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "no litter");
+    }
 }
 
 #[test]

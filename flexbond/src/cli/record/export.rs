@@ -1,16 +1,25 @@
 //! `flexbond record export`: the arrays of a recording as a file of numpy or HDF5.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
+use super::destination::Destination;
 use crate::cli::failure::explain;
 use crate::cli::gauge::say;
+use crate::cli::interrupt::Interrupt;
 use crate::cli::span::{self, Span};
-use crate::cli::{Exit, Failure, quantity};
-use crate::stream::recording::{ExportError, Exported, Playlist, Repeat, Selection, export_npy};
+use crate::cli::{self, Exit, Failure, quantity};
+use crate::stream::recording::{
+    ExportError, Exported, Playlist, Recorded, Repeat, Selection, SourceError, export_npy,
+};
 
 /// Export the arrays of a recording to a file of numpy (.npy) or HDF5 (.h5, .hdf5, .nxs).
 #[derive(Args)]
@@ -31,7 +40,7 @@ pub(super) struct Export {
     #[command(flatten)]
     span: Span,
 
-    /// Overwrite OUT if it is there
+    /// Replace OUT if it is there, once all is exported
     #[arg(long)]
     force: bool,
 
@@ -50,46 +59,139 @@ are compressed with bitshuffle and LZ4 are stored as they came, as chunks of
 the filter 32008 (plugin hdf5plugin), without being unpacked. What a detector
 said of itself is in /entry/instrument/detector: settings, flat field, mask.
 
+OUT is written beside its place, under a name that begins with .flexbond-export,
+and renamed in the end. An export that was interrupted leaves no file. One that
+failed leaves the arrays before the error, complete; with --force it leaves the
+file that was there as it was.
+
 Exit codes:
-  0  done
-  1  failed; what came before an error is complete
-  2  usage
+  0    done
+  1    failed
+  2    usage
+  130  interrupted by Ctrl-C
 
 Examples:
   flexbond record export run7.fbr run7.npy
   flexbond record export run7.fbr first.h5 --to 1000
   flexbond record export run7.fbr current.npy --channel SINEG01-DICT215:B1_CHARGE";
 
-/// Writes the arrays of a playlist to a file.
-type Write = fn(Playlist, &Path, &Selection) -> Result<Exported, ExportError>;
+/// How long an export that is interrupted may take to come to its end.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Writes the arrays of messages to a file.
+type Write = fn(Messages, &Path, &Selection) -> Result<Exported, ExportError>;
+
+/// The messages that are exported, until that is interrupted.
+struct Messages {
+    playlist: Playlist,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Iterator for Messages {
+    type Item = Result<Recorded, SourceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.interrupted.load(Ordering::Relaxed) {
+            true => None,
+            false => self.playlist.next(),
+        }
+    }
+}
 
 impl Export {
     pub(super) fn run(&self) -> Result<Exit, Failure> {
         let write = format(&self.out)?;
         let mut recording = span::open(&self.file)?;
         let range = self.span.range(&mut recording)?;
-        if self.out.exists() {
-            if same_file(&self.file, &self.out) {
-                return Err(Failure::usage(format!(
-                    "{} is the recording itself",
-                    self.out.display()
-                )));
-            }
-            if !self.force {
-                return Err(Failure::new(format!("{} exists", self.out.display()))
-                    .hint("--force overwrites it; or choose another name"));
-            }
-            fs::remove_file(&self.out)
-                .map_err(|error| Failure::new(format!("cannot remove {}: {error}", self.out.display())))?;
+        if same_file(&self.file, &self.out) {
+            return Err(Failure::usage(format!(
+                "{} is the recording itself",
+                self.out.display()
+            )));
         }
-        let mut selection = Selection::new();
-        if let Some(channel) = &self.channel {
-            selection = selection.channel(channel);
-        }
+        let destination = Destination::new(&self.out, self.force)?;
         let playlist = Playlist::new(recording, range, Repeat::ONCE);
-        let exported = write(playlist, &self.out, &selection).map_err(|error| failure(&error))?;
-        self.tell(&exported);
-        Ok(Exit::Done)
+        cli::with_connections(self.export(playlist, write, destination))
+    }
+
+    /// A thread exports, so that a signal is heard.
+    async fn export(
+        &self,
+        playlist: Playlist,
+        write: Write,
+        destination: Destination,
+    ) -> Result<Exit, Failure> {
+        let mut interrupt = Interrupt::listen()
+            .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let (done, mut exported) = oneshot::channel();
+        thread::Builder::new()
+            .name("flexbond-export".to_owned())
+            .spawn({
+                let mut selection = Selection::new();
+                if let Some(channel) = &self.channel {
+                    selection = selection.channel(channel);
+                }
+                let path = destination.beside().to_owned();
+                let interrupted = interrupted.clone();
+                move || {
+                    let messages = Messages {
+                        playlist,
+                        interrupted,
+                    };
+                    // Nobody waits for one that is interrupted and takes too long.
+                    let _ = done.send(write(messages, &path, &selection));
+                }
+            })
+            .map_err(|error| Failure::new(format!("cannot start a thread: {error}")))?;
+        let exported = tokio::select! {
+            exported = &mut exported => exported,
+            number = interrupt.wait() => {
+                interrupted.store(true, Ordering::Relaxed);
+                // What it still writes is removed with the destination.
+                let _ = timeout(PATIENCE, exported).await;
+                return Ok(Exit::Signal(number));
+            }
+        };
+        match exported {
+            Ok(Ok(exported)) => {
+                destination.put()?;
+                self.tell(&exported);
+                Ok(Exit::Done)
+            }
+            Ok(Err(error)) => Err(self.failed(&error, destination)),
+            // It said so itself.
+            Err(_) => Err(Failure::new("the thread that exports has failed")),
+        }
+    }
+
+    /// Keeps what came before the error, unless there was a file before.
+    fn failed(&self, error: &ExportError, destination: Destination) -> Failure {
+        let out = self.out.display();
+        // The file was written under another name.
+        let mut text = match error {
+            ExportError::Io { source, .. } => format!("{out} cannot be written: {source}"),
+            #[cfg(feature = "hdf5")]
+            ExportError::Hdf5 { reason, .. } => format!("{out} cannot be written: {reason}"),
+            error => explain(error),
+        };
+        if destination.replaces() {
+            text = format!("{text}; {out} is as it was");
+        } else if destination.beside().exists()
+            && let Err(failure) = destination.put()
+        {
+            return failure;
+        }
+        let failure = Failure::new(text);
+        match error {
+            ExportError::Layout { number, .. } => failure.hint(format!(
+                "--to {number} ends before it, --from {number} begins with it"
+            )),
+            ExportError::Empty => failure.hint(
+                "arrays are those of array-1.0 and of detector images; of bsread one is named with --channel",
+            ),
+            _ => failure,
+        }
     }
 
     fn tell(&self, exported: &Exported) {
@@ -147,14 +249,14 @@ fn format(out: &Path) -> Result<Write, Failure> {
     }
 }
 
-fn npy(playlist: Playlist, path: &Path, selection: &Selection) -> Result<Exported, ExportError> {
-    export_npy(playlist, path, selection)
+fn npy(messages: Messages, path: &Path, selection: &Selection) -> Result<Exported, ExportError> {
+    export_npy(messages, path, selection)
 }
 
 #[cfg(feature = "hdf5")]
 fn hdf5() -> Result<Write, Failure> {
-    fn write(playlist: Playlist, path: &Path, selection: &Selection) -> Result<Exported, ExportError> {
-        crate::stream::recording::export_hdf5(playlist, path, selection)
+    fn write(messages: Messages, path: &Path, selection: &Selection) -> Result<Exported, ExportError> {
+        crate::stream::recording::export_hdf5(messages, path, selection)
     }
     Ok(write)
 }
@@ -163,17 +265,4 @@ fn hdf5() -> Result<Write, Failure> {
 fn hdf5() -> Result<Write, Failure> {
     Err(Failure::usage("HDF5 is not part of this build")
         .hint("export to .npy, or build with --features hdf5"))
-}
-
-fn failure(error: &ExportError) -> Failure {
-    let failure = Failure::new(explain(error));
-    match error {
-        ExportError::Layout { number, .. } => failure.hint(format!(
-            "--to {number} ends before it, --from {number} begins with it"
-        )),
-        ExportError::Empty => failure.hint(
-            "arrays are those of array-1.0 and of detector images; of bsread one is named with --channel",
-        ),
-        _ => failure,
-    }
 }

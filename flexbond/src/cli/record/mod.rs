@@ -1,5 +1,6 @@
 //! `flexbond record`: what is in a recording, whether it is whole, and its arrays for other programs.
 
+mod destination;
 mod export;
 mod info;
 
