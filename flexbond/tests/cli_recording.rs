@@ -554,6 +554,43 @@ fn a_thread_that_cannot_be_started_is_an_error() {
 }
 
 #[test]
+fn a_folder_has_bytes_and_times() {
+    let place = TempDir::new().unwrap();
+    let seed = seed_folder(&place, 3);
+    fs::write(seed.join("notes.txt"), "mine, and no part").unwrap();
+    let nanos = |seconds: u64| seconds * 1_000_000_000;
+    for (message, seconds) in [(0, 1_700_000_010), (1, 1_700_000_000), (2, 1_700_000_020)] {
+        let file = fs::File::options()
+            .append(true)
+            .open(seed.join(format!("{message:06}_000.raw")))
+            .unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(seconds))
+            .unwrap();
+    }
+    let bytes: usize = contents(&seed)
+        .iter()
+        .filter_map(|(name, contents)| name.ends_with(".raw").then_some(contents.len()))
+        .sum();
+    for command in ["info", "verify"] {
+        let info = json(&record(&[command, "--json", text(&seed)]).stdout[0]);
+        assert_eq!(info["bytes"], bytes, "{info}");
+        assert_eq!(info["first_time_ns"], nanos(1_700_000_000), "{info}");
+        assert_eq!(info["last_time_ns"], nanos(1_700_000_020), "{info}");
+        let lines = record(&[command, text(&seed)]).stdout.join("\n");
+        for said in ["2023-11-14T22:13:20", "2023-11-14T22:13:40", "70,1"] {
+            assert!(lines.contains(said), "{said}: {lines}");
+        }
+    }
+    let empty = place.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let info = json(&record(&["info", "--json", text(&empty)]).stdout[0]);
+    assert_eq!(
+        (&info["bytes"], &info["first_time_ns"]),
+        (&0.into(), &Value::Null)
+    );
+}
+
+#[test]
 fn what_has_no_message_is_not_replayed() {
     let place = TempDir::new().unwrap();
     fs::write(place.path().join("notes.txt"), "mine").unwrap();

@@ -119,7 +119,7 @@ pub use export::{ExportError, Exported, NpyWriter, Selection, export_npy};
 #[cfg(feature = "hdf5")]
 pub use export::{Hdf5Writer, export_hdf5};
 pub use file_name::all_numbered as numbered_files;
-pub use folder::{Folder, FolderError, FolderReport, FolderWriteError, FolderWriter, Missing};
+pub use folder::{Folder, FolderError, FolderExtent, FolderReport, FolderWriteError, FolderWriter, Missing};
 pub use info::Info;
 pub use playback::{
     Control, Pace, Pacer, PlayError, Played, Player, Playlist, Range, Recording, Repeat, SourceError,

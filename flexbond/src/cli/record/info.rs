@@ -10,13 +10,15 @@ use crate::cli::gauge::say;
 use crate::cli::printable::printable;
 use crate::cli::{Exit, Failure, quantity};
 use crate::stream::recording::{
-    Compression, Folder, FolderError, FolderReport, Info, OpenError, Recording, SourceError, numbered_files,
+    Compression, Folder, FolderError, FolderExtent, FolderReport, Info, OpenError, Recording, SourceError,
+    Timestamp, numbered_files,
 };
 
 /// Say what recordings hold: messages, bytes, times, whether they were closed.
 ///
 /// Fast, whatever their length; damage is found by `flexbond record verify`. A file that was not closed is read up to
-/// its last whole message. Exit code 1: one of them cannot be read, or files of a rotated recording are missing.
+/// its last whole message. Of a folder, bytes are the sizes of its files, and times their modification times: those of
+/// the headers (000000_000.raw), as when it is replayed; a copy of the folder may have other ones. Exit code 1: one of them cannot be read, or files of a rotated recording are missing.
 #[derive(Args)]
 pub(super) struct Look {
     /// Recording files, names of rotated recordings, folders of m_dump
@@ -48,7 +50,8 @@ impl Look {
         every(&self.files, |path| {
             if path.is_dir() {
                 let folder = Folder::open(path).map_err(|error| explain(&error))?;
-                show_folder(path, folder.report(), self.json, None);
+                let extent = folder.extent().map_err(|error| explain(&error))?;
+                show_folder(path, folder.report(), &extent, self.json, None);
             } else {
                 let info = Info::read(path).map_err(|error| unreadable(path, &error))?;
                 show(path, &info, self.json, false);
@@ -228,16 +231,32 @@ fn verify_folder(path: &Path, json: bool) -> Result<bool, String> {
             }
         }
     }
-    show_folder(path, folder.report(), json, Some((messages, bytes, faults)));
+    let extent = folder.extent().map_err(|error| explain(&error))?;
+    show_folder(
+        path,
+        folder.report(),
+        &extent,
+        json,
+        Some((messages, bytes, faults)),
+    );
     Ok(faults == 0)
 }
 
 /// `read` is what a verification has read: messages, bytes, and faults.
-fn show_folder(path: &Path, report: &FolderReport, json: bool, read: Option<(u64, u64, u64)>) {
+fn show_folder(
+    path: &Path,
+    report: &FolderReport,
+    extent: &FolderExtent,
+    json: bool,
+    read: Option<(u64, u64, u64)>,
+) {
     if json {
         let mut value = json!({
             "path": path.display().to_string(),
             "parts": report.parts,
+            "bytes": extent.bytes,
+            "first_time_ns": extent.first_time.map(Timestamp::as_nanos),
+            "last_time_ns": extent.last_time.map(Timestamp::as_nanos),
             "first_number": report.first_number,
             "last_number": report.last_number,
             "foreign_files": report.foreign,
@@ -258,7 +277,13 @@ fn show_folder(path: &Path, report: &FolderReport, json: bool, read: Option<(u64
         _ => "none".to_owned(),
     };
     say(&format!("  {:<15}{}", "parts", quantity::grouped(report.parts)));
+    say(&format!("  {:<15}{}", "bytes", quantity::grouped(extent.bytes)));
     say(&format!("  {:<15}{numbers}", "numbers"));
+    if let (Some(first), Some(last)) = (extent.first_time, extent.last_time) {
+        let span = last.since(first).as_secs_f64();
+        say(&format!("  {:<15}{first} (modification time)", "earliest"));
+        say(&format!("  {:<15}{last} ({span:.3} s later)", "latest"));
+    }
     if report.foreign > 0 {
         let names = report.foreign_names.join(", ");
         say(&format!(

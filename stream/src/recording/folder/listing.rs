@@ -1,11 +1,12 @@
 //! The files of a folder in order of their numbers, however many there are, in bounded memory.
 
 use std::collections::BinaryHeap;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::name::PartName;
+use crate::recording::Timestamp;
 
 /// Lists a folder in order. A folder has no order of its own, so it is read again for every [`window`](Listing::new)
 /// files; each time the next ones are kept.
@@ -17,6 +18,19 @@ pub(super) struct Listing {
     next: Vec<PartName>,
     last: Option<PartName>,
     finished: bool,
+}
+
+/// How much is in a folder, and of when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FolderExtent {
+    /// The sizes of all parts, in bytes.
+    pub bytes: u64,
+    /// The earliest time of a message: as when it is read, the modification time of the file of its part 0. `None` when
+    /// there is none.
+    pub first_time: Option<Timestamp>,
+    /// The latest time of a message.
+    pub last_time: Option<Timestamp>,
 }
 
 /// What is in a folder besides parts of messages.
@@ -115,6 +129,40 @@ impl Census {
             }
         })?;
         Ok(census)
+    }
+}
+
+impl FolderExtent {
+    /// Looks at every part.
+    pub(super) fn take(folder: &Path) -> io::Result<Self> {
+        let mut extent = FolderExtent::default();
+        let mut failed = None;
+        for_each(folder, |name| {
+            let Some(part) = PartName::parse(name).filter(|_| failed.is_none()) else {
+                return;
+            };
+            // Of what a link leads to, as that is what is read.
+            match fs::metadata(folder.join(name)) {
+                Ok(metadata) => extent.add(part, &metadata),
+                // Somebody clears up.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => failed = Some(error),
+            }
+        })?;
+        failed.map_or(Ok(extent), Err)
+    }
+
+    fn add(&mut self, part: PartName, metadata: &Metadata) {
+        self.bytes = self.bytes.saturating_add(metadata.len());
+        if part.part != 0 {
+            return;
+        }
+        // There are systems without this time.
+        let Ok(time) = metadata.modified().map(Timestamp::from) else {
+            return;
+        };
+        self.first_time = Some(self.first_time.map_or(time, |first| first.min(time)));
+        self.last_time = Some(self.last_time.map_or(time, |last| last.max(time)));
     }
 }
 

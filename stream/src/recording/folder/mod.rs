@@ -9,5 +9,6 @@ mod name;
 mod reader;
 mod writer;
 
+pub use listing::FolderExtent;
 pub use reader::{Folder, FolderError, FolderReport, Missing};
 pub use writer::{FolderWriteError, FolderWriter};

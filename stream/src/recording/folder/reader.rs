@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use flexbond_transport::{Frame, Message};
 use thiserror::Error;
 
-use super::listing::{Census, Listing};
+use super::listing::{Census, FolderExtent, Listing};
 use super::name::PartName;
 use crate::recording::{Recorded, Timestamp};
 
@@ -157,6 +157,14 @@ impl Folder {
     #[must_use]
     pub fn report(&self) -> &FolderReport {
         &self.report
+    }
+
+    /// How much there is, and of when: asks for size and time of every file, and reads none.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`].
+    pub fn extent(&self) -> Result<FolderExtent, FolderError> {
+        FolderExtent::take(&self.path).map_err(|source| io_error(&self.path, source))
     }
 
     /// The next message; `None` at the end.
