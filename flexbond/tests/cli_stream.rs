@@ -142,6 +142,88 @@ fn zero_samples_every_message() {
     generate.end();
 }
 
+/// Starts a program whose lines nobody reads.
+fn unread(program: &str, arguments: &[&str]) -> Program {
+    Program::unread(Command::new(program), arguments)
+}
+
+#[test]
+fn a_terminal_that_stands_still_does_not_stop_receiving() {
+    const COUNT: usize = 60_000;
+    for json in [false, true] {
+        let (generate, endpoint) = m_generate(&[
+            "-a",
+            "tcp://127.0.0.1:0",
+            "--size-bytes",
+            "10",
+            "-n",
+            &COUNT.to_string(),
+        ]);
+        let mut arguments = vec![&*endpoint, "-i", "0"];
+        arguments.extend(json.then_some("--json"));
+        let mut stats = unread(env!("CARGO_BIN_EXE_m_stats"), &arguments);
+        // It ends when everything is on its way: more than the pipe and the queues have room for.
+        assert_eq!(generate.end().code, Some(0));
+        stats.read();
+        stats.signal("INT");
+        let end = stats.end();
+        assert_eq!(end.code, Some(0), "{:?}", end.stderr);
+        let (mut lines, mut skipped) = (0, 0);
+        for line in &end.stdout {
+            if line.starts_with("Data rate:") || line.starts_with("{\"elapsed_s\"") {
+                lines += 1;
+            } else if json {
+                let line: Value = serde_json::from_str(line).unwrap();
+                skipped += line["skipped_lines"].as_u64().unwrap_or(0);
+            } else if let Some(count) = line.strip_suffix(" lines skipped: nobody read them") {
+                skipped += count.replace(',', "").parse::<u64>().unwrap();
+            }
+        }
+        let messages = match json {
+            true => summary(&end.stdout)["messages"].as_u64().unwrap(),
+            false => total(&end, "Messages received:"),
+        };
+        assert!(skipped > 0, "{lines} lines");
+        assert_eq!(lines + skipped, messages, "{skipped} skipped");
+    }
+}
+
+#[test]
+fn a_terminal_that_stands_still_does_not_stop_sending() {
+    let place = tempfile::tempdir().unwrap();
+    let address = format!("ipc://{}", place.path().join("stream").display());
+    let arguments = format!("-a {address} --json -i 0.001 -n 4000 --rate 2000 --size-bytes 10");
+    let arguments: Vec<&str> = arguments.split(' ').collect();
+    let generate = unread(env!("CARGO_BIN_EXE_m_generate"), &arguments);
+    let stats = m_stats(&[&*address, "--json", "-n", "4000"]).end();
+    assert_eq!(stats.code, Some(0), "{stats:?}");
+    let generate = generate.end();
+    assert_eq!(generate.code, Some(0), "{generate:?}");
+}
+
+#[test]
+fn a_reader_who_goes_away_ends_them_cleanly() {
+    let (mut generate, endpoint) = m_generate(&[
+        "-a",
+        "tcp://127.0.0.1:0",
+        "--rate",
+        "100",
+        "-i",
+        "0.01",
+        "--linger",
+        "0",
+    ]);
+    let mut stats = m_stats(&[&endpoint, "-i", "0.01"]);
+    stats.line();
+    for program in [&mut stats, &mut generate] {
+        program.close_output();
+    }
+    for program in [stats, generate] {
+        let end = program.end();
+        assert_eq!(end.code, Some(0), "{end:?}");
+    }
+}
+
 #[test]
 fn what_is_malformed_is_counted_apart() {
     let mut push = Program::flexbond(&[

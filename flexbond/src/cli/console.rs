@@ -3,60 +3,124 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::Failure;
 use super::report::Silent;
+use super::{Failure, quantity};
 
-/// Reports that wait for a reader who has stopped reading; further ones are left out.
+/// Reports that wait for a reader who has stopped reading; further ones are left out, and counted.
 const WAITING: usize = 64;
+/// The same for a line of every message: so many come before the writer has its turn.
+const WAITING_LINES: usize = 8192;
+/// What is written at once, in bytes, but for a single text that is longer.
+const BATCH: usize = 64 << 10;
 /// How long the end waits for such a reader.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whom it is told that lines are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    Person,
+    Program,
+}
+
+impl Reader {
+    /// The reader of what `--json` asks for.
+    pub(crate) fn of(json: bool) -> Self {
+        match json {
+            true => Reader::Program,
+            false => Reader::Person,
+        }
+    }
+
+    /// Says how many lines are not there; nothing where none is missing.
+    fn skipped(self, lines: u64) -> String {
+        match self {
+            _ if lines == 0 => String::new(),
+            Reader::Person => format!("{} lines skipped: nobody read them\n", quantity::grouped(lines)),
+            Reader::Program => format!("{}\n", json!({ "skipped_lines": lines })),
+        }
+    }
+}
 
 /// Standard output, written by a thread of its own.
 pub(crate) struct Console {
     texts: mpsc::Sender<String>,
     /// How the writer ended, until that was told.
     ended: Option<oneshot::Receiver<io::Result<()>>>,
+    reader: Reader,
+    /// Lines that were left out since the last one that was not.
+    skipped: u64,
 }
 
 impl Console {
-    /// Starts the writer.
-    pub(crate) fn stdout() -> Result<Self, Failure> {
-        Console::to(io::stdout()).map_err(|error| Failure::new(format!("cannot start a thread: {error}")))
+    /// Standard output, for reports now and then.
+    pub(crate) fn stdout(reader: Reader) -> Result<Self, Failure> {
+        Console::start(reader, WAITING)
     }
 
-    fn to(mut writer: impl Write + Send + 'static) -> io::Result<Self> {
-        let (texts, mut rx) = mpsc::channel::<String>(WAITING);
+    /// Standard output, for a line of every message.
+    pub(crate) fn stdout_of_lines(reader: Reader) -> Result<Self, Failure> {
+        Console::start(reader, WAITING_LINES)
+    }
+
+    fn start(reader: Reader, waiting: usize) -> Result<Self, Failure> {
+        Console::to(io::stdout(), reader, waiting)
+            .map_err(|error| Failure::new(format!("cannot start a thread: {error}")))
+    }
+
+    fn to(mut writer: impl Write + Send + 'static, reader: Reader, waiting: usize) -> io::Result<Self> {
+        let (texts, mut rx) = mpsc::channel::<String>(waiting);
         let (done, ended) = oneshot::channel();
         std::thread::Builder::new()
             .name("flexbond-console".to_owned())
             .spawn(move || {
                 let mut result = Ok(());
                 while result.is_ok()
-                    && let Some(text) = rx.blocking_recv()
+                    && let Some(mut text) = rx.blocking_recv()
                 {
+                    // What has come meanwhile goes along: a write for every line is slow.
+                    while text.len() < BATCH
+                        && let Ok(more) = rx.try_recv()
+                    {
+                        text.push_str(&more);
+                    }
                     result = write(&mut writer, &text);
                 }
                 // Before the channel closes: who finds it closed can find out why.
                 let _ = done.send(result);
                 drop(rx);
             })?;
-        let ended = Some(ended);
-        Ok(Console { texts, ended })
+        Ok(Console {
+            texts,
+            ended: Some(ended),
+            reader,
+            skipped: 0,
+        })
     }
 
-    /// Prints lines, without waiting for them to be read.
+    /// Prints lines, without waiting for them to be read. Where too many wait already they are left out; the next ones
+    /// that are not say how many.
     pub(crate) fn print(&mut self, text: impl Into<String>) -> Result<(), Silent> {
-        match self.texts.try_send(text.into()) {
-            Ok(()) | Err(TrySendError::Full(_)) => Ok(()),
-            Err(TrySendError::Closed(_)) => match self.ended.take().map(|mut ended| ended.try_recv()) {
-                Some(Ok(Err(error))) => Err(silent(&error)),
-                _ => Err(Silent::ReaderGone),
-            },
+        let mut text = text.into();
+        let refused = match self.texts.try_reserve() {
+            Ok(permit) => {
+                text.insert_str(0, &self.reader.skipped(self.skipped));
+                self.skipped = 0;
+                permit.send(text);
+                return Ok(());
+            }
+            Err(refused) => refused,
+        };
+        match refused {
+            TrySendError::Full(()) => {
+                self.skipped += text.bytes().filter(|&byte| byte == b'\n').count() as u64;
+                Ok(())
+            }
+            TrySendError::Closed(()) => Err(self.failure()),
         }
     }
 
@@ -65,12 +129,31 @@ impl Console {
         self.print(format!("{value}\n"))
     }
 
+    /// Waits until nothing can be written any more, and says why. Cancel safe.
+    pub(crate) async fn broken(&mut self) -> Silent {
+        self.texts.closed().await;
+        self.failure()
+    }
+
+    /// Why the writer has ended.
+    fn failure(&mut self) -> Silent {
+        match self.ended.take().map(|mut ended| ended.try_recv()) {
+            Some(Ok(Err(error))) => silent(&error),
+            _ => Silent::ReaderGone,
+        }
+    }
+
     /// Prints the last lines, and waits until all of it was written, but not long.
     pub(crate) async fn finish(self, text: String) -> Result<(), Silent> {
-        let Console { texts, ended } = self;
+        let Console {
+            texts,
+            ended,
+            reader,
+            skipped,
+        } = self;
         let written = async {
             // A writer that has failed says so below.
-            let _ = texts.send(text).await;
+            let _ = texts.send(reader.skipped(skipped) + &text).await;
             drop(texts);
             match ended {
                 Some(ended) => ended.await.unwrap_or(Ok(())),
@@ -122,11 +205,15 @@ mod tests {
         }
     }
 
+    fn console(writer: Stalling) -> Console {
+        Console::to(writer, Reader::Person, WAITING).unwrap()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_reader_who_stalls_holds_up_nothing() {
         let (_go, stall) = thread_channel::channel();
         let (took, _) = thread_channel::channel();
-        let mut console = Console::to(Stalling(stall, took)).unwrap();
+        let mut console = console(Stalling(stall, took));
         for _ in 0..10 * WAITING {
             assert!(console.print("a line\n").is_ok());
         }
@@ -138,10 +225,10 @@ mod tests {
         let (go, stall) = thread_channel::channel();
         let (took, _) = thread_channel::channel();
         drop(go);
-        let mut console = Console::to(Stalling(stall, took)).unwrap();
-        while console.print("a line\n").is_ok() {
-            tokio::task::yield_now().await;
-        }
+        let mut console = console(Stalling(stall, took));
+        assert!(console.print("a line\n").is_ok());
+        assert!(matches!(console.broken().await, Silent::ReaderGone));
+        assert!(console.print("a line\n").is_err());
         let ended = console.finish("the last\n".to_owned()).await;
         assert!(!matches!(ended, Err(Silent::Failure(_))));
     }
@@ -153,11 +240,37 @@ mod tests {
         for _ in 0..3 {
             go.send(()).unwrap();
         }
-        let mut console = Console::to(Stalling(stall, took)).unwrap();
+        let mut console = console(Stalling(stall, took));
         assert!(console.print("one\n").is_ok());
         assert!(console.print_json(&Value::Null).is_ok());
         assert!(console.finish("three\n".to_owned()).await.is_ok());
         let texts: Vec<_> = taken.iter().collect();
         assert_eq!(texts.concat(), b"one\nnull\nthree\n");
+    }
+
+    #[tokio::test]
+    async fn what_is_skipped_is_counted_in_its_place() {
+        for (reader, said) in [
+            (Reader::Person, "4 lines skipped: nobody read them\n"),
+            (Reader::Program, "{\"skipped_lines\":4}\n"),
+        ] {
+            let (go, stall) = thread_channel::channel();
+            let (took, taken) = thread_channel::channel();
+            let mut console = Console::to(Stalling(stall, took), reader, 1).unwrap();
+            assert!(console.print("first\n").is_ok());
+            // The writer has it, so that there is room for one more.
+            while console.texts.capacity() == 0 {
+                tokio::task::yield_now().await;
+            }
+            for text in ["second\n", "third\n", "fourth\nfifth\n", "sixth\n"] {
+                assert!(console.print(text).is_ok());
+            }
+            go.send(()).unwrap();
+            go.send(()).unwrap();
+            go.send(()).unwrap();
+            assert!(console.finish("last\n".to_owned()).await.is_ok());
+            let text = String::from_utf8(taken.iter().collect::<Vec<_>>().concat()).unwrap();
+            assert_eq!(text, format!("first\nsecond\n{said}last\n"));
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use super::printable::printable;
+use super::stderr;
 
 /// How a program ended. The numbers are documented in `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +98,7 @@ impl Failure {
 
     /// Writes the line to standard error.
     pub(crate) fn report(&self, program: &str) {
-        eprintln!("{}", self.line(program));
+        stderr::line(&self.line(program));
     }
 
     /// Parts of the message may be others' words.
@@ -112,7 +113,7 @@ impl Failure {
 
 /// Writes a line to standard error about something that is no failure of the whole. Parts of it may be others' words.
 pub(crate) fn note(text: &str) {
-    eprintln!("flexbond: {}", printable(text));
+    stderr::line(&format!("flexbond: {}", printable(text)));
 }
 
 /// The text of an error with those causes that it does not mention itself.

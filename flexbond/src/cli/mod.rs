@@ -27,6 +27,7 @@ mod socket;
 mod span;
 mod split;
 mod stats;
+mod stderr;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -194,13 +195,12 @@ fn run<P: Parser>(program: &str, body: impl FnOnce(P) -> Result<Exit, Failure>) 
         }
         Err(error) => Err(Failure::usage(one_line(&error)).hint(format!("see {program} --help"))),
     };
-    result.map_or_else(
-        |failure| {
-            failure.report(program);
-            failure.exit().into()
-        },
-        ExitCode::from,
-    )
+    let exit = result.unwrap_or_else(|failure| {
+        failure.report(program);
+        failure.exit()
+    });
+    stderr::finish();
+    exit.into()
 }
 
 /// clap's explanation without its usage lines.

@@ -1,17 +1,18 @@
 //! The rates of a stream, a line at a time, and its summary: mflow's layout, or JSON.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
 use super::Failure;
+use super::console::{Console, Reader};
 use super::printable::printable;
 use crate::stream::{Snapshot, Statistics, Totals};
 
-/// Prints what a stream does.
+/// Prints what a stream does. A reader who stalls misses lines, and holds up nothing.
 pub(crate) struct Report {
+    console: Console,
     json: bool,
     /// `received` or `sent`.
     verb: &'static str,
@@ -37,24 +38,35 @@ pub(crate) enum Silent {
 }
 
 impl Report {
-    pub(crate) fn new(json: bool, verb: &'static str) -> Self {
+    /// Reports of what is `received` or `sent`: now and then, or one for every message.
+    pub(crate) fn start(json: bool, verb: &'static str, for_every_message: bool) -> Result<Self, Failure> {
+        let console = match for_every_message {
+            true => Console::stdout_of_lines(Reader::of(json)),
+            false => Console::stdout(Reader::of(json)),
+        };
         let now = Instant::now();
-        Report {
+        Ok(Report {
+            console: console?,
             json,
             verb,
             begin: now,
             last: (now, Totals::default()),
             details: Details::default(),
-        }
+        })
     }
 
     /// A line that only people read.
-    pub(crate) fn note(&self, text: &str) -> Result<(), Silent> {
+    pub(crate) fn note(&mut self, text: &str) -> Result<(), Silent> {
         if self.json {
             Ok(())
         } else {
-            print(&format!("{text}\n"))
+            self.console.print(format!("{text}\n"))
         }
+    }
+
+    /// Waits until nothing can be printed any more, and says why. Cancel safe.
+    pub(crate) async fn broken(&mut self) -> Silent {
+        self.console.broken().await
     }
 
     /// The rates since the last line.
@@ -91,9 +103,9 @@ impl Report {
                 "messages": totals.messages,
                 "bytes": totals.bytes,
             });
-            return print(&format!("{}\n", with(line, more)));
+            return self.console.print_json(&with(line, more));
         }
-        print(&format!(
+        self.console.print(format!(
             "Data rate: {megabytes:>10.3} MB/s    Message rate: {messages:>10.3} Hz\n"
         ))
     }
@@ -103,8 +115,13 @@ impl Report {
         self.details = details;
     }
 
-    /// What came or went in total.
-    pub(crate) fn summary(&self, statistics: &Statistics) -> Result<(), Silent> {
+    /// Prints what came or went in total, and waits until all is read, but not long.
+    pub(crate) async fn finish(self, statistics: &Statistics) -> Result<(), Silent> {
+        let summary = self.summary(statistics);
+        self.console.finish(summary).await
+    }
+
+    fn summary(&self, statistics: &Statistics) -> String {
         let snapshot = statistics.snapshot(Instant::now());
         let totals = snapshot.totals;
         let seconds = snapshot.elapsed.as_secs_f64();
@@ -120,7 +137,7 @@ impl Report {
             });
             let mut fields = fields_of(&snapshot);
             fields.extend(self.details.fields.clone());
-            return print(&format!("{}\n", json!({ "summary": with(summary, fields) })));
+            return format!("{}\n", json!({ "summary": with(summary, fields) }));
         }
         let rule = "_".repeat(60);
         let mut text = format!("{rule}\n");
@@ -185,7 +202,7 @@ impl Report {
             line(&mut text, "of other types", snapshot.other_htypes, "messages");
         }
         let _ = writeln!(text, "{rule}");
-        print(&text)
+        text
     }
 }
 
@@ -226,15 +243,4 @@ fn with(object: Value, more: Map<String, Value>) -> Value {
         }
         other => other,
     }
-}
-
-fn print(text: &str) -> Result<(), Silent> {
-    let mut stdout = io::stdout().lock();
-    stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => Silent::ReaderGone,
-            _ => Silent::Failure(Failure::new(format!("cannot write to standard output: {error}"))),
-        })
 }

@@ -145,6 +145,11 @@ impl Program {
         self.stdout = closed;
     }
 
+    /// Starts to read the standard output of a program that was not read until now.
+    pub(crate) fn read(&mut self) {
+        self.stdout = lines(self.unread.take().expect("it is read already"));
+    }
+
     /// Whether it has not ended yet.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()

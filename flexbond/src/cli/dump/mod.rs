@@ -22,7 +22,7 @@ use super::interrupt::Interrupt;
 use super::metrics::{Exposition, Metrics, MetricsArgument, counters};
 use super::output::Output;
 use super::stats::{is_wildcard, join_failure};
-use super::{Exit, Failure, argument, quantity};
+use super::{Exit, Failure, argument, quantity, stderr};
 use crate::stream::recording::{FolderWriteError, FolderWriter};
 use crate::stream::{Attach, ConnectOptions, Decoder, Mode, Stream, StreamMessage};
 use crate::transport::Endpoint;
@@ -255,7 +255,7 @@ impl Dump {
                 "Dumping {source} to {}; while the disk works, the source waits.",
                 folder.display()
             )),
-            (None, None) => eprintln!("Listening to {source}."),
+            (None, None) => stderr::line(&format!("Listening to {source}.")),
         }
     }
 
@@ -376,7 +376,7 @@ impl Dump {
         for line in lines {
             // The screen has the messages on standard output.
             match self.is_shown() {
-                true => eprintln!("{line}"),
+                true => stderr::line(&line),
                 false => say(&line),
             }
         }

@@ -27,7 +27,7 @@ use super::metrics::{Exposition, Metrics, MetricsArgument, counters};
 use super::quantity;
 use super::report::{Details, Report, Silent};
 use super::stats::join_failure;
-use super::{Exit, Failure};
+use super::{Exit, Failure, stderr};
 use crate::session::socket::{SendError, SendErrorKind};
 use crate::stream::{Attach, ConnectOptions, ElementType, Mode, Stream};
 use crate::transport::{Endpoint, Message};
@@ -249,7 +249,7 @@ impl Generate {
         let mut stream = Stream::connect(&self.address, options)
             .await
             .map_err(|error| join_failure(&error))?;
-        let mut report = Report::new(self.json, "sent");
+        let mut report = Report::start(self.json, "sent", false)?;
         let sent = self
             .send(
                 &mut stream,
@@ -262,7 +262,10 @@ impl Generate {
 
         let statistics = stream.statistics().clone();
         report.add(details(&script));
-        let sent = sent.and_then(|interrupted| report.summary(&statistics).map(|()| interrupted));
+        let sent = match sent {
+            Ok(interrupted) => report.finish(&statistics).await.map(|()| interrupted),
+            Err(silent) => Err(silent),
+        };
         let stats = stream.socket_stats();
         let undelivered = stream.disconnect().await.undelivered;
         let interrupted = match sent {
@@ -271,17 +274,19 @@ impl Generate {
             Err(Silent::Failure(failure)) => return Err(failure),
         };
         if self.mode == Sending::Pub && stats.dropped > 0 {
-            eprintln!(
+            stderr::line(&format!(
                 "{} dropped for subscribers that were too slow",
                 quantity::messages(stats.dropped)
-            );
+            ));
         }
         if undelivered == 0 {
             return Ok(Exit::Done);
         }
         let left = format!("{} not delivered", quantity::messages(undelivered));
         if interrupted {
-            eprintln!("{left}: the receiver went away, or did not take them in time");
+            stderr::line(&format!(
+                "{left}: the receiver went away, or did not take them in time"
+            ));
             return Ok(Exit::Done);
         }
         Err(Failure::timed_out(left).hint("a longer --linger waits longer for a receiver to take them"))
@@ -333,6 +338,7 @@ impl Generate {
             loop {
                 tokio::select! {
                     _ = interrupt.wait() => return Ok(true),
+                    silent = report.broken() => return Err(silent),
                     scrape = metrics.scraped() => scrape.answer(|exposition| expose(exposition, stream, script)),
                     () = &mut delay => break,
                 }
@@ -352,6 +358,7 @@ impl Generate {
                     return Ok(true);
                 }
                 _ = ticks.tick() => report.rates(stream.statistics().totals())?,
+                silent = report.broken() => return Err(silent),
                 scrape = metrics.scraped() => scrape.answer(|exposition| expose(exposition, stream, script)),
                 result = turn(stream, script, &mut tempo) => {
                     result.map_err(|error| Silent::Failure(Failure::new(explain(&error))))?;
@@ -372,9 +379,9 @@ impl Generate {
         };
         if stream.socket_stats().peers > 0 {
             let patience = self.linger.0.map_or(STOPPING, |linger| linger.min(STOPPING));
-            eprintln!("the end of the series waits for room; Ctrl-C ends at once");
+            stderr::line("the end of the series waits for room; Ctrl-C ends at once");
             if tokio::time::timeout(patience, stream.send(end)).await.is_err() {
-                eprintln!("the end of the series was not sent: the receiver takes nothing");
+                stderr::line("the end of the series was not sent: the receiver takes nothing");
             }
         }
     }

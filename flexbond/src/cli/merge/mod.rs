@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use tokio::time::{MissedTickBehavior, timeout};
 
 use super::argument::{self, Linger};
-use super::console::Console;
+use super::console::{Console, Reader};
 use super::failure::{explain, note};
 use super::interrupt::Interrupt;
 use super::metrics::{Exposition, Metrics, MetricsArgument, counters};
@@ -199,7 +199,7 @@ impl MergeCommand {
             .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
         let mut metrics = self.metrics.serve("merge").await?;
         let mut work = self.join().await?;
-        let mut console = Console::stdout()?;
+        let mut console = Console::stdout(Reader::of(self.json))?;
         let worked = self.work(&mut work, &mut console, &mut metrics, &mut interrupt);
         let worked = worked.await;
         let begin = Instant::now();

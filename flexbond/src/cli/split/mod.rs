@@ -13,7 +13,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
-use super::console::{self, Console};
+use super::console::{self, Console, Reader};
 use super::failure::{explain, note};
 use super::interrupt::Interrupt;
 use super::metrics::{Exposition, Metrics, MetricsArgument, counters};
@@ -189,7 +189,7 @@ impl SplitCommand {
         let mut split = Split::connect(config)
             .await
             .map_err(|error| start_failure(&error))?;
-        let mut console = Console::stdout()?;
+        let mut console = Console::stdout(Reader::of(self.json))?;
         let outside = Outside {
             console: &mut console,
             interrupt: &mut interrupt,

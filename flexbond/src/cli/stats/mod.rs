@@ -14,7 +14,7 @@ use super::failure::explain;
 use super::interrupt::Interrupt;
 use super::metrics::{Exposition, Metrics, MetricsArgument, counters};
 use super::report::{Report, Silent};
-use super::{Exit, Failure, argument};
+use super::{Exit, Failure, argument, stderr};
 use crate::session::socket::RecvError;
 use crate::stream::{
     Attach, ConnectError, ConnectOptions, Mode, Numbering, ReceiveError, Stream, StreamMessage, Stride,
@@ -120,7 +120,7 @@ impl StatsCommand {
                 stream.statistics_mut().set_stride(numbering, stride);
             }
         }
-        let mut report = Report::new(self.json, "received");
+        let mut report = Report::start(self.json, "received", self.interval.is_zero())?;
         let mut notices = Notices::default();
         let mut view = self.view()?;
         let end = self
@@ -135,10 +135,10 @@ impl StatsCommand {
             .await;
         // The terminal is as it was before anything is printed.
         view.close();
-        notices.take().for_each(|notice| eprintln!("{notice}"));
+        notices.take().for_each(|notice| stderr::line(&notice));
         report.add(notices.details(&stream));
         let end = match end {
-            Ok(end) => report.summary(stream.statistics()).map(|()| end),
+            Ok(end) => report.finish(stream.statistics()).await.map(|()| end),
             Err(silent) => Err(silent),
         };
         match end {
@@ -209,6 +209,7 @@ impl StatsCommand {
                     Wish::Show => view.show(stream, notices)?,
                 },
                 _ = ticks.tick(), if !each => view.tick(stream, report, notices)?,
+                silent = report.broken() => return Err(silent),
                 scrape = metrics.scraped() => scrape.answer(|exposition| expose(exposition, stream)),
                 result = stream.receive() => {
                     let turn = if each { 0 } else { TURN };

@@ -1,6 +1,7 @@
 //! How a stream is shown while it runs: as lines, or live in the terminal.
 
 use super::super::report::{Report, Silent};
+use super::super::stderr;
 use super::notices::Notices;
 use crate::stream::Stream;
 
@@ -43,7 +44,7 @@ impl View {
     ) -> Result<(), Silent> {
         match self {
             View::Lines => {
-                notices.take().for_each(|notice| eprintln!("{notice}"));
+                notices.take().for_each(|notice| stderr::line(&notice));
                 report.rates_with(stream.statistics(), || notices.fields(stream))
             }
             #[cfg(feature = "tui")]
@@ -63,7 +64,7 @@ impl View {
     /// Tells what is new, where that does not disturb what is shown.
     pub(super) fn tell(&self, notices: &mut Notices) {
         if self.is_lines() {
-            notices.take().for_each(|notice| eprintln!("{notice}"));
+            notices.take().for_each(|notice| stderr::line(&notice));
         }
     }
 
