@@ -66,10 +66,10 @@ pub enum BsreadError {
     #[error("the data header is compressed with {0:?}, which is not known")]
     UnknownCompression(String),
     /// The data header cannot be decompressed.
-    #[error("the data header cannot be decompressed: {0}")]
+    #[error("the data header cannot be decompressed")]
     Decompress(#[from] DecompressError),
     /// The data header is no JSON object with an `htype`.
-    #[error("data header: {0}")]
+    #[error("the data header is not understood")]
     Header(#[from] HeaderError),
     /// The data header has another `htype`.
     #[error("the second part is {0:?}, not a data header")]

@@ -69,7 +69,7 @@ pub enum DetectorError {
         most: usize,
     },
     /// A part that has to be JSON is not.
-    #[error("part {part}: {error}")]
+    #[error("part {part} has no header")]
     Header {
         /// Which part.
         part: usize,
@@ -96,7 +96,7 @@ pub enum DetectorError {
         field: &'static str,
     },
     /// Type and shape of a part do not describe an array.
-    #[error("part {part}: {error}")]
+    #[error("part {part} has no such array")]
     Array {
         /// Which part.
         part: usize,

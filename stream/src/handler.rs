@@ -83,7 +83,7 @@ impl HandlerError {
 
 impl fmt::Display for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the handler of {:?}: {}", self.htype, self.source)
+        write!(f, "the handler of {:?} refused the message", self.htype)
     }
 }
 

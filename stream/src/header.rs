@@ -49,7 +49,7 @@ pub enum HeaderError {
         size: usize,
     },
     /// The part is not a JSON object.
-    #[error("the header is not a JSON object: {0}")]
+    #[error("the header is not a JSON object")]
     Json(#[from] serde_json::Error),
     /// There is no `htype`, or it is not a string.
     #[error("the header has no htype")]

@@ -51,16 +51,16 @@ pub enum DecodeError {
     #[error(transparent)]
     Header(#[from] HeaderError),
     /// The header says `array-1.0`, and it or the parts do not describe arrays.
-    #[error("array-1.0: {0}")]
+    #[error("not a valid array-1.0")]
     Array(#[from] ArrayError),
     /// A detector's message lacks a part, or one of them is not what it should be.
-    #[error("detector message: {0}")]
+    #[error("not a valid detector message")]
     Detector(#[from] DetectorError),
     /// A bsread message lacks a part, or its data header is not one.
-    #[error("bsread message: {0}")]
+    #[error("not a valid bsread message")]
     Bsread(#[from] BsreadError),
     /// The part begins like one of Dectris stream V2, and is not one.
-    #[error("stream V2: {0}")]
+    #[error("not a valid message of stream V2")]
     Stream2(#[from] stream2::DecodeError),
     /// A user's handler refused the message.
     #[error(transparent)]

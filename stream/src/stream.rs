@@ -52,7 +52,7 @@ pub enum ConnectError {
 #[non_exhaustive]
 pub enum ReceiveError {
     /// A message came and is malformed; it counts as such, and in no other statistics.
-    #[error("malformed message: {error}")]
+    #[error("malformed message")]
     Malformed {
         /// What is wrong with it.
         #[source]

@@ -134,7 +134,7 @@ fn rotated_files_are_readable_alone_and_together() {
 }
 
 /// A recording of 50 messages in files of 100 kB, with the files' names.
-fn rotated(folder: &Path) -> (std::path::PathBuf, Vec<std::path::PathBuf>) {
+fn rotated(folder: &Path) -> (PathBuf, Vec<PathBuf>) {
     let path = folder.join("run.fbr");
     let options = WriteOptions::new().rotation(Rotation::Size(100_000));
     let mut writer = Writer::create(&path, options).unwrap();

@@ -27,7 +27,7 @@ pub enum ReadingError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The string is not UTF-8.
-    #[error("the string is not UTF-8: {0}")]
+    #[error("the string is not UTF-8")]
     Text(#[from] std::str::Utf8Error),
     /// The timestamp is neither empty nor 16 bytes.
     #[error("the timestamp has {0} bytes, not 16")]

@@ -79,7 +79,7 @@ pub enum EncodeError {
         size: usize,
     },
     /// The channel itself is not possible.
-    #[error("channel {channel:?}: {error}")]
+    #[error("channel {channel:?} is not possible")]
     Channel {
         /// The name of the channel.
         channel: String,

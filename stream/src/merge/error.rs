@@ -12,7 +12,7 @@ use crate::ReceiveError;
 pub enum MergeError {
     /// One of the streams failed, or brought a malformed message, which counts as its turn. A stream that is closed
     /// says so once, and is left out from then on.
-    #[error("stream {stream}: {error}")]
+    #[error("stream {stream} gave no message")]
     Stream {
         /// Which one, from zero.
         stream: usize,

@@ -19,7 +19,7 @@ use super::{Info, OpenError, Recorded, Recovered, Timestamp, UnsupportedCompress
 #[non_exhaustive]
 pub enum ReadError {
     /// The file cannot be read.
-    #[error("the recording cannot be read at offset {offset}: {source}")]
+    #[error("the recording cannot be read at offset {offset}")]
     Io {
         /// Where, in bytes from the front.
         offset: u64,
@@ -37,13 +37,14 @@ pub enum ReadError {
         number: Option<u64>,
     },
     /// The message is compressed with what this build does not have.
-    #[error("message {number} at offset {offset}: {error}")]
+    #[error("message {number} at offset {offset} cannot be unpacked")]
     Unsupported {
         /// Where, in bytes from the front.
         offset: u64,
         /// The message's number.
         number: u64,
         /// With what it is compressed.
+        #[source]
         error: UnsupportedCompression,
     },
     /// The message is longer than [`Reader::max_message_size`] allows.

@@ -95,7 +95,7 @@ pub enum TornTail {
 #[non_exhaustive]
 pub enum WriteError {
     /// The file cannot be made; nothing changed. An existing file is never overwritten.
-    #[error("{} cannot be created: {source}", path.display())]
+    #[error("{} cannot be created", path.display())]
     Create {
         /// The file.
         path: PathBuf,
@@ -103,7 +103,7 @@ pub enum WriteError {
         source: io::Error,
     },
     /// The file cannot be appended to; nothing changed.
-    #[error("{} cannot be appended to: {source}", path.display())]
+    #[error("{} cannot be appended to", path.display())]
     Append {
         /// The file.
         path: PathBuf,
@@ -126,7 +126,7 @@ pub enum WriteError {
         recovered: Recovered,
     },
     /// The thread that writes cannot be started; nothing changed, and it may be possible later.
-    #[error("the thread that writes cannot be started: {source}")]
+    #[error("the thread that writes cannot be started")]
     Thread {
         /// Why.
         source: io::Error,
@@ -138,7 +138,7 @@ pub enum WriteError {
     #[error(transparent)]
     Message(#[from] EncodeError),
     /// The disk is full, or fails. Everything up to the last whole message is kept and readable; the recording is over.
-    #[error("{} was stopped: {source}; {kept} messages are kept, {lost} are lost{}", path.display(),
+    #[error("{} was stopped, {kept} messages are kept and {lost} are lost{}", path.display(),
         if *closed { "" } else { "; there was no room to close the file, it is read as after a crash" })]
     Stopped {
         /// The file.

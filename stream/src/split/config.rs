@@ -14,6 +14,8 @@ use crate::{Attach, ConnectOptions, Mode};
 /// What is split, and how.
 ///
 /// ```
+/// use std::error::Error;
+///
 /// use flexbond_stream::split::SplitConfig;
 ///
 /// let config: SplitConfig = r#"{
@@ -24,7 +26,7 @@ use crate::{Attach, ConnectOptions, Mode};
 /// assert_eq!(config.streams[0].queue_size, 100);
 ///
 /// let error = r#"{ "source": { "adress": "tcp://localhost:7777" }, "streams": [] }"#.parse::<SplitConfig>();
-/// assert!(error.unwrap_err().to_string().contains("adress"));
+/// assert!(error.unwrap_err().source().unwrap().to_string().contains("adress"));
 /// # Ok::<(), flexbond_stream::split::ConfigError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -125,7 +127,7 @@ pub enum OutputMode {
 #[non_exhaustive]
 pub enum ConfigError {
     /// It is no JSON, or not of this form; says where, and names the field.
-    #[error("the configuration is not understood: {0}")]
+    #[error("the configuration is not understood")]
     Json(#[from] serde_json::Error),
     /// There is no output.
     #[error("the configuration has no streams to send to")]
@@ -323,6 +325,8 @@ impl OutputConfig {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+
     use super::*;
 
     fn parse(text: &str) -> Result<SplitConfig, ConfigError> {
@@ -415,7 +419,8 @@ mod tests {
                 "modulo",
             ),
         ] {
-            let error = parse(text).unwrap_err().to_string();
+            let error = parse(text).unwrap_err();
+            let error = format!("{error}: {:?}", error.source().map(ToString::to_string));
             assert!(error.contains(part), "{text}: {error}");
         }
     }

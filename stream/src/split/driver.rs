@@ -67,7 +67,7 @@ pub enum SplitError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// An address cannot be joined. Nothing changed.
-    #[error("{address}: {error}")]
+    #[error("{address} cannot be joined")]
     Connect {
         /// The address.
         address: String,
@@ -76,7 +76,7 @@ pub enum SplitError {
         error: ConnectError,
     },
     /// The source gives no more messages. Running again is of no use.
-    #[error("source: {0}")]
+    #[error("the source gives no more messages")]
     Receive(#[from] RecvError),
     /// An output refused a message, which is lost for it, and for it only. Running again goes on with the next.
     #[error("{address}: {kind}")]

@@ -46,11 +46,12 @@ pub enum DecodeError {
     #[error("the field {0:?} is not of the documented form")]
     Form(String),
     /// An array whose description and bytes do not agree.
-    #[error("the field {field:?}: {error}")]
+    #[error("the field {field:?} has no such array")]
     Array {
         /// The field of the message that holds the array.
         field: String,
         /// What does not agree.
+        #[source]
         error: ShapeError,
     },
 }

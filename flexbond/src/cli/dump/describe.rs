@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::extent::{Extent, float};
+use crate::cli::failure::explain;
 use crate::stream::bsread::{Pulse, Reading, Value as Measured};
 use crate::stream::stream2::{Channels, Event, MultiDimArray};
 use crate::stream::{Array, Arrays, Body, DecodeError, Decoder, Encoding, Layout};
@@ -80,7 +81,7 @@ fn malformed(error: &DecodeError, message: &Message) -> Description {
             .zip(message.frames().iter().skip(skip))
             .map(|(number, part)| bytes(format!("part {number}"), part))
             .collect(),
-        error: Some(error.to_string()),
+        error: Some(explain(error)),
     }
 }
 
@@ -98,7 +99,7 @@ fn items(body: &Body) -> Vec<Item> {
                     ("pixel mask", &calibration.pixel_mask),
                     ("count-rate table", &calibration.countrate_table),
                 ] {
-                    let loaded = table.to_array().map_err(|error| error.to_string());
+                    let loaded = table.to_array().map_err(|error| explain(&error));
                     items.push(array(
                         name.to_owned(),
                         table.layout(),
@@ -112,7 +113,7 @@ fn items(body: &Body) -> Vec<Item> {
             items
         }
         Body::DetectorImage(image) => {
-            let loaded = image.to_array().map_err(|error| error.to_string());
+            let loaded = image.to_array().map_err(|error| explain(&error));
             let mut items = vec![
                 document("description", image.description().fields()),
                 array(
@@ -190,7 +191,7 @@ fn buffer(arrays: &Arrays, index: usize) -> Item {
         _ => format!("array {index}"),
     };
     let stored = arrays.buffers()[index].len();
-    let loaded = arrays.to_array(index).map_err(|error| error.to_string());
+    let loaded = arrays.to_array(index).map_err(|error| explain(&error));
     array(name, arrays.layout(), stored, arrays.encoding(), loaded)
 }
 
@@ -223,8 +224,8 @@ fn array(
 fn channel(name: &str, array: &MultiDimArray) -> Item {
     let loaded = array
         .to_arrays()
-        .map_err(|error| error.to_string())
-        .and_then(|arrays| arrays.to_array(0).map_err(|error| error.to_string()));
+        .map_err(|error| explain(&error))
+        .and_then(|arrays| arrays.to_array(0).map_err(|error| explain(&error)));
     let (extent, note) = match &loaded {
         Ok(array) => (array.as_ref().and_then(Extent::of), None),
         Err(error) => (None, Some(error.clone())),
@@ -265,7 +266,7 @@ fn measured(reading: &Reading<'_>) -> Item {
         Ok(Some(Measured::Float(value))) => float(value),
         Ok(Some(Measured::Text(value))) => value.into(),
         Ok(_) => Value::Null,
-        Err(error) => json!({ "error": error.to_string() }),
+        Err(error) => json!({ "error": explain(&error) }),
     };
     Item::Value {
         name,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::super::Failure;
+use super::super::failure::explain;
 use super::camera::Compression;
 use super::shape::Shape;
 use super::source::{Place, Source, in_turn};
@@ -37,7 +38,7 @@ impl Pulses {
         compression: Compression,
         seed: u64,
     ) -> Result<Self, Failure> {
-        let refused = |error: bsread::EncodeError| Failure::usage(error.to_string());
+        let refused = |error: bsread::EncodeError| Failure::usage(explain(&error));
         let mut channels: Vec<Channel> = (0..numbers)
             .map(|number| Channel::number(format!("GENERATOR:VALUE-{number:04}"), ElementType::Float64))
             .collect();
@@ -122,7 +123,7 @@ fn values(numbers: usize, turn: u64, rng: &mut fastrand::Rng) -> Result<Vec<Valu
         (wave + 0.05 * (rng.f64() - 0.5)) as f32
     });
     let waveform = Array::from_elements(&[WAVEFORM], waveform.collect())
-        .map_err(|error| Failure::new(error.to_string()))?;
+        .map_err(|error| Failure::new(explain(&error)))?;
     values.push(Value::from(waveform));
     values.push(Value::from("RUNNING"));
     Ok(values)

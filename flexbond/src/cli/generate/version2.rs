@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::super::Failure;
+use super::super::failure::explain;
 use super::camera::{self, Camera, Compression};
 use super::source::{Place, Source, in_turn};
 use crate::stream::Array;
@@ -86,7 +87,7 @@ impl Version2 {
 
 fn packed(array: &Array, compression: Compression) -> Result<MultiDimArray, Failure> {
     let layout = array.layout();
-    let refused = |error: &dyn std::error::Error| Failure::usage(format!("stream V2: {error}"));
+    let refused = |error: &dyn std::error::Error| Failure::usage(format!("stream V2: {}", explain(error)));
     let number = NumberType::new(layout.element(), layout.endianness())
         .ok_or_else(|| Failure::usage(format!("stream V2 has no {}", layout.element())))?;
     let plain = ByteString::Plain(array.data().clone().into_bytes());

@@ -331,7 +331,10 @@ impl MergeCommand {
                         match *error {
                             ReceiveError::Malformed { error, .. } if !malformed => {
                                 malformed = true;
-                                note(&format!("{address}: malformed message dropped, the first: {error}"));
+                                note(&format!(
+                                    "{address}: malformed message dropped, the first: {}",
+                                    explain(&error)
+                                ));
                             }
                             ReceiveError::Malformed { .. } => {}
                             error => note(&format!("{address}: {}", explain(&error))),

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use serde_json::{Map, Value};
 
+use super::super::failure::explain;
 use super::super::printable::printable;
 use super::super::report::Details;
 use crate::stream::Stream;
@@ -28,7 +29,7 @@ impl Notices {
     /// Notes that a message is malformed. The first one is told.
     pub(super) fn handle_malformed(&mut self, error: &dyn std::error::Error) {
         if !std::mem::replace(&mut self.malformed, true) {
-            self.tell(&format!("malformed message, the first: {error}"));
+            self.tell(&format!("malformed message, the first: {}", explain(error)));
         }
     }
 

@@ -29,7 +29,7 @@ pub use selection::Selection;
 #[non_exhaustive]
 pub enum ExportError {
     /// The file cannot be written.
-    #[error("{} cannot be written: {source}", path.display())]
+    #[error("{} cannot be written", path.display())]
     Io {
         /// The file.
         path: PathBuf,

@@ -27,7 +27,7 @@ pub enum Missing {
 #[non_exhaustive]
 pub enum FolderError {
     /// The folder cannot be read.
-    #[error("{} cannot be read: {source}", path.display())]
+    #[error("{} cannot be read", path.display())]
     Io {
         /// The folder.
         path: PathBuf,
@@ -35,7 +35,7 @@ pub enum FolderError {
         source: io::Error,
     },
     /// A part cannot be read, and with it the message.
-    #[error("message {message} is left out: {} cannot be read: {source}", path.display())]
+    #[error("message {message} is left out: {} cannot be read", path.display())]
     Part {
         /// The message's number.
         message: u64,

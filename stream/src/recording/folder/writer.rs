@@ -16,7 +16,7 @@ use super::name::PartName;
 #[non_exhaustive]
 pub enum FolderWriteError {
     /// The folder cannot be made or read; nothing changed.
-    #[error("{} cannot be used: {source}", path.display())]
+    #[error("{} cannot be used", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -32,7 +32,7 @@ pub enum FolderWriteError {
         parts: u64,
     },
     /// The disk is full, or fails. The messages before this one are whole; what was written of it was removed.
-    #[error("{} cannot be written: {source}; {kept} messages are kept, message {message} is lost", path.display())]
+    #[error("{} cannot be written; {kept} messages are kept, message {message} is lost", path.display())]
     Write {
         /// The file.
         path: PathBuf,

@@ -22,7 +22,7 @@ pub enum PlayError {
     #[error(transparent)]
     Send(#[from] SendError),
     /// The thread that reads cannot be started; nothing was played, and it may be possible later.
-    #[error("the thread that reads the recording cannot be started: {source}")]
+    #[error("the thread that reads the recording cannot be started")]
     Thread {
         /// Why.
         source: io::Error,

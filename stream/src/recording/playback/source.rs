@@ -24,7 +24,7 @@ enum Format {
 #[non_exhaustive]
 pub enum SourceError {
     /// A file is no recording, or cannot be read. One of several files of a rotated recording is left out.
-    #[error("{}: {source}", path.display())]
+    #[error("{} cannot be opened", path.display())]
     Open {
         /// The file.
         path: PathBuf,
