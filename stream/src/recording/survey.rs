@@ -17,7 +17,7 @@ use super::storage::{ReadAt, Window};
 #[non_exhaustive]
 pub enum OpenError {
     /// The file cannot be read.
-    #[error("the recording cannot be read")]
+    #[error(transparent)]
     Io(#[from] io::Error),
     /// The file is shorter than the front of a recording: whoever wrote it died before the first message.
     #[error(

@@ -312,10 +312,13 @@ fn validate(config: &SplitConfig) -> Result<(), String> {
 }
 
 fn start_failure(error: &SplitError) -> Failure {
-    let text = explain(error);
-    let SplitError::Connect { error, .. } = error else {
-        return Failure::usage(text);
+    let SplitError::Connect { address, error } = error else {
+        return Failure::usage(explain(error));
     };
+    let mut text = explain(error);
+    if !text.contains(address) {
+        text = format!("{address}: {text}");
+    }
     match error {
         ConnectError::Bind(SocketBindError::Transport(BindError::InUse { .. })) => {
             Failure::new(text).hint("stop the program that listens there, or choose another address")
