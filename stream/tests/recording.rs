@@ -2,7 +2,7 @@
 #![cfg(feature = "recording")]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flexbond_stream::detector::DetectorImage;
@@ -13,6 +13,14 @@ use flexbond_stream::recording::{
 };
 use flexbond_stream::{Array, Arrays, ElementType, Endianness, Header, Layout, StreamMessage};
 use flexbond_transport::Message;
+use tempfile::TempDir;
+
+/// A folder that goes with the test, and the name of a recording in it.
+fn place() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.fbr");
+    (folder, path)
+}
 
 fn message(number: u64) -> Message {
     Message::from([
@@ -74,8 +82,7 @@ fn every_sync_policy_writes_the_same() {
 
 #[test]
 fn an_existing_file_is_never_overwritten() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run.fbr");
+    let (_folder, path) = place();
     fs::write(&path, "precious").unwrap();
     let error = Writer::create(&path, WriteOptions::new()).unwrap_err();
     assert!(matches!(error, WriteError::Create { .. }), "{error}");
@@ -238,8 +245,7 @@ fn a_last_file_without_a_front_and_a_file_of_another_recording_are_left_out() {
 
 #[test]
 fn a_torn_file_is_appended_to_only_when_cutting_is_allowed() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run.fbr");
+    let (_folder, path) = place();
     let mut writer = Writer::create(&path, WriteOptions::new()).unwrap();
     write(&mut writer, 0..20);
     drop(writer);
@@ -273,8 +279,7 @@ fn a_torn_file_is_appended_to_only_when_cutting_is_allowed() {
 
 #[test]
 fn nobody_else_writes_to_a_file_that_is_recorded_to() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run.fbr");
+    let (_folder, path) = place();
     let mut writer = Writer::create(&path, WriteOptions::new()).unwrap();
     write(&mut writer, 0..5);
     writer.flush().unwrap();
@@ -295,8 +300,7 @@ fn nobody_else_writes_to_a_file_that_is_recorded_to() {
 
 #[test]
 fn a_rotated_recording_begins_only_where_no_file_is_in_its_way() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run.fbr");
+    let (folder, path) = place();
     let options = WriteOptions::new().rotation(Rotation::Size(10));
     for in_the_way in ["run.000003.fbr", "run.fbr"] {
         let in_the_way = folder.path().join(in_the_way);
@@ -348,8 +352,7 @@ fn a_writer_says_until_when_it_has_to_be_flushed() {
 
 #[test]
 fn many_messages_are_found_fast_by_number_and_time() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run.fbr");
+    let (_folder, path) = place();
     let mut writer = Writer::create(&path, WriteOptions::new().sync(SyncPolicy::Never)).unwrap();
     for number in 0..20_000_u64 {
         writer
@@ -379,8 +382,7 @@ fn many_messages_are_found_fast_by_number_and_time() {
 
 #[tokio::test]
 async fn a_recorder_writes_what_it_was_given_in_order() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run.fbr");
+    let (_folder, path) = place();
     // Room for few: the recorder has to wait for its thread.
     let queue = QueueOptions::new().messages(3).bytes(50_000);
     let recorder = Recorder::create(&path, WriteOptions::new(), queue).unwrap();
@@ -405,8 +407,7 @@ async fn a_recorder_writes_what_it_was_given_in_order() {
 
 #[tokio::test]
 async fn dropped_messages_are_counted_and_show_as_gaps() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run.fbr");
+    let (_folder, path) = place();
     let queue = QueueOptions::new().messages(2).overflow(Overflow::DropNewest);
     // Each message is put on the disk, so the queue must run over.
     let options = WriteOptions::new().sync(SyncPolicy::EachMessage);
@@ -434,8 +435,7 @@ async fn dropped_messages_are_counted_and_show_as_gaps() {
 
 #[tokio::test]
 async fn a_dropped_recorder_closes_its_file_in_the_background() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run.fbr");
+    let (_folder, path) = place();
     let recorder = Recorder::create(&path, WriteOptions::new(), QueueOptions::new()).unwrap();
     recorder.record(message(0)).await.unwrap();
     drop(recorder);

@@ -24,10 +24,12 @@ mod record;
 mod replay;
 mod report;
 mod socket;
+mod source;
 mod span;
 mod split;
 mod stats;
 mod stderr;
+mod summary;
 
 use std::future::Future;
 use std::process::ExitCode;

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Failure;
 use super::console::{Console, Reader};
 use super::printable::printable;
+use super::summary::RULE;
 use crate::stream::{Snapshot, Statistics, Totals};
 
 /// Prints what a stream does. A reader who stalls misses lines, and holds up nothing.
@@ -139,8 +140,7 @@ impl Report {
             fields.extend(self.details.fields.clone());
             return format!("{}\n", json!({ "summary": with(summary, fields) }));
         }
-        let rule = "_".repeat(60);
-        let mut text = format!("{rule}\n");
+        let mut text = format!("{RULE}\n");
         if totals.messages == 0 {
             let _ = writeln!(text, "No messages {}.", self.verb);
         } else {
@@ -201,7 +201,7 @@ impl Report {
         if snapshot.other_htypes > 0 {
             line(&mut text, "of other types", snapshot.other_htypes, "messages");
         }
-        let _ = writeln!(text, "{rule}");
+        let _ = writeln!(text, "{RULE}");
         text
     }
 }

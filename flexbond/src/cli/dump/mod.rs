@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 
 use self::show::Detail;
@@ -21,18 +21,17 @@ use super::gauge::{Gauge, Tally, amount, say};
 use super::interrupt::Interrupt;
 use super::metrics::{Exposition, Metrics, MetricsArgument, counters};
 use super::output::Output;
-use super::stats::{is_wildcard, join_failure};
-use super::{Exit, Failure, argument, quantity, stderr};
+use super::source::Source;
+use super::{Exit, Failure, quantity, stderr};
 use crate::stream::recording::{FolderWriteError, FolderWriter};
-use crate::stream::{Attach, ConnectOptions, Decoder, Mode, Stream, StreamMessage};
-use crate::transport::Endpoint;
+use crate::stream::{Decoder, Stream, StreamMessage};
 
 /// Show a data stream, or write it to a folder or a recording.
 #[derive(Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct Dump {
-    /// Source address, format `tcp://HOST:PORT`; `tcp://*:PORT` waits for the source to connect
-    source: Endpoint,
+    #[command(flatten)]
+    source: Source,
 
     /// Write each part of each message to a file of its own in this folder, which mflow's m_replay can replay, too
     folder: Option<PathBuf>,
@@ -41,24 +40,8 @@ pub(crate) struct Dump {
     #[arg(short, long, value_name = "SKIP", value_parser = clap::value_parser!(u32).range(1..))]
     skip: Option<u32>,
 
-    /// Communication mode
-    #[arg(short, long, value_enum, default_value_t = Receiving::Pull)]
-    mode: Receiving,
-
     #[command(flatten)]
     target: Target,
-
-    /// End after this many messages
-    #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    count: Option<u64>,
-
-    /// End when no message came for this long (exit code 3)
-    #[arg(long, value_name = "SECONDS", value_parser = argument::positive_seconds, allow_negative_numbers = true)]
-    timeout: Option<Duration>,
-
-    /// Messages that may wait to be taken from the connection
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    queue_size: usize,
 
     /// One JSON object a line instead of text, and the summary as one
     #[arg(long)]
@@ -105,12 +88,6 @@ Examples:
   Frame numbers for a program:
     m_dump tcp://detector:9999 --json | jq .header.frame";
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Receiving {
-    Pull,
-    Sub,
-}
-
 /// How long the end after Ctrl-C waits for a terminal that stands still.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -137,23 +114,11 @@ impl Dump {
         let mut metrics = self.metrics.serve("dump").await?;
         // First: nothing is received that cannot be kept.
         let mut sink = self.sink()?;
-        let options = ConnectOptions::new()
-            .mode(match self.mode {
-                Receiving::Pull => Mode::Pull,
-                Receiving::Sub => Mode::Sub,
-            })
-            .attach(if is_wildcard(&self.source) {
-                Attach::Bind
-            } else {
-                Attach::Connect
-            })
-            .queue_size(self.queue_size);
-        let connected = Stream::connect(&self.source, options).await;
-        let mut stream = match connected {
+        let mut stream = match self.source.join().await {
             Ok(stream) => stream,
-            Err(error) => {
+            Err(failure) => {
                 drop(sink.finish(None).await);
-                return Err(join_failure(&error));
+                return Err(failure);
             }
         };
         self.announce(&stream);
@@ -187,11 +152,7 @@ impl Dump {
             self.summarize(&tally, seconds, &kept, missing);
         }
         match end {
-            End::TimedOut => Err(Failure::timed_out(format!(
-                "no message from {} for {} s",
-                self.source,
-                self.timeout.unwrap_or_default().as_secs_f64()
-            ))),
+            End::TimedOut => Err(self.source.timed_out()),
             _ => Ok(Exit::Done),
         }
     }
@@ -271,7 +232,7 @@ impl Dump {
     ) -> End {
         let mut deadline = self.deadline();
         loop {
-            if self.count.is_some_and(|count| tally.messages() >= count) {
+            if self.source.count.is_some_and(|count| tally.messages() >= count) {
                 return End::Done;
             }
             let message = tokio::select! {
@@ -320,7 +281,7 @@ impl Dump {
 
     /// When it has been silent for too long, from now on.
     fn deadline(&self) -> Option<tokio::time::Instant> {
-        let timeout = self.timeout?;
+        let timeout = self.source.timeout?;
         tokio::time::Instant::now().checked_add(timeout)
     }
 

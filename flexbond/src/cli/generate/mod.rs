@@ -10,6 +10,8 @@ mod script;
 mod shape;
 mod source;
 mod tempo;
+#[cfg(test)]
+mod trial;
 mod version1;
 mod version2;
 

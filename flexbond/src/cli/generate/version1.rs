@@ -146,66 +146,49 @@ impl Source for Version1 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::generate::picture::pictures;
+    use crate::cli::generate::trial::{SERIES, cameras, end, places};
     use crate::stream::{Body, Decoder, ElementType};
 
     #[test]
     fn a_series_is_understood() {
-        for (compression, detail) in [
-            (Compression::None, HeaderDetail::None),
-            (Compression::Lz4, HeaderDetail::Basic),
-            (Compression::Bslz4, HeaderDetail::All),
-        ] {
-            for element in [ElementType::UInt8, ElementType::UInt16, ElementType::UInt32] {
-                let pictures = pictures(element, &[30, 40], 5, 2).unwrap();
-                let camera = Camera::new(pictures.clone(), compression, detail, Some(100.0));
-                let mut source = Version1::new(camera).unwrap();
-                let mut decoder = Decoder::new();
+        let elements = [ElementType::UInt8, ElementType::UInt16, ElementType::UInt32];
+        for (camera, pictures, detail) in cameras(&elements) {
+            let mut source = Version1::new(camera).unwrap();
+            let mut decoder = Decoder::new();
 
-                let header = decoder.decode(&source.begin(4, Some(3)).unwrap()).unwrap();
-                let Body::DetectorHeader(header) = &header.body else {
-                    panic!("no header")
-                };
-                assert_eq!((header.series(), header.detail()), (4, detail));
-                if let Some(config) = header.config() {
-                    assert_eq!(
-                        (&config["x_pixels_in_detector"], &config["nimages"]),
-                        (&40.into(), &3.into())
-                    );
-                }
-                if let Some(calibration) = header.calibration() {
-                    assert_eq!(
-                        calibration.pixel_mask.to_array().unwrap().layout().shape(),
-                        [30, 40]
-                    );
-                    assert_eq!(calibration.countrate_table.layout().shape(), [500, 2]);
-                }
-                for frame in 0..3 {
-                    let place = Place {
-                        series: 4,
-                        frame,
-                        number: frame,
-                    };
-                    let message = decoder.decode(&source.image(place)).unwrap();
-                    let image = message.as_image().unwrap();
-                    assert_eq!((image.series(), image.frame()), (4, frame));
-                    assert_eq!(image.to_array().unwrap(), pictures[frame as usize % 2]);
-                    assert_eq!(image.times().unwrap().start, frame * 10_000_000);
-                }
-                assert!(
-                    decoder
-                        .decode(&source.end(4).unwrap())
-                        .unwrap()
-                        .header
-                        .ends_series()
+            let header = decoder.decode(&source.begin(SERIES, Some(3)).unwrap()).unwrap();
+            let Body::DetectorHeader(header) = &header.body else {
+                panic!("no header")
+            };
+            assert_eq!((header.series(), header.detail()), (SERIES, detail));
+            if let Some(config) = header.config() {
+                assert_eq!(
+                    (&config["x_pixels_in_detector"], &config["nimages"]),
+                    (&40.into(), &3.into())
                 );
-                while let Some(event) = decoder.poll_series_event() {
-                    use crate::stream::detector::SeriesEvent::{Ended, Started};
-                    assert!(
-                        matches!(event, Started { .. } | Ended { images: 3, .. }),
-                        "{event:?}"
-                    );
-                }
+            }
+            if let Some(calibration) = header.calibration() {
+                assert_eq!(
+                    calibration.pixel_mask.to_array().unwrap().layout().shape(),
+                    [30, 40]
+                );
+                assert_eq!(calibration.countrate_table.layout().shape(), [500, 2]);
+            }
+            for place in places() {
+                let frame = place.frame;
+                let message = decoder.decode(&source.image(place)).unwrap();
+                let image = message.as_image().unwrap();
+                assert_eq!((image.series(), image.frame()), (SERIES, frame));
+                assert_eq!(image.to_array().unwrap(), pictures[frame as usize % 2]);
+                assert_eq!(image.times().unwrap().start, frame * 10_000_000);
+            }
+            end(&mut source, &mut decoder);
+            while let Some(event) = decoder.poll_series_event() {
+                use crate::stream::detector::SeriesEvent::{Ended, Started};
+                assert!(
+                    matches!(event, Started { .. } | Ended { images: 3, .. }),
+                    "{event:?}"
+                );
             }
         }
     }

@@ -161,46 +161,39 @@ impl Source for Version2 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::generate::picture::pictures;
+    use crate::cli::generate::trial::{SERIES, cameras, end, places};
     use crate::stream::{Body, Decoder, ElementType};
 
     #[test]
     fn a_series_is_understood() {
-        for (compression, detail) in [
-            (Compression::None, HeaderDetail::None),
-            (Compression::Lz4, HeaderDetail::Basic),
-            (Compression::Bslz4, HeaderDetail::All),
-        ] {
-            let pictures = pictures(ElementType::UInt16, &[30, 40], 5, 2).unwrap();
-            let camera = Camera::new(pictures.clone(), compression, detail, Some(100.0));
+        for (camera, pictures, detail) in cameras(&[ElementType::UInt16]) {
             let mut source = Version2::new(camera).unwrap();
             let mut decoder = Decoder::new();
 
-            let start = decoder.decode(&source.begin(4, Some(3)).unwrap()).unwrap();
+            let start = decoder.decode(&source.begin(SERIES, Some(3)).unwrap()).unwrap();
             let Body::Stream2(start) = &start.body else {
                 panic!("no message of stream V2")
             };
             let Event::Start(start) = start.event() else {
                 panic!("no start")
             };
-            assert_eq!(start.series_id, Some(4));
+            assert_eq!(start.series_id, Some(SERIES));
             assert_eq!(
                 start.number_of_images,
                 (detail != HeaderDetail::None).then_some(3)
             );
             assert_eq!(start.pixel_mask.is_some(), detail == HeaderDetail::All);
             assert!(start.other.is_empty(), "{:?}", start.other);
-            for frame in 0..3 {
-                let place = Place {
-                    series: 4,
-                    frame,
-                    number: frame,
-                };
+            for place in places() {
+                let frame = place.frame;
                 let message = decoder.decode(&source.image(place)).unwrap();
                 let Body::Stream2(message) = &message.body else {
                     panic!("no message of stream V2")
                 };
-                assert_eq!((message.series_id(), message.image_id()), (Some(4), Some(frame)));
+                assert_eq!(
+                    (message.series_id(), message.image_id()),
+                    (Some(SERIES), Some(frame))
+                );
                 let Event::Image(image) = message.event() else {
                     panic!("no image")
                 };
@@ -208,13 +201,7 @@ mod tests {
                 let arrays = image.channel(CHANNEL).unwrap().to_arrays().unwrap();
                 assert_eq!(arrays.buffers()[0], *pictures[frame as usize % 2].data());
             }
-            assert!(
-                decoder
-                    .decode(&source.end(4).unwrap())
-                    .unwrap()
-                    .header
-                    .ends_series()
-            );
+            end(&mut source, &mut decoder);
         }
     }
 }

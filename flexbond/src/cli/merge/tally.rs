@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::Work;
-use crate::cli::quantity;
+use crate::cli::{quantity, summary};
 use crate::stream::merge::AlignCount;
 use crate::stream::{Stream, Totals};
 
@@ -125,18 +125,7 @@ pub(super) fn begun(sources: &[Stream], output: &Stream) -> Value {
 /// What was merged in total.
 pub(super) fn summary(work: &Work) -> String {
     let statistics = work.output.statistics();
-    let totals = statistics.totals();
-    let rule = "_".repeat(60);
-    let mut text = format!("{rule}\n");
-    let seconds = statistics.elapsed().as_secs_f64();
-    let _ = writeln!(text, "{:<22}{seconds:>14.3} s", "Total elapsed time:");
-    let _ = writeln!(
-        text,
-        "{:<22}{:>14} messages, {:.3} MB",
-        "Messages sent:",
-        quantity::grouped(totals.messages),
-        totals.bytes as f64 / 1e6
-    );
+    let mut text = summary::begin(statistics, "Messages sent:");
     for (label, count) in [
         ("Dropped incomplete:", work.dropped.incomplete),
         ("Dropped late:", work.dropped.late),
@@ -171,7 +160,7 @@ pub(super) fn summary(work: &Work) -> String {
             let _ = writeln!(text, "{label:<22}{:>14} {unit}", quantity::grouped(value));
         }
     }
-    let _ = writeln!(text, "{rule}");
+    let _ = writeln!(text, "{}", summary::RULE);
     text
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::cli::printable::printable;
-use crate::cli::quantity;
+use crate::cli::{quantity, summary};
 use crate::stream::split::{OutletStats, OutputMode, OutputStats, Split};
 use crate::stream::{Rates, Totals};
 
@@ -126,17 +126,7 @@ impl Tally {
 pub(super) fn summary(split: &Split) -> String {
     let statistics = split.statistics();
     let totals = statistics.totals();
-    let rule = "_".repeat(60);
-    let mut text = format!("{rule}\n");
-    let seconds = statistics.elapsed().as_secs_f64();
-    let _ = writeln!(text, "{:<22}{seconds:>14.3} s", "Total elapsed time:");
-    let _ = writeln!(
-        text,
-        "{:<22}{:>14} messages, {:.3} MB",
-        "Received:",
-        quantity::grouped(totals.messages),
-        totals.bytes as f64 / 1e6
-    );
+    let mut text = summary::begin(statistics, "Received:");
     let _ = writeln!(
         text,
         "{:<22}{:>14} frames",
@@ -160,16 +150,16 @@ pub(super) fn summary(split: &Split) -> String {
             stalls => writeln!(text, ", stalled {stalls} times"),
         };
     }
-    let _ = writeln!(text, "{rule}");
+    let _ = writeln!(text, "{}", summary::RULE);
     text
 }
 
 /// The same as one object.
 pub(super) fn summary_json(split: &Split) -> Value {
     let outputs: Vec<_> = split.stats().map(|stats| output_json(&stats)).collect();
-    let mut summary = split.statistics().snapshot(Instant::now()).to_json();
-    summary["outputs"] = outputs.into();
-    json!({ "summary": summary })
+    let mut fields = split.statistics().snapshot(Instant::now()).to_json();
+    fields["outputs"] = outputs.into();
+    json!({ "summary": fields })
 }
 
 fn rates(messages: u64, bytes: u64, seconds: f64) -> Rates {

@@ -7,19 +7,17 @@ mod view;
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::failure::explain;
 use super::interrupt::Interrupt;
 use super::metrics::{Exposition, Metrics, MetricsArgument, counters};
 use super::report::{Report, Silent};
+use super::source::Source;
 use super::{Exit, Failure, argument, stderr};
 use crate::session::socket::RecvError;
-use crate::stream::{
-    Attach, ConnectError, ConnectOptions, Mode, Numbering, ReceiveError, Stream, StreamMessage, Stride,
-};
-use crate::transport::Endpoint;
+use crate::stream::{ConnectError, Numbering, ReceiveError, Stream, StreamMessage, Stride};
 
 use notices::Notices;
 use view::{View, Wish};
@@ -34,12 +32,8 @@ use view::{View, Wish};
 /// Exit codes: 0 done (Ctrl-C too), 1 failed, 2 usage, 3 timed out.
 #[derive(Args)]
 pub(crate) struct StatsCommand {
-    /// Source address, format `tcp://HOST:PORT`; `tcp://*:PORT` waits for the source to connect
-    source: Endpoint,
-
-    /// Communication mode
-    #[arg(short, long, value_enum, default_value_t = Receiving::Pull)]
-    mode: Receiving,
+    #[command(flatten)]
+    source: Source,
 
     /// Seconds between two lines; 0 prints one for every message
     #[arg(short = 'i', long = "sampling-interval", alias = "sampling_interval", value_name = "SECONDS",
@@ -50,18 +44,6 @@ pub(crate) struct StatsCommand {
     /// out from the first ones [default: 1 for frames and images, learn for pulses]
     #[arg(long, value_name = "N", value_parser = stride)]
     stride: Option<Stride>,
-
-    /// End after this many messages
-    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    count: Option<u64>,
-
-    /// End when no message came for this long (exit code 3)
-    #[arg(long, value_name = "SECONDS", value_parser = argument::positive_seconds, allow_negative_numbers = true)]
-    timeout: Option<Duration>,
-
-    /// Messages that may wait to be counted
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    queue_size: usize,
 
     /// One JSON object a line instead of text
     #[arg(long)]
@@ -74,12 +56,6 @@ pub(crate) struct StatsCommand {
 
     #[command(flatten)]
     metrics: MetricsArgument,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Receiving {
-    Pull,
-    Sub,
 }
 
 /// Messages taken between two looks at the clock and at Ctrl-C.
@@ -100,21 +76,8 @@ impl StatsCommand {
     async fn measure(&self) -> Result<Exit, Failure> {
         let mut interrupt = Interrupt::listen()
             .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
-        let options = ConnectOptions::new()
-            .mode(match self.mode {
-                Receiving::Pull => Mode::Pull,
-                Receiving::Sub => Mode::Sub,
-            })
-            .attach(if is_wildcard(&self.source) {
-                Attach::Bind
-            } else {
-                Attach::Connect
-            })
-            .queue_size(self.queue_size);
         let mut metrics = self.metrics.serve("stats").await?;
-        let mut stream = Stream::connect(&self.source, options)
-            .await
-            .map_err(|error| join_failure(&error))?;
+        let mut stream = self.source.join().await?;
         if let Some(stride) = self.stride {
             for numbering in [Numbering::Frame, Numbering::Image, Numbering::PulseId] {
                 stream.statistics_mut().set_stride(numbering, stride);
@@ -143,13 +106,7 @@ impl StatsCommand {
         };
         match end {
             Ok(End::Done) | Err(Silent::ReaderGone) => Ok(Exit::Done),
-            Ok(End::TimedOut) => {
-                let seconds = self.timeout.unwrap_or_default().as_secs_f64();
-                Err(Failure::timed_out(format!(
-                    "no message from {} for {seconds} s",
-                    self.source
-                )))
-            }
+            Ok(End::TimedOut) => Err(self.source.timed_out()),
             Err(Silent::Failure(failure)) => Err(failure),
         }
     }
@@ -157,7 +114,7 @@ impl StatsCommand {
     #[cfg(feature = "tui")]
     fn view(&self) -> Result<View, Failure> {
         if self.tui {
-            View::live(&self.source.to_string())
+            View::live(&self.source.source.to_string())
         } else {
             Ok(View::Lines)
         }
@@ -181,10 +138,10 @@ impl StatsCommand {
         let each = self.interval.is_zero() && view.is_lines();
         if view.is_lines() {
             report.note(&match each {
-                true => format!("Listening to {}, a line for every message.", self.source),
+                true => format!("Listening to {}, a line for every message.", self.source.source),
                 false => format!(
                     "Listening to {}, a line every {} s.",
-                    self.source,
+                    self.source.source,
                     self.interval.as_secs_f64()
                 ),
             })?;
@@ -200,7 +157,7 @@ impl StatsCommand {
         let mut seen = 0;
         let mut last = Instant::now();
         loop {
-            let deadline = self.timeout.and_then(|timeout| last.checked_add(timeout));
+            let deadline = self.source.timeout.and_then(|timeout| last.checked_add(timeout));
             tokio::select! {
                 biased;
                 _ = interrupt.wait() => return Ok(End::Done),
@@ -223,7 +180,7 @@ impl StatsCommand {
                             notices.handle_series(event);
                         }
                         seen += 1;
-                        if self.count == Some(seen) {
+                        if self.source.count == Some(seen) {
                             notices.poll(stream);
                             return Ok(End::Done);
                         }
@@ -234,7 +191,7 @@ impl StatsCommand {
                     } else {
                         view.tell(notices);
                     }
-                    if self.timeout.is_some() {
+                    if self.source.timeout.is_some() {
                         last = Instant::now();
                     }
                 }
@@ -280,11 +237,6 @@ async fn sleep(deadline: Option<Instant>) {
     if let Some(deadline) = deadline {
         tokio::time::sleep_until(deadline).await;
     }
-}
-
-/// Whether an address means every interface, which can only be listened at.
-pub(super) fn is_wildcard(address: &Endpoint) -> bool {
-    address.to_string().contains("://*")
 }
 
 pub(super) fn join_failure(error: &ConnectError) -> Failure {
