@@ -180,26 +180,37 @@ fn exchange_bits<S: Simd>(simd: S, vectors: [S::u8s; 8]) -> [S::u8s; 8] {
     for (word, vector) in words.iter_mut().zip(vectors) {
         *word = vector.bitcast();
     }
-    for (distance, mask) in [
-        (1, 0x5555_5555_5555_5555),
-        (2, 0x3333_3333_3333_3333),
-        (4, 0x0f0f_0f0f_0f0f_0f0f_u64),
-    ] {
-        let mask = S::u64s::splat(simd, mask);
-        for low in 0..8 {
-            if low & distance == 0 {
-                let high = low + distance;
-                let differ = ((words[low] >> distance as u32) ^ words[high]) & mask;
-                words[high] ^= differ;
-                words[low] ^= differ << distance as u32;
-            }
-        }
-    }
+    // Written out: a loop over the rounds is not unrolled, and then all eight vectors live in memory, each exchange waiting
+    // for what the one before has stored.
+    let [a, b, c, d, e, f, g, h] = words;
+    let mask = S::u64s::splat(simd, 0x5555_5555_5555_5555);
+    let (a, b) = exchange::<S, 1>(a, b, mask);
+    let (c, d) = exchange::<S, 1>(c, d, mask);
+    let (e, f) = exchange::<S, 1>(e, f, mask);
+    let (g, h) = exchange::<S, 1>(g, h, mask);
+    let mask = S::u64s::splat(simd, 0x3333_3333_3333_3333);
+    let (a, c) = exchange::<S, 2>(a, c, mask);
+    let (b, d) = exchange::<S, 2>(b, d, mask);
+    let (e, g) = exchange::<S, 2>(e, g, mask);
+    let (f, h) = exchange::<S, 2>(f, h, mask);
+    let mask = S::u64s::splat(simd, 0x0f0f_0f0f_0f0f_0f0f);
+    let (a, e) = exchange::<S, 4>(a, e, mask);
+    let (b, f) = exchange::<S, 4>(b, f, mask);
+    let (c, g) = exchange::<S, 4>(c, g, mask);
+    let (d, h) = exchange::<S, 4>(d, h, mask);
+    let words = [a, b, c, d, e, f, g, h];
     let mut vectors = vectors;
     for (vector, word) in vectors.iter_mut().zip(words) {
         *vector = word.bitcast();
     }
     vectors
+}
+
+/// The bits of `low` that are `DISTANCE` above those of the mask change places with those of `high` that are in it.
+#[inline(always)]
+fn exchange<S: Simd, const DISTANCE: u32>(low: S::u64s, high: S::u64s, mask: S::u64s) -> (S::u64s, S::u64s) {
+    let differ = ((low >> DISTANCE) ^ high) & mask;
+    (low ^ (differ << DISTANCE), high ^ differ)
 }
 
 /// The bytes of K vectors, one of each in turn. K is a power of two.
