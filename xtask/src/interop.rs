@@ -19,6 +19,8 @@ pub const FEATURE: &str = "interop-tests";
 pub const PYTHON_VARIABLE: &str = "FLEXBOND_PYTHON";
 
 const REQUIREMENTS: &str = include_str!("../interop-requirements.txt");
+/// Peers of benches alone: large, and nothing that a test waits for.
+const BENCH_REQUIREMENTS: &str = include_str!("../bench-requirements.txt");
 
 /// Tests against real peers: pyzmq (libzmq), Python mflow and bsread.
 ///
@@ -108,14 +110,37 @@ pub fn run_tests(
 /// # Errors
 /// When Python is missing, or a package cannot be installed after several tries.
 pub fn python(workspace: &Workspace) -> Result<PathBuf> {
+    environment(
+        workspace,
+        "interop-venv",
+        REQUIREMENTS,
+        "import zmq, mflow, bsread, numpy; print('pyzmq', zmq.__version__, 'libzmq', zmq.zmq_version(), 'numpy', numpy.__version__)",
+    )
+}
+
+/// As [`python`], with the peers that only benches need.
+///
+/// # Errors
+/// Those of [`python`].
+pub fn bench_python(workspace: &Workspace) -> Result<PathBuf> {
+    environment(
+        workspace,
+        "bench-venv",
+        BENCH_REQUIREMENTS,
+        "import bitshuffle, hdf5plugin; print('bitshuffle', bitshuffle.__version__, 'hdf5plugin', hdf5plugin.version)",
+    )
+}
+
+/// An environment in the target folder's `name`; `probe` is run once it is made.
+fn environment(workspace: &Workspace, name: &str, requirements: &str, probe: &str) -> Result<PathBuf> {
     setup::ensure(&[setup::PYTHON, setup::PYTHON_VENV])?;
-    let folder = workspace.target.join("interop-venv");
+    let folder = workspace.target.join(name);
     let python = folder.join("bin").join("python");
     let stamp = folder.join("requirements.stamp");
     let system = process::output(
         Command::new("python3").args(["-c", "import sys; print(sys.version, sys.executable)"]),
     )?;
-    let key = stamp_of(REQUIREMENTS, &system);
+    let key = stamp_of(requirements, &system);
     if python.exists() && fs::read_to_string(&stamp).is_ok_and(|found| found == key) {
         return Ok(python);
     }
@@ -124,7 +149,7 @@ pub fn python(workspace: &Workspace) -> Result<PathBuf> {
     }
     process::run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
     let list = folder.join("requirements.txt");
-    fs::write(&list, REQUIREMENTS)?;
+    fs::write(&list, requirements)?;
     retry(3, || {
         process::run(
             Command::new(&python)
@@ -139,10 +164,7 @@ pub fn python(workspace: &Workspace) -> Result<PathBuf> {
                 .arg(&list),
         )
     })?;
-    process::run(Command::new(&python).args([
-        "-c",
-        "import zmq, mflow, bsread, numpy; print('pyzmq', zmq.__version__, 'libzmq', zmq.zmq_version(), 'numpy', numpy.__version__)",
-    ]))?;
+    process::run(Command::new(&python).args(["-c", probe]))?;
     // Written last: an environment that was interrupted half-way is made anew.
     fs::write(stamp, key)?;
     Ok(python)
@@ -175,10 +197,18 @@ mod tests {
     fn every_peer_is_pinned() {
         let lines: Vec<&str> = REQUIREMENTS
             .lines()
+            .chain(BENCH_REQUIREMENTS.lines())
             .filter(|line| !line.starts_with('#'))
             .collect();
         assert!(lines.iter().all(|line| line.contains("==")), "{lines:?}");
-        for peer in ["pyzmq==", "psi-mflow==", "psi-bsread==", "numpy=="] {
+        for peer in [
+            "pyzmq==",
+            "psi-mflow==",
+            "psi-bsread==",
+            "numpy==",
+            "bitshuffle==",
+            "hdf5plugin==",
+        ] {
             assert!(
                 lines.iter().any(|line| line.starts_with(peer)),
                 "{peer} is not in {lines:?}"

@@ -63,7 +63,8 @@ pub(super) fn programs(workspace: &Workspace, names: &[&'static str], report: &m
         let program = match name {
             OPENMPI => openmpi(workspace),
             streams::MFLOW => interop::python(workspace),
-            streams::GENERATE | streams::STATS => program(workspace, name),
+            streams::BITSHUFFLE | streams::HDF5PLUGIN => interop::bench_python(workspace),
+            name if streams::OWN.contains(&name) => program(workspace, name),
             _ => build(workspace, name),
         };
         match program {

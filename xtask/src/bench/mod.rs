@@ -47,7 +47,10 @@ use roster::{AnyCase, Field, GROUPS, Manner};
 /// `apt-get install -y --no-install-recommends libopenmpi-dev openmpi-bin` installs and nothing else does.
 ///
 /// `streams`: m_generate and m_stats beside those of Python mflow (from the environment of `cargo xtask interop`) and
-/// bare TCP, with messages of 1 MiB and of 10 kB.
+/// bare TCP, with messages of 1 MiB and of 10 kB. `--only decode`: decompression of bitshuffle-lz4 on one core beside the
+/// C code of the Python packages bitshuffle and hdf5plugin (xtask/bench-requirements.txt). `--only record`: m_dump --record
+/// and the recorder alone beside dd on the same disk, synced alike; needs 4 GiB of the target folder's disk. `--only
+/// split`: m_split to four receivers, one of which stops to receive, beside the same with none that does.
 #[derive(clap::Args)]
 pub struct Args {
     /// Only this group of cases: sockets, groups, collectives or streams.

@@ -51,7 +51,7 @@ pub(super) const GROUPS: [Group; 4] = [
     },
     Group {
         name: "streams",
-        peers: &[streams::MFLOW],
+        peers: &streams::PEERS,
         programs: &streams::PROGRAMS,
         cases: |quick| streams::cases(quick).into_iter().map(AnyCase::Streams).collect(),
     },
@@ -137,7 +137,7 @@ impl AnyCase {
             AnyCase::Sockets(case) => &case.heading,
             AnyCase::Lab(case) => &case.heading,
             AnyCase::Ranks(case) => &case.heading,
-            AnyCase::Streams(case) => &case.heading,
+            AnyCase::Streams(case) => case.heading(),
         }
     }
 
@@ -156,7 +156,7 @@ impl AnyCase {
             }
             AnyCase::Lab(case) => case.hold(&field.programs, runs, report),
             AnyCase::Ranks(case) => case.hold(&field.programs, runs, report),
-            AnyCase::Streams(case) => case.hold(&field.programs, runs, report),
+            AnyCase::Streams(case) => case.hold(&field.programs, runs, folder, report),
         }
     }
 }

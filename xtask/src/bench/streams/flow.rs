@@ -1,35 +1,27 @@
-//! Cases of streams: a generator, and a program that says how fast its messages arrive.
+//! A generator, and a program that says how fast its messages arrive.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::build::Programs;
-use super::case::{Better, Heading, Metric, Outcome, metric};
-use super::record::Report;
-use super::series::Series;
-use super::turns::Turns;
-use super::{OURS, RAW};
-
-/// Our programs, and Python with mflow.
-pub(super) const PROGRAMS: [&str; 3] = [GENERATE, STATS, MFLOW];
-pub(super) const GENERATE: &str = "m_generate";
-pub(super) const STATS: &str = "m_stats";
-/// The name of Python mflow; its program is a Python that has it.
-pub(super) const MFLOW: &str = "mflow";
+use super::processes::{PATIENCE, Running, spare_port};
+use super::{GENERATE, MFLOW, STATS};
+use crate::bench::build::Programs;
+use crate::bench::case::{Better, Heading, Metric, Outcome, metric};
+use crate::bench::record::Report;
+use crate::bench::series::Series;
+use crate::bench::turns::Turns;
+use crate::bench::{OURS, RAW};
 
 /// psi-mflow installs no scripts of these names.
 const MFLOW_GENERATE: &str = "from mflow.cli.generate import main; main()";
 const MFLOW_STATS: &str = "from mflow.cli.stats import main; main()";
-/// How long a line of rates may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Lines of rates that are not counted: queues fill, memory is taken.
 const WARM_UP: usize = 2;
 /// Seconds between two lines, as all have it.
@@ -37,7 +29,7 @@ const INTERVAL: f64 = 0.5;
 
 /// One size of messages.
 #[derive(Clone, Debug)]
-pub(super) struct StreamCase {
+pub(super) struct FlowCase {
     pub(super) heading: Heading,
     /// As `-s` has it, in MB of 2^20 bytes.
     megabytes: &'static str,
@@ -54,12 +46,12 @@ enum Plan<'a> {
 }
 
 /// What is measured.
-pub(super) fn cases(quick: bool) -> Vec<StreamCase> {
+pub(super) fn cases(quick: bool) -> Vec<FlowCase> {
     let bytes = metric("", "MB/s", Better::Higher, |outcome| outcome.number("megabytes"));
     let messages = metric("", "messages/s", Better::Higher, |outcome| {
         outcome.number("messages")
     });
-    let case = |size, megabytes, first: Metric, second: Metric, suffix| StreamCase {
+    let case = |size, megabytes, first: Metric, second: Metric, suffix| FlowCase {
         heading: Heading {
             group: "streams",
             name: "m_generate -> m_stats".to_owned(),
@@ -85,7 +77,7 @@ pub(super) fn rules(quick: bool, runs: usize) -> String {
     )
 }
 
-impl StreamCase {
+impl FlowCase {
     /// Measures all in turn and adds records to the report. Returns whether flexbond was measured.
     pub(super) fn hold(&self, programs: &Programs, runs: usize, report: &mut Report) -> bool {
         let mut turns = Turns::new(&self.heading, &self.metrics);
@@ -127,8 +119,8 @@ impl StreamCase {
     fn processes(&self, mut generate: Command, mut stats: Command) -> Result<Vec<Rates>> {
         let address = format!("tcp://127.0.0.1:{}", spare_port()?);
         generate.args(["-a", &address, "-s", self.megabytes]);
-        let _generate = Running::start(generate.stdout(Stdio::null()))?;
-        let mut stats = Running::start(stats.args([&address]).stdout(Stdio::piped()))?;
+        let _generate = Running::start(generate.stdin(Stdio::null()).stdout(Stdio::null()))?;
+        let mut stats = Running::start(stats.args([&address]).stdin(Stdio::null()).stdout(Stdio::piped()))?;
         let lines = stats.lines()?;
         let mut rates = Vec::new();
         while rates.len() < WARM_UP + self.lines {
@@ -194,51 +186,10 @@ impl Rates {
     }
 }
 
-/// A process that ends when it is not needed any more.
-struct Running(Child);
-
-impl Running {
-    fn start(command: &mut Command) -> Result<Self> {
-        command.stdin(Stdio::null()).stderr(Stdio::inherit());
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start {}", crate::process::shown(command)))?;
-        Ok(Running(child))
-    }
-
-    fn lines(&mut self) -> Result<Receiver<String>> {
-        let stdout = self.0.stdout.take().context("the output was taken already")?;
-        let (tx, rx) = channel();
-        thread::spawn(move || {
-            let lines = BufReader::new(stdout).lines().map_while(Result::ok);
-            for line in lines {
-                if tx.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(rx)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn script(python: &Path, text: &str) -> Command {
     let mut command = Command::new(python);
     command.args(["-u", "-c", text]);
     command
-}
-
-/// A port that nobody has just now: mflow does not say which one it got.
-fn spare_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no spare port")?;
-    Ok(listener.local_addr()?.port())
 }
 
 #[cfg(test)]
