@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -219,6 +220,42 @@ impl Session {
         self.try_send_on(Self::ALL, &self.0.sending, &body.into())
     }
 
+    /// Polls until a message of `size` bytes would be taken by [`try_send`](Self::try_send), and wakes the context's task
+    /// when that may have changed. For who makes a message only when it can be sent.
+    ///
+    /// # Errors
+    /// [`SendError`]: such a message will not be taken.
+    pub fn poll_room(&self, cx: &mut Context<'_>, size: u64) -> Poll<Result<(), SendError>> {
+        self.shared().poll_wait(cx, |node, _| room(node, size))
+    }
+
+    /// As [`poll_room`](Self::poll_room), without being woken: whether there is room now.
+    ///
+    /// # Errors
+    /// As those of [`poll_room`](Self::poll_room).
+    pub fn has_room(&self, size: u64) -> Result<bool, SendError> {
+        let room = self.shared().act(|node, _| room(node, size));
+        room.map_or(Ok(false), |room| room.map(|()| true))
+    }
+
+    /// How many messages of this end, and parts of streamed ones, wait to be delivered to everybody.
+    #[must_use]
+    pub fn undelivered(&self) -> u64 {
+        self.shared().look(|node| node.undelivered(Self::ALL))
+    }
+
+    /// Waits until everything that this end has sent so far is delivered to everybody who is still there, or the session
+    /// is over.
+    ///
+    /// # Cancel safety
+    /// Takes nothing.
+    pub async fn settled(&self) {
+        let settled = |node: &Node| node.undelivered(Self::ALL) == 0 || node.ending().is_some();
+        self.shared()
+            .wait(|node, _| settled(node).then_some(()))
+            .await;
+    }
+
     /// Begins a message of any length that is sent in parts, as they come to be known. Nothing else of this end is sent
     /// before it ends.
     ///
@@ -237,6 +274,15 @@ impl Session {
     /// When the future is dropped before it is ready, nothing was taken.
     pub async fn recv(&self) -> Result<Received, RecvError> {
         self.recv_on(Self::ALL, None).await
+    }
+
+    /// Polls for what [`recv`](Self::recv) gives, and wakes the context's task when there may be something.
+    ///
+    /// # Errors
+    /// As those of [`recv`](Self::recv).
+    pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<Result<Received, RecvError>> {
+        self.shared()
+            .poll_wait(cx, |node, now| take(node, now, Self::ALL, None))
     }
 
     /// Receives what has come already.
@@ -379,8 +425,19 @@ impl Session {
 
 /// Queues a part, if there is room.
 fn push(node: &mut Node, channel: u16, part: Part, body: &Bytes) -> Option<Result<u64, SendError>> {
-    match node.push(channel, part.kind(), body) {
-        Ok(number) => Some(Ok(number)),
+    let pushed = node.push(channel, part.kind(), body);
+    unless_full(node, pushed)
+}
+
+/// Whether there is room for a message to everybody.
+fn room(node: &mut Node, size: u64) -> Option<Result<(), SendError>> {
+    let room = node.make_room(Session::ALL, size);
+    unless_full(node, room)
+}
+
+fn unless_full<T>(node: &Node, result: Result<T, PushError>) -> Option<Result<T, SendError>> {
+    match result {
+        Ok(value) => Some(Ok(value)),
         Err(PushError::Full) => None,
         Err(PushError::NotIn) => Some(Err(node.ending().map_or(Over::Left, over).into())),
         Err(PushError::NoChannel) => Some(Err(SendError::NoGroup)),

@@ -166,6 +166,19 @@ impl Shared {
         self.socket.local_addr()
     }
 
+    /// Polls until `look` finds something, and wakes the context's task when it may.
+    pub(crate) fn poll_wait<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut look: impl FnMut(&mut Node, Instant) -> Option<T>,
+    ) -> Poll<T> {
+        if let Some(found) = self.act(&mut look) {
+            return Poll::Ready(found);
+        }
+        self.users.register(cx.waker());
+        self.act(look).map_or(Poll::Pending, Poll::Ready)
+    }
+
     /// Waits until `look` finds something.
     ///
     /// Cancel safe where `look` takes nothing that it does not return.
@@ -181,11 +194,7 @@ impl Shared {
             Ok(None) => {}
             Err(never) => match never {},
         }
-        std::future::poll_fn(|cx| {
-            self.users.register(cx.waker());
-            self.act(&mut look).map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
+        std::future::poll_fn(|cx| self.poll_wait(cx, &mut look)).await
     }
 }
 

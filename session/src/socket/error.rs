@@ -67,7 +67,9 @@ pub struct SendError {
 }
 
 impl SendError {
-    pub(crate) fn new(kind: SendErrorKind, message: Message) -> Self {
+    /// Hands a message back. For what sends messages as sockets do.
+    #[must_use]
+    pub fn new(kind: SendErrorKind, message: Message) -> Self {
         SendError { kind, message }
     }
 
@@ -120,6 +122,14 @@ pub enum SendErrorKind {
         /// Its length.
         size: usize,
         /// The most that is accepted.
+        limit: usize,
+    },
+    /// Larger than messages may be where this one was to go. Sockets have no such bound: the receiver has it.
+    #[error("a message of {size} bytes is larger than the {limit} bytes that one may have")]
+    TooLarge {
+        /// Its bytes, over all parts.
+        size: usize,
+        /// The most that is taken.
         limit: usize,
     },
     /// The socket conflates, which keeps single parts only.

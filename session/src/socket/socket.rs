@@ -64,7 +64,7 @@ struct Entry {
 }
 
 /// What was left when a socket was closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed {
     /// Messages that were still queued at the end of linger, over all peers.

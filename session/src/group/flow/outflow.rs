@@ -248,6 +248,11 @@ impl Outflow {
         self.stream.oldest().unwrap_or(self.next_number)
     }
 
+    /// How many records wait to be delivered, sent or not.
+    pub(crate) fn undelivered(&self) -> u64 {
+        self.next_number - self.settled()
+    }
+
     /// Who went without having had all of these messages.
     pub(crate) fn missed(&self, numbers: RangeInclusive<u64>) -> impl Iterator<Item = MemberId> {
         self.missed

@@ -328,6 +328,11 @@ impl Flows {
         self.channels.get(&channel).map_or(u64::MAX, Traffic::settled)
     }
 
+    /// Messages of a channel that were not delivered to all yet.
+    pub(super) fn undelivered(&self, channel: u16) -> u64 {
+        self.channels.get(&channel).map_or(0, Traffic::undelivered)
+    }
+
     /// Whether all that was sent was delivered.
     pub(super) fn is_settled(&self) -> bool {
         self.channels

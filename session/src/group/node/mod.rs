@@ -444,10 +444,17 @@ impl Node {
     /// # Errors
     /// [`PushError`]; it was not queued.
     pub(crate) fn push(&mut self, channel: u16, kind: RecordKind, body: &Bytes) -> Result<u64, PushError> {
+        self.make_room(channel, body.len() as u64)?;
+        self.flows
+            .push(channel, kind, body.clone())
+            .ok_or(PushError::NoChannel)
+    }
+
+    /// Whether a message of `size` bytes would be taken now. If only room is lacking, who lags may have to skip for it.
+    pub(crate) fn make_room(&mut self, channel: u16, size: u64) -> Result<(), PushError> {
         if !self.is_in() || self.winding_up.is_some() {
             return Err(PushError::NotIn);
         }
-        let size = body.len() as u64;
         let own = (self.settings.max_message, self.outbox.me());
         let (limit, member) = self.peers.least_max_message().map_or(own, |least| least.min(own));
         if size > limit {
@@ -458,9 +465,12 @@ impl Node {
             self.flows.note_refused(channel);
             return Err(PushError::Full);
         }
-        self.flows
-            .push(channel, kind, body.clone())
-            .ok_or(PushError::NoChannel)
+        Ok(())
+    }
+
+    /// Messages of a channel, and parts of streamed ones, that were not delivered to all yet.
+    pub(crate) fn undelivered(&self, channel: u16) -> u64 {
+        self.flows.undelivered(channel)
     }
 
     /// Ends a streamed message where it is, on a channel.

@@ -333,6 +333,10 @@ impl Traffic {
         self.out.settled()
     }
 
+    pub(super) fn undelivered(&self) -> u64 {
+        self.out.undelivered()
+    }
+
     pub(super) fn missed(&self, numbers: RangeInclusive<u64>) -> Vec<MemberId> {
         self.out.missed(numbers).collect()
     }
