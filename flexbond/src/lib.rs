@@ -36,7 +36,7 @@
 //! | `ipc` | yes | endpoints `ipc:///path` and `ipc://@abstract`: between processes of one machine |
 //! | `tcp` | yes | endpoints `tcp://host:port` |
 //! | `collectives` | yes | [`collectives`]: barrier, broadcast, allreduce and the others, among the ranks of one computation |
-//! | `group` | yes | [`group`]: sessions of many members over reliable UDP multicast |
+//! | `group` | yes | [`group`]: sessions of many members over reliable UDP multicast; with `stream`, streams over them |
 //! | `group-crypto` | yes | group sessions with a key; builds AWS-LC with a C compiler |
 //! | `stream` | yes | [`stream`]: typed data streams with statistics, and recordings of them |
 //! | `recording-zstd` | no | recordings compressed with Zstandard; builds its C library with a C compiler |

@@ -6,10 +6,11 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use flexbond_session::socket::{Event, Monitor};
+use flexbond_session::socket::Event;
 
 use crate::Stream;
 use crate::alarm::{Alarm, now};
+use crate::link::{Change, Changes};
 
 /// Counts the clients of a stream and notices when there has been none for a while. No I/O, no clock.
 ///
@@ -165,7 +166,7 @@ impl ConnectionMonitor {
 /// ```
 #[derive(Debug)]
 pub struct ConnectionWatch {
-    events: Monitor,
+    changes: Changes,
     monitor: ConnectionMonitor,
     alarm: Alarm,
     closed: bool,
@@ -178,7 +179,7 @@ impl ConnectionWatch {
     pub fn new(stream: &Stream, limit: Duration) -> Self {
         let mut watch = ConnectionWatch {
             // In this order: who comes in between is seen twice, which does no harm.
-            events: stream.monitor(),
+            changes: stream.link().changes(),
             monitor: ConnectionMonitor::new(now(), limit),
             alarm: Alarm::default(),
             closed: false,
@@ -189,10 +190,7 @@ impl ConnectionWatch {
 
     /// Counts anew who is there.
     pub fn resync(&mut self, stream: &Stream) {
-        let peers = stream.socket().peers();
-        let ready = peers.iter().filter(|stats| stats.ready);
-        self.monitor
-            .handle_clients(now(), ready.map(|stats| stats.peer.id()));
+        self.monitor.handle_clients(now(), stream.link().clients());
     }
 
     /// Waits until something happens to the clients; `None` once the stream is disconnected.
@@ -200,30 +198,44 @@ impl ConnectionWatch {
     /// # Cancel safety
     /// Dropping the future loses no event.
     pub async fn next(&mut self) -> Option<ConnectionEvent> {
-        poll_fn(|cx| {
-            loop {
-                if self.closed {
-                    return Poll::Ready(None);
-                }
-                match pin!(self.events.recv()).poll(cx) {
-                    Poll::Ready(None | Some(Event::Closed)) => self.closed = true,
-                    Poll::Ready(Some(event)) => {
-                        if let Some(event) = self.monitor.handle_event(now(), &event) {
-                            return Poll::Ready(Some(event));
-                        }
-                    }
-                    Poll::Pending => {
-                        if let Some(event) = self.monitor.handle_timeout(now()) {
-                            return Poll::Ready(Some(event));
-                        }
-                        if self.alarm.poll(cx, self.monitor.poll_timeout()).is_pending() {
-                            return Poll::Pending;
-                        }
-                    }
-                }
+        let ConnectionWatch {
+            changes,
+            monitor,
+            alarm,
+            closed,
+        } = self;
+        loop {
+            if *closed {
+                return None;
             }
-        })
-        .await
+            let mut change = pin!(changes.next());
+            let change = poll_fn(|cx| {
+                loop {
+                    if let Poll::Ready(change) = change.as_mut().poll(cx) {
+                        return Poll::Ready(Ok(change));
+                    }
+                    if let Some(event) = monitor.handle_timeout(now()) {
+                        return Poll::Ready(Err(event));
+                    }
+                    if alarm.poll(cx, monitor.poll_timeout()).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+            });
+            let event = match change.await {
+                Ok(Change::Ready(client)) => monitor.handle_ready(now(), client),
+                Ok(Change::Lost(client)) => monitor.handle_lost(now(), client),
+                Ok(Change::Missed) => Some(ConnectionEvent::Missed),
+                Ok(Change::Closed) => {
+                    *closed = true;
+                    None
+                }
+                Err(event) => Some(event),
+            };
+            if event.is_some() {
+                return event;
+            }
+        }
     }
 
     /// How many clients are there, as far as events were taken.

@@ -18,7 +18,7 @@
 //! they are asked for. What a [`Stream`] receives is understood by its [`Decoder`], which has no input or output of its
 //! own.
 //!
-//! The layer below is `flexbond-session` (sockets); above are programs such as `m_stats` and `m_generate` of the
+//! The layer below is `flexbond-session` (sockets, and sessions of many members); above are programs such as `m_stats` and `m_generate` of the
 //! `flexbond` package.
 //!
 #![cfg_attr(feature = "tcp", doc = "```")]
@@ -55,6 +55,8 @@
 //! | `inproc` | yes | addresses `inproc://name` |
 //! | `ipc` | yes | addresses `ipc:///path` and `ipc://@abstract` |
 //! | `tcp` | yes | addresses `tcp://host:port` |
+//! | `multicast` | no | addresses `udp://host:port`: every message to all receivers, over reliable multicast |
+//! | `multicast-crypto` | no | `multicast` with a key; builds AWS-LC with a C compiler |
 //! | `recording` | yes | `recording`: files and folders of messages, written, read, played back and exported |
 //! | `recording-zstd` | no | recordings compressed with Zstandard; builds its C library with a C compiler |
 //! | `hdf5` | no | arrays of recordings exported to HDF5 |
@@ -80,6 +82,7 @@ mod handler;
 mod header;
 mod json_object;
 mod layout;
+mod link;
 pub mod merge;
 mod message;
 mod options;
@@ -100,6 +103,8 @@ pub use frame_id::{FrameId, Numbering};
 pub use handler::{Custom, Handled, Handler, HandlerError};
 pub use header::{Header, HeaderError};
 pub use layout::{ArrayError, Layout};
+#[cfg(feature = "multicast")]
+pub use link::group::framing::FramingError;
 pub use message::{Body, DecodeError, StreamMessage};
 pub use options::{Attach, ConnectOptions, Mode};
 pub use statistics::{

@@ -5,6 +5,8 @@ use std::any::Any;
 use flexbond_transport::{Frame, Message};
 use thiserror::Error;
 
+#[cfg(feature = "multicast")]
+use crate::FramingError;
 use crate::bsread::{BsreadError, Pulse};
 use crate::detector::{DetectorEnd, DetectorError, DetectorHeader, DetectorImage};
 use crate::{ArrayError, Arrays, Custom, Decoder, HandlerError, Header, HeaderError, stream2};
@@ -62,6 +64,10 @@ pub enum DecodeError {
     /// The part begins like one of Dectris stream V2, and is not one.
     #[error("not a valid message of stream V2")]
     Stream2(#[from] stream2::DecodeError),
+    /// What came to a `udp://` address is no message, or not all of one.
+    #[cfg(feature = "multicast")]
+    #[error("session: {0}")]
+    Framing(#[from] FramingError),
     /// A user's handler refused the message.
     #[error(transparent)]
     Handler(#[from] HandlerError),

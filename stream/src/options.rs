@@ -1,7 +1,13 @@
 //! How a stream is joined.
 
+#[cfg(feature = "multicast")]
+use std::net::SocketAddr;
 use std::time::Duration;
 
+#[cfg(feature = "multicast")]
+use flexbond_session::group::Interface;
+#[cfg(feature = "multicast-crypto")]
+use flexbond_session::group::PresharedKey;
 use flexbond_session::socket::{SlowPeer, SocketType};
 use serde::{Deserialize, Serialize};
 
@@ -62,16 +68,43 @@ pub struct ConnectOptions {
     /// How long a send waits; `None` (default) waits for ever.
     pub send_timeout: Option<Duration>,
     /// Messages that may wait per peer, on the way out and on the way in. Default 100; 0 is the sockets' own large
-    /// bound.
+    /// bound. At `udp://` addresses it is [`memory`](field@Self::memory) that counts.
     pub queue_size: usize,
     /// How long disconnecting waits for what is still queued; `None` waits for ever. Default 30 s.
     pub linger: Option<Duration>,
     /// SUB: receives only messages whose header begins with one of these. Default: all messages.
     pub topics: Vec<Vec<u8>>,
     /// PUB: what happens to a message for a receiver that is too slow. Default: the new message is dropped for it.
+    ///
+    /// At `udp://` addresses all receivers are served by the same packets, and this means:
+    ///
+    /// | | the source waits for | who is too slow |
+    /// | --- | --- | --- |
+    /// | `DropNewest`, `DropOldest` | the quickest receiver, as long as it takes anything; after 250 ms without, new messages are dropped for all, and counted, until somebody does | skips what it has not got once it is a quarter of [`memory`](field@Self::memory) (64 MiB at most) behind the quickest, and goes on with the newest message |
+    /// | `Wait` | the slowest receiver, for as long as it lives | makes all wait |
+    /// | `Disconnect` | the slowest receiver | is sent away when nothing could be sent for 1 s because of it, and comes back once it has taken what it had got. A PUB that connects cannot send others away: as `DropNewest` |
+    ///
+    /// Whoever skips sees gaps in its [statistics](crate::Statistics), and whole messages only.
     pub slow_peer: SlowPeer,
-    /// Largest message that is accepted, in bytes over all parts. Default 1 GiB.
+    /// Largest message that is accepted, in bytes over all parts. Default 1 GiB. At `udp://` addresses also the largest
+    /// that is sent.
     pub max_message_size: usize,
+    /// `udp://`: where what is for all is sent to, once for all: a multicast address and port, such as
+    /// `239.1.2.3:5000`. Only the end that binds has to know it. Default: none, each receiver is sent packets of its own,
+    /// as are those that multicast does not reach.
+    #[cfg(feature = "multicast")]
+    pub multicast: Option<SocketAddr>,
+    /// `udp://`: the network interface for multicast. Default: the one of the address.
+    #[cfg(feature = "multicast")]
+    pub interface: Option<Interface>,
+    /// `udp://`: the key that all ends have; nobody without it can join, read or disturb. Default: none.
+    #[cfg(feature = "multicast-crypto")]
+    pub key: Option<PresharedKey>,
+    /// `udp://`: bytes of messages that may wait, at the source until all have got them, and at each receiver until they
+    /// are taken; at least 64 KiB. A message that is larger than that goes and comes in pieces, and is put together in
+    /// memory of its own, at most [`max_message_size`](field@Self::max_message_size). Default 256 MiB.
+    #[cfg(feature = "multicast")]
+    pub memory: usize,
 }
 
 impl Default for ConnectOptions {
@@ -86,6 +119,14 @@ impl Default for ConnectOptions {
             topics: Vec::new(),
             slow_peer: SlowPeer::DropNewest,
             max_message_size: 1 << 30,
+            #[cfg(feature = "multicast")]
+            multicast: None,
+            #[cfg(feature = "multicast")]
+            interface: None,
+            #[cfg(feature = "multicast-crypto")]
+            key: None,
+            #[cfg(feature = "multicast")]
+            memory: 256 << 20,
         }
     }
 }
@@ -112,5 +153,15 @@ impl ConnectOptions {
         attach: Attach, mode: Mode, receive_timeout: Option<Duration>, send_timeout: Option<Duration>,
         queue_size: usize, linger: Option<Duration>, topics: Vec<Vec<u8>>, slow_peer: SlowPeer,
         max_message_size: usize,
+    }
+
+    #[cfg(feature = "multicast")]
+    setters! {
+        multicast: Option<SocketAddr>, interface: Option<Interface>, memory: usize,
+    }
+
+    #[cfg(feature = "multicast-crypto")]
+    setters! {
+        key: Option<PresharedKey>,
     }
 }

@@ -1,18 +1,21 @@
-//! A stream: one socket, the messages that it carries understood, and counted.
+//! A stream: one end of what carries messages, which are understood here, and counted.
 
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "multicast")]
+use flexbond_session::group::{JoinError, StartError};
 use flexbond_session::socket::{
-    BindError, Closed, ConnectError as SocketConnectError, IntoEndpoint, Monitor, OptionError, Options,
-    RecvError, Socket, Stats, SubscribeError,
+    BindError, Closed, ConnectError as SocketConnectError, IntoEndpoint, Monitor, OptionError, RecvError,
+    Stats, SubscribeError,
 };
 use flexbond_transport::{Endpoint, Message};
 use thiserror::Error;
 
 use crate::detector::SeriesEvent;
+use crate::link::{Fault, Link};
 use crate::{
-    Attach, ConnectOptions, DecodeError, Decoder, Handled, Handler, Header, Mode, Statistics, StreamMessage,
+    ConnectOptions, DecodeError, Decoder, Handled, Handler, Header, Mode, Statistics, StreamMessage,
 };
 
 pub use flexbond_session::socket::SendError;
@@ -22,7 +25,7 @@ pub use flexbond_session::socket::SendError;
 /// Dropping it disconnects in the background and does not wait; [`disconnect`](Self::disconnect) does.
 #[derive(Debug)]
 pub struct Stream {
-    socket: Socket,
+    link: Link,
     mode: Mode,
     endpoint: Endpoint,
     statistics: Statistics,
@@ -45,6 +48,21 @@ pub enum ConnectError {
     /// A topic cannot be subscribed to.
     #[error(transparent)]
     Subscribe(#[from] SubscribeError),
+    /// PUSH and PULL deal messages out; where all receivers get all of them, only PUB and SUB can do what they promise.
+    #[cfg(feature = "multicast")]
+    #[error("{} cannot be used at {endpoint}, where every receiver gets every message: use {}",
+        mode.socket_type(), if mode.receives() { "SUB (-m sub)" } else { "PUB (-m pub)" })]
+    NotForAll {
+        /// Where it was to be.
+        endpoint: Endpoint,
+        /// PUSH or PULL.
+        mode: Mode,
+    },
+    /// The session at a `udp://` address cannot be held or looked for: the address is in use, an option of it is out of
+    /// bounds, or there is no such interface.
+    #[cfg(feature = "multicast")]
+    #[error(transparent)]
+    Session(#[from] StartError),
 }
 
 /// Why no message was delivered. The next receive is not affected.
@@ -71,41 +89,22 @@ impl Stream {
     /// Connecting returns at once and goes on in the background until somebody listens there; binding returns with
     /// the address in use.
     ///
+    /// At `udp://HOST:PORT` (feature `multicast`) every message goes to all who are connected, over reliable multicast: to
+    /// [`ConnectOptions::multicast`] once for all of them, or to each. The source is a PUB that binds, receivers are SUBs
+    /// that connect. The other way round works, too: every PUB that connects sends to all SUBs there, however many there
+    /// are of both.
+    ///
     /// # Cancel safety
     /// Dropping the future leaves nothing behind.
     ///
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect<E: IntoEndpoint>(address: E, options: ConnectOptions) -> Result<Self, ConnectError> {
-        let endpoint = address.into_endpoint().map_err(BindError::from)?;
-        let settings = Options::new()
-            .hwm(options.queue_size)
-            .linger(options.linger)
-            .send_timeout(options.send_timeout)
-            .recv_timeout(options.receive_timeout)
-            .slow_peer(options.slow_peer)
-            .max_message_size(options.max_message_size);
-        let socket = Socket::with_options(options.mode.socket_type(), settings)?;
-        if options.mode == Mode::Sub {
-            if options.topics.is_empty() {
-                socket.subscribe("")?;
-            }
-            options
-                .topics
-                .iter()
-                .try_for_each(|topic| socket.subscribe(topic))?;
-        }
-        let endpoint = match options.attach {
-            Attach::Bind => socket.bind(endpoint).await?,
-            Attach::Connect => {
-                socket.connect(&endpoint)?;
-                endpoint
-            }
-        };
+        let (link, endpoint) = Link::connect(address, &options).await?;
         let mut statistics = Statistics::new();
         statistics.watch_sharing(options.mode == Mode::Pull);
         Ok(Stream {
-            socket,
+            link,
             mode: options.mode,
             endpoint,
             statistics,
@@ -133,7 +132,8 @@ impl Stream {
     /// # Errors
     /// [`ReceiveError`]; a malformed message is handed over in it, and the next call goes on with the next message.
     pub async fn receive(&mut self) -> Result<StreamMessage, ReceiveError> {
-        let message = self.socket.recv().await?;
+        let received = self.link.recv().await;
+        let message = self.take(received)?;
         self.understand(message)
     }
 
@@ -142,7 +142,8 @@ impl Stream {
     /// # Errors
     /// [`ReceiveError`]; [`RecvError::WouldBlock`] when no message waits.
     pub fn try_receive(&mut self) -> Result<StreamMessage, ReceiveError> {
-        let message = self.socket.try_recv()?;
+        let received = self.link.try_recv();
+        let message = self.take(received)?;
         self.understand(message)
     }
 
@@ -158,7 +159,8 @@ impl Stream {
         &mut self,
         handler: &mut H,
     ) -> Result<Handled<H::Value>, ReceiveError> {
-        let message = self.socket.recv().await?;
+        let received = self.link.recv().await;
+        let message = self.take(received)?;
         self.understand_with(message, handler)
     }
 
@@ -170,7 +172,8 @@ impl Stream {
         &mut self,
         handler: &mut H,
     ) -> Result<Handled<H::Value>, ReceiveError> {
-        let message = self.socket.try_recv()?;
+        let received = self.link.try_recv();
+        let message = self.take(received)?;
         self.understand_with(message, handler)
     }
 
@@ -192,15 +195,13 @@ impl Stream {
     /// # Errors
     /// As those of [`receive`](Self::receive).
     pub fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<StreamMessage, ReceiveError>> {
-        let received = std::task::ready!(self.socket.poll_recv(cx));
-        Poll::Ready(
-            received
-                .map_err(Into::into)
-                .and_then(|(message, _)| self.understand(message)),
-        )
+        let received = std::task::ready!(self.link.poll_recv(cx));
+        let taken = self.take(received);
+        Poll::Ready(taken.and_then(|message| self.understand(message)))
     }
 
-    /// Waits for the next message and leaves it as it is. It counts, whatever its header.
+    /// Waits for the next message and leaves it as it is. It counts, whatever its header. (What comes to a `udp://`
+    /// address and is no message of a stream is passed over, and counts as malformed.)
     ///
     /// # Cancel safety
     /// Dropping the future takes no message.
@@ -208,9 +209,16 @@ impl Stream {
     /// # Errors
     /// [`RecvError`].
     pub async fn receive_raw(&mut self) -> Result<Message, RecvError> {
-        let message = self.socket.recv().await?;
-        self.statistics.handle_message(Instant::now(), message.size());
-        Ok(message)
+        loop {
+            match self.link.recv().await {
+                Ok(message) => {
+                    self.statistics.handle_message(Instant::now(), message.size());
+                    return Ok(message);
+                }
+                Err(Fault::Recv(error)) => return Err(error),
+                Err(Fault::Malformed(..)) => self.statistics.handle_malformed(),
+            }
+        }
     }
 
     /// Sends a whole message: a [`StreamMessage`], or any [`Message`] as it is (to forward one, say).
@@ -223,7 +231,7 @@ impl Stream {
     pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), SendError> {
         let message = message.into();
         let size = message.size();
-        self.socket.send(message).await?;
+        self.link.send(message).await?;
         self.statistics.handle_message(Instant::now(), size);
         Ok(())
     }
@@ -235,7 +243,7 @@ impl Stream {
     pub fn try_send(&mut self, message: impl Into<Message>) -> Result<(), SendError> {
         let message = message.into();
         let size = message.size();
-        self.socket.try_send(message)?;
+        self.link.try_send(message)?;
         self.statistics.handle_message(Instant::now(), size);
         Ok(())
     }
@@ -253,7 +261,7 @@ impl Stream {
         let Some(size) = message.as_ref().map(Message::size) else {
             return Poll::Ready(Ok(()));
         };
-        std::task::ready!(self.socket.poll_send(cx, message))?;
+        std::task::ready!(self.link.poll_send(cx, message))?;
         self.statistics.handle_message(Instant::now(), size);
         Poll::Ready(Ok(()))
     }
@@ -276,21 +284,38 @@ impl Stream {
         self.statistics.watch_sharing(self.mode == Mode::Pull);
     }
 
-    /// The socket behind the stream, for what is no message of its own.
-    pub(crate) fn socket(&self) -> &Socket {
-        &self.socket
+    /// What carries the messages, for what is no message of its own.
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
     }
 
-    /// The socket's own counters: drops, peers, reconnects.
+    /// The counters of the socket: drops, peers, reconnects.
+    ///
+    /// At a `udp://` address those of the session. Peers are its members, for the end that binds; for one that connects,
+    /// the end that it is connected to. Reconnects are sessions joined again. Dropped are messages that a PUB dropped for
+    /// all, and those that came to a SUB in part; what a slow receiver skipped shows in its [statistics](Self::statistics).
     #[must_use]
     pub fn socket_stats(&self) -> Stats {
-        self.socket.stats()
+        self.link.stats()
     }
 
-    /// The events of the connections behind the stream.
+    /// The events of the connections behind the stream; `None` at a `udp://` address, where there are none. A
+    /// [`ConnectionWatch`](crate::ConnectionWatch) tells of who comes and goes at any.
     #[must_use]
-    pub fn monitor(&self) -> Monitor {
-        self.socket.monitor()
+    pub fn monitor(&self) -> Option<Monitor> {
+        self.link.monitor()
+    }
+
+    /// Why the source, or the receiver, at a `udp://` address that this end connects to was not joined when it was last
+    /// tried: nobody answers there (yet), or the keys differ. Trying goes on in the background, whatever it is. `None`
+    /// once this end is in.
+    #[cfg(feature = "multicast")]
+    #[must_use]
+    pub fn refusal(&self) -> Option<std::sync::Arc<JoinError>> {
+        match &self.link {
+            Link::Socket(_) => None,
+            Link::Group(link) => link.refusal(),
+        }
     }
 
     /// The address as bound, or as connected to.
@@ -310,7 +335,7 @@ impl Stream {
     /// # Cancel safety
     /// Dropping the future leaves the rest to the background.
     pub async fn disconnect(self) -> Closed {
-        self.socket.close().await
+        self.link.close().await
     }
 
     /// As [`disconnect`](Self::disconnect), with another linger: zero drops what is queued, `None` waits for ever.
@@ -318,7 +343,15 @@ impl Stream {
     /// # Cancel safety
     /// Dropping the future leaves the rest to the background.
     pub async fn disconnect_within(self, linger: Option<Duration>) -> Closed {
-        self.socket.close_within(linger).await
+        self.link.close_within(linger).await
+    }
+
+    /// A message, unless it is none.
+    fn take(&mut self, received: Result<Message, Fault>) -> Result<Message, ReceiveError> {
+        received.map_err(|fault| match fault {
+            Fault::Recv(error) => error.into(),
+            Fault::Malformed(error, message) => self.malformed(error, message),
+        })
     }
 
     fn understand(&mut self, message: Message) -> Result<StreamMessage, ReceiveError> {

@@ -1,6 +1,7 @@
 //! The command line: what `flexbond` and the programs called `m_…` do. Not part of the library's interface.
 
 mod argument;
+mod carriage;
 mod completions;
 mod console;
 mod demo;

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::argument::{self, Linger};
+use super::carriage::Carriage;
 use super::failure::{explain, note};
 use super::gauge::{Gauge, Tally, amount, say};
 use super::interrupt::Interrupt;
@@ -18,7 +19,7 @@ use super::stats::join_failure;
 use super::{Exit, Failure, quantity};
 use crate::session::socket::SendErrorKind;
 use crate::stream::recording::{Pace, Player, Playlist, Repeat};
-use crate::stream::{Attach, ConnectOptions, ConnectionEvent, ConnectionWatch, Mode, Stream};
+use crate::stream::{Attach, ConnectionEvent, ConnectionWatch, Mode, Stream};
 use crate::transport::Endpoint;
 
 /// Send what was recorded: a folder of m_dump, or a recording file.
@@ -29,7 +30,7 @@ pub(crate) struct Replay {
     #[arg(value_name = "FOLDER|FILE")]
     folder: PathBuf,
 
-    /// Address to listen at, format `tcp://HOST:PORT`
+    /// Address to listen at, format `tcp://HOST:PORT` or, with -m pub, `udp://HOST:PORT`
     #[arg(short, long, default_value = "tcp://*:9999")]
     address: Endpoint,
 
@@ -84,6 +85,9 @@ pub(crate) struct Replay {
 
     #[command(flatten)]
     metrics: MetricsArgument,
+
+    #[command(flatten)]
+    carriage: Carriage,
 }
 
 const HELP: &str = "Messages go out whole and in order, each with all its parts, byte for byte as
@@ -107,6 +111,8 @@ Examples:
     m_replay run7.fbr -a tcp://*:9999 --speed 10 --loop
   A thousand messages at 50 Hz, to subscribers, when the first is there:
     m_replay run7.fbr -m pub --wait inf --from 5000 --to 6000 --rate 50
+  To many receivers by multicast, at the rate of the recording:
+    m_replay run7.fbr -m pub -a udp://192.168.0.5:9999 --multicast 239.1.2.3:5000 --original
   What came in the first minute:
     m_replay run7.fbr --to +60s";
 
@@ -154,6 +160,7 @@ impl Replay {
     }
 
     async fn replay(&self) -> Result<Exit, Failure> {
+        let options = self.carriage.options([&self.address])?;
         let mut interrupt = Interrupt::listen()
             .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
         let mut recording = span::open(&self.folder)?;
@@ -169,7 +176,7 @@ impl Replay {
             Some(None) => Repeat::Forever,
             Some(Some(times)) => Repeat::Times(times),
         };
-        let options = ConnectOptions::new()
+        let options = options
             .mode(match self.mode {
                 Sending::Push => Mode::Push,
                 Sending::Pub => Mode::Pub,

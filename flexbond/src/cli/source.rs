@@ -13,7 +13,8 @@ use crate::transport::Endpoint;
 /// Where messages come from, and how many.
 #[derive(Args)]
 pub(crate) struct Source {
-    /// Source address, format `tcp://HOST:PORT`; `tcp://*:PORT` waits for the source to connect
+    /// Source address, format `tcp://HOST:PORT` or, with -m sub, `udp://HOST:PORT`; `tcp://*:PORT` waits for the source
+    /// to connect
     #[arg(value_name = "SOURCE")]
     pub(crate) source: Endpoint,
 
@@ -35,9 +36,9 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Joins the stream.
-    pub(crate) async fn join(&self) -> Result<Stream, Failure> {
-        let options = ConnectOptions::new()
+    /// Joins the stream; `options` are what other arguments say.
+    pub(crate) async fn join(&self, options: ConnectOptions) -> Result<Stream, Failure> {
+        let options = options
             .mode(self.mode)
             .attach(if is_wildcard(&self.source) {
                 Attach::Bind
@@ -49,10 +50,14 @@ impl Source {
         joined.map_err(|error| join_failure(&error))
     }
 
-    /// That no message came for as long as was allowed.
-    pub(crate) fn timed_out(&self) -> Failure {
+    /// That no message came for as long as was allowed; `refusal` says why the other side lets nobody in, if it does not.
+    pub(crate) fn timed_out(&self, refusal: Option<String>) -> Failure {
         let seconds = self.timeout.unwrap_or_default().as_secs_f64();
-        Failure::timed_out(format!("no message from {} for {seconds} s", self.source))
+        let failure = Failure::timed_out(format!("no message from {} for {seconds} s", self.source));
+        match refusal {
+            Some(refusal) => failure.hint(refusal),
+            None => failure,
+        }
     }
 }
 

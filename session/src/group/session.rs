@@ -244,6 +244,13 @@ impl Session {
         self.shared().look(|node| node.undelivered(Self::ALL))
     }
 
+    /// A number that changes whenever those have got more of what this end sends who are waited for
+    /// ([`SlowMember`](super::SlowMember)): while there is no room and it stands still, nobody takes anything.
+    #[must_use]
+    pub fn progress(&self) -> u64 {
+        self.shared().look(|node| node.held(Self::ALL))
+    }
+
     /// Waits until everything that this end has sent so far is delivered to everybody who is still there, or the session
     /// is over.
     ///
@@ -251,9 +258,7 @@ impl Session {
     /// Takes nothing.
     pub async fn settled(&self) {
         let settled = |node: &Node| node.undelivered(Self::ALL) == 0 || node.ending().is_some();
-        self.shared()
-            .wait(|node, _| settled(node).then_some(()))
-            .await;
+        self.shared().wait(|node, _| settled(node).then_some(())).await;
     }
 
     /// Begins a message of any length that is sent in parts, as they come to be known. Nothing else of this end is sent

@@ -132,6 +132,14 @@ pub enum SendErrorKind {
         /// The most that is taken.
         limit: usize,
     },
+    /// More parts than messages may have where this one was to go. Sockets have no such bound: the receiver has it.
+    #[error("a message of {parts} parts has more than the {limit} that one may have")]
+    TooManyParts {
+        /// How many it has.
+        parts: usize,
+        /// The most that is taken.
+        limit: usize,
+    },
     /// The socket conflates, which keeps single parts only.
     #[error("a conflating socket takes one-part messages only")]
     Multipart,

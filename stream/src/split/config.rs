@@ -1,6 +1,8 @@
 //! What is split, and how: the JSON of `m_split -c`, the original's and what is new here.
 
 use std::collections::HashMap;
+#[cfg(feature = "multicast")]
+use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 use std::time::Duration;
@@ -55,6 +57,11 @@ pub struct SourceConfig {
     /// `connect` or `bind`, where the address alone says the wrong thing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attach: Option<Attach>,
+    /// `udp://`, where it is bound: the group address to send to, once for all. Default: that of the options that
+    /// [`Split::connect_with`](super::Split::connect_with) is given.
+    #[cfg(feature = "multicast")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multicast: Option<SocketAddr>,
 }
 
 /// Where messages go, and which.
@@ -96,6 +103,11 @@ pub struct OutputConfig {
     /// `connect` or `bind`, where the address alone says the wrong thing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attach: Option<Attach>,
+    /// `udp://`, where it is bound: the group address to send to, once for all. Default: that of the options that
+    /// [`Split::connect_with`](super::Split::connect_with) is given.
+    #[cfg(feature = "multicast")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multicast: Option<SocketAddr>,
 }
 
 /// How a source is received.
@@ -245,24 +257,43 @@ impl SourceConfig {
             mode: SourceMode::default(),
             queue_size: queue_size(),
             attach: None,
+            #[cfg(feature = "multicast")]
+            multicast: None,
         }
     }
 
     /// Whether it is joined in the same way, whatever else is set.
     pub(super) fn is_same(&self, other: &SourceConfig) -> bool {
-        let key = |config: &SourceConfig| (config.mode, config.options().attach);
+        let key = |config: &SourceConfig| {
+            let options = config.options();
+            #[cfg(feature = "multicast")]
+            let options = (options.attach, options.multicast);
+            #[cfg(not(feature = "multicast"))]
+            let options = options.attach;
+            (config.mode, options)
+        };
         self.address == other.address && key(self) == key(other)
     }
 
     /// How to join the source.
     #[must_use]
     pub fn options(&self) -> ConnectOptions {
+        self.options_over(&ConnectOptions::new())
+    }
+
+    /// As [`options`](Self::options), over others that say the rest.
+    pub(super) fn options_over(&self, base: &ConnectOptions) -> ConnectOptions {
         let mode = match self.mode {
             SourceMode::Pull => Mode::Pull,
             SourceMode::Sub => Mode::Sub,
         };
-        ConnectOptions::new()
-            .mode(mode)
+        let base = base.clone();
+        #[cfg(feature = "multicast")]
+        let base = match self.multicast {
+            Some(group) => base.multicast(group),
+            None => base,
+        };
+        base.mode(mode)
             .attach(self.attach.unwrap_or_else(|| attach_of(&self.address)))
             .queue_size(self.queue_size)
     }
@@ -284,12 +315,19 @@ impl OutputConfig {
             boundaries: Boundaries::default(),
             linger_ms: linger_ms(),
             attach: None,
+            #[cfg(feature = "multicast")]
+            multicast: None,
         }
     }
 
     /// How to open the output.
     #[must_use]
     pub fn options(&self) -> ConnectOptions {
+        self.options_over(&ConnectOptions::new())
+    }
+
+    /// As [`options`](Self::options), over others that say the rest.
+    pub(super) fn options_over(&self, base: &ConnectOptions) -> ConnectOptions {
         let mode = match self.mode {
             OutputMode::Push => Mode::Push,
             OutputMode::Pub => Mode::Pub,
@@ -300,8 +338,13 @@ impl OutputConfig {
             (Policy::DropOldest, size) => size.min(8),
             (_, size) => size,
         };
-        ConnectOptions::new()
-            .mode(mode)
+        let base = base.clone();
+        #[cfg(feature = "multicast")]
+        let base = match self.multicast {
+            Some(group) => base.multicast(group),
+            None => base,
+        };
+        base.mode(mode)
             .attach(self.attach.unwrap_or_else(|| attach_of(&self.address)))
             .queue_size(queue_size)
             .linger(Duration::from_millis(self.linger_ms))

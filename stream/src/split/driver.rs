@@ -13,8 +13,9 @@ use tokio::task::JoinHandle;
 use super::output::Output;
 use super::{ConfigError, OutletId, OutputConfig, OutputStats, SplitConfig, Splitter};
 use crate::alarm::{Alarm, now};
+use crate::link::Fault;
 use crate::stream::ConnectError;
-use crate::{Statistics, Stream, StreamMessage};
+use crate::{ConnectOptions, Statistics, Stream, StreamMessage};
 
 /// A source and its outputs.
 ///
@@ -27,6 +28,8 @@ use crate::{Statistics, Stream, StreamMessage};
 #[derive(Debug)]
 pub struct Split {
     config: SplitConfig,
+    /// What it does not say.
+    base: ConnectOptions,
     source: Stream,
     /// Messages that were received and are not handled yet.
     received: VecDeque<Message>,
@@ -104,13 +107,25 @@ impl Split {
     /// # Errors
     /// [`SplitError::Config`] and [`SplitError::Connect`]; nothing is left behind.
     pub async fn connect(config: SplitConfig) -> Result<Self, SplitError> {
+        Self::connect_with(config, ConnectOptions::new()).await
+    }
+
+    /// As [`connect`](Self::connect), with options for what the configuration does not say: a key, say, which is in no
+    /// file. They count after every [`reload`](Self::reload), too.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
+    ///
+    /// # Errors
+    /// As those of [`connect`](Self::connect).
+    pub async fn connect_with(config: SplitConfig, base: ConnectOptions) -> Result<Self, SplitError> {
         config.validate()?;
         let mut streams = Vec::with_capacity(config.streams.len());
         for output in &config.streams {
-            streams.push(Output::open(output).await?);
+            streams.push(Output::open(output, &base).await?);
         }
         // The source last: what it receives can be sent.
-        let source = join(&config).await?;
+        let source = join(&config, &base).await?;
         let splitter = Splitter::new(config.streams.iter().map(OutputConfig::rule));
         let outputs = splitter
             .outlets()
@@ -131,6 +146,7 @@ impl Split {
             undelivered: 0,
             alarm: Alarm::default(),
             config,
+            base,
         })
     }
 
@@ -166,13 +182,13 @@ impl Split {
         for output in &config.streams {
             let stream = match self.outputs.iter().any(|known| known.is(output)) {
                 true => None,
-                false => Some(Output::open(output).await?),
+                false => Some(Output::open(output, &self.base).await?),
             };
             opened.push(stream);
         }
         let source = match self.config.source.is_same(&config.source) {
             true => None,
-            false => Some(join(&config).await?),
+            false => Some(join(&config, &self.base).await?),
         };
         // Nothing waits, and nothing fails, from here on.
         Ok(self.commit(config, opened, source))
@@ -230,7 +246,7 @@ impl Split {
         let begin = tokio::time::Instant::now();
         take_received(&self.source, self.config.source.queue_size, &mut self.received);
         // At once: what it still took would go nowhere.
-        self.source.socket().close_within(Some(Duration::ZERO)).await;
+        self.source.link().close_within(Some(Duration::ZERO)).await;
         self.closing = true;
         let linger = self.outputs.iter().map(|output| output.config.linger_ms).max();
         let linger = Duration::from_millis(linger.unwrap_or_default());
@@ -355,7 +371,14 @@ impl Split {
         if self.closing {
             return Poll::Ready(Err(RecvError::Closed));
         }
-        std::task::ready!(self.source.socket().poll_recv_many(cx, &mut self.batch, BATCH))?;
+        loop {
+            let link = self.source.link();
+            match std::task::ready!(link.poll_recv_many(cx, &mut self.batch, BATCH)) {
+                Ok(()) => break,
+                Err(Fault::Recv(error)) => return Poll::Ready(Err(error)),
+                Err(Fault::Malformed(..)) => self.source.statistics_mut().handle_malformed(),
+            }
+        }
         self.received.extend(self.batch.drain(..));
         match self.received.pop_front() {
             Some(message) => Poll::Ready(Ok(message)),
@@ -389,7 +412,7 @@ impl Split {
                 if output.sending.is_none() {
                     break;
                 }
-                match output.stream.socket().poll_send(cx, &mut output.sending) {
+                match output.stream.link().poll_send(cx, &mut output.sending) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(error)) => {
                         return Poll::Ready(SplitError::Send {
@@ -431,11 +454,11 @@ fn take_received(source: &Stream, queue_size: usize, received: &mut VecDeque<Mes
         0 => MAX_TAKEN,
         most => most.max(queue_size).min(MAX_TAKEN),
     };
-    received.extend(std::iter::from_fn(|| source.socket().try_recv().ok()).take(most));
+    received.extend(std::iter::from_fn(|| source.link().try_recv().ok()).take(most));
 }
 
-async fn join(config: &SplitConfig) -> Result<Stream, SplitError> {
-    let stream = Stream::connect(&config.source.address, config.source.options()).await;
+async fn join(config: &SplitConfig, base: &ConnectOptions) -> Result<Stream, SplitError> {
+    let stream = Stream::connect(&config.source.address, config.source.options_over(base)).await;
     stream.map_err(|error| SplitError::Connect {
         address: config.source.address.clone(),
         error,

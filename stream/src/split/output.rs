@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::{OutletId, OutletStats, OutputConfig, OutputMode, SplitError};
-use crate::{Attach, Stream};
+use crate::{Attach, ConnectOptions, Stream};
 
 #[derive(Debug)]
 pub(super) struct Output {
@@ -51,13 +51,20 @@ impl Output {
 
     /// Whether this is the output that a configuration means.
     pub(super) fn is(&self, config: &OutputConfig) -> bool {
-        let key = |config: &OutputConfig| (config.mode, config.options().attach);
+        let key = |config: &OutputConfig| {
+            let options = config.options();
+            #[cfg(feature = "multicast")]
+            let options = (options.attach, options.multicast);
+            #[cfg(not(feature = "multicast"))]
+            let options = options.attach;
+            (config.mode, options)
+        };
         self.config.address == config.address && key(&self.config) == key(config)
     }
 
     /// Opens the socket of an output.
-    pub(super) async fn open(config: &OutputConfig) -> Result<Stream, SplitError> {
-        let stream = Stream::connect(&config.address, config.options()).await;
+    pub(super) async fn open(config: &OutputConfig, base: &ConnectOptions) -> Result<Stream, SplitError> {
+        let stream = Stream::connect(&config.address, config.options_over(base)).await;
         stream.map_err(|error| SplitError::Connect {
             address: config.address.clone(),
             error,
@@ -85,18 +92,14 @@ impl Output {
             queue.push_front(message);
         }
         let deadline = begin + Duration::from_millis(self.config.linger_ms);
-        let socket = self.stream.socket().clone();
-        let unbinding = (self.config.options().attach == Attach::Bind).then(|| {
-            let (socket, endpoint) = (socket.clone(), self.stream.endpoint().clone());
-            tokio::spawn(async move {
-                // It was bound there, so this cannot fail.
-                let _ = socket.unbind(endpoint).await;
-            })
-        });
+        let link = self.stream.link().clone();
+        let bound = (self.config.options().attach == Attach::Bind).then(|| self.stream.endpoint());
+        let unbinding = bound.and_then(|endpoint| link.unbind(endpoint));
+        let unbinding = unbinding.map(tokio::spawn);
         let leaving = tokio::spawn(async move {
-            let _ = timeout_at(deadline, socket.send_many(&mut queue)).await;
+            let _ = timeout_at(deadline, link.send_many(&mut queue)).await;
             let rest = deadline.saturating_duration_since(Instant::now());
-            let closed = socket.close_within(Some(rest)).await;
+            let closed = link.close_within(Some(rest)).await;
             queue.len() as u64 + closed.undelivered
         });
         (unbinding, leaving)

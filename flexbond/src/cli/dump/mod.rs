@@ -16,6 +16,7 @@ use serde_json::json;
 use self::show::Detail;
 use self::sink::{Kept, Refusal, Screen, Sink, shortened};
 use self::target::Target;
+use super::carriage::{self, Carriage};
 use super::failure::{explain, note};
 use super::gauge::{Gauge, Tally, amount, say};
 use super::interrupt::Interrupt;
@@ -57,6 +58,9 @@ pub(crate) struct Dump {
 
     #[command(flatten)]
     metrics: MetricsArgument,
+
+    #[command(flatten)]
+    carriage: Carriage,
 }
 
 const HELP: &str = "Without a folder and without --record, every message is shown: its header, the
@@ -85,6 +89,8 @@ Examples:
     m_dump tcp://detector:9999 --record run7.fbr --rotate-size 10G
   Only the headers of 1000 messages, into a folder:
     m_dump tcp://detector:9999 headers -s 1 -n 1000
+  What a source sends to many by multicast:
+    m_dump udp://192.168.0.5:9999 -m sub -n 3
   Frame numbers for a program:
     m_dump tcp://detector:9999 --json | jq .header.frame";
 
@@ -109,12 +115,13 @@ impl Dump {
     }
 
     async fn dump(&self) -> Result<Exit, Failure> {
+        let options = self.carriage.options([&self.source.source])?;
         let mut interrupt = Interrupt::listen()
             .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
         let mut metrics = self.metrics.serve("dump").await?;
         // First: nothing is received that cannot be kept.
         let mut sink = self.sink()?;
-        let mut stream = match self.source.join().await {
+        let mut stream = match self.source.join(options).await {
             Ok(stream) => stream,
             Err(failure) => {
                 drop(sink.finish(None).await);
@@ -141,6 +148,7 @@ impl Dump {
         let finished = sink
             .finish(matches!(end, End::Interrupted).then_some(PATIENCE))
             .await;
+        let refusal = carriage::refusal(&stream);
         stream.disconnect().await;
 
         // The reason why it ended says more than what closing it then says.
@@ -152,7 +160,7 @@ impl Dump {
             self.summarize(&tally, seconds, &kept, missing);
         }
         match end {
-            End::TimedOut => Err(self.source.timed_out()),
+            End::TimedOut => Err(self.source.timed_out(refusal)),
             _ => Ok(Exit::Done),
         }
     }

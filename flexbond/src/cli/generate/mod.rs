@@ -23,6 +23,7 @@ use serde_json::{Map, Value};
 use tokio::time::MissedTickBehavior;
 
 use super::argument::{self, Linger};
+use super::carriage::Carriage;
 use super::failure::explain;
 use super::interrupt::Interrupt;
 use super::metrics::{Exposition, Metrics, MetricsArgument, counters};
@@ -31,7 +32,7 @@ use super::report::{Details, Report, Silent};
 use super::stats::join_failure;
 use super::{Exit, Failure, stderr};
 use crate::session::socket::{SendError, SendErrorKind};
-use crate::stream::{Attach, ConnectOptions, ElementType, Mode, Stream};
+use crate::stream::{Attach, ElementType, Mode, Stream};
 use crate::transport::{Endpoint, Message};
 
 use camera::Compression;
@@ -50,10 +51,13 @@ use tempo::Tempo;
 /// Ends with a summary at Ctrl-C or after --count images, once everything is delivered (at most --linger seconds; a
 /// second Ctrl-C ends at once).
 ///
+/// To many receivers at once by multicast:
+/// m_generate -m pub -a udp://192.168.0.5:9999 --multicast 239.1.2.3:5000
+///
 /// Exit codes: 0 done (Ctrl-C too), 1 failed, 2 usage, 3 messages were left when the linger was over.
 #[derive(Args)]
 pub(crate) struct Generate {
-    /// Address to listen at, format `tcp://HOST:PORT`
+    /// Address to listen at, format `tcp://HOST:PORT` or, with -m pub, `udp://HOST:PORT`
     #[arg(short, long, default_value = "tcp://*:9999")]
     address: Endpoint,
 
@@ -166,6 +170,9 @@ pub(crate) struct Generate {
 
     #[command(flatten)]
     metrics: MetricsArgument,
+
+    #[command(flatten)]
+    carriage: Carriage,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -231,9 +238,10 @@ impl Generate {
     }
 
     async fn generate(&self) -> Result<Exit, Failure> {
+        let options = self.carriage.options([&self.address])?;
         let mut interrupt = Interrupt::listen()
             .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
-        let options = ConnectOptions::new()
+        let options = options
             .mode(if self.mode == Sending::Push {
                 Mode::Push
             } else {

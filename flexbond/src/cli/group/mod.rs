@@ -19,7 +19,7 @@ use super::failure::{Exit, Failure, explain};
 use super::interrupt::Interrupt;
 use super::quantity;
 use crate::group::{
-    AcceptError, Interface, JoinError, JoinGroupError, Options, Over, RejectReason, StartError,
+    AcceptError, Interface, JoinError, JoinGroupError, Options, Over, PresharedKey, RejectReason, StartError,
 };
 use crate::transport::Endpoint;
 
@@ -60,14 +60,8 @@ struct Access {
     #[arg(value_name = "ENDPOINT")]
     endpoint: Endpoint,
 
-    /// The network interface for multicast: its name, or one of its addresses. Default: that of the endpoint
-    #[arg(long, value_name = "IP|NAME")]
-    interface: Option<Interface>,
-
-    /// A file with the key of the session, at least 16 bytes: nobody without it can join, read or disturb. The same for
-    /// all who are in
-    #[arg(long, value_name = "PATH")]
-    key_file: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 impl Access {
@@ -75,18 +69,49 @@ impl Access {
     /// it may never come.
     fn options(&self) -> Result<Options, Failure> {
         let mut options = Options::new();
-        options.interface.clone_from(&self.interface);
-        options.key = self.key_file.as_deref().map(key::read).transpose()?;
+        options.interface.clone_from(&self.reach.interface);
+        options.key = self.reach.key()?;
         Ok(options)
     }
+}
+
+/// How all who are in a session reach it.
+#[derive(Args)]
+pub(crate) struct Reach {
+    /// The network interface for multicast: its name, or one of its addresses. Default: that of the endpoint
+    #[arg(long, value_name = "IP|NAME")]
+    pub(crate) interface: Option<Interface>,
+
+    /// A file with the key of the session, at least 16 bytes: nobody without it can join, read or disturb. The same for
+    /// all who are in
+    #[arg(long, value_name = "PATH")]
+    key_file: Option<std::path::PathBuf>,
+}
+
+impl Reach {
+    pub(crate) fn is_set(&self) -> bool {
+        self.interface.is_some() || self.key_file.is_some()
+    }
+
+    /// Reads the key. To be called while signals still end the process, as [`Access::options`].
+    pub(crate) fn key(&self) -> Result<Option<PresharedKey>, Failure> {
+        self.key_file.as_deref().map(key::read).transpose()
+    }
+}
+
+/// Where who holds a session sends what is for all.
+#[derive(Args)]
+pub(crate) struct ToAll {
+    /// Send what is for all to this address, once for all; members that it does not reach are found out
+    #[arg(long, value_name = "GROUP:PORT")]
+    pub(crate) multicast: Option<SocketAddr>,
 }
 
 /// What who holds a session decides.
 #[derive(Args)]
 struct Holding {
-    /// Send what is for all to this address, once for all; members that it does not reach are found out
-    #[arg(long, value_name = "GROUP:PORT")]
-    multicast: Option<SocketAddr>,
+    #[command(flatten)]
+    to_all: ToAll,
 
     /// Who was silent for so long is dead
     #[arg(long, value_name = "SECONDS", value_parser = argument::positive_seconds, default_value = "2",
@@ -100,7 +125,7 @@ struct Holding {
 
 impl Holding {
     fn apply(&self, mut options: Options) -> Options {
-        options.multicast = self.multicast;
+        options.multicast = self.to_all.multicast;
         let heartbeat = options.heartbeat.min(self.dead_after / 4);
         options
             .dead_after(self.dead_after)
@@ -141,7 +166,7 @@ fn listen_for_signals() -> Result<Interrupt, Failure> {
     Interrupt::listen().map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))
 }
 
-fn start_failure(error: &StartError) -> Failure {
+pub(crate) fn start_failure(error: &StartError) -> Failure {
     let text = explain(error);
     match error {
         StartError::Option(_) | StartError::Endpoint(_) | StartError::Unsupported { .. } => {

@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use tokio::time::{MissedTickBehavior, timeout};
 
 use super::argument::{self, Linger};
+use super::carriage::Carriage;
 use super::console::{Console, Reader};
 use super::failure::{explain, note};
 use super::interrupt::Interrupt;
@@ -34,7 +35,8 @@ use tally::Tally;
 #[derive(Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct MergeCommand {
-    /// Source addresses, format `tcp://HOST:PORT`; `tcp://*:PORT` waits for the source to connect
+    /// Source addresses, format `tcp://HOST:PORT` or, with -m sub, `udp://HOST:PORT`; `tcp://*:PORT` waits for the source
+    /// to connect
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<Endpoint>,
 
@@ -105,6 +107,9 @@ pub(crate) struct MergeCommand {
 
     #[command(flatten)]
     metrics: MetricsArgument,
+
+    #[command(flatten)]
+    carriage: Carriage,
 }
 
 /// Which number messages are put together by.
@@ -149,6 +154,7 @@ Examples:
   flexbond merge tcp://camera1:9999 tcp://camera2:9999 -a tcp://*:8888
   flexbond merge tcp://left:9999 tcp://right:9999 -a tcp://*:8888 --align frame --wait 0.5
   flexbond merge -m sub tcp://a:9001 tcp://b:9001 --align pulse_id --incomplete drop
+  flexbond merge -m sub udp://a:9001 udp://b:9001 --output-mode pub -a udp://192.168.0.5:9999
 
 Exit codes: 0 done (Ctrl-C too), 1 failed, 2 usage, 3 messages were left when the linger
 was over.";
@@ -195,10 +201,13 @@ impl MergeCommand {
     }
 
     async fn merge(&self) -> Result<Exit, Failure> {
+        let base = self
+            .carriage
+            .options(self.sources.iter().chain([&self.address]))?;
         let mut interrupt = Interrupt::listen()
             .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
         let mut metrics = self.metrics.serve("merge").await?;
-        let mut work = self.join().await?;
+        let mut work = self.join(&base).await?;
         let mut console = Console::stdout(Reader::of(self.json))?;
         let worked = self.work(&mut work, &mut console, &mut metrics, &mut interrupt);
         let worked = worked.await;
@@ -234,9 +243,9 @@ impl MergeCommand {
         }
     }
 
-    async fn join(&self) -> Result<Work, Failure> {
+    async fn join(&self, base: &ConnectOptions) -> Result<Work, Failure> {
         let options = |mode: Mode, attach: Attach| {
-            ConnectOptions::new()
+            base.clone()
                 .mode(mode)
                 .attach(attach)
                 .queue_size(self.queue_size)

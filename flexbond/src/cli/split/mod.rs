@@ -13,16 +13,18 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
+use super::carriage::Carriage;
 use super::console::{self, Console, Reader};
 use super::failure::{explain, note};
+use super::group::start_failure as session_failure;
 use super::interrupt::Interrupt;
 use super::metrics::{Exposition, Metrics, MetricsArgument, counters};
 use super::mode::Receiving;
 use super::report::Silent;
 use super::{Exit, Failure, argument, quantity};
 use crate::session::socket::BindError as SocketBindError;
-use crate::stream::ConnectError;
 use crate::stream::split::{OutputConfig, Reloaded, SourceMode, Split, SplitConfig, SplitError};
+use crate::stream::{ConnectError, ConnectOptions};
 use crate::transport::BindError;
 use reload::{Reloads, Text};
 use tally::Tally;
@@ -33,7 +35,8 @@ use tally::Tally;
 #[derive(Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct SplitCommand {
-    /// Source address, format `tcp://HOST:PORT`; `tcp://*:PORT` waits for the source to connect
+    /// Source address, format `tcp://HOST:PORT` or, with -m sub, `udp://HOST:PORT`; `tcp://*:PORT` waits for the source
+    /// to connect
     #[arg(required_unless_present = "config", conflicts_with = "config")]
     source: Option<String>,
 
@@ -73,6 +76,9 @@ pub(crate) struct SplitCommand {
 
     #[command(flatten)]
     metrics: MetricsArgument,
+
+    #[command(flatten)]
+    carriage: Carriage,
 }
 
 const HELP: &str = "\
@@ -104,7 +110,9 @@ Keys of a stream, in the file and after the commas of an argument:
                and do not count for modulo; counted: they are messages like others
   linger_ms    how long the end waits for what is not yet sent; default 30000
   attach       bind or connect, where the address alone says the wrong thing
-Keys of the source: address, mode (PULL or SUB), queue_size, attach.
+  multicast    udp:// with PUB: GROUP:PORT to send to, once for all receivers
+Keys of the source: address, mode (PULL or SUB), queue_size, attach, multicast.
+At udp:// addresses every receiver gets every message, so the modes are PUB and SUB.
 
 A new configuration is taken over without a pause: streams that stay keep their
 receivers and what waits for them, and the source stays unless its address or mode
@@ -117,6 +125,7 @@ Examples:
   flexbond split tcp://detector:9999 tcp://*:8888 tcp://*:8889,modulo=100
   flexbond split tcp://detector:9999 tcp://*:8888,group=a tcp://*:8889,group=a
   flexbond split -m sub tcp://source:9999 'tcp://*:8888,filter=htype = array-1.0'
+  flexbond split tcp://detector:9999 udp://*:8888,mode=pub,multicast=239.1.2.3:5000
   flexbond split -c split.json --watch --metrics 9100
   flexbond split -c split.json --check
 
@@ -143,6 +152,12 @@ impl SplitCommand {
             return Err(Failure::usage("--watch needs --config"));
         }
         let (config, text) = self.config()?;
+        let outputs = config.streams.iter().map(|output| &output.address);
+        let base = match &self.config {
+            // What the file will name the next time is not known.
+            Some(_) => self.carriage.options(["udp://"])?,
+            None => self.carriage.options(outputs.chain([&config.source.address]))?,
+        };
         if self.check {
             let text = match self.json {
                 true => format!("{}\n", json!(config)),
@@ -153,7 +168,7 @@ impl SplitCommand {
                 Err(Silent::Failure(failure)) => Err(failure),
             };
         }
-        super::beside_connections(self.split(config, text))
+        super::beside_connections(self.split(config, text, base))
     }
 
     /// What is to be done, and the text of the file that says so.
@@ -178,7 +193,12 @@ impl SplitCommand {
         }
     }
 
-    async fn split(&self, config: SplitConfig, text: Option<String>) -> Result<Exit, Failure> {
+    async fn split(
+        &self,
+        config: SplitConfig,
+        text: Option<String>,
+        base: ConnectOptions,
+    ) -> Result<Exit, Failure> {
         let signals = |error| Failure::new(format!("cannot listen for signals: {error}"));
         let mut interrupt = Interrupt::listen().map_err(signals)?;
         let mut reloads = match (&self.config, text) {
@@ -186,7 +206,7 @@ impl SplitCommand {
             _ => Reloads::none(),
         };
         let mut metrics = self.metrics.serve("split").await?;
-        let mut split = Split::connect(config)
+        let mut split = Split::connect_with(config, base)
             .await
             .map_err(|error| start_failure(&error))?;
         let mut console = Console::stdout(Reader::of(self.json))?;
@@ -323,7 +343,10 @@ fn start_failure(error: &SplitError) -> Failure {
         ConnectError::Bind(SocketBindError::Transport(BindError::InUse { .. })) => {
             Failure::new(text).hint("stop the program that listens there, or choose another address")
         }
-        ConnectError::Options(_) | ConnectError::Connect(_) => Failure::usage(text),
+        ConnectError::Options(_) | ConnectError::Connect(_) | ConnectError::NotForAll { .. } => {
+            Failure::usage(text)
+        }
+        ConnectError::Session(error) => session_failure(error),
         _ => Failure::new(text),
     }
 }

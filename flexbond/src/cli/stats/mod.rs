@@ -10,7 +10,9 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::carriage::{self, Carriage};
 use super::failure::explain;
+use super::group::start_failure;
 use super::interrupt::Interrupt;
 use super::metrics::{Exposition, Metrics, MetricsArgument, counters};
 use super::report::{Report, Silent};
@@ -28,6 +30,8 @@ use view::{View, Wish};
 /// at Ctrl-C. Bytes count all parts, headers included; 1 MB is 10^6 bytes. "Frames missing" are gaps in the numbers of
 /// frames, images and pulses: lost on the way, or taken by another receiver of a PUSH source, of which a warning tells.
 /// With --json each line has rates, totals, types (htypes) and sources with their series and gaps.
+///
+/// Where a source sends to many by multicast: m_stats udp://192.168.0.5:9999 -m sub
 ///
 /// Exit codes: 0 done (Ctrl-C too), 1 failed, 2 usage, 3 timed out.
 #[derive(Args)]
@@ -56,6 +60,9 @@ pub(crate) struct StatsCommand {
 
     #[command(flatten)]
     metrics: MetricsArgument,
+
+    #[command(flatten)]
+    carriage: Carriage,
 }
 
 /// Messages taken between two looks at the clock and at Ctrl-C.
@@ -74,10 +81,11 @@ impl StatsCommand {
     }
 
     async fn measure(&self) -> Result<Exit, Failure> {
+        let options = self.carriage.options([&self.source.source])?;
         let mut interrupt = Interrupt::listen()
             .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
         let mut metrics = self.metrics.serve("stats").await?;
-        let mut stream = self.source.join().await?;
+        let mut stream = self.source.join(options).await?;
         if let Some(stride) = self.stride {
             for numbering in [Numbering::Frame, Numbering::Image, Numbering::PulseId] {
                 stream.statistics_mut().set_stride(numbering, stride);
@@ -106,7 +114,7 @@ impl StatsCommand {
         };
         match end {
             Ok(End::Done) | Err(Silent::ReaderGone) => Ok(Exit::Done),
-            Ok(End::TimedOut) => Err(self.source.timed_out()),
+            Ok(End::TimedOut) => Err(self.source.timed_out(carriage::refusal(&stream))),
             Err(Silent::Failure(failure)) => Err(failure),
         }
     }
@@ -165,7 +173,11 @@ impl StatsCommand {
                     Wish::End => return Ok(End::Done),
                     Wish::Show => view.show(stream, notices)?,
                 },
-                _ = ticks.tick(), if !each => view.tick(stream, report, notices)?,
+                _ = ticks.tick(), if !each => {
+                    notices.poll_refusal(stream);
+                    view.tick(stream, report, notices)?;
+                    view.tell(notices);
+                }
                 silent = report.broken() => return Err(silent),
                 scrape = metrics.scraped() => scrape.answer(|exposition| expose(exposition, stream)),
                 result = stream.receive() => {
@@ -245,7 +257,10 @@ pub(super) fn join_failure(error: &ConnectError) -> Failure {
         ConnectError::Bind(crate::session::socket::BindError::Transport(
             crate::transport::BindError::InUse { .. },
         )) => Failure::new(text).hint("stop the program that listens there, or choose another address"),
-        ConnectError::Options(_) | ConnectError::Connect(_) => Failure::usage(text),
+        ConnectError::Options(_) | ConnectError::Connect(_) | ConnectError::NotForAll { .. } => {
+            Failure::usage(text)
+        }
+        ConnectError::Session(error) => start_failure(error),
         _ => Failure::new(text),
     }
 }

@@ -328,6 +328,11 @@ impl Flows {
         self.channels.get(&channel).map_or(u64::MAX, Traffic::settled)
     }
 
+    /// How far those have come on a channel that are waited for.
+    pub(super) fn held(&self, channel: u16) -> u64 {
+        self.channels.get(&channel).map_or(0, Traffic::held)
+    }
+
     /// Messages of a channel that were not delivered to all yet.
     pub(super) fn undelivered(&self, channel: u16) -> u64 {
         self.channels.get(&channel).map_or(0, Traffic::undelivered)

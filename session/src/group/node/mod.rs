@@ -468,6 +468,11 @@ impl Node {
         Ok(())
     }
 
+    /// How far those have come on a channel that are waited for.
+    pub(crate) fn held(&self, channel: u16) -> u64 {
+        self.flows.held(channel)
+    }
+
     /// Messages of a channel, and parts of streamed ones, that were not delivered to all yet.
     pub(crate) fn undelivered(&self, channel: u16) -> u64 {
         self.flows.undelivered(channel)

@@ -333,6 +333,10 @@ impl Traffic {
         self.out.settled()
     }
 
+    pub(super) fn held(&self) -> u64 {
+        self.out.held()
+    }
+
     pub(super) fn undelivered(&self) -> u64 {
         self.out.undelivered()
     }

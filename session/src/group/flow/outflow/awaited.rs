@@ -8,7 +8,7 @@ use crate::group::flow::receiver::{Place, Receiver};
 
 impl Outflow {
     /// Below which segment so many receivers have everything as are waited for.
-    pub(super) fn held(&self) -> u64 {
+    pub(crate) fn held(&self) -> u64 {
         self.least_awaited(|receiver| receiver.place.next())
             .unwrap_or_else(|| self.stream.next_segment())
     }

@@ -1,0 +1,56 @@
+//! What streams at `udp://` addresses have to be told, as arguments.
+
+use clap::Args;
+
+use super::Failure;
+use super::failure::explain;
+use super::group::{Reach, ToAll};
+use crate::group::{JoinError, RejectReason};
+use crate::stream::{ConnectOptions, Stream};
+
+/// How streams at `udp://` addresses are carried.
+#[derive(Args)]
+#[command(next_help_heading = "At udp:// addresses")]
+pub(crate) struct Carriage {
+    #[command(flatten)]
+    to_all: ToAll,
+
+    #[command(flatten)]
+    reach: Reach,
+}
+
+impl Carriage {
+    /// The options of streams, beside those that other arguments say. `addresses` are all that the program has.
+    ///
+    /// To be called while signals still end the process: the file with the key may be a pipe.
+    pub(crate) fn options<A: ToString>(
+        &self,
+        addresses: impl IntoIterator<Item = A>,
+    ) -> Result<ConnectOptions, Failure> {
+        let is_udp = |address: A| address.to_string().starts_with("udp://");
+        let is_set = self.to_all.multicast.is_some() || self.reach.is_set();
+        if is_set && !addresses.into_iter().any(is_udp) {
+            return Err(Failure::usage(
+                "--multicast, --interface and --key-file are for udp:// addresses, and there is none",
+            ));
+        }
+        Ok(ConnectOptions::new()
+            .multicast(self.to_all.multicast)
+            .interface(self.reach.interface.clone())
+            .key(self.reach.key()?))
+    }
+}
+
+/// Why the other side does not let a stream in, if it has said so: trying again is of no use then.
+pub(crate) fn refusal(stream: &Stream) -> Option<String> {
+    let refusal = stream.refusal()?;
+    match &*refusal {
+        // One that ends may begin again.
+        JoinError::Rejected {
+            why: RejectReason::Closing | RejectReason::Spent,
+            ..
+        } => None,
+        JoinError::Rejected { .. } => Some(explain(&*refusal)),
+        _ => None,
+    }
+}
