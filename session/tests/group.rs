@@ -116,6 +116,30 @@ async fn messages_go_from_everybody_to_everybody_in_one_process() {
 }
 
 #[tokio::test]
+async fn a_message_is_as_long_as_all_memory_for_it_at_the_most() {
+    const MEMORY: usize = 1 << 20;
+    let small = options().recv_budget(MEMORY as u64);
+    let (coordinator, _) = session(small.clone(), 0).await;
+    let member = soon(Member::join(coordinator.endpoint(), small))
+        .await
+        .expect("admitted");
+    soon(coordinator.wait_for_members(1)).await.expect("in");
+    let ends = [coordinator.session(), member.session()];
+    for (sender, receiver) in [(0, 1), (1, 0)] {
+        let refused = soon(ends[sender].send(vec![1; MEMORY + 1])).await;
+        let Err(SendError::TooLarge { limit, .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(limit, MEMORY as u64);
+        for _ in 0..3 {
+            soon(ends[sender].send(vec![1; MEMORY])).await.expect("sent");
+            let received = soon(ends[receiver].recv()).await.expect("a message");
+            assert_eq!(received.body.len(), MEMORY);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_stream_is_longer_than_all_memory_for_it() {
     let (coordinator, _) = session(options(), 0).await;
     let small = options().recv_budget(1 << 20);

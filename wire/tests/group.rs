@@ -228,6 +228,7 @@ fn limits_are_kept_when_encoding() {
         heartbeat: 0,
         dead_after: 0,
         max_message: 0,
+        recv_budget: 0,
         key: None,
         server_nonce: [0; 16],
     };

@@ -305,6 +305,7 @@ fn a_wrapped_key_belongs_to_one_packet_and_one_member() {
         heartbeat: 200,
         dead_after: 2000,
         max_message: 1 << 30,
+        recv_budget: 1 << 28,
         key: None,
         server_nonce: [2; 16],
     };
@@ -358,6 +359,10 @@ fn a_wrapped_key_belongs_to_one_packet_and_one_member() {
         },
         Accept {
             max_message: 0,
+            ..accept
+        },
+        Accept {
+            recv_budget: 0,
             ..accept
         },
         Accept {

@@ -69,6 +69,7 @@ fn packets(members: &[Member]) -> Vec<(&'static str, Header, Packet<'_>)> {
         heartbeat: 200,
         dead_after: 2000,
         max_message: 1 << 30,
+        recv_budget: 1 << 28,
         key: Some(WrappedKey(from(100))),
         server_nonce: from(16),
     };

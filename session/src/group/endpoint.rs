@@ -41,6 +41,7 @@ impl Site {
             segment: options.segment.unwrap_or(self.segment),
             window: options.window as u64,
             recv_budget: options.recv_budget,
+            least_budget: Options::LEAST_RECV_BUDGET,
             max_message: options.max_message,
             send_budget: options.send_budget,
             quorum: match options.slow_member {

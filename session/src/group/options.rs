@@ -162,6 +162,9 @@ macro_rules! setters {
 impl Options {
     /// The longest time that [`spin`](field@Self::spin) may be.
     pub const MAX_SPIN: Duration = Duration::from_millis(10);
+    /// The least that [`recv_budget`](field@Self::recv_budget) may be, in bytes: who had less would have the others cut
+    /// everything into small pieces.
+    pub const LEAST_RECV_BUDGET: u64 = 1 << 16;
 
     /// All defaults.
     #[must_use]
@@ -273,7 +276,7 @@ impl Options {
         )?;
         check(
             "recv_budget",
-            self.recv_budget >= 1 << 16,
+            self.recv_budget >= Self::LEAST_RECV_BUDGET,
             "must be at least 64 KiB",
         )?;
         check("send_budget", self.send_budget > 0, "must not be zero")?;

@@ -208,6 +208,8 @@ pub struct Accept {
     pub dead_after: u32,
     /// The longest message, in bytes.
     pub max_message: u64,
+    /// The coordinator's memory for messages, in bytes: it takes no longer one, whatever others take.
+    pub recv_budget: u64,
     /// The session's key, where it has one.
     pub key: Option<WrappedKey>,
     /// The coordinator's share of what the key is wrapped with: new random bytes for every joiner.
@@ -224,6 +226,7 @@ impl Accept {
         out.put_u32(self.heartbeat);
         out.put_u32(self.dead_after);
         out.put_u64(self.max_message);
+        out.put_u64(self.recv_budget);
     }
 }
 
@@ -257,6 +260,7 @@ impl Body<'_> for Accept {
             heartbeat: body.u32()?,
             dead_after: body.u32()?,
             max_message: body.u64()?,
+            recv_budget: body.u64()?,
             key: body.option("key flag")?.map(WrappedKey),
             server_nonce: body.array()?,
         };

@@ -32,7 +32,7 @@
 //! | 1 JOIN | nonce `[16]`, cookie (`u8` length, 0 or 32 bytes), name (`text`, at most 64), receive budget `u64`, proof (`u8` length, 0 or 32 bytes), zeros until the datagram has at least 1200 bytes |
 //! | 2 RETRY | nonce `[16]`, cookie `[32]` |
 //! | 3 REJECT | nonce `[16]`, reason `u8`, text (`text`, at most 200) |
-//! | 4 ACCEPT | nonce `[16]`, member `u32`, multicast (`addr`, or `u8` 0 for none), segment `u16`, heartbeat `u32` ms, dead after `u32` ms, max message `u64`, key (`key`), server nonce `[16]` |
+//! | 4 ACCEPT | nonce `[16]`, member `u32`, multicast (`addr`, or `u8` 0 for none), segment `u16`, heartbeat `u32` ms, dead after `u32` ms, max message `u64`, receive budget `u64`, key (`key`), server nonce `[16]` |
 //! | 5 LEAVE | |
 //! | 6 GOODBYE | reason `u8`, text (`text`, at most 200) |
 //! | 7 HEARTBEAT | sent at `u64` µs, echo `u64` µs, echo delay `u32` µs, flags `u8` (1: hears the multicast address) |

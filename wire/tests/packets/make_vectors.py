@@ -62,7 +62,7 @@ def join(cookie, proof):
 
 
 def accept_terms(multicast):
-    return NONCE + struct.pack(">I", 7) + multicast + struct.pack(">HIIQ", 1400, 200, 2000, 1 << 30)
+    return NONCE + struct.pack(">I", 7) + multicast + struct.pack(">HIIQQ", 1400, 200, 2000, 1 << 30, 1 << 28)
 
 
 def member(number, where, flags):

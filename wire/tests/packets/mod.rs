@@ -106,6 +106,7 @@ impl Material {
                 heartbeat: y,
                 dead_after: z,
                 max_message: a,
+                recv_budget: b,
                 key,
                 server_nonce: self.other_nonce,
             }),

@@ -95,11 +95,11 @@ impl Assembly {
         let Some((kind, length)) = self.waiting else {
             return Ok(true);
         };
-        let limit = limit.min(budget.limit().saturating_sub(Self::RECORD));
+        let limit = limit.min(budget.limit());
         let Some(size) = usize::try_from(length).ok().filter(|_| length <= limit) else {
             return Err(Refused::TooLarge { length, limit });
         };
-        if !budget.take(length + Self::RECORD) {
+        if !budget.take(Self::cost(length, budget)) {
             return Ok(false);
         }
         self.waiting = None;
@@ -115,6 +115,11 @@ impl Assembly {
             },
         });
         Ok(true)
+    }
+
+    /// What a record of this length takes from the budget: one that is as long as all of it waits alone.
+    fn cost(length: u64, budget: &Budget) -> u64 {
+        length.saturating_add(Self::RECORD).min(budget.limit())
     }
 
     /// Where the bytes belong that come next, all of the same body; empty if that is not known, or is not large.
@@ -148,7 +153,7 @@ impl Assembly {
         };
         if matches!(kind, RecordKind::Chunk | RecordKind::LastChunk) && !begun {
             // Of a message that began before this flow did.
-            budget.give_back(body.len() as u64 + Self::RECORD);
+            budget.give_back(Self::cost(body.len() as u64, budget));
         } else {
             let body = match body.len() {
                 Self::LARGE.. => spare::lend(body),
@@ -167,7 +172,7 @@ impl Assembly {
     pub(crate) fn pop(&mut self, budget: &mut Budget) -> Option<(RecordKind, Bytes)> {
         let (kind, body) = self.ready.pop_front()?;
         if kind != RecordKind::Cut {
-            budget.give_back(body.len() as u64 + Self::RECORD);
+            budget.give_back(Self::cost(body.len() as u64, budget));
         }
         Some((kind, body))
     }
@@ -179,7 +184,7 @@ impl Assembly {
     /// What comes next does not follow on what came before, if anything comes: drops what is not whole.
     pub(crate) fn cut(&mut self, budget: &mut Budget) {
         if let Some(partial) = self.partial.take() {
-            budget.give_back(partial.length as u64 + Self::RECORD);
+            budget.give_back(Self::cost(partial.length as u64, budget));
         }
         self.header = HeaderReader::default();
         self.waiting = None;

@@ -829,13 +829,17 @@ fn who_skipped_goes_on_when_the_one_that_was_ahead_takes_nothing_more() {
 fn a_message_that_is_too_large_is_refused_with_the_numbers() {
     let mut world = World::new(6, PERFECT, 1);
     world.nodes[0].budget = Budget::new(1000);
+    // As long as all memory: there is nothing else then.
+    world.push(vec![0; 1000]);
+    assert!((0..1000).all(|_| world.step().is_ok()));
+    assert_eq!(world.nodes[0].received.len(), 1);
     world.push(vec![0; 1001]);
     let refused = (0..100).find_map(|_| world.step().err());
     assert_eq!(
         refused,
         Some(Refused::TooLarge {
             length: 1001,
-            limit: 936
+            limit: 1000
         })
     );
 }

@@ -44,7 +44,7 @@ impl Coordinator {
                     max_members: settings.max_members,
                     dead_after: settings.dead_after,
                     heartbeat: settings.heartbeat,
-                    min_budget: 0,
+                    min_budget: settings.least_budget,
                 },
             ),
             reminders: Reminders::new(hasher.clone()),
@@ -158,6 +158,7 @@ impl Node {
             heartbeat: self.settings.heartbeat.as_millis() as u32,
             dead_after: self.settings.dead_after.as_millis() as u32,
             max_message: self.settings.max_message,
+            recv_budget: self.settings.recv_budget,
             key: None,
             server_nonce: [0; 16],
         };

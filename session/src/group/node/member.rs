@@ -150,7 +150,7 @@ impl Node {
         let coordinator = Entry {
             id: Header::COORDINATOR,
             address: member.coordinator,
-            max_message: accept.max_message,
+            max_message: accept.recv_budget,
             // It hears itself no other way.
             flags: Peers::UNICAST,
         };

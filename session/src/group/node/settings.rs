@@ -22,6 +22,8 @@ pub(crate) struct NodeSettings {
     pub(crate) window: u64,
     /// Memory for messages that nobody has received yet, in bytes.
     pub(crate) recv_budget: u64,
+    /// The least memory with which anybody is admitted.
+    pub(crate) least_budget: u64,
     /// Bytes in a message, at most.
     pub(crate) max_message: u64,
     /// Bytes of messages that may wait to be delivered to others, on each channel.

@@ -31,6 +31,7 @@ pub(crate) fn settings(multicast: bool) -> NodeSettings {
         segment: 200,
         window: 128 * 200,
         recv_budget: 1 << 20,
+        least_budget: 0,
         max_message: 1 << 18,
         send_budget: 1 << 30,
         quorum: None,
