@@ -50,6 +50,9 @@ async fn open(hub: &Hub, link: &Link) -> Result<Box<dyn ByteStream>, Finding> {
     let begun = Instant::now();
     loop {
         let left = hub.options.dead_after.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            return Err(Finding::Lost);
+        }
         match tokio::time::timeout(left, attempt(hub, link)).await {
             Ok(Ok(stream)) => return Ok(stream),
             // Most often a system that lacks a resource, or a rank that is about to be dead: neither is the path.

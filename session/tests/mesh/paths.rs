@@ -29,6 +29,8 @@ struct Swallowing {
 #[derive(Default)]
 struct Path {
     is_cut: AtomicBool,
+    /// The system knows that there is no way, and says so at once.
+    is_unreachable: AtomicBool,
     /// How many connections it carries.
     streams: AtomicUsize,
     /// Who reads from those that the system gives up when it is cut.
@@ -124,6 +126,11 @@ impl Transport for Swallowing {
             return connecting;
         }
         let path = &self.path;
+        if path.is_unreachable.load(Ordering::SeqCst) {
+            let source = io::ErrorKind::NetworkUnreachable.into();
+            let endpoint = endpoint.clone();
+            return Box::pin(async move { Err(ConnectError::Io { endpoint, source }) });
+        }
         Box::pin(async move {
             if path.is_cut.load(Ordering::SeqCst) {
                 std::future::pending::<()>().await;
@@ -200,18 +207,27 @@ async fn a_path_that_dies_with_something_under_way_is_given_up_in_time() {
     assert_agreed(&ended);
 }
 
-/// Goes on with a send to a rank that receives nothing, until the path to it is watched.
-async fn until_watched(path: &Path, sending: impl Future<Output = Result<(), MeshError>>) {
-    let watched = async {
-        // The connection of the messages, and another one.
-        while path.streams.load(Ordering::SeqCst) < 2 {
+/// Goes on with a send to a rank that receives nothing, until there are so many connections.
+async fn until_connected(
+    path: &Path,
+    connections: usize,
+    sending: impl Future<Output = Result<(), MeshError>>,
+) {
+    let connected = async {
+        while path.streams.load(Ordering::SeqCst) < connections {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::select! {
         sent = sending => panic!("it has ended: {sent:?}"),
-        () = within("a second connection", watched) => {}
+        () = within("the connections", connected) => {}
     }
+}
+
+/// Goes on with such a send until the path is watched.
+async fn until_watched(path: &Path, sending: impl Future<Output = Result<(), MeshError>>) {
+    // The connection of the messages, and another one.
+    until_connected(path, 2, sending).await;
 }
 
 #[tokio::test]
@@ -249,6 +265,20 @@ async fn a_path_that_dies_while_the_other_rank_computes_is_found_out_too() {
     assert_eq!(
         within("the verdict", meshes[1].ended()).await,
         MeshError::Expelled
+    );
+}
+
+#[tokio::test]
+async fn a_path_that_the_system_knows_to_be_gone_is_given_up_too() {
+    let (_server, path, meshes) = pair(Duration::from_millis(300), false).await;
+    let body = vec![1; 32 << 20];
+    let mut sending = std::pin::pin!(meshes[0].send(1, 0, &body));
+    until_connected(&path, 1, &mut sending).await;
+    path.is_unreachable.store(true, Ordering::SeqCst);
+    let failed = vec![1];
+    assert_eq!(
+        within("the verdict", sending).await,
+        Err(MeshError::PeerFailed { failed })
     );
 }
 
