@@ -384,6 +384,32 @@ async fn a_message_larger_than_all_memory_comes_in_pieces() {
 }
 
 #[tokio::test]
+async fn a_connecting_source_sends_more_than_the_memory_of_who_binds() {
+    let options = subscribing().attach(Attach::Bind).memory(1_usize << 20);
+    let mut bound = soon(Stream::connect(HERE, options)).await.unwrap();
+    let connecting = publishing().attach(Attach::Connect);
+    let mut source = soon(Stream::connect(bound.endpoint(), connecting)).await.unwrap();
+    wait_for(&bound, 1).await;
+    wait_for(&source, 1).await;
+    for number in 0..3 {
+        soon(source.send(raw(number, 20 << 20))).await.expect("sent");
+        assert_eq!(frame(&mut bound).await, number);
+    }
+    assert_eq!(source.socket_stats().reconnects, 0);
+}
+
+#[tokio::test]
+async fn no_largest_size_is_a_size_too() {
+    let options = publishing().max_message_size(usize::MAX);
+    let mut source = source(options).await;
+    let options = subscribing().max_message_size(usize::MAX).memory(1_usize << 20);
+    let mut receiver = receiver(&source, options).await;
+    wait_for(&source, 1).await;
+    soon(source.send(raw(0, 20 << 20))).await.expect("sent");
+    assert_eq!(frame(&mut receiver).await, 0);
+}
+
+#[tokio::test]
 async fn a_message_has_a_largest_size_at_both_ends() {
     let (mut source, _) = all(publishing().max_message_size(1000_usize), 0).await;
     let mut strict = receiver(&source, subscribing().max_message_size(500_usize)).await;

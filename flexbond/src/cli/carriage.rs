@@ -41,6 +41,19 @@ impl Carriage {
     }
 }
 
+/// Tells why a stream is not let in, each reason once.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals(Option<String>);
+
+impl Refusals {
+    /// A reason that was not told yet.
+    pub(crate) fn poll(&mut self, stream: &Stream) -> Option<String> {
+        let refusal = refusal(stream).filter(|refusal| self.0.as_ref() != Some(refusal))?;
+        self.0 = Some(refusal.clone());
+        Some(refusal)
+    }
+}
+
 /// Why the other side does not let a stream in, if it has said so: trying again is of no use then.
 pub(crate) fn refusal(stream: &Stream) -> Option<String> {
     let refusal = stream.refusal()?;

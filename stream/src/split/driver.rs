@@ -303,7 +303,8 @@ impl Split {
             reloaded.source = true;
             source.go_on_counting(self.source.statistics());
             let former = std::mem::replace(&mut self.source, source);
-            take_received(&former, self.config.source.queue_size, &mut self.received);
+            let malformed = take_received(&former, self.config.source.queue_size, &mut self.received);
+            (0..malformed).for_each(|_| self.source.statistics_mut().handle_malformed());
         }
         self.config = config;
         reloaded
@@ -446,15 +447,26 @@ fn take_queue(queues: &mut [(OutletId, VecDeque<Message>)], id: OutletId) -> Vec
     found.map(|(_, queue)| std::mem::take(queue)).unwrap_or_default()
 }
 
-/// Takes what a source has received already, but not for ever from one that goes on sending.
-fn take_received(source: &Stream, queue_size: usize, received: &mut VecDeque<Message>) {
+/// Takes what a source has received already, but not for ever from one that goes on sending. Returns how much of it was no
+/// message.
+fn take_received(source: &Stream, queue_size: usize, received: &mut VecDeque<Message>) -> u64 {
     let peers = usize::try_from(source.socket_stats().peers).unwrap_or(usize::MAX);
     let most = match queue_size.saturating_mul(peers) {
         // Senders that are gone may have left as much as they liked; more does not come.
         0 => MAX_TAKEN,
+        // A session bounds the bytes that wait, not the messages.
+        _ if source.monitor().is_none() => MAX_TAKEN,
         most => most.max(queue_size).min(MAX_TAKEN),
     };
-    received.extend(std::iter::from_fn(|| source.link().try_recv().ok()).take(most));
+    let mut malformed = 0;
+    for _ in 0..most {
+        match source.link().try_recv() {
+            Ok(message) => received.push_back(message),
+            Err(Fault::Malformed(..)) => malformed += 1,
+            Err(Fault::Recv(_)) => break,
+        }
+    }
+    malformed
 }
 
 async fn join(config: &SplitConfig, base: &ConnectOptions) -> Result<Stream, SplitError> {

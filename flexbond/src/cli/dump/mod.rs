@@ -16,7 +16,7 @@ use serde_json::json;
 use self::show::Detail;
 use self::sink::{Kept, Refusal, Screen, Sink, shortened};
 use self::target::Target;
-use super::carriage::{self, Carriage};
+use super::carriage::{self, Carriage, Refusals};
 use super::failure::{explain, note};
 use super::gauge::{Gauge, Tally, amount, say};
 use super::interrupt::Interrupt;
@@ -93,6 +93,9 @@ Examples:
     m_dump udp://192.168.0.5:9999 -m sub -n 3
   Frame numbers for a program:
     m_dump tcp://detector:9999 --json | jq .header.frame";
+
+/// How often to look whether the source lets this end in.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How long the end after Ctrl-C waits for a terminal that stands still.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -239,6 +242,8 @@ impl Dump {
         interrupt: &mut Interrupt,
     ) -> End {
         let mut deadline = self.deadline();
+        let mut refusals = Refusals::default();
+        let mut looks = tokio::time::interval(LOOK);
         loop {
             if self.source.count.is_some_and(|count| tally.messages() >= count) {
                 return End::Done;
@@ -258,6 +263,12 @@ impl Dump {
                     Err(error) => return End::Refused(Refusal::Failed(Failure::new(explain(&error)))),
                 },
                 () = patience(deadline) => return End::TimedOut,
+                _ = looks.tick() => {
+                    if let Some(refusal) = refusals.poll(stream) {
+                        note(&refusal);
+                    }
+                    continue;
+                }
             };
             let size = message.size();
             if let Ok(header) = StreamMessage::header_of(&message) {

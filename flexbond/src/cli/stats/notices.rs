@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde_json::{Map, Value};
 
-use super::super::carriage;
+use super::super::carriage::Refusals;
 use super::super::failure::explain;
 use super::super::printable::printable;
 use super::super::report::Details;
@@ -21,7 +21,7 @@ const TOLD: u64 = 20;
 pub(super) struct Notices {
     waiting: VecDeque<String>,
     malformed: bool,
-    refusal: Option<String>,
+    refusals: Refusals,
     aborted: u64,
     headers_missing: u64,
     other: u64,
@@ -81,10 +81,8 @@ impl Notices {
 
     /// Looks whether the source refuses to let this end in. Each reason is told once.
     pub(super) fn poll_refusal(&mut self, stream: &Stream) {
-        let refusal = carriage::refusal(stream);
-        if refusal.is_some() && refusal != self.refusal {
-            self.tell(refusal.as_deref().unwrap_or_default());
-            self.refusal = refusal;
+        if let Some(refusal) = self.refusals.poll(stream) {
+            self.tell(&refusal);
         }
     }
 

@@ -80,7 +80,7 @@ pub(crate) fn encoded_len(message: &Message) -> usize {
 
 /// The most that a message takes whose parts have `size` bytes together.
 pub(crate) fn longest(size: usize) -> u64 {
-    size as u64 + (PREFIX + MAX_PARTS * (8 + ALIGNMENT)) as u64
+    (size as u64).saturating_add((PREFIX + MAX_PARTS * (8 + ALIGNMENT)) as u64)
 }
 
 /// Lays a message out. It has 1 to [`MAX_PARTS`] parts.

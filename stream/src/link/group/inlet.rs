@@ -61,7 +61,9 @@ impl Inlet {
     /// Takes the next message; without a context it does not ask to be woken.
     pub(super) fn poll_recv(&self, mut cx: Option<&mut Context<'_>>) -> Poll<Result<Message, Fault>> {
         let mut state = self.state.lock();
-        for _ in 0..Self::TURN {
+        // Who does not wait wants to know whether there is a message at all.
+        let turn = cx.as_ref().map_or(usize::MAX, |_| Self::TURN);
+        for _ in 0..turn {
             if state.is_closed {
                 return Poll::Ready(Err(RecvError::Closed.into()));
             }

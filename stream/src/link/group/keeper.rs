@@ -60,7 +60,7 @@ impl Keeper {
             let audience = Arc::clone(&self.audience);
             let joining = async {
                 if let Use::Receiving(sessions) = &self.of {
-                    // Not before what came of the last one was taken: so there is one at most that nobody reads.
+                    // Not before the last one is read: so there are two at most of which something waits to be taken.
                     let _ = sessions.reserve().await;
                 }
                 look_for(&endpoint, &options, &audience).await

@@ -92,12 +92,15 @@ impl Outlet {
                             group::SendError::WouldBlock => continue,
                             _ => self.audience.note_dropped(1),
                         }
+                    } else {
+                        self.audience.sent.add(current.size());
                     }
                 }
                 Poll::Ready(Room::InPieces(piece)) => {
                     let body = framing::encode(&current);
                     let sending = send_in_pieces(session, body, piece, Arc::clone(&self.audience));
                     state.large = Some(self.runtime.spawn(sending));
+                    self.audience.sent.add(current.size());
                 }
                 // The session is over, and with it who would have had the message.
                 Poll::Ready(Room::Nowhere) => self.audience.note_dropped(1),
@@ -112,7 +115,6 @@ impl Outlet {
             }
             state.full_since = None;
             state.is_stalled = false;
-            self.audience.sent.add(current.size());
             return Poll::Ready(Ok(()));
         }
     }
@@ -175,6 +177,8 @@ impl Outlet {
             let Some(cx) = cx.as_deref_mut() else {
                 return false;
             };
+            // Whoever polls need not be a task of the runtime.
+            let _runtime = self.runtime.enter();
             if state.alarm.poll(cx, Some(deadline)).is_pending() {
                 return false;
             }
