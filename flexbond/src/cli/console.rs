@@ -190,11 +190,12 @@ mod tests {
 
     use super::*;
 
-    /// Takes one write for every word it is given, and tells what it took.
+    /// Takes one write for every word it is given, and tells what it took; before that, nothing, when it is asked to.
     struct Stalling(thread_channel::Receiver<()>, thread_channel::Sender<Vec<u8>>);
 
     impl Write for Stalling {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.1.send(Vec::new());
             self.0.recv().map_err(|_| io::ErrorKind::BrokenPipe)?;
             let _ = self.1.send(bytes.to_vec());
             Ok(bytes.len())
@@ -258,10 +259,8 @@ mod tests {
             let (took, taken) = thread_channel::channel();
             let mut console = Console::to(Stalling(stall, took), reader, 1).unwrap();
             assert!(console.print("first\n").is_ok());
-            // The writer has it, so that there is room for one more.
-            while console.texts.capacity() == 0 {
-                tokio::task::yield_now().await;
-            }
+            // The writer is at it, so that there is room for one more, and takes no other along.
+            assert_eq!(taken.recv().unwrap(), b"");
             for text in ["second\n", "third\n", "fourth\nfifth\n", "sixth\n"] {
                 assert!(console.print(text).is_ok());
             }
