@@ -153,6 +153,15 @@ impl ConnectOptions {
         ConnectOptions::default()
     }
 
+    /// Whether both join in the same way: what else differs can be set anew while a stream is joined.
+    pub(crate) fn joins_as(&self, other: &ConnectOptions) -> bool {
+        #[cfg(feature = "multicast")]
+        if self.multicast != other.multicast {
+            return false;
+        }
+        (self.mode, self.attach) == (other.mode, other.attach)
+    }
+
     setters! {
         attach: Attach, mode: Mode, receive_timeout: Option<Duration>, send_timeout: Option<Duration>,
         queue_size: usize, linger: Option<Duration>, topics: Vec<Vec<u8>>, slow_peer: SlowPeer,

@@ -264,15 +264,7 @@ impl SourceConfig {
 
     /// Whether it is joined in the same way, whatever else is set.
     pub(super) fn is_same(&self, other: &SourceConfig) -> bool {
-        let key = |config: &SourceConfig| {
-            let options = config.options();
-            #[cfg(feature = "multicast")]
-            let options = (options.attach, options.multicast);
-            #[cfg(not(feature = "multicast"))]
-            let options = options.attach;
-            (config.mode, options)
-        };
-        self.address == other.address && key(self) == key(other)
+        self.address == other.address && self.options().joins_as(&other.options())
     }
 
     /// How to join the source.

@@ -51,15 +51,7 @@ impl Output {
 
     /// Whether this is the output that a configuration means.
     pub(super) fn is(&self, config: &OutputConfig) -> bool {
-        let key = |config: &OutputConfig| {
-            let options = config.options();
-            #[cfg(feature = "multicast")]
-            let options = (options.attach, options.multicast);
-            #[cfg(not(feature = "multicast"))]
-            let options = options.attach;
-            (config.mode, options)
-        };
-        self.config.address == config.address && key(&self.config) == key(config)
+        self.config.address == config.address && self.config.options().joins_as(&config.options())
     }
 
     /// Opens the socket of an output.
