@@ -139,13 +139,13 @@ impl Age {
 
 /// One to ten parts around every size at which something changes; the first says which message it is.
 fn parcel(n: u64) -> Message {
-    const SIZES: [usize; 14] = [
-        0, 1, 62, 63, 253, 254, 255, 256, 4095, 4096, 4097, 65_535, 131_072, 200_000,
+    const SIZES: [usize; 16] = [
+        0, 1, 62, 63, 253, 254, 255, 256, 4095, 4096, 4097, 32_767, 32_768, 65_535, 131_072, 200_000,
     ];
     let mut message = Message::from([b"m".to_vec(), n.to_be_bytes().to_vec()].concat());
     let parts = if n.is_multiple_of(7) { 9 } else { n % 4 };
     for part in 0..parts {
-        message.push_back(vec![n as u8; SIZES[((n * 5 + part * 3) % 14) as usize]]);
+        message.push_back(vec![n as u8; SIZES[((n * 5 + part * 3) % SIZES.len() as u64) as usize]]);
     }
     message
 }

@@ -2,8 +2,7 @@
 //!
 //! An allocator returns blocks of this size to the system and gets fresh ones, of which the system clears every page
 //! when it is first touched: at 1 MiB that costs a receiver as much as all the rest. What is taken here comes back when
-//! the last clone of it is dropped, if it has at
-//! most 4 MiB; 16 MiB are kept in the whole process.
+//! the last clone of it is dropped, if it has at most 4 MiB; 16 MiB are kept in the whole process.
 //!
 //! ```
 //! use flexbond_wire::spare;
@@ -16,8 +15,8 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::mem;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{iter, mem};
 
 use bytes::{Bytes, BytesMut};
 
@@ -63,13 +62,36 @@ impl Drop for Lent {
 }
 
 /// What the application has dropped.
-static SPARE: Spare = Spare {
-    buffers: Mutex::new(VecDeque::new()),
-};
+static SPARE: Spare = Spare::new();
 
 struct Spare {
+    kept: Mutex<Kept>,
+}
+
+struct Kept {
     /// The last one given is the one most likely to be in a cache.
-    buffers: Mutex<VecDeque<BytesMut>>,
+    buffers: VecDeque<BytesMut>,
+    /// Their capacities together.
+    bytes: usize,
+}
+
+impl Kept {
+    /// A buffer of this capacity.
+    fn find(&mut self, class: usize) -> Option<BytesMut> {
+        let index = self
+            .buffers
+            .iter()
+            .rposition(|buffer| buffer.capacity() == class)?;
+        self.bytes -= class;
+        self.buffers.remove(index)
+    }
+
+    /// The one given first, if there is too much.
+    fn surplus(&mut self) -> Option<BytesMut> {
+        let oldest = self.buffers.pop_front_if(|_| self.bytes > Spare::MOST)?;
+        self.bytes -= oldest.capacity();
+        Some(oldest)
+    }
 }
 
 impl Spare {
@@ -77,6 +99,15 @@ impl Spare {
     const MOST: usize = 16 << 20;
     /// What is larger is not kept.
     const LARGEST: usize = Self::MOST / 4;
+
+    const fn new() -> Self {
+        Spare {
+            kept: Mutex::new(Kept {
+                buffers: VecDeque::new(),
+                bytes: 0,
+            }),
+        }
+    }
 
     /// The capacity that is allocated for `len` bytes, at most a quarter more, so that bodies of similar sizes can
     /// share.
@@ -104,9 +135,11 @@ impl Spare {
 
     /// A buffer of this capacity that was given, with what it held.
     fn find(&self, class: usize) -> Option<BytesMut> {
-        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = buffers.iter().rposition(|buffer| buffer.capacity() == class);
-        found.and_then(|index| buffers.remove(index))
+        self.kept().find(class)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps the memory of `buffer`, in place of what was given first when it is too much.
@@ -120,18 +153,12 @@ impl Spare {
         if buffer.capacity() != class {
             return;
         }
-        let mut surplus = Vec::new();
-        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        buffers.push_back(buffer);
-        let mut kept: usize = buffers.iter().map(BytesMut::capacity).sum();
-        while kept > Self::MOST {
-            let Some(oldest) = buffers.pop_front() else {
-                break;
-            };
-            kept -= oldest.capacity();
-            surplus.push(oldest);
-        }
-        drop(buffers);
+        let mut kept = self.kept();
+        kept.bytes += class;
+        kept.buffers.push_back(buffer);
+        let surplus: Vec<_> = iter::from_fn(|| kept.surplus()).collect();
+        drop(kept);
+        // Freed while nobody waits for the lock.
         drop(surplus);
     }
 }
@@ -151,9 +178,7 @@ mod tests {
 
     #[test]
     fn memory_comes_back_whole_and_within_the_limit() {
-        let spare = Spare {
-            buffers: Mutex::new(VecDeque::new()),
-        };
+        let spare = Spare::new();
         let len = 1_000_000;
         let mut buffer = spare.take(len);
         let address = buffer.as_ptr();
@@ -173,7 +198,15 @@ mod tests {
             buffer.resize(size, 1);
             spare.give(buffer);
         }
-        let kept: usize = spare.buffers.lock().unwrap().iter().map(BytesMut::capacity).sum();
-        assert!((Spare::MOST / 2..=Spare::MOST).contains(&kept), "{kept}");
+        let kept = spare.kept();
+        assert!(
+            (Spare::MOST / 2..=Spare::MOST).contains(&kept.bytes),
+            "{}",
+            kept.bytes
+        );
+        assert_eq!(
+            kept.buffers.iter().map(BytesMut::capacity).sum::<usize>(),
+            kept.bytes
+        );
     }
 }

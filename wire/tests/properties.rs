@@ -15,6 +15,7 @@ fn frame() -> impl Strategy<Value = Frame> {
         0_usize..70,
         250_usize..260,
         4_090_usize..4_100,
+        Just(32_768),
         Just(131_072),
         Just(140_000)
     ];

@@ -114,7 +114,7 @@ impl Connection {
     /// Where the driver reads the peer's next bytes: to be appended, whatever else the buffer holds left alone.
     ///
     /// It always has spare capacity: a rolling buffer of 4 KiB that grows to 128 KiB with the traffic, or, while a
-    /// body of 128 KiB or more arrives, exactly the rest of what is allocated for that body.
+    /// body of 32 KiB or more arrives, exactly the rest of what is allocated for that body.
     pub fn read_buffer(&mut self) -> &mut BytesMut {
         self.input.space()
     }
