@@ -145,7 +145,10 @@ fn parcel(n: u64) -> Message {
     let mut message = Message::from([b"m".to_vec(), n.to_be_bytes().to_vec()].concat());
     let parts = if n.is_multiple_of(7) { 9 } else { n % 4 };
     for part in 0..parts {
-        message.push_back(vec![n as u8; SIZES[((n * 5 + part * 3) % SIZES.len() as u64) as usize]]);
+        message.push_back(vec![
+            n as u8;
+            SIZES[((n * 5 + part * 3) % SIZES.len() as u64) as usize]
+        ]);
     }
     message
 }

@@ -135,6 +135,21 @@ impl FairQueue {
         messages.len() - before
     }
 
+    /// Moves at most `limit` messages of the peer whose turn it is to the end of `messages`; returns its lane.
+    pub(crate) fn recv_batch(&self, messages: &mut Vec<Message>, limit: usize) -> Option<Arc<Lane>> {
+        let limit = limit.min(Self::MOST);
+        let mut state = self.state.lock();
+        let State { sources, ready } = &mut *state;
+        let key = self.next_key(sources, ready)?;
+        ready.push_back(key);
+        let source = sources.get_mut(key)?;
+        let first = messages.len();
+        source.rx.pop_many(limit, messages);
+        let bytes = messages[first..].iter().map(Message::size).sum();
+        source.lane.counters.received(messages.len() - first, bytes);
+        Some(Arc::clone(&source.lane))
+    }
+
     /// Takes the key of the source whose turn it is out of the turn. There is something to read.
     fn next_key(&self, sources: &mut Slab<Source>, ready: &mut VecDeque<usize>) -> Option<usize> {
         loop {

@@ -44,6 +44,7 @@ mod pattern;
 mod peer;
 mod proxy;
 mod receive;
+mod route;
 mod security;
 mod send;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
@@ -61,6 +62,7 @@ pub use monitor::{Event, Monitor};
 pub use options::{OptionError, Options, ReconnectStop, RouterNotify, SlowPeer, XpubVerbosity};
 pub use peer::Peer;
 pub use proxy::{Passed, Proxy, ProxyError, Traffic};
+pub use route::Route;
 pub use security::{PlainServer, PlainUser};
 pub use socket::{Closed, IntoEndpoint, Socket};
 pub use stats::{PeerStats, Stats};

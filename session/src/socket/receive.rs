@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use flexbond_transport::Message;
 
 use super::lane::Lane;
-use super::{Peer, RecvError, Socket};
+use super::{Peer, RecvError, Route, Socket};
 
 /// What there is to take, if there is something.
 type Found<T> = Result<Option<T>, RecvError>;
@@ -54,6 +54,24 @@ impl Socket {
     pub async fn recv_many(&self, messages: &mut Vec<Message>, limit: usize) -> Result<usize, RecvError> {
         tokio::task::coop::consume_budget().await;
         self.wait_for(|| self.take_many(messages, limit)).await
+    }
+
+    /// As [`recv_many`](Self::recv_many), from the one peer that is next, with the way back to it.
+    pub(super) async fn recv_batch(
+        &self,
+        messages: &mut Vec<Message>,
+        limit: usize,
+    ) -> Result<Route, RecvError> {
+        tokio::task::coop::consume_budget().await;
+        self.wait_for(|| {
+            let core = self.core();
+            if core.is_closed() {
+                return Err(RecvError::Closed);
+            }
+            let lane = core.pattern.recv_batch(messages, limit)?;
+            Ok(lane.map(|lane| Route::new(Arc::clone(core), lane)))
+        })
+        .await
     }
 
     /// Receives the next message if there is one already.

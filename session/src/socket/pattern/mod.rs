@@ -10,6 +10,7 @@ mod router;
 mod subscriber;
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use flexbond_transport::Message;
 use flexbond_transport::pipe::PipeReceiver;
@@ -17,6 +18,7 @@ use flexbond_wire::zmtp::SocketType;
 
 use super::lane::Lane;
 use super::outbox::Outboxes;
+use super::route::unreachable;
 use super::wakers::WakerSet;
 use super::{Options, RecvError, SendErrorKind, SubscribeError};
 
@@ -82,6 +84,24 @@ pub(crate) trait Pattern: Send + Sync + 'static {
             }
         }
         Ok(limit)
+    }
+
+    /// Queues a message for the peer of this lane, as `try_send` does for those it chooses; a full queue remembers
+    /// `waker`.
+    fn try_send_by(
+        &self,
+        lane: &Arc<Lane>,
+        message: &mut Message,
+        waker: Option<&Waker>,
+    ) -> Result<(), Unsent> {
+        let _ = (message, waker);
+        Err(unreachable(lane))
+    }
+
+    /// Moves at most `limit` messages of one peer, the next in turn, to the end of `messages`; returns its lane.
+    fn recv_batch(&self, messages: &mut Vec<Message>, limit: usize) -> Result<Option<Arc<Lane>>, RecvError> {
+        let _ = (messages, limit);
+        Ok(None)
     }
 
     /// Who to tell when `try_send` may succeed again; none if it never can.

@@ -15,6 +15,7 @@ use super::{Pattern, Reach, Refusal, Unsent};
 use crate::socket::fair_queue::FairQueue;
 use crate::socket::lane::Lane;
 use crate::socket::peer::Peer;
+use crate::socket::route::unreachable;
 use crate::socket::wakers::{WakerSet, forwarding_waker};
 use crate::socket::{Options, RecvError, RouterNotify, SendErrorKind, SubscribeError};
 
@@ -227,6 +228,29 @@ impl Pattern for Router {
             *from = lane;
         }
         Ok(message)
+    }
+
+    fn try_send_by(
+        &self,
+        lane: &Arc<Lane>,
+        message: &mut Message,
+        waker: Option<&Waker>,
+    ) -> Result<(), Unsent> {
+        let size = message.size();
+        // Who holds it may count.
+        let _counts = self.table.lock();
+        match lane.tx().try_push(message, waker) {
+            Ok(()) => {
+                lane.counters.sent(1, size);
+                Ok(())
+            }
+            Err(PushError::Full(())) => Err(Unsent::Full),
+            Err(PushError::Closed(())) => Err(unreachable(lane)),
+        }
+    }
+
+    fn recv_batch(&self, messages: &mut Vec<Message>, limit: usize) -> Result<Option<Arc<Lane>>, RecvError> {
+        Ok(self.queue.recv_batch(messages, limit))
     }
 
     fn send_waiters(&self) -> Option<&WakerSet> {

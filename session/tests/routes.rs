@@ -1,0 +1,119 @@
+//! The way back to a peer of a ROUTER, without its routing id.
+#![cfg(all(feature = "tcp", feature = "inproc"))]
+
+mod harness;
+
+use std::future::poll_fn;
+use std::num::NonZeroUsize;
+
+use flexbond_session::Message;
+use flexbond_session::socket::{Dealer, Route, Router, SendErrorKind};
+use harness::{brisk, until, within};
+
+const MOST: NonZeroUsize = NonZeroUsize::new(100).unwrap();
+
+async fn pair(router: &Router, endpoint: &str) -> Dealer {
+    let endpoint = within("bind", router.bind(endpoint)).await.expect("bound");
+    let dealer = Dealer::with_options(brisk()).expect("valid options");
+    dealer.connect(&endpoint).expect("connecting");
+    dealer
+}
+
+async fn batch(router: &Router) -> (Route, Vec<Message>) {
+    let mut messages = Vec::new();
+    let route = within("a batch", router.recv_batch(&mut messages, MOST))
+        .await
+        .expect("received");
+    (route, messages)
+}
+
+#[tokio::test]
+async fn each_peers_messages_come_with_the_way_back_to_it() {
+    let router = Router::with_options(brisk()).unwrap();
+    let far = pair(&router, "tcp://127.0.0.1:0").await;
+    let near = pair(&router, "inproc://routes-near").await;
+    for (dealer, name) in [(&far, "far"), (&near, "near")] {
+        for n in 0..3 {
+            within("send", dealer.send([name.to_owned(), n.to_string()]))
+                .await
+                .unwrap();
+        }
+    }
+    let mut seen = Vec::new();
+    while seen.len() < 6 {
+        let (route, messages) = batch(&router).await;
+        assert!(!messages.is_empty(), "a batch has a message");
+        assert!(route.is_ready());
+        for message in messages {
+            assert_eq!(message.len(), 2, "no routing id in front");
+            route.try_send(message.clone()).expect("room");
+            seen.push((route.id(), message));
+        }
+    }
+    for dealer in [&far, &near] {
+        for n in 0..3 {
+            let answer = within("an answer", dealer.recv()).await.unwrap();
+            assert_eq!(&answer[1], n.to_string().as_bytes(), "in order");
+        }
+    }
+    let ids: std::collections::BTreeSet<_> = seen.iter().map(|(id, _)| id).collect();
+    assert_eq!(ids.len(), 2, "a way for each peer: {seen:?}");
+    assert_eq!(router.stats().messages_sent, 6);
+    assert_eq!(router.stats().messages_received, 6);
+}
+
+#[tokio::test]
+async fn a_full_queue_says_when_there_is_room_again() {
+    for endpoint in ["tcp://127.0.0.1:0", "inproc://routes-full"] {
+        let router = Router::with_options(brisk().send_hwm(3).recv_hwm(1)).unwrap();
+        let dealer = pair(&router, endpoint).await;
+        within("send", dealer.send("hello")).await.unwrap();
+        let (route, _) = batch(&router).await;
+        let large = Message::from(vec![1_u8; 1 << 20]);
+        let mut sent = 0;
+        let back = loop {
+            match route.try_send(large.clone()) {
+                Ok(()) => sent += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(*back.kind(), SendErrorKind::WouldBlock, "{endpoint}");
+        let mut waiting = Some(back.into_message());
+        let (done, ()) = tokio::join!(
+            within("room", poll_fn(|cx| route.poll_send(cx, &mut waiting))),
+            async {
+                for _ in 0..=sent {
+                    assert_eq!(within("a message", dealer.recv()).await.unwrap(), large);
+                }
+            }
+        );
+        done.expect("sent after all");
+        assert!(waiting.is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_way_ends_with_its_connection_and_is_not_that_of_the_next() {
+    let router = Router::with_options(brisk()).unwrap();
+    let dealer = pair(&router, "tcp://127.0.0.1:0").await;
+    within("send", dealer.send("one")).await.unwrap();
+    let (first, _) = batch(&router).await;
+    first.end("as the test wants it");
+    until("the end", || !first.is_ready()).await;
+    within("send", dealer.send("two")).await.unwrap();
+    let (second, messages) = batch(&router).await;
+    assert_eq!(messages, [Message::from("two")]);
+    assert_ne!(first.id(), second.id());
+    until("the queue's end", || first.try_send("lost").is_err()).await;
+    let error = first.try_send("lost").unwrap_err();
+    assert!(matches!(error.kind(), SendErrorKind::Unreachable(_)), "{error}");
+    assert_eq!(error.into_message(), Message::from("lost"));
+    second.try_send("found").expect("room");
+    assert_eq!(
+        within("an answer", dealer.recv()).await.unwrap(),
+        Message::from("found")
+    );
+    router.close().await;
+    let error = second.try_send("late").unwrap_err();
+    assert_eq!(*error.kind(), SendErrorKind::Closed);
+}
