@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use flexbond_rpc::envelope::{
-    Codec, DecodeError, EncodeError, Envelope, Flags, Header, Kind, MAX_BUFFERS, Method, MethodError,
+    Codec, DecodeError, EncodeError, Envelope, Flags, Header, Kind, MAX_BUFFERS, Metadata, MetadataError,
+    Method, MethodError,
 };
 use flexbond_transport::{Frame, Message};
 use proptest::prelude::*;
@@ -12,10 +13,14 @@ fn method(name: &str) -> Method {
     Method::new(name).unwrap()
 }
 
+fn header(kind: Kind) -> Frame {
+    Frame::from(&Header::new(kind, 1).encode().unwrap())
+}
+
 /// Each header as `struct.pack("!4BIQQ", version, kind, codec, flags, count, call, deadline)` makes it.
 #[test]
 fn headers_are_what_python_packs() {
-    let golden: [(Envelope, [u8; 24]); 10] = [
+    let golden: [(Envelope, [u8; 24]); 11] = [
         (
             // pack(1, 1, 2, 3, 0, 0x0102030405060708, 1_500_000)
             Envelope::request(0x0102_0304_0506_0708, method("a"), "")
@@ -71,10 +76,15 @@ fn headers_are_what_python_packs() {
             Envelope::pong(1),
             *b"\x01\x0a\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00",
         ),
+        (
+            // pack(1, 11, 0, 0, 0, 0, 0)
+            Envelope::draining(),
+            *b"\x01\x0b\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+        ),
     ];
     for (envelope, bytes) in golden {
         let message = envelope.encode().unwrap();
-        assert_eq!(message[0], bytes, "{envelope:?}");
+        assert_eq!(message[0][..Header::LEN], bytes, "{envelope:?}");
         assert_eq!(Header::decode(&bytes).unwrap().kind, envelope.header.kind);
     }
 }
@@ -89,7 +99,78 @@ fn frames_stand_where_the_table_says() {
     assert_eq!(&message[1], b"image.store");
     assert_eq!(&message[2], b"{}");
     assert_eq!((&message[3], &message[4]), (&b"raw"[..], &b""[..]));
-    assert_eq!(Envelope::response(1, "").encode().unwrap()[1], []);
+    let mut metadata = Metadata::new();
+    metadata.insert("Tenant", "7").unwrap();
+    let message = call.with_metadata(metadata).encode().unwrap();
+    assert_eq!(message.len(), 6);
+    assert_eq!(message[0][3], 4, "the flag");
+    assert_eq!(&message[3], b"\x06tenant\x00\x00\x00\x017");
+    assert_eq!(&message[4], b"raw");
+}
+
+/// What is small goes in one frame, what is large does not, and a reader takes both forms of either.
+#[test]
+fn small_calls_take_one_frame() {
+    for len in [0, 1, 30, 4096, 4097] {
+        let call = Envelope::request(1, method("a.b"), vec![7; len]);
+        let message = call.encode().unwrap();
+        let header = call.header.encode().unwrap();
+        if len <= 4096 {
+            assert_eq!(message.len(), 1, "{len}");
+            assert_eq!(message[0], [&header[..], b"\x03a.b", &vec![7; len]].concat());
+        } else {
+            assert_eq!(message.len(), 3, "{len}");
+        }
+        assert_eq!(Envelope::decode(message).as_ref(), Ok(&call));
+        let compact = Message::from([&header[..], b"\x03a.b", &vec![7; len]].concat());
+        assert_eq!(Envelope::decode(compact).as_ref(), Ok(&call));
+        let spread = Message::from([
+            Frame::from(&header),
+            Frame::from("a.b"),
+            Frame::from(vec![7; len]),
+        ]);
+        assert_eq!(Envelope::decode(spread).as_ref(), Ok(&call));
+    }
+    let cut = Message::from([&Header::new(Kind::Request, 1).encode().unwrap()[..], b"\x04a.b"].concat());
+    assert_eq!(Envelope::decode(cut), Err(DecodeError::Truncated));
+}
+
+#[test]
+fn metadata_is_checked_on_both_ways() {
+    let mut metadata = Metadata::new();
+    for name in ["", "a b", "ä", &"x".repeat(256)] {
+        let error = metadata.insert(name, "").unwrap_err();
+        assert!(matches!(error, MetadataError::Name { .. }), "{error}");
+    }
+    for n in 0..Metadata::MAX_ENTRIES {
+        metadata.insert(&format!("n{n}"), n.to_string()).unwrap();
+    }
+    assert_eq!(metadata.insert("more", ""), Err(MetadataError::TooMany));
+    metadata.insert("N7", "changed").unwrap();
+    assert_eq!(metadata.get_str("n7"), Some("changed"));
+    let long = metadata.insert("n7", vec![0; Metadata::MAX_LEN]);
+    assert!(matches!(long, Err(MetadataError::TooLong { .. })));
+    assert_eq!(metadata.get_str("n7"), Some("changed"), "nothing is changed");
+    assert_eq!(Metadata::decode(metadata.to_frame()), Ok(metadata));
+
+    let refused = |bytes: &[u8]| Metadata::decode(Frame::copy_from_slice(bytes)).unwrap_err();
+    assert_eq!(refused(b"\x05ab"), MetadataError::Truncated);
+    assert_eq!(refused(b"\x01a\x00\x00"), MetadataError::Truncated);
+    assert_eq!(refused(b"\x01a\xff\xff\xff\xffx"), MetadataError::Truncated);
+    let twice = refused(b"\x01a\x00\x00\x00\x00\x01A\x00\x00\x00\x00");
+    assert_eq!(twice, MetadataError::Twice { name: "a".into() });
+    let mut message = Envelope::request(1, method("a"), "")
+        .with_buffer("")
+        .encode()
+        .unwrap();
+    let mut flagged = Header::new(Kind::Request, 1);
+    flagged.flags = Flags::METADATA;
+    message.frames_mut()[0] = Frame::from(&flagged.encode().unwrap());
+    drop(message.split_off(3));
+    assert_eq!(
+        Envelope::decode(message),
+        Err(DecodeError::TooFewFrames { count: 3 })
+    );
 }
 
 #[test]
@@ -116,7 +197,6 @@ fn a_method_stands_only_where_it_belongs() {
         Err(EncodeError::UnexpectedMethod { kind: Kind::Response })
     );
 
-    let header = |kind| Frame::from(&Header::new(kind, 1).encode().unwrap());
     let request = Message::from([header(Kind::Request), Frame::new(), Frame::new()]);
     let empty = DecodeError::Method {
         source: MethodError::Empty,
@@ -150,7 +230,7 @@ fn the_number_of_frames_is_bounded() {
         Err(DecodeError::TooFewFrames { count: 0 })
     );
     assert_eq!(
-        Envelope::decode(Message::from(["a", "b"])),
+        Envelope::decode(Message::from([header(Kind::Ping), Frame::from("b")])),
         Err(DecodeError::TooFewFrames { count: 2 })
     );
 }
@@ -167,6 +247,7 @@ fn envelopes() -> impl Strategy<Value = Envelope> {
         Just(Codec::Raw),
         Just(Codec::Postcard),
         Just(Codec::Json),
+        Just(Codec::MessagePack),
         (128_u8..).prop_map(Codec::Application)
     ];
     let flags = prop_oneof![
@@ -194,6 +275,12 @@ fn envelopes() -> impl Strategy<Value = Envelope> {
             };
             envelope = envelope.with_codec(codec).with_flags(flags);
             envelope.header.deadline = deadline;
+            if frames.len() > 2 {
+                envelope
+                    .metadata
+                    .insert("name", frames.remove(0).into_bytes())
+                    .unwrap();
+            }
             envelope.buffers = frames;
             envelope
         },

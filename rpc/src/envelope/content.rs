@@ -1,17 +1,20 @@
-//! The whole envelope: header, method, body and buffers, to and from a message.
+//! The whole envelope: header, method, body, metadata and buffers, to and from a message.
 
 use std::time::Duration;
 
 use flexbond_transport::{Frame, Message};
 
-use super::{Codec, DecodeError, EncodeError, Flags, Header, Kind, Method};
+use super::{Codec, DecodeError, EncodeError, Flags, Header, Kind, Metadata, Method};
 
 /// The most raw buffers that one envelope carries.
 pub const MAX_BUFFERS: usize = 1024;
 
-/// One message of a remote call: a [`Header`], the method's name, a body, and raw buffers.
+/// What is sent in one frame at most; above, the copy that this needs costs more than the frames that it saves.
+const COMPACT: usize = 4 << 10;
+
+/// One message of a remote call: a [`Header`], the method's name, a body, metadata, and raw buffers.
 ///
-/// Encoding and decoding copy neither body nor buffers.
+/// Neither large bodies (above 4 KiB) nor buffers are copied when it is encoded or decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Envelope {
@@ -21,6 +24,8 @@ pub struct Envelope {
     pub method: Option<Method>,
     /// Arguments, result or error, in the header's codec.
     pub body: Frame,
+    /// What the call carries besides. The header's flag is seen to by `encode` and `decode`.
+    pub metadata: Metadata,
     /// Large data beside the body, at most [`MAX_BUFFERS`].
     pub buffers: Vec<Frame>,
 }
@@ -50,19 +55,19 @@ impl Envelope {
         Self::with_kind(Kind::Error, call, None, body.into())
     }
 
-    /// Item `number`, counted from zero, of a streamed answer.
+    /// Item `number`, counted from zero, of a streamed answer or of streamed arguments.
     #[must_use]
     pub fn stream_item(call: u64, number: u32, body: impl Into<Frame>) -> Self {
         Self::with_kind(Kind::StreamItem, call, None, body.into()).with_count(number)
     }
 
-    /// The end of a streamed answer of `items` items.
+    /// The end of a stream of `items` items.
     #[must_use]
     pub fn stream_end(call: u64, items: u32) -> Self {
         Self::with_kind(Kind::StreamEnd, call, None, Frame::new()).with_count(items)
     }
 
-    /// Leave for `items` more items of a streamed answer.
+    /// Leave for `items` more items of a stream.
     #[must_use]
     pub fn credit(call: u64, items: u32) -> Self {
         Self::with_kind(Kind::Credit, call, None, Frame::new()).with_count(items)
@@ -86,6 +91,12 @@ impl Envelope {
         Self::with_kind(Kind::Pong, call, None, Frame::new())
     }
 
+    /// The server takes no more calls; those under way end.
+    #[must_use]
+    pub fn draining() -> Self {
+        Self::with_kind(Kind::Draining, 0, None, Frame::new())
+    }
+
     /// The same with the remaining time of the caller.
     #[must_use]
     pub fn with_deadline(mut self, left: Duration) -> Self {
@@ -107,10 +118,24 @@ impl Envelope {
         self
     }
 
+    /// The same with metadata.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
     /// The same with one more buffer.
     #[must_use]
     pub fn with_buffer(mut self, buffer: impl Into<Frame>) -> Self {
         self.buffers.push(buffer.into());
+        self
+    }
+
+    /// The same with the number whose meaning depends on the kind.
+    #[must_use]
+    pub fn with_count(mut self, count: u32) -> Self {
+        self.header.count = count;
         self
     }
 
@@ -119,25 +144,29 @@ impl Envelope {
             header: Header::new(kind, call),
             method,
             body,
+            metadata: Metadata::new(),
             buffers: Vec::new(),
         }
     }
 
-    fn with_count(mut self, count: u32) -> Self {
-        self.header.count = count;
-        self
+    /// The bytes of body and buffers together: what limits are about.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.body.len() + self.buffers.iter().map(|buffer| buffer.len()).sum::<usize>()
     }
 
-    /// The message to send. Body and buffers are shared with it, not copied.
+    /// The message to send: in one frame where that is quicker. Large bodies and buffers are shared with it, not
+    /// copied.
     ///
     /// # Errors
     /// [`EncodeError`] when the method is missing or out of place, there are too many buffers, or the codec's number
     /// is reserved.
     pub fn encode(&self) -> Result<Message, EncodeError> {
         let kind = self.header.kind;
+        let empty = Frame::new();
         let method = match (&self.method, kind.has_method()) {
-            (Some(method), true) => method.frame().clone(),
-            (None, false) => Frame::new(),
+            (Some(method), true) => method.frame(),
+            (None, false) => &empty,
             (None, true) => return Err(EncodeError::NoMethod { kind }),
             (Some(_), false) => return Err(EncodeError::UnexpectedMethod { kind }),
         };
@@ -145,28 +174,46 @@ impl Envelope {
         if count > MAX_BUFFERS {
             return Err(EncodeError::TooManyBuffers { count });
         }
-        let mut frames = Vec::with_capacity(3 + count);
-        frames.push(Frame::from(&self.header.encode()?));
-        frames.push(method);
+        let mut header = self.header;
+        header.flags = header.flags.with(Flags::METADATA, !self.metadata.is_empty());
+        let header = header.encode()?;
+        if self.metadata.is_empty() && count == 0 && self.body.len() <= COMPACT {
+            return Ok(Message::from(compact(&header, method, &self.body)));
+        }
+        let mut frames = Vec::with_capacity(4 + count);
+        frames.push(Frame::from(&header));
+        frames.push(method.clone());
         frames.push(self.body.clone());
+        if !self.metadata.is_empty() {
+            frames.push(self.metadata.to_frame());
+        }
         frames.extend_from_slice(&self.buffers);
         Ok(Message::from(frames))
     }
 
-    /// Reads a received message. Body and buffers are moved out of it, not copied.
+    /// Reads a received message. Large bodies and buffers are moved out of it, not copied.
     ///
     /// # Errors
-    /// [`DecodeError`]. [`Header::decode`] of the first frame may still tell which call was meant.
-    pub fn decode(message: Message) -> Result<Self, DecodeError> {
+    /// [`DecodeError`]. [`Header::decode`] of the first 24 bytes of the first frame may still tell which call was
+    /// meant.
+    pub fn decode(mut message: Message) -> Result<Self, DecodeError> {
         let count = message.len();
-        if count > 3 + MAX_BUFFERS {
-            return Err(DecodeError::TooManyBuffers { count: count - 3 });
-        }
-        let mut frames = message.into_frames().into_iter();
-        let (Some(header), Some(method), Some(body)) = (frames.next(), frames.next(), frames.next()) else {
+        let Some(first) = message.pop_front() else {
             return Err(DecodeError::TooFewFrames { count });
         };
-        let header = Header::decode(&header)?;
+        let len = first.len();
+        let header = match first.split_first_chunk::<{ Header::LEN }>() {
+            Some((header, _)) => Header::decode(header)?,
+            None => return Err(DecodeError::HeaderLength { len }),
+        };
+        let (method, body) = if len > Header::LEN {
+            split(&first)?
+        } else {
+            match (message.pop_front(), message.pop_front()) {
+                (Some(method), Some(body)) => (method, body),
+                _ => return Err(DecodeError::TooFewFrames { count }),
+            }
+        };
         let kind = header.kind;
         let method = if kind.has_method() {
             Some(Method::new(method).map_err(|source| DecodeError::Method { source })?)
@@ -175,11 +222,66 @@ impl Envelope {
         } else {
             return Err(DecodeError::UnexpectedMethod { kind });
         };
+        let metadata = if header.flags.contains(Flags::METADATA) {
+            let Some(frame) = message.pop_front() else {
+                return Err(DecodeError::TooFewFrames { count });
+            };
+            Metadata::decode(frame).map_err(|source| DecodeError::Metadata { source })?
+        } else {
+            Metadata::new()
+        };
+        let mut header = header;
+        header.flags = header.flags.with(Flags::METADATA, false);
+        let count = message.len();
+        if count > MAX_BUFFERS {
+            return Err(DecodeError::TooManyBuffers { count });
+        }
         Ok(Envelope {
             header,
             method,
             body,
-            buffers: frames.collect(),
+            metadata,
+            buffers: match count {
+                0 => Vec::new(),
+                _ => message.into_frames(),
+            },
         })
     }
+}
+
+/// Header, length of the method's name, name and body in one frame.
+fn compact(header: &[u8; Header::LEN], method: &[u8], body: &[u8]) -> Frame {
+    let len = Header::LEN + 1 + method.len() + body.len();
+    let fill = |bytes: &mut [u8]| {
+        bytes[..Header::LEN].copy_from_slice(header);
+        // At most `Method::MAX_LEN`, which a byte can say.
+        bytes[Header::LEN] = method.len() as u8;
+        let rest = &mut bytes[Header::LEN + 1..];
+        rest[..method.len()].copy_from_slice(method);
+        rest[method.len()..].copy_from_slice(body);
+    };
+    if len <= Frame::INLINE {
+        let mut storage = [0; Frame::INLINE];
+        fill(&mut storage[..len]);
+        return Frame::from_inline(&storage, len);
+    }
+    let mut bytes = vec![0; len];
+    fill(&mut bytes);
+    Frame::from(bytes)
+}
+
+/// Method and body of a frame that holds them all.
+fn split(frame: &Frame) -> Result<(Frame, Frame), DecodeError> {
+    let rest = &frame[Header::LEN..];
+    let (&len, rest) = rest.split_first().unwrap_or((&0, rest));
+    let len = usize::from(len);
+    let Some(method) = rest.get(..len) else {
+        return Err(DecodeError::Truncated);
+    };
+    let start = Header::LEN + 1 + len;
+    let body = match frame.as_shared() {
+        Some(shared) if frame.len() - start > Frame::INLINE => Frame::from_shared(shared.slice(start..)),
+        _ => Frame::copy_from_slice(&frame[start..]),
+    };
+    Ok((Frame::copy_from_slice(method), body))
 }

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{Header, Kind, MAX_BUFFERS, Method};
+use super::{Header, Kind, MAX_BUFFERS, Metadata, Method};
 
 /// Why a text is not the name of a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -24,6 +24,36 @@ pub enum MethodError {
         #[source]
         source: std::str::Utf8Error,
     },
+}
+
+/// Why something is not metadata.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MetadataError {
+    /// A name has 1 to 255 letters, digits, `-`, `_` and `.`.
+    #[error("\"{name}\" is not a name: 1 to 255 letters, digits, \"-\", \"_\" or \".\"")]
+    Name {
+        /// What it is, escaped.
+        name: Box<str>,
+    },
+    /// A name occurs once.
+    #[error("\"{name}\" is there twice")]
+    Twice {
+        /// The name.
+        name: Box<str>,
+    },
+    /// There are at most [`Metadata::MAX_ENTRIES`].
+    #[error("more than {} entries", Metadata::MAX_ENTRIES)]
+    TooMany,
+    /// They take at most [`Metadata::MAX_LEN`] bytes.
+    #[error("{len} bytes, more than {}", Metadata::MAX_LEN)]
+    TooLong {
+        /// The length in bytes.
+        len: usize,
+    },
+    /// The last entry is cut off.
+    #[error("the last entry is cut off")]
+    Truncated,
 }
 
 /// Why an envelope cannot be sent as it is. Nothing is lost: the envelope was only borrowed.
@@ -57,11 +87,11 @@ pub enum EncodeError {
 }
 
 /// Why a message is not an envelope. The message is used up; what came before and comes after it is unaffected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// An envelope has at least three frames.
-    #[error("{count} frames, fewer than three")]
+    /// An envelope has at least three frames, or all in one; metadata is a frame more.
+    #[error("{count} frames are too few")]
     TooFewFrames {
         /// How many there are.
         count: usize,
@@ -72,7 +102,7 @@ pub enum DecodeError {
         /// How many there are.
         count: usize,
     },
-    /// The first frame is not a header.
+    /// The first frame is shorter than a header.
     #[error("a header of {len} bytes instead of {}", Header::LEN)]
     HeaderLength {
         /// The frame's length in bytes.
@@ -101,6 +131,15 @@ pub enum DecodeError {
     Flags {
         /// What the header says.
         flags: u8,
+    },
+    /// The method's name is longer than the frame.
+    #[error("the method's name is cut off")]
+    Truncated,
+    /// The metadata is not acceptable.
+    #[error("unacceptable metadata: {source}")]
+    Metadata {
+        /// What is wrong with it.
+        source: MetadataError,
     },
     /// The method's name is not acceptable.
     #[error("unacceptable method: {source}")]

@@ -14,7 +14,7 @@ pub struct Header {
     pub kind: Kind,
     /// The encoding of the body.
     pub codec: Codec,
-    /// What the caller wants; empty in other kinds than requests and one-way calls.
+    /// What the caller wants; see [`Flags`].
     pub flags: Flags,
     /// A number whose meaning depends on the kind; 0 where it has none.
     pub count: u32,
@@ -38,11 +38,11 @@ pub enum Kind {
     Response = 2,
     /// The answer when the call failed; the body says why.
     Error = 3,
-    /// One item of a streamed answer.
+    /// One item of a streamed answer or, from the caller, of streamed arguments.
     StreamItem = 4,
-    /// The end of a streamed answer; none of its items is missing when their number equals the count.
+    /// The end of such a stream; none of its items is missing when their number equals the count.
     StreamEnd = 5,
-    /// From the caller: that many more items of a streamed answer may come.
+    /// From who reads a stream: that many more items may come.
     Credit = 6,
     /// From the caller: the answer is no longer wanted.
     Cancel = 7,
@@ -52,6 +52,8 @@ pub enum Kind {
     Ping = 9,
     /// The answer to a ping.
     Pong = 10,
+    /// From the server: it takes no more calls; those under way end.
+    Draining = 11,
 }
 
 /// The encoding of a body.
@@ -64,6 +66,8 @@ pub enum Codec {
     Postcard,
     /// JSON in UTF-8.
     Json,
+    /// MessagePack, structures as maps with their names.
+    MessagePack,
     /// An encoding that caller and callee agreed on, from 128 on.
     Application(u8),
 }
@@ -162,6 +166,7 @@ impl Kind {
             8 => Kind::OneWay,
             9 => Kind::Ping,
             10 => Kind::Pong,
+            11 => Kind::Draining,
             _ => return None,
         })
     }
@@ -180,6 +185,7 @@ impl fmt::Display for Kind {
             Kind::OneWay => "one-way call",
             Kind::Ping => "ping",
             Kind::Pong => "pong",
+            Kind::Draining => "notice of the end",
         })
     }
 }
@@ -193,6 +199,7 @@ impl Codec {
             Codec::Raw => Ok(0),
             Codec::Postcard => Ok(1),
             Codec::Json => Ok(2),
+            Codec::MessagePack => Ok(3),
             Codec::Application(number @ Self::APPLICATION..) => Ok(number),
             Codec::Application(number) => Err(EncodeError::ReservedCodec { number }),
         }
@@ -203,6 +210,7 @@ impl Codec {
             0 => Some(Codec::Raw),
             1 => Some(Codec::Postcard),
             2 => Some(Codec::Json),
+            3 => Some(Codec::MessagePack),
             Self::APPLICATION.. => Some(Codec::Application(number)),
             _ => None,
         }
@@ -216,6 +224,12 @@ impl Flags {
     pub const STREAM: Flags = Flags(1);
     /// The call may be repeated without harm.
     pub const IDEMPOTENT: Flags = Flags(2);
+    /// Metadata follows the body. Set and cleared as there is some.
+    pub const METADATA: Flags = Flags(4);
+    /// The caller sends items after the call: arguments as a stream.
+    pub const UPLOAD: Flags = Flags(8);
+    /// All that there are.
+    const ALL: Flags = Flags(15);
 
     /// Whether all of `flags` are set.
     #[must_use]
@@ -224,8 +238,15 @@ impl Flags {
     }
 
     fn from_bits(bits: u8) -> Option<Self> {
-        let known = (Flags::STREAM | Flags::IDEMPOTENT).0;
-        (bits & !known == 0).then_some(Flags(bits))
+        (bits & !Self::ALL.0 == 0).then_some(Flags(bits))
+    }
+
+    /// The same with `flag` set or cleared.
+    pub(super) fn with(self, flag: Flags, on: bool) -> Self {
+        match on {
+            true => self | flag,
+            false => Flags(self.0 & !flag.0),
+        }
     }
 }
 
@@ -239,7 +260,12 @@ impl BitOr for Flags {
 
 impl fmt::Debug for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = [(Flags::STREAM, "STREAM"), (Flags::IDEMPOTENT, "IDEMPOTENT")];
+        let named = [
+            (Flags::STREAM, "STREAM"),
+            (Flags::IDEMPOTENT, "IDEMPOTENT"),
+            (Flags::METADATA, "METADATA"),
+            (Flags::UPLOAD, "UPLOAD"),
+        ];
         let set = named.into_iter().filter(|(flag, _)| self.contains(*flag));
         f.debug_set().entries(set.map(|(_, name)| name)).finish()
     }
@@ -279,10 +305,10 @@ mod tests {
         };
         assert_eq!(with(0, 2), Err(DecodeError::Version { version: 2 }));
         assert_eq!(with(1, 0), Err(DecodeError::Kind { kind: 0 }));
-        assert_eq!(with(1, 11), Err(DecodeError::Kind { kind: 11 }));
-        assert_eq!(with(2, 3), Err(DecodeError::Codec { codec: 3 }));
+        assert_eq!(with(1, 12), Err(DecodeError::Kind { kind: 12 }));
+        assert_eq!(with(2, 4), Err(DecodeError::Codec { codec: 4 }));
         assert_eq!(with(2, 127), Err(DecodeError::Codec { codec: 127 }));
-        assert_eq!(with(3, 4), Err(DecodeError::Flags { flags: 4 }));
+        assert_eq!(with(3, 16), Err(DecodeError::Flags { flags: 16 }));
         assert!(with(2, 128).is_ok());
         for len in [0, 23] {
             assert_eq!(

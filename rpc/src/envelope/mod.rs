@@ -7,7 +7,12 @@
 //! | 0 | the [`Header`], 24 bytes |
 //! | 1 | the method's name, UTF-8, 1 to 255 bytes, in a request or one-way call; empty in all other kinds |
 //! | 2 | the body, in the header's codec; may be empty |
-//! | 3 … | raw buffers, at most [`MAX_BUFFERS`]: large data that the body refers to by position, never copied |
+//! | 3 | [`Metadata`], if the header's flag says so |
+//! | then | raw buffers, at most [`MAX_BUFFERS`]: large data that the body refers to by position, never copied |
+//!
+//! The first three may be one frame instead: the header, the length of the method's name in one byte, the name, and
+//! the body. A reader knows it by its length, for it has more than 24 bytes; it is the quicker way for small calls,
+//! and answers come in either form.
 //!
 //! A socket's own frames (a routing id, the empty delimiter of REQ and REP) stand before these and are not part of
 //! the envelope.
@@ -19,10 +24,10 @@
 //! | bytes | field | meaning |
 //! | --- | --- | --- |
 //! | 0 | version | 1 |
-//! | 1 | kind | 1 request, 2 response, 3 error, 4 stream item, 5 stream end, 6 credit, 7 cancel, 8 one-way, 9 ping, 10 pong |
-//! | 2 | codec | of the body: 0 raw bytes, 1 postcard, 2 JSON; 128 to 255 are the application's own |
-//! | 3 | flags | bit 0: the caller wants a stream; bit 1: the call is idempotent, a retry is sound; the others are 0 |
-//! | 4–7 | count | stream item: its number, from 0; stream end: how many items there were; credit: how many more items may come; else 0 |
+//! | 1 | kind | 1 request, 2 response, 3 error, 4 stream item, 5 stream end, 6 credit, 7 cancel, 8 one-way, 9 ping, 10 pong, 11 draining |
+//! | 2 | codec | of the body: 0 raw bytes, 1 postcard, 2 JSON, 3 MessagePack; 128 to 255 are the application's own |
+//! | 3 | flags | bit 0: the caller wants a stream; bit 1: the call is idempotent, a retry is sound; bit 2: there is metadata; bit 3: the caller sends items after the call; the others are 0 |
+//! | 4–7 | count | request: how many items of the streamed answer may come at once; stream item: its number, from 0; stream end: how many items there were; credit: how many more items may come; else 0 |
 //! | 8–15 | call | the caller's number for the call; everything that belongs to the call repeats it |
 //! | 16–23 | deadline | how many microseconds the caller still waits, measured when the message was sent; 0 for no deadline |
 //!
@@ -44,20 +49,20 @@
 //!     .with_codec(Codec::Json)
 //!     .with_deadline(std::time::Duration::from_millis(250));
 //! let message = call.encode()?;
-//! assert_eq!(
-//!     message[0],
-//!     [1, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 3, 0xd0, 0x90],
-//! );
-//! assert_eq!(&message[1], b"telescope.point");
+//! let (header, rest) = message[0].split_at(24);
+//! assert_eq!(header, [1, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 3, 0xd0, 0x90]);
+//! assert_eq!(rest, b"\x0ftelescope.point{\"ra\": 12.5}");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod content;
 mod error;
 mod header;
+mod metadata;
 mod method;
 
 pub use content::{Envelope, MAX_BUFFERS};
-pub use error::{DecodeError, EncodeError, MethodError};
+pub use error::{DecodeError, EncodeError, MetadataError, MethodError};
 pub use header::{Codec, Flags, Header, Kind};
+pub use metadata::Metadata;
 pub use method::Method;
