@@ -1,31 +1,51 @@
-//! Remote calls over ØMQ-compatible sockets.
+//! Remote calls over ØMQ-compatible sockets, tower services at both ends.
 //!
-//! This release holds the [`envelope`]: how a call, its answer, the items of a streamed answer, credit and
-//! cancellation are laid out in the frames of one [`Message`](flexbond_transport::Message). It is documented byte by
-//! byte and independent of any language. Clients and servers on top of it are the subject of later releases.
+//! A [`Server`] answers calls with any tower service of [`Request`]s; [`Methods`] is one, made of functions. A
+//! [`Client`] is such a service, too: timeouts, retries, limits, load balancing and whatever else tower has go around
+//! either. The [`envelope`] is documented byte by byte, so that a program in any language can call and be called with
+//! an ØMQ socket and JSON.
 //!
 //! ```
-//! use std::time::Duration;
+//! use flexbond_rpc::{Client, Failure, Methods, Server};
 //!
-//! use flexbond_rpc::envelope::{Envelope, Kind, Method};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let methods = Methods::new().add("add", async |(a, b): (i64, i64)| Ok::<_, Failure>(a + b))?;
+//! let server = Server::new(methods);
+//! let endpoint = server.bind("inproc://calculator").await?;
+//! tokio::spawn(server.run());
 //!
-//! let call = Envelope::request(7, Method::new("telescope.point")?, "12h 30m")
-//!     .with_deadline(Duration::from_millis(250));
-//! let message = call.encode()?; // send it through any socket
-//!
-//! let received = Envelope::decode(message)?;
-//! assert_eq!(received.header.kind, Kind::Request);
-//! assert_eq!(received.header.deadline, Some(Duration::from_millis(250)));
-//! let answer = Envelope::response(received.header.call, "done");
-//! assert_eq!(answer.body, "done");
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! let client = Client::connect(endpoint)?;
+//! let sum: i64 = client.call("add", &(1, 2)).await?;
+//! assert_eq!(sum, 3);
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! # Layers
-//! Below it is `flexbond-transport`, whose messages carry envelopes; the sockets of `flexbond-session` send them. Above
-//! it is the facade `flexbond`.
+//! Below it is `flexbond-session`, whose DEALER and ROUTER sockets carry envelopes. Above it is the facade `flexbond`.
 //!
 //! # Features
-//! None.
+//! | feature | default | what it adds |
+//! | --- | --- | --- |
+//! | `inproc`, `ipc`, `tcp` | yes | endpoints of these transports |
 
+mod buffer;
+pub mod client;
+mod codec;
 pub mod envelope;
+mod error;
+mod failure;
+mod request;
+pub mod server;
+
+pub use buffer::Buffer;
+pub use client::{Call, Client, ClientError, Values};
+pub use codec::{CodecError, Encoded};
+pub use error::CallError;
+pub use failure::{Failure, FailureKind};
+pub use request::{Item, Items, Request, Response, Wants};
+pub use server::{AddError, Context, Incoming, MethodInfo, Methods, Server};
+
+/// The property of the handshake by which clients and servers of this crate know each other.
+const PROPERTY: &str = "X-Flexbond-Rpc";

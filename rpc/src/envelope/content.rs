@@ -155,6 +155,24 @@ impl Envelope {
         self.body.len() + self.buffers.iter().map(|buffer| buffer.len()).sum::<usize>()
     }
 
+    /// Whether it can be encoded.
+    ///
+    /// # Errors
+    /// Those of [`encode`](Self::encode).
+    pub fn check(&self) -> Result<(), EncodeError> {
+        let kind = self.header.kind;
+        match (&self.method, kind.has_method()) {
+            (Some(_), true) | (None, false) => {}
+            (None, true) => return Err(EncodeError::NoMethod { kind }),
+            (Some(_), false) => return Err(EncodeError::UnexpectedMethod { kind }),
+        }
+        let count = self.buffers.len();
+        if count > MAX_BUFFERS {
+            return Err(EncodeError::TooManyBuffers { count });
+        }
+        self.header.codec.number().map(drop)
+    }
+
     /// The message to send: in one frame where that is quicker. Large bodies and buffers are shared with it, not
     /// copied.
     ///
@@ -162,18 +180,10 @@ impl Envelope {
     /// [`EncodeError`] when the method is missing or out of place, there are too many buffers, or the codec's number
     /// is reserved.
     pub fn encode(&self) -> Result<Message, EncodeError> {
-        let kind = self.header.kind;
+        self.check()?;
         let empty = Frame::new();
-        let method = match (&self.method, kind.has_method()) {
-            (Some(method), true) => method.frame(),
-            (None, false) => &empty,
-            (None, true) => return Err(EncodeError::NoMethod { kind }),
-            (Some(_), false) => return Err(EncodeError::UnexpectedMethod { kind }),
-        };
+        let method = self.method.as_ref().map_or(&empty, Method::frame);
         let count = self.buffers.len();
-        if count > MAX_BUFFERS {
-            return Err(EncodeError::TooManyBuffers { count });
-        }
         let mut header = self.header;
         header.flags = header.flags.with(Flags::METADATA, !self.metadata.is_empty());
         let header = header.encode()?;

@@ -57,10 +57,11 @@ pub enum Kind {
 }
 
 /// The encoding of a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Codec {
     /// Bytes without further meaning.
+    #[default]
     Raw,
     /// The postcard format.
     Postcard,
@@ -194,7 +195,7 @@ impl Codec {
     // The first number that an application may use.
     const APPLICATION: u8 = 128;
 
-    fn number(self) -> Result<u8, EncodeError> {
+    pub(super) fn number(self) -> Result<u8, EncodeError> {
         match self {
             Codec::Raw => Ok(0),
             Codec::Postcard => Ok(1),

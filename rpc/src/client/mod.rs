@@ -1,0 +1,13 @@
+//! Clients: tower services that call what a server offers.
+
+mod call;
+mod calls;
+#[expect(clippy::module_inception, reason = "the type that the module is about")]
+mod client;
+mod driver;
+mod options;
+mod shared;
+
+pub use call::{Call, Values};
+pub use client::{Calling, Client, ClientError};
+pub use options::Options;

@@ -1,0 +1,80 @@
+//! How a client calls.
+
+use std::time::Duration;
+
+use flexbond_session::socket;
+
+use crate::envelope::Codec;
+
+/// How a [`Client`](super::Client) calls.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// The codec of calls that name none. Default: postcard, which needs a server in Rust; with any other, use JSON
+    /// or MessagePack.
+    pub codec: Codec,
+    /// How long a call that names no timeout waits for its answer; none for ever. For a stream, how long it waits for
+    /// the next item. Default: 30 s.
+    pub timeout: Option<Duration>,
+    /// Calls that may be under way at once; more wait to be sent. Default: 16,384.
+    pub max_in_flight: usize,
+    /// Bytes of an answer, or of one item of it, buffers included. Default: 256 MiB.
+    pub max_response: usize,
+    /// Items of a streamed answer that may come before the caller has read any. Default: 64.
+    pub stream_window: u32,
+    /// Whether a call waits for a connection while there is none, as long as its timeout allows. If not, it fails at
+    /// once. Default: yes.
+    pub wait_for_connection: bool,
+    /// How long what was sent last (one-way calls, cancellations) may take to leave when the client is dropped.
+    /// Default: 5 s.
+    pub linger: Duration,
+    /// Options of the socket below: how to reconnect, heartbeats, security.
+    pub socket: socket::Options,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            codec: Codec::Postcard,
+            timeout: Some(Duration::from_secs(30)),
+            max_in_flight: 16_384,
+            max_response: 256 << 20,
+            stream_window: 64,
+            wait_for_connection: true,
+            linger: Duration::from_secs(5),
+            socket: socket::Options::new()
+                .heartbeat_interval(Duration::from_secs(10))
+                .reconnect_interval(Duration::from_millis(50))
+                .reconnect_max(Duration::from_secs(2)),
+        }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets [`codec`](Self#structfield.codec).
+    #[must_use]
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.codec = codec;
+        self
+    }
+
+    /// Sets [`timeout`](Self#structfield.timeout).
+    #[must_use]
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.timeout = timeout.into();
+        self
+    }
+
+    /// Sets [`wait_for_connection`](Self#structfield.wait_for_connection).
+    #[must_use]
+    pub fn wait_for_connection(mut self, wait: bool) -> Self {
+        self.wait_for_connection = wait;
+        self
+    }
+}

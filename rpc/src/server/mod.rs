@@ -1,0 +1,17 @@
+//! Servers: any tower service of [`Request`](crate::Request)s, at any endpoint.
+
+mod calls;
+mod context;
+mod handler;
+mod hub;
+mod methods;
+mod options;
+#[expect(clippy::module_inception, reason = "the type that the module is about")]
+mod server;
+mod session;
+
+pub use context::{Connection, Context};
+pub use handler::{Answering, Handler, Incoming, OfArguments, OfContext};
+pub use methods::{AddError, MethodInfo, Methods};
+pub use options::Options;
+pub use server::{Server, ServerStats, Stopped};

@@ -1,0 +1,285 @@
+//! The task of a server: what comes in, who goes, who has room again.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::{pending, poll_fn};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+
+use flexbond_session::Endpoint;
+use flexbond_session::socket::{
+    BindError, Event, IntoEndpoint, Monitor, OptionError, RecvError, Route, Router,
+};
+use flexbond_transport::Message;
+use tower::{BoxError, Service};
+
+use super::hub::Hub;
+use super::options::Options;
+use super::session::Session;
+use crate::PROPERTY;
+use crate::request::{Request, Response};
+
+/// A server: answers the calls that come in at its endpoints with a tower service, each in a task of its own.
+///
+/// The service is cloned for each call, and asked whether it is ready before it is called. What it answers with an
+/// error reaches the caller as a [`Failure`](crate::Failure): one of this crate's as it is, any other as
+/// [`Internal`](crate::FailureKind::Internal) with its text. A panic is caught.
+pub struct Server<S> {
+    service: S,
+    router: Router,
+    monitor: Monitor,
+    hub: Arc<Hub>,
+    sessions: HashMap<u64, Arc<Session>>,
+    /// Those whose peers do not read as fast as they are answered.
+    stalled: Vec<Arc<Session>>,
+}
+
+/// What a server has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerStats {
+    /// Calls begun.
+    pub calls: u64,
+    /// Of these, answered with a failure.
+    pub failures: u64,
+    /// Of these, because the handler panicked.
+    pub panics: u64,
+    /// Calls given up by their callers, or lost with their connections.
+    pub cancelled: u64,
+    /// Calls not begun: too many, too large, or too late.
+    pub refused: u64,
+    /// Messages that were none of this protocol.
+    pub malformed: u64,
+    /// Calls under way.
+    pub in_flight: u64,
+    /// Connections that sent something and are there now.
+    pub connections: u64,
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// What it did.
+    pub stats: ServerStats,
+    /// Calls that did not end within [`Options::drain_timeout`], and were stopped.
+    pub aborted: u64,
+    /// Answers that did not leave in time.
+    pub undelivered: u64,
+}
+
+/// Messages taken from one connection before the next has its turn.
+const BATCH: NonZeroUsize = NonZeroUsize::new(128).unwrap();
+
+impl<S> Server<S>
+where
+    S: Service<Request, Response = Response> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+{
+    /// A server with default options, bound nowhere yet.
+    #[must_use]
+    pub fn new(service: S) -> Self {
+        match Self::with_options(service, Options::default()) {
+            Ok(server) => server,
+            Err(error) => unreachable!("the defaults are valid: {error}"),
+        }
+    }
+
+    /// A server with the given options.
+    ///
+    /// # Errors
+    /// The first option of the socket that is out of bounds.
+    pub fn with_options(service: S, options: Options) -> Result<Self, OptionError> {
+        let mut socket = options.socket.clone();
+        let property = format!("1 {}", options.max_request);
+        socket.metadata.push((PROPERTY.to_owned(), property.into()));
+        let router = Router::with_options(socket)?;
+        Ok(Server {
+            monitor: router.monitor(),
+            service,
+            router,
+            hub: Hub::new(options),
+            sessions: HashMap::new(),
+            stalled: Vec::new(),
+        })
+    }
+
+    /// Listens at one more endpoint, and returns it as bound. Calls wait until the server [runs](Self::run_until).
+    ///
+    /// # Errors
+    /// [`BindError`]; the server is unchanged.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing bound.
+    pub async fn bind(&self, endpoint: impl IntoEndpoint) -> Result<Endpoint, BindError> {
+        self.router.bind(endpoint).await
+    }
+
+    /// What tells what the server has done so far, also while it runs.
+    pub fn stats(&self) -> impl Fn() -> ServerStats + Send + Sync + Clone + use<S> {
+        let hub = Arc::clone(&self.hub);
+        move || stats(&hub)
+    }
+
+    /// Answers calls for ever.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, calls under way go on, but their answers are lost; see
+    /// [`run_until`](Self::run_until).
+    pub async fn run(self) -> Stopped {
+        self.run_until(pending()).await
+    }
+
+    /// Answers calls until `shutdown` is ready, then drains: calls that come are refused
+    /// ([`Unavailable`](crate::FailureKind::Unavailable)), those under way may end within
+    /// [`Options::drain_timeout`], and their answers leave.
+    ///
+    /// # Cancel safety
+    /// As for [`run`](Self::run).
+    pub async fn run_until(mut self, shutdown: impl Future<Output = ()>) -> Stopped {
+        let mut messages = Vec::new();
+        {
+            tokio::pin!(shutdown);
+            while !self.turn(&mut messages, shutdown.as_mut()).await {}
+        }
+        self.hub.drain();
+        for session in self.sessions.values() {
+            session.announce_drain();
+        }
+        let hub = Arc::clone(&self.hub);
+        let drained = tokio::time::timeout(self.hub.options.drain_timeout, async {
+            {
+                let idle = hub.idle();
+                tokio::pin!(idle);
+                while !self.turn(&mut messages, idle.as_mut()).await {}
+            }
+            // Their answers are on the way; some may wait for peers that do not read.
+            self.stalled.extend(self.hub.newly_stalled());
+            while !self.stalled.is_empty() {
+                self.turn(&mut messages, std::pin::pin!(pending())).await;
+            }
+        });
+        let aborted = match drained.await {
+            Ok(()) => 0,
+            Err(_) => self.hub.in_flight() as u64,
+        };
+        let stats = stats(&self.hub);
+        for session in self.sessions.values().filter(|_| aborted > 0) {
+            session.lost();
+        }
+        let closed = self
+            .router
+            .as_socket()
+            .close_within(self.hub.options.socket.linger)
+            .await;
+        Stopped {
+            stats,
+            aborted,
+            undelivered: closed.undelivered,
+        }
+    }
+
+    /// Handles what there is next; true once `end` is ready.
+    async fn turn(
+        &mut self,
+        messages: &mut Vec<Message>,
+        end: std::pin::Pin<&mut impl Future<Output = ()>>,
+    ) -> bool {
+        let stalled = &mut self.stalled;
+        let unread = poll_fn(|cx| {
+            let before = stalled.len();
+            stalled.retain(|session| session.poll_unread(cx).is_pending());
+            match stalled.len() < before {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        });
+        tokio::select! {
+            biased;
+            received = self.router.recv_batch(messages, BATCH) => match received {
+                Ok(route) => self.handle(route, messages),
+                Err(RecvError::Closed) => return true,
+                // No other error comes of a ROUTER without a receive timeout; with one there is simply nothing.
+                Err(_) => {}
+            },
+            event = self.monitor.recv() => self.note(event.as_ref()),
+            () = self.hub.stall() => self.stalled.extend(self.hub.newly_stalled()),
+            () = end => return true,
+            () = unread => {}
+        }
+        false
+    }
+
+    fn handle(&mut self, route: Route, messages: &mut Vec<Message>) {
+        let session = match self.sessions.get(&route.id()) {
+            Some(session) => session,
+            // One that is gone already is not kept, but what it sent last is handled: it may be a one-way call.
+            None if !route.is_ready() => &Session::new(route, Arc::clone(&self.hub)),
+            None => {
+                let id = route.id();
+                let session = Session::new(route, Arc::clone(&self.hub));
+                self.sessions.entry(id).or_insert(session)
+            }
+        };
+        for message in messages.drain(..) {
+            session.handle(&self.service, message);
+        }
+        if !session.is_alive() {
+            session.lost();
+        }
+        self.count_connections();
+    }
+
+    fn count_connections(&self) {
+        let connections = self.sessions.len() as u64;
+        self.hub
+            .counters
+            .connections
+            .store(connections, Ordering::Relaxed);
+    }
+
+    fn note(&mut self, event: Option<&Event>) {
+        match event {
+            Some(Event::Disconnected { peer, .. }) => {
+                if let Some(session) = self.sessions.remove(&peer.id()) {
+                    session.lost();
+                }
+            }
+            Some(Event::Missed(_)) => self.sessions.retain(|_, session| {
+                let alive = session.is_alive();
+                if !alive {
+                    session.lost();
+                }
+                alive
+            }),
+            _ => {}
+        }
+        self.count_connections();
+    }
+}
+
+fn stats(hub: &Hub) -> ServerStats {
+    let counters = &hub.counters;
+    ServerStats {
+        calls: counters.calls.load(Ordering::Relaxed),
+        failures: counters.failures.load(Ordering::Relaxed),
+        panics: counters.panics.load(Ordering::Relaxed),
+        cancelled: counters.cancelled.load(Ordering::Relaxed),
+        refused: counters.refused.load(Ordering::Relaxed),
+        malformed: counters.malformed.load(Ordering::Relaxed),
+        in_flight: hub.in_flight() as u64,
+        connections: counters.connections.load(Ordering::Relaxed),
+    }
+}
+
+impl<S> fmt::Debug for Server<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("bound", &self.router.bound())
+            .field("connections", &self.sessions.len())
+            .finish_non_exhaustive()
+    }
+}
