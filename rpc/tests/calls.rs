@@ -306,7 +306,7 @@ async fn one_way_calls_run_and_batches_keep_their_order() {
         let answers = within("the batch", client.batch(batch)).await;
         let texts: Vec<_> = answers
             .into_iter()
-            .map(|answer| answer.and_then(|answer| answer.value::<String>()).ok())
+            .map(|answer| answer.and_then(flexbond_rpc::Response::value::<String>).ok())
             .collect();
         assert_eq!(
             texts,
@@ -323,7 +323,7 @@ async fn each_connection_has_state_of_its_own() {
     let (one, other) = (server.client(), server.client());
     for n in 1..4_u32 {
         assert_eq!(one.call::<_, u32>("visits", &()).await.unwrap(), n);
-        assert_eq!(one.clone().call::<_, u32>("left", &()).await.is_err(), true);
+        one.clone().call::<_, u32>("left", &()).await.unwrap_err();
     }
     assert_eq!(other.call::<_, u32>("visits", &()).await.unwrap(), 1);
 }
