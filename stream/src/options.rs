@@ -82,10 +82,11 @@ pub struct ConnectOptions {
     /// | --- | --- | --- |
     /// | `DropNewest`, `DropOldest` | the quickest receiver, as long as it takes anything; after 250 ms without, new messages are dropped for all, and counted, until somebody does | skips what it has not got once it is a quarter of [`memory`](field@Self::memory) (64 MiB at most) behind the quickest, and goes on with the newest message |
     /// | `Wait` | the slowest receiver, for as long as it lives | makes all wait |
-    /// | `Disconnect` | the slowest receiver | is sent away when nothing could be sent for 1 s because of it, and comes back; what it had got stays there for it, of two such stays at most. A PUB that connects cannot send others away: as `DropNewest` |
+    /// | `Disconnect` | the slowest receiver | is sent away when nothing could be sent for 1 s because of it; what it had got stays there for it, and it comes back once it has read that. What is sent meanwhile is not for it. A PUB that connects cannot send others away: as `DropNewest` |
     ///
-    /// Whoever skips sees gaps in its [statistics](crate::Statistics), where messages are numbered, and whole messages only;
-    /// nothing else counts them. Where several sources connect to one receiver, each also has the others for receivers,
+    /// Whoever skips gets whole messages only, and counts the others as dropped
+    /// ([`Stream::socket_stats`](crate::Stream::socket_stats)); where messages have numbers of their own, they are gaps in
+    /// its [statistics](crate::Statistics), too. Where several sources connect to one receiver, each also has the others for receivers,
     /// which are quick: only `Wait` keeps it from going on without the one that matters.
     pub slow_peer: SlowPeer,
     /// Largest message that is accepted, in bytes over all parts. Default 1 GiB. At `udp://` addresses also the largest
@@ -105,7 +106,7 @@ pub struct ConnectOptions {
     /// `udp://`: bytes of messages that may wait, at the source until all have got them, and at each receiver until they
     /// are taken; at least 64 KiB. A message that is larger than that goes and comes in pieces, and is put together in
     /// memory of its own, at most [`max_message_size`](field@Self::max_message_size) for all sources together: what is begun
-    /// beside that is refused as malformed. Everybody's messages go in pieces that are larger than the least memory of a
+    /// beside that is refused as malformed ([`FramingError::NoRoom`](crate::FramingError::NoRoom)). Everybody's messages go in pieces that are larger than the least memory of a
     /// receiver. Default 256 MiB.
     #[cfg(feature = "multicast")]
     pub memory: usize,

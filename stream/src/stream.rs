@@ -291,9 +291,10 @@ impl Stream {
 
     /// The counters of the socket: drops, peers, reconnects.
     ///
-    /// At a `udp://` address those of the session. Peers are its members, for the end that binds; for one that connects,
-    /// the end that it is connected to. Reconnects are sessions joined again. Dropped are messages that a PUB dropped for
-    /// all, and those that came to a SUB in part; what a slow receiver skipped shows in its [statistics](Self::statistics).
+    /// At a `udp://` address those of the session. Peers are, for the end that binds, the members that send to it or
+    /// receive from it; for one that connects, the end that it is connected to. Reconnects are sessions joined again.
+    /// Dropped are messages that a PUB dropped for all; and at a SUB those that it skipped because it was too slow,
+    /// whatever their topic, and those that came in part.
     #[must_use]
     pub fn socket_stats(&self) -> Stats {
         self.link.stats()

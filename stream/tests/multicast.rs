@@ -262,6 +262,9 @@ async fn who_is_too_slow_skips_and_sees_the_gap() {
         let totals = still.statistics().totals();
         assert!(totals.lost_frames > 50, "{totals:?}");
         assert_eq!((totals.malformed, totals.reordered), (0, 0));
+        // Counted whether or not messages say which frame they are.
+        assert_eq!(still.socket_stats().dropped, totals.lost_frames);
+        assert_eq!(quick.socket_stats().dropped, 0);
     }
 }
 
@@ -321,6 +324,46 @@ async fn who_stands_still_is_sent_away_and_comes_back() {
     }
     assert!(still.socket_stats().reconnects >= 1);
     assert_eq!(quick.statistics().totals().lost_frames, 0);
+}
+
+#[tokio::test]
+async fn who_was_sent_away_comes_back_when_it_has_read_what_it_had() {
+    let (mut source, mut quick, mut still) = quick_and_still(SlowPeer::Disconnect).await;
+    soon(source.send(raw(0, 10))).await.expect("sent");
+    assert_eq!((frame(&mut quick).await, frame(&mut still).await), (0, 0));
+    let mut number = 1;
+    while source.socket_stats().peers == 2 {
+        soon(source.send(raw(number, 500_000))).await.expect("sent");
+        assert_eq!(frame(&mut quick).await, number);
+        number += 1;
+        assert!(number < 1000, "it is never sent away");
+    }
+    // It would be back long before.
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_millis(500) {
+        soon(source.send(raw(number, 10))).await.expect("sent");
+        assert_eq!(frame(&mut quick).await, number);
+        number += 1;
+    }
+    assert_eq!(
+        source.socket_stats().handshakes,
+        2,
+        "it would only be sent away again"
+    );
+    let mut next = 1;
+    let new = loop {
+        soon(source.send(raw(number, 10))).await.expect("sent");
+        assert_eq!(frame(&mut quick).await, number);
+        number += 1;
+        if let Ok(message) = timeout(Duration::from_millis(10), still.receive()).await {
+            let came = message.expect("a message").header.frame().expect("a number");
+            if came != next {
+                break came;
+            }
+            next += 1;
+        }
+    };
+    assert!(new > next && source.socket_stats().handshakes == 3, "{new}");
 }
 
 #[tokio::test]
@@ -515,13 +558,13 @@ async fn what_is_no_message_is_handed_over_and_harms_nothing() {
     soon(pieces.send(vec![1; 100])).await.expect("sent");
     soon(pieces.finish(vec![2; 100])).await.expect("sent");
     // One message of one part, "{}", by hand.
-    let mut good = b"fbp\x01\x01\0\0\0\x22\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0".to_vec();
-    good.extend(b"\0\0\0\0\0\0\0\0{}");
+    let mut good = b"fbp\x02\x01\0\0\0\x22\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec();
+    good.extend(b"\x02\0\0\0\0\0\0\0{}");
     let mut long = good.clone();
     long.push(0);
     soon(coordinator.send(long)).await.expect("sent");
     let mut pieces = coordinator.stream().await;
-    soon(pieces.send(good[..20].to_vec())).await.expect("sent");
+    soon(pieces.send(good[..28].to_vec())).await.expect("sent");
     // Dropped: it ends where it is.
     drop(pieces);
     soon(coordinator.send(good)).await.expect("sent");
@@ -549,7 +592,7 @@ async fn what_is_no_message_is_handed_over_and_harms_nothing() {
             },
             FramingError::Length {
                 announced: 34,
-                came: 20
+                came: 28
             },
         ]
     );
@@ -676,6 +719,72 @@ async fn many_sources_send_to_whoever_is_there() {
 }
 
 #[tokio::test]
+async fn only_those_at_the_other_end_are_counted() {
+    let mut bound = soon(Stream::connect(HERE, subscribing().attach(Attach::Bind)))
+        .await
+        .unwrap();
+    let connecting = publishing().attach(Attach::Connect);
+    let address = bound.endpoint().clone();
+    let first = soon(Stream::connect(&address, connecting.clone())).await.unwrap();
+    let other = soon(Stream::connect(&address, subscribing())).await.unwrap();
+    wait_for(&first, 1).await;
+    wait_for(&other, 1).await;
+    let mut second = soon(Stream::connect(&address, connecting.clone())).await.unwrap();
+    wait_for(&second, 1).await;
+    soon(second.send(raw(7, 10))).await.expect("sent");
+    assert_eq!(frame(&mut bound).await, 7);
+    let stats = bound.socket_stats();
+    assert_eq!((stats.peers, stats.handshakes), (2, 2));
+
+    // A source that nobody receives from but another source has nobody.
+    let source = source(publishing()).await;
+    let _other = soon(Stream::connect(source.endpoint(), connecting))
+        .await
+        .unwrap();
+    wait_for(&_other, 1).await;
+    let _receiver = receiver(&source, subscribing()).await;
+    wait_for(&source, 1).await;
+    assert_eq!(source.socket_stats().handshakes, 1);
+}
+
+#[tokio::test]
+async fn large_messages_of_several_sources_have_one_limit() {
+    let options = subscribing().attach(Attach::Bind).memory(1_usize << 20);
+    let options = options.max_message_size(30_usize << 20);
+    let mut bound = soon(Stream::connect(HERE, options)).await.unwrap();
+    let connecting = publishing().attach(Attach::Connect).slow_peer(SlowPeer::Wait);
+    let mut sources = Vec::new();
+    for _ in 0..2 {
+        let source = soon(Stream::connect(bound.endpoint(), connecting.clone())).await;
+        sources.push(source.unwrap());
+    }
+    wait_for(&bound, 2).await;
+    for source in &mut sources {
+        wait_for(source, 1).await;
+        soon(source.send(raw(3, 20 << 20))).await.expect("sent");
+    }
+    let refused = soon(bound.receive()).await.expect_err("both are too much");
+    let ReceiveError::Malformed {
+        error: DecodeError::Framing(error),
+        ..
+    } = refused
+    else {
+        panic!("{refused}");
+    };
+    let FramingError::NoRoom { size, others, limit } = error else {
+        panic!("{error}");
+    };
+    assert!(size == others && size < limit && size + others > limit, "{error}");
+    // The other one comes, and so does what comes alone.
+    assert_eq!(frame(&mut bound).await, 3);
+    for source in &mut sources {
+        soon(source.send(raw(4, 20 << 20))).await.expect("sent");
+        assert_eq!(frame(&mut bound).await, 4);
+    }
+    assert_eq!(bound.statistics().totals().malformed, 1);
+}
+
+#[tokio::test]
 async fn leaving_waits_until_everything_is_delivered() {
     let (mut source, mut there) = all(publishing(), 1).await;
     let mut receiver = there.pop().expect("one");
@@ -717,6 +826,20 @@ async fn leaving_waits_no_longer_than_it_may() {
         assert!(closed.undelivered > 0 && closed.undelivered <= sent, "{closed:?}");
         assert!(begin.elapsed() < LIMIT / 4, "{:?}", begin.elapsed());
     }
+}
+
+#[tokio::test]
+async fn what_is_not_delivered_is_counted_in_messages() {
+    let memory = 1_usize << 20;
+    let options = publishing().slow_peer(SlowPeer::Wait).memory(memory);
+    let mut source = source(options).await;
+    let _still = receiver(&source, subscribing().memory(memory)).await;
+    wait_for(&source, 1).await;
+    soon(source.send(raw(0, 20 << 20))).await.expect("sent");
+    let waits = timeout(Duration::from_millis(100), source.send(raw(1, 10))).await;
+    assert!(waits.is_err(), "the first one is not through");
+    let closed = soon(source.disconnect_within(Some(Duration::ZERO))).await;
+    assert_eq!(closed.undelivered, 1);
 }
 
 #[tokio::test]

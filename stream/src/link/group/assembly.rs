@@ -76,12 +76,12 @@ impl Assembly {
             Ok(announced) => announced,
             Err(error) => return Brought::Refused(error, piece),
         };
-        let left = self.limit.saturating_sub(self.promised);
-        if announced > left {
-            let error = FramingError::TooLarge {
-                size: announced,
-                limit: left,
-            };
+        let (size, limit, others) = (announced, self.limit, self.promised);
+        if size > limit {
+            return Brought::Refused(FramingError::TooLarge { size, limit }, piece);
+        }
+        if size > limit.saturating_sub(others) {
+            let error = FramingError::NoRoom { size, others, limit };
             return Brought::Refused(error, piece);
         }
         if announced < piece.len() as u64 {
@@ -136,7 +136,7 @@ mod tests {
     const A: MemberId = MemberId::COORDINATOR;
 
     fn body(len: usize) -> Bytes {
-        framing::encode(&Message::from(vec![7; len]))
+        framing::encode(&Message::from(vec![7; len]), 0)
     }
 
     #[test]

@@ -4,10 +4,11 @@
 //!
 //! | offset | bytes | what |
 //! | --- | --- | --- |
-//! | 0 | 4 | `66 62 70 01`: "fbp" and the version of this layout |
+//! | 0 | 4 | `66 62 70 02`: "fbp" and the version of this layout |
 //! | 4 | 4 | how many parts there are, 1 to 65,536 |
-//! | 8 | 8 | bytes of all this, these 16 included |
-//! | 16 | 8 for each part | bytes of the part |
+//! | 8 | 8 | bytes of all this, these 24 included |
+//! | 16 | 8 | its number: one more than that of the message before it, of the same sender |
+//! | 24 | 8 for each part | bytes of the part |
 //!
 //! Then come the parts in this order, each at the next offset that 16 divides, so that numbers in them can be read where
 //! they are. What lies between two parts is zero. Nothing comes after the last part.
@@ -19,9 +20,9 @@ use thiserror::Error;
 /// Parts of a message, at most: as many as sockets take.
 pub(crate) const MAX_PARTS: usize = 65_536;
 /// Bytes before the lengths of the parts.
-pub(crate) const PREFIX: usize = 16;
+pub(crate) const PREFIX: usize = 24;
 
-const MAGIC: [u8; 4] = *b"fbp\x01";
+const MAGIC: [u8; 4] = *b"fbp\x02";
 /// What the offset of each part can be divided by.
 const ALIGNMENT: usize = 16;
 const PADDING: [u8; ALIGNMENT] = [0; ALIGNMENT];
@@ -68,6 +69,21 @@ pub enum FramingError {
         /// The most that is taken.
         limit: u64,
     },
+    /// It began while so much of other sources' messages was on its way that there is no room for it. All that come in
+    /// pieces at the same time may have as many bytes as one of them
+    /// ([`ConnectOptions::max_message_size`](field@crate::ConnectOptions::max_message_size)).
+    #[error(
+        "{size} bytes began beside {others} of other sources, together more than the {limit} that are taken at once; \
+         raise the largest message size, or have the sources send one after the other"
+    )]
+    NoRoom {
+        /// Bytes of all of it.
+        size: u64,
+        /// Bytes of those that had begun before.
+        others: u64,
+        /// The most that is taken at once.
+        limit: u64,
+    },
 }
 
 /// Bytes that a message takes, laid out.
@@ -84,13 +100,14 @@ pub(crate) fn longest(size: usize) -> u64 {
 }
 
 /// Lays a message out. It has 1 to [`MAX_PARTS`] parts.
-pub(crate) fn encode(message: &Message) -> Bytes {
+pub(crate) fn encode(message: &Message, number: u64) -> Bytes {
     let len = encoded_len(message);
     let mut body = BytesMut::with_capacity(len);
     body.put_slice(&MAGIC);
     // At most 65,536, as the caller has seen to.
     body.put_u32_le(message.len() as u32);
     body.put_u64_le(len as u64);
+    body.put_u64_le(number);
     for frame in message.frames() {
         body.put_u64_le(frame.len() as u64);
     }
@@ -111,6 +128,11 @@ pub(crate) fn announced(begin: &[u8]) -> Result<u64, FramingError> {
         return Err(FramingError::Foreign);
     }
     Ok(number(begin, 8))
+}
+
+/// Which message of its sender it is, as its first bytes say; `None` if they are not those of a message.
+pub(crate) fn number_of(begin: &[u8]) -> Option<u64> {
+    announced(begin).is_ok().then(|| number(begin, 16))
 }
 
 /// The message that was laid out so. Its larger parts share `body`; nothing is copied but what is short.
@@ -183,16 +205,19 @@ mod tests {
 
     #[test]
     fn the_layout_is_as_documented() {
-        let body = encode(&message(vec![b"{}".to_vec(), vec![7; 3]]));
-        let mut expected =
-            b"fbp\x01\x02\0\0\0\x33\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0".to_vec();
+        let body = encode(&message(vec![b"{}".to_vec(), vec![7; 3]]), 0x0908);
+        let mut expected = b"fbp\x02\x02\0\0\0\x43\0\0\0\0\0\0\0\x08\x09\0\0\0\0\0\0".to_vec();
+        expected.extend(b"\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
         expected.extend(b"{}\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x07\x07\x07");
         assert_eq!(body, expected);
+        assert_eq!(number_of(&body), Some(0x0908));
+        assert_eq!(number_of(&body[..PREFIX - 1]), None);
+        assert_eq!(number_of(b"something else, and long enough"), None);
     }
 
     #[test]
     fn large_parts_are_slices_and_aligned() {
-        let body = encode(&message(vec![vec![1; 77], vec![2; 5000], vec![3; 100]]));
+        let body = encode(&message(vec![vec![1; 77], vec![2; 5000], vec![3; 100]]), 0);
         let decoded = decode(&body, 1 << 20).unwrap();
         for (frame, value) in decoded.frames().iter().zip(1..) {
             let offset = frame.as_ptr() as usize - body.as_ptr() as usize;
@@ -203,7 +228,7 @@ mod tests {
 
     #[test]
     fn what_is_malformed_is_told() {
-        let body = encode(&message(vec![vec![1; 20], vec![2; 40]]));
+        let body = encode(&message(vec![vec![1; 20], vec![2; 40]]), 0);
         let broken = |change: &dyn Fn(&mut Vec<u8>)| {
             let mut bytes = body.to_vec();
             change(&mut bytes);
@@ -212,7 +237,7 @@ mod tests {
         let len = body.len() as u64;
         for (expected, found) in [
             (FramingError::Foreign, broken(&|bytes| bytes.clear())),
-            (FramingError::Foreign, broken(&|bytes| bytes[3] = 2)),
+            (FramingError::Foreign, broken(&|bytes| bytes[3] = 1)),
             (
                 FramingError::Length {
                     announced: len,
@@ -226,10 +251,10 @@ mod tests {
                 broken(&|bytes| bytes[6] = 1),
             ),
             (FramingError::Beyond { part: 0 }, broken(&|bytes| bytes[5] = 255)),
-            (FramingError::Beyond { part: 0 }, broken(&|bytes| bytes[23] = 255)),
-            (FramingError::Beyond { part: 1 }, broken(&|bytes| bytes[24] = 41)),
-            (FramingError::Between { part: 1 }, broken(&|bytes| bytes[24] = 39)),
-            (FramingError::Between { part: 0 }, broken(&|bytes| bytes[16] = 19)),
+            (FramingError::Beyond { part: 0 }, broken(&|bytes| bytes[31] = 255)),
+            (FramingError::Beyond { part: 1 }, broken(&|bytes| bytes[32] = 41)),
+            (FramingError::Between { part: 1 }, broken(&|bytes| bytes[32] = 39)),
+            (FramingError::Between { part: 0 }, broken(&|bytes| bytes[24] = 19)),
         ] {
             assert_eq!(found.unwrap_err(), expected);
         }
@@ -243,7 +268,7 @@ mod tests {
         #[test]
         fn messages_come_back_as_they_were(parts in parts()) {
             let sent = message(parts);
-            let body = encode(&sent);
+            let body = encode(&sent, 7);
             prop_assert_eq!(body.len(), encoded_len(&sent));
             prop_assert!(body.len() as u64 <= longest(sent.size()));
             prop_assert_eq!(announced(&body), Ok(body.len() as u64));
@@ -252,7 +277,7 @@ mod tests {
 
         #[test]
         fn nothing_that_is_cut_is_taken_for_a_message(parts in parts(), cut in any::<prop::sample::Index>()) {
-            let body = encode(&message(parts));
+            let body = encode(&message(parts), 7);
             let cut = cut.index(body.len());
             prop_assert!(decode(&body.slice(..cut), 1 << 20).is_err());
         }
@@ -265,11 +290,12 @@ mod tests {
         /// Only one encoding of a message is taken, whatever is changed in it.
         #[test]
         fn a_changed_byte_is_no_other_encoding(parts in parts(), place in any::<prop::sample::Index>(), to in any::<u8>()) {
-            let body = encode(&message(parts));
+            let body = encode(&message(parts), 7);
             let mut changed = body.to_vec();
             changed[place.index(body.len())] = to;
             if let Ok(decoded) = decode(&changed.clone().into(), 1 << 20) {
-                prop_assert_eq!(encode(&decoded), changed);
+                let number = number_of(&changed).expect("it is a message");
+                prop_assert_eq!(encode(&decoded, number), changed);
             }
         }
     }

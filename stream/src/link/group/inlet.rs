@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use flexbond_session::group::{self, Received, Session};
+use flexbond_session::group::{self, Part, Received, Session};
 use flexbond_session::socket::RecvError;
 use flexbond_transport::Message;
 use parking_lot::Mutex;
@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 use super::assembly::{Assembly, Brought};
 use super::audience::Audience;
 use super::framing;
+use super::keeper::Unread;
+use super::numbers::Numbers;
 use crate::link::Fault;
 
 /// Receives the messages of one session after the other.
@@ -28,10 +30,11 @@ pub(super) struct Inlet {
 #[derive(Debug)]
 struct State {
     /// The next session, once this end is in it.
-    sessions: mpsc::Receiver<Session>,
+    sessions: mpsc::Receiver<(Session, Unread)>,
     /// The session that is read. It may be over already: what came before is still there.
-    current: Option<Session>,
+    current: Option<(Session, Unread)>,
     assembly: Assembly,
+    numbers: Numbers,
     is_closed: bool,
 }
 
@@ -40,7 +43,7 @@ impl Inlet {
     const TURN: usize = 128;
 
     pub(super) fn new(
-        sessions: mpsc::Receiver<Session>,
+        sessions: mpsc::Receiver<(Session, Unread)>,
         audience: Arc<Audience>,
         topics: Vec<Vec<u8>>,
         limit: usize,
@@ -50,6 +53,7 @@ impl Inlet {
                 sessions,
                 current: None,
                 assembly: Assembly::new(framing::longest(limit)),
+                numbers: Numbers::default(),
                 is_closed: false,
             }),
             audience,
@@ -74,10 +78,16 @@ impl Inlet {
             let Ok(Received { from, body, part, .. }) = received else {
                 // All that came before was taken. Who leaves a message unfinished takes it along.
                 let unfinished = state.assembly.clear();
+                state.numbers.clear();
                 self.audience.note_dropped(unfinished as u64);
                 state.current = None;
                 continue;
             };
+            if matches!(part, Part::Whole | Part::First)
+                && let Some(number) = framing::number_of(&body)
+            {
+                self.audience.note_dropped(state.numbers.handle(from, number));
+            }
             let fault = match state.assembly.push(from, part, body) {
                 Brought::Nothing => continue,
                 Brought::Cut => {
@@ -123,19 +133,19 @@ impl State {
         &mut self,
         mut cx: Option<&mut Context<'_>>,
     ) -> Poll<Option<Result<Received, group::RecvError>>> {
-        let session = match &mut self.current {
-            Some(session) => session,
+        let (session, _) = match &mut self.current {
+            Some(current) => current,
             current @ None => {
                 let next = match &mut cx {
                     Some(cx) => ready!(self.sessions.poll_recv(cx)),
                     None => match self.sessions.try_recv() {
-                        Ok(session) => Some(session),
+                        Ok(next) => Some(next),
                         Err(mpsc::error::TryRecvError::Empty) => return Poll::Pending,
                         Err(mpsc::error::TryRecvError::Disconnected) => None,
                     },
                 };
                 match next {
-                    Some(session) => current.insert(session),
+                    Some(next) => current.insert(next),
                     None => return Poll::Ready(None),
                 }
             }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flexbond_session::group::{Coordinator, Event, Member, Options, Over, Session};
+use flexbond_session::group::{Coordinator, Event, Gone, Member, Options, Over, Session};
 use flexbond_transport::Endpoint;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
@@ -15,11 +15,18 @@ use super::outlet::Outlet;
 /// Where sessions go that this end is in.
 #[derive(Debug)]
 pub(super) enum Use {
-    /// To be received from.
-    Receiving(mpsc::Sender<Session>),
+    /// To be received from; each is let go once all of it was.
+    Receiving(mpsc::Sender<(Session, Unread)>),
     /// To be sent to. What others send there is for others.
     Sending(Arc<Outlet>),
 }
+
+/// Held as long as there may be something in a session that was not received yet.
+pub(super) type Unread = oneshot::Sender<()>;
+
+/// What the ends of streams call themselves: who holds the session counts those that are at the other end.
+pub(super) const SENDER: &str = "stream pub";
+pub(super) const RECEIVER: &str = "stream sub";
 
 /// Holds a session, or is in it and looks for it again whenever it ends.
 #[derive(Debug)]
@@ -41,13 +48,10 @@ impl Keeper {
     pub(super) async fn hold(mut self, coordinator: Coordinator) -> u64 {
         let session = coordinator.session().clone();
         self.hand_over(session.clone()).await;
-        let linger = until_left(
-            &mut self.leave,
-            self.linger,
-            attend(&session, &self.audience, &self.of, true),
-        )
-        .await;
-        let undelivered = self.settle(&session, linger.flatten()).await;
+        let attending = attend(&session, &self.audience, &self.of, true);
+        let left = until_left(&mut self.leave, self.linger, attending).await;
+        // Of a session that is over nothing is waited for.
+        let undelivered = self.settle(&session, left.unwrap_or_default()).await;
         coordinator.close().await;
         self.audience.close();
         undelivered
@@ -56,9 +60,15 @@ impl Keeper {
     /// Joins a session whenever it is there, until it is to be left; returns how many messages were not delivered then.
     pub(super) async fn join(mut self, endpoint: Endpoint, options: Options) -> u64 {
         let mut undelivered = 0;
+        // What is read before this end may come back.
+        let mut backlog = None;
         for client in 0.. {
             let audience = Arc::clone(&self.audience);
             let joining = async {
+                if let Some(read) = backlog.take() {
+                    // An error says that it was.
+                    let _: Result<(), _> = read.await;
+                }
                 if let Use::Receiving(sessions) = &self.of {
                     // Not before the last one is read: so there are two at most of which something waits to be taken.
                     let _ = sessions.reserve().await;
@@ -74,19 +84,20 @@ impl Keeper {
                 self.audience.note_return();
             }
             let session = member.session().clone();
-            self.hand_over(session.clone()).await;
+            let read = self.hand_over(session.clone()).await;
             self.audience.join(client);
-            let left = until_left(
-                &mut self.leave,
-                self.linger,
-                attend(&session, &self.audience, &self.of, false),
-            )
-            .await;
+            let attending = attend(&session, &self.audience, &self.of, false);
+            let left = until_left(&mut self.leave, self.linger, attending).await;
             self.audience.leave(client);
-            if let Some(linger) = left {
-                undelivered = self.settle(&session, linger).await;
-                member.leave().await;
-                break;
+            match left {
+                Ok(linger) => {
+                    undelivered = self.settle(&session, linger).await;
+                    member.leave().await;
+                    break;
+                }
+                // It would only hold up all others again, and be sent away again.
+                Err(Over::Dismissed { why: Gone::Evicted }) => backlog = read,
+                Err(_) => {}
             }
             if let Use::Sending(outlet) = &self.of {
                 outlet.set_session(None);
@@ -96,13 +107,19 @@ impl Keeper {
         undelivered
     }
 
-    async fn hand_over(&self, session: Session) {
+    /// Returns what ends once all of the session was received.
+    async fn hand_over(&self, session: Session) -> Option<oneshot::Receiver<()>> {
         match &self.of {
             Use::Receiving(sessions) => {
+                let (unread, read) = oneshot::channel();
                 // Whoever would receive may be gone.
-                let _ = sessions.send(session).await;
+                let _ = sessions.send((session, unread)).await;
+                Some(read)
             }
-            Use::Sending(outlet) => outlet.set_session(Some(session)),
+            Use::Sending(outlet) => {
+                outlet.set_session(Some(session));
+                None
+            }
         }
     }
 
@@ -122,8 +139,7 @@ impl Keeper {
             }
             None => settled.await,
         }
-        let cut = outlet.close();
-        session.undelivered().max(cut)
+        outlet.close(session)
     }
 }
 
@@ -131,12 +147,12 @@ impl Keeper {
 async fn until_left(
     leave: &mut oneshot::Receiver<Option<Duration>>,
     linger: Option<Duration>,
-    over: impl Future<Output = ()>,
-) -> Option<Option<Duration>> {
+    over: impl Future<Output = Over>,
+) -> Result<Option<Duration>, Over> {
     tokio::select! {
         biased;
-        order = leave => Some(order.unwrap_or(linger)),
-        () = over => None,
+        order = leave => Ok(order.unwrap_or(linger)),
+        over = over => Err(over),
     }
 }
 
@@ -157,8 +173,12 @@ async fn look_for(endpoint: &Endpoint, options: &Options, audience: &Audience) -
     }
 }
 
-/// Watches a session until it is over. Who holds it hears of its members.
-async fn attend(session: &Session, audience: &Audience, of: &Use, holds: bool) {
+/// Watches a session until it is over. Who holds it hears of its members, and counts those that are at the other end.
+async fn attend(session: &Session, audience: &Audience, of: &Use, holds: bool) -> Over {
+    let alike = match of {
+        Use::Receiving(_) => RECEIVER,
+        Use::Sending(_) => SENDER,
+    };
     loop {
         let event = async {
             match of {
@@ -171,10 +191,12 @@ async fn attend(session: &Session, audience: &Audience, of: &Use, holds: bool) {
             }
         };
         match event.await {
-            Ok(Some(Event::Joined { member, .. })) if holds => audience.join(member.number().into()),
+            Ok(Some(Event::Joined { member, name, .. })) if holds && name != alike => {
+                audience.join(member.number().into());
+            }
             Ok(Some(Event::Gone { member, .. })) if holds => audience.leave(member.number().into()),
             Ok(_) => {}
-            Err(_) => return,
+            Err(over) => return over,
         }
     }
 }

@@ -5,6 +5,8 @@ mod audience;
 pub(crate) mod framing;
 mod inlet;
 mod keeper;
+mod ledger;
+mod numbers;
 mod outlet;
 mod settings;
 

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::audience::Audience;
 use super::framing::{self, MAX_PARTS};
+use super::ledger::Ledger;
 use crate::alarm::{Alarm, now};
 
 /// Sends messages to whoever is in the session.
@@ -33,6 +34,10 @@ pub(super) struct Outlet {
 struct State {
     /// The session, while this end is in one.
     session: Option<Session>,
+    /// What was sent there.
+    ledger: Arc<Mutex<Ledger>>,
+    /// Messages that were sent so far, wherever: the number of the next one.
+    number: u64,
     /// A message that goes in pieces, because it is larger than the memory of a receiver.
     large: Option<JoinHandle<()>>,
     /// Since when there has been no room, and nobody has taken anything.
@@ -61,7 +66,9 @@ impl Outlet {
 
     /// From now on messages go there; or nowhere.
     pub(super) fn set_session(&self, session: Option<Session>) {
-        self.state.lock().session = session;
+        let mut state = self.state.lock();
+        state.session = session;
+        state.ledger = Arc::default();
     }
 
     /// Takes the message out of `message` when it is sent, dropped, or cannot be sent at all. Without a context it does
@@ -86,19 +93,24 @@ impl Outlet {
         loop {
             match state.poll_room(cx.as_deref_mut(), &session, framing::encoded_len(&current)) {
                 Poll::Ready(Room::There) => {
-                    if let Err(error) = session.try_send(framing::encode(&current)) {
+                    if let Err(error) = session.try_send(framing::encode(&current, state.number)) {
                         match error {
                             // Who asks for room is the only one who sends.
                             group::SendError::WouldBlock => continue,
                             _ => self.audience.note_dropped(1),
                         }
                     } else {
+                        state.number += 1;
+                        state.ledger.lock().note_whole();
                         self.audience.sent.add(current.size());
                     }
                 }
                 Poll::Ready(Room::InPieces(piece)) => {
-                    let body = framing::encode(&current);
-                    let sending = send_in_pieces(session, body, piece, Arc::clone(&self.audience));
+                    let body = framing::encode(&current, state.number);
+                    state.number += 1;
+                    let ledger = Arc::clone(&state.ledger);
+                    ledger.lock().begin(session.undelivered());
+                    let sending = send_in_pieces(session, body, piece, ledger, Arc::clone(&self.audience));
                     state.large = Some(self.runtime.spawn(sending));
                     self.audience.sent.add(current.size());
                 }
@@ -124,18 +136,16 @@ impl Outlet {
         std::future::poll_fn(|cx| self.state.lock().poll_large(cx)).await;
     }
 
-    /// Sends nothing more. Returns how many messages that cuts off.
-    pub(super) fn close(&self) -> u64 {
+    /// Sends nothing more. Returns how many messages were not delivered, one that this cuts off among them.
+    pub(super) fn close(&self, session: &Session) -> u64 {
         let mut state = self.state.lock();
         state.is_closed = true;
         state.session = None;
-        match state.large.take() {
-            Some(large) if !large.is_finished() => {
-                large.abort();
-                1
-            }
-            _ => 0,
+        let undelivered = state.ledger.lock().messages(session.undelivered());
+        if let Some(large) = state.large.take() {
+            large.abort();
         }
+        undelivered
     }
 
     /// No more is taken; what is on its way goes on.
@@ -235,15 +245,26 @@ impl State {
 }
 
 /// Sends a message in pieces of `piece` bytes.
-async fn send_in_pieces(session: Session, mut body: Bytes, piece: usize, audience: Arc<Audience>) {
+async fn send_in_pieces(
+    session: Session,
+    mut body: Bytes,
+    piece: usize,
+    ledger: Arc<Mutex<Ledger>>,
+    audience: Arc<Audience>,
+) {
     let mut stream = session.stream().await;
     let sent = async {
         while body.len() > piece {
             stream.send(body.split_to(piece)).await?;
+            ledger.lock().note_piece();
         }
-        stream.finish(body).await.map(drop)
+        stream.finish(body).await?;
+        ledger.lock().note_piece();
+        Ok::<(), group::SendError>(())
     };
-    if sent.await.is_err() {
+    let sent = sent.await;
+    ledger.lock().end();
+    if sent.is_err() {
         audience.note_dropped(1);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use flexbond_session::group::{Options, SlowMember};
 use flexbond_session::socket::SlowPeer;
 
-use super::framing;
+use super::{framing, keeper};
 use crate::{Attach, ConnectOptions};
 
 /// How long one attempt to join waits for an answer. Nobody waits for it: the next one follows.
@@ -31,6 +31,11 @@ pub(super) fn session(options: &ConnectOptions) -> Options {
             SlowPeer::Disconnect if options.attach == Attach::Bind => SlowMember::EvictAfter(STANDSTILL),
             _ => SlowMember::KeepLatest,
         });
+    let name = match options.mode.receives() {
+        true => keeper::RECEIVER,
+        false => keeper::SENDER,
+    };
+    name.clone_into(&mut session.name);
     session.multicast = options.multicast;
     session.interface.clone_from(&options.interface);
     #[cfg(feature = "multicast-crypto")]
