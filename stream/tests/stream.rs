@@ -116,6 +116,35 @@ async fn receiving_can_give_up_and_go_on() {
 }
 
 #[tokio::test]
+async fn queues_and_time_outs_may_be_as_small_and_as_large_as_can_be() {
+    for address in addresses("edges") {
+        for queue_size in [0, 1, usize::MAX] {
+            for time in [Duration::ZERO, Duration::MAX] {
+                let both = ConnectOptions::new().queue_size(queue_size).linger(Duration::MAX);
+                let options = both.clone().mode(Mode::Push).attach(Attach::Bind);
+                let mut sender = Stream::connect(&address, options).await.unwrap();
+                let limited = both.receive_timeout(time);
+                let mut receiver = Stream::connect(sender.endpoint(), limited).await.unwrap();
+                for frame in 0..3 {
+                    sender.send(image(frame)).await.unwrap();
+                    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+                    let received = loop {
+                        match receiver.receive().await {
+                            Err(ReceiveError::Socket(RecvError::Timeout(Duration::ZERO))) => {}
+                            received => break received,
+                        }
+                        assert!(std::time::Instant::now() < deadline, "the message never came");
+                        tokio::task::yield_now().await;
+                    };
+                    assert_eq!(received.unwrap().header.frame(), Some(frame));
+                }
+                assert_eq!(sender.disconnect().await.undelivered, 0);
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_raw_receive_takes_anything() {
     let options = ConnectOptions::new().mode(Mode::Push).attach(Attach::Bind);
     let mut sender = Stream::connect(&addresses("raw")[0], options).await.unwrap();

@@ -416,7 +416,7 @@ impl Options {
         link.recv_buffer = self.recv_buffer;
         link.ipv6 = self.ipv6;
         // One more for the introduction that goes before all messages.
-        link.send_capacity = Self::capacity(self.send_hwm) + 1;
+        link.send_capacity = Self::capacity(self.send_hwm).saturating_add(1);
         link.recv_capacity = Self::capacity(self.recv_hwm);
         if matches!(socket_type, SocketType::Sub | SocketType::XSub) {
             link.send_capacity = Self::UNLIMITED_HWM;
