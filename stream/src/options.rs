@@ -56,6 +56,19 @@ pub enum Attach {
 }
 
 /// How a stream is joined. Every field has a default.
+///
+/// ```
+/// use std::time::Duration;
+/// use flexbond_stream::{Attach, ConnectOptions, Mode};
+///
+/// let options = ConnectOptions::new()
+///     .mode(Mode::Push)
+///     .attach(Attach::Bind)
+///     .queue_size(10)
+///     .send_timeout(Duration::from_secs(1))
+///     .linger(None);
+/// assert_eq!((options.queue_size, options.linger), (10, None));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectOptions {
@@ -140,7 +153,7 @@ macro_rules! setters {
     ($($name:ident: $type:ty),* $(,)?) => {$(
         #[doc = concat!("Sets [`", stringify!($name), "`](Self#structfield.", stringify!($name), ").")]
         #[must_use]
-        pub fn $name(mut self, value: impl Into<$type>) -> Self {
+        pub fn $name(mut self, value: $type) -> Self {
             self.$name = value.into();
             self
         }
@@ -164,18 +177,18 @@ impl ConnectOptions {
     }
 
     setters! {
-        attach: Attach, mode: Mode, receive_timeout: Option<Duration>, send_timeout: Option<Duration>,
-        queue_size: usize, linger: Option<Duration>, topics: Vec<Vec<u8>>, slow_peer: SlowPeer,
-        max_message_size: usize,
+        attach: impl Into<Attach>, mode: impl Into<Mode>, receive_timeout: impl Into<Option<Duration>>,
+        send_timeout: impl Into<Option<Duration>>, queue_size: usize, linger: impl Into<Option<Duration>>,
+        topics: impl Into<Vec<Vec<u8>>>, slow_peer: impl Into<SlowPeer>, max_message_size: usize,
     }
 
     #[cfg(feature = "multicast")]
     setters! {
-        multicast: Option<SocketAddr>, interface: Option<Interface>, memory: usize,
+        multicast: impl Into<Option<SocketAddr>>, interface: impl Into<Option<Interface>>, memory: usize,
     }
 
     #[cfg(feature = "multicast-crypto")]
     setters! {
-        key: Option<PresharedKey>,
+        key: impl Into<Option<PresharedKey>>,
     }
 }

@@ -7,6 +7,15 @@ use super::epochs::{Epochs, Key};
 use crate::{FrameId, Numbering};
 
 /// How items are put together. Every field has a default.
+///
+/// ```
+/// use std::time::Duration;
+/// use flexbond_stream::Numbering;
+/// use flexbond_stream::merge::AlignOptions;
+///
+/// let options = AlignOptions::new().numbering(Numbering::PulseId).max_pending(10);
+/// assert_eq!((options.max_pending, options.wait), (10, Duration::from_secs(1)));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AlignOptions {
@@ -42,7 +51,7 @@ macro_rules! setters {
     ($($name:ident: $type:ty),* $(,)?) => {$(
         #[doc = concat!("Sets [`", stringify!($name), "`](Self#structfield.", stringify!($name), ").")]
         #[must_use]
-        pub fn $name(mut self, value: impl Into<$type>) -> Self {
+        pub fn $name(mut self, value: $type) -> Self {
             self.$name = value.into();
             self
         }
@@ -57,8 +66,8 @@ impl AlignOptions {
     }
 
     setters! {
-        numbering: Option<Numbering>, wait: Duration, max_pending: usize, ordered: bool,
-        receive_timeout: Option<Duration>,
+        numbering: impl Into<Option<Numbering>>, wait: Duration, max_pending: usize, ordered: bool,
+        receive_timeout: impl Into<Option<Duration>>,
     }
 }
 
