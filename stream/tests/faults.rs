@@ -119,6 +119,35 @@ async fn fault_02_a_handler_takes_the_place_of_a_built_in_format() {
 }
 
 #[tokio::test]
+async fn a_series_is_followed_whoever_understands_its_messages() {
+    let (mut sender, mut receiver) = pair("2-series").await;
+    let messages: [StreamMessage; 3] = [
+        DetectorHeader::basic(5, Default::default()).into(),
+        image(5, 0),
+        DetectorEnd::new(5).into(),
+    ];
+    let start = |series| SeriesEvent::Started { series };
+    let end = SeriesEvent::Ended {
+        series: 5,
+        images: 1,
+        header: true,
+    };
+    for handled in 0..3 {
+        let htype = messages[handled].header.htype().to_owned();
+        receiver.register(htype.clone(), |_: &Header, parts: &[Frame]| {
+            Ok::<_, std::io::Error>(parts.len())
+        });
+        for message in &messages {
+            sender.send(message).await.unwrap();
+            receiver.receive().await.unwrap();
+        }
+        let events: Vec<_> = std::iter::from_fn(|| receiver.poll_series_event()).collect();
+        assert_eq!(events, [start(5), end], "{htype}");
+        receiver.unregister(&htype);
+    }
+}
+
+#[tokio::test]
 async fn fault_04_a_raw_message_arrives_whole() {
     let (mut sender, mut receiver) = pair("4").await;
     for parts in 0..20 {

@@ -1,7 +1,8 @@
 //! What is odd about the order in which the messages of series come: plain state, no clock.
 
+use super::DetectorImage;
 use crate::stream2::Event;
-use crate::{Body, StreamMessage};
+use crate::{Body, Header, StreamMessage};
 
 /// Follows the series of one detector, whichever version of the stream it speaks, and says what the user should know.
 ///
@@ -126,6 +127,20 @@ impl SeriesTracker {
                 (Event::End(_), Some(series)) => self.handle_end(series),
                 _ => Vec::new(),
             },
+            // A handler of the user's may have understood what is a detector's all the same.
+            Body::Custom(_) => self.handle_header(&message.header),
+            _ => Vec::new(),
+        }
+    }
+
+    fn handle_header(&mut self, header: &Header) -> Vec<SeriesEvent> {
+        let Some(series) = header.series() else {
+            return Vec::new();
+        };
+        match header.htype() {
+            _ if header.begins_series() => self.handle_start(series),
+            _ if header.ends_series() => self.handle_end(series),
+            DetectorImage::HTYPE | "stream2-image" => self.handle_image(series),
             _ => Vec::new(),
         }
     }
