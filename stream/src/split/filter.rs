@@ -22,7 +22,7 @@ pub use parser::{FilterError, FilterErrorKind};
 ///            | field [ "%" number ] op value
 /// op         = "=" | "==" | "!=" | "<" | "<=" | ">" | ">="
 /// field      = letters, digits, "_", "-"; "." leads into an object: global_timestamp.sec
-/// value      = number | true | false | null | word | "quoted \"text\""
+/// value      = number | true | false | null | word | "quoted \"text\"" | 'quoted text'
 /// ```
 ///
 /// - Numbers are compared as numbers, whole ones exactly; everything else only for equality.

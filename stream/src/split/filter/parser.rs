@@ -40,11 +40,17 @@ pub enum FilterErrorKind {
     /// `%`, `<` and `>` compare with numbers only.
     #[error("{0} compares with numbers only")]
     NotANumber(&'static str),
+    /// `!` asks whether a field is there; it does not turn a comparison round.
+    #[error("`!{0}` asks whether {0} is missing; for the contrary of `=` write {0} != value")]
+    Negated(String),
+    /// A value begins like an operator.
+    #[error("a value that begins with `{0}` must be quoted; comparisons are <= and >=")]
+    LikeOperator(char),
     /// A quoted text has no end.
     #[error("the quoted text has no end")]
     OpenQuote,
     /// A character in a quoted text is escaped that needs not be.
-    #[error("only \\\" and \\\\ may be escaped")]
+    #[error("only the quote and \\ may be escaped, by a \\ before them")]
     BadEscape,
 }
 
@@ -146,6 +152,10 @@ impl<'a> Parser<'a> {
         if self.eat("!") {
             self.skip_space();
             let field = self.field()?;
+            self.skip_space();
+            if self.rest().starts_with(['=', '!', '<', '>', '%']) {
+                return Err(self.error(FilterErrorKind::Negated(field)));
+            }
             return Ok(Term::Present { field, is: false });
         }
         let field = self.field()?;
@@ -214,8 +224,12 @@ impl<'a> Parser<'a> {
     }
 
     fn value(&mut self) -> Result<Operand, FilterError> {
-        if self.rest().starts_with('"') {
-            let text = self.quoted()?;
+        let first = self.rest().chars().next().unwrap_or_default();
+        if matches!(first, '=' | '<' | '>' | '!') {
+            return Err(self.error(FilterErrorKind::LikeOperator(first)));
+        }
+        if matches!(first, '"' | '\'') {
+            let text = self.quoted(first)?;
             return Ok(Operand {
                 value: Value::String(text.clone()),
                 text,
@@ -241,13 +255,14 @@ impl<'a> Parser<'a> {
         })
     }
 
-    fn quoted(&mut self) -> Result<String, FilterError> {
+    /// A text between two quotes, which are next.
+    fn quoted(&mut self, quote: char) -> Result<String, FilterError> {
         let opening = self.position;
         let mut text = String::new();
         let mut escaped = false;
         for (offset, character) in self.rest().char_indices().skip(1) {
             match character {
-                '"' | '\\' if escaped => {
+                _ if escaped && (character == quote || character == '\\') => {
                     text.push(character);
                     escaped = false;
                 }
@@ -256,7 +271,7 @@ impl<'a> Parser<'a> {
                     return Err(self.error(FilterErrorKind::BadEscape));
                 }
                 '\\' => escaped = true,
-                '"' => {
+                _ if character == quote => {
                     self.position += offset + 1;
                     return Ok(text);
                 }

@@ -29,6 +29,9 @@ fn what_passes_and_what_does_not() {
         ("source%2!=0", true),
         ("source=X06SA", true),
         ("source=\"X06SA\"", true),
+        ("source='X06SA'", true),
+        ("source = 'X06SA' && frame = 20", true),
+        ("source='X06\\'SA' || source='\"'", false),
         ("source=x06sa", false),
         ("frame<21&&frame>19", true),
         ("frame<=20&&frame>=20", true),
@@ -106,8 +109,17 @@ fn errors_say_what_and_where() {
         ("frame<x", 6, NotANumber("<")),
         ("frame>=x", 7, NotANumber(">")),
         ("frame%2=x", 8, NotANumber("%")),
+        // What would otherwise be words that nothing is equal to.
+        ("frame=>5", 6, LikeOperator('>')),
+        ("frame=<5", 6, LikeOperator('<')),
+        ("frame===5", 7, LikeOperator('=')),
+        ("frame=!5", 6, LikeOperator('!')),
+        ("!frame=5", 6, Negated("frame".into())),
+        ("! frame % 2 = 1", 8, Negated("frame".into())),
         ("a=\"b", 2, OpenQuote),
+        ("a='b\"", 2, OpenQuote),
         ("a=\"b\\n\"", 4, BadEscape),
+        ("a='b\\\"'", 4, BadEscape),
         ("ä=5 é", 5, NoOperator("é".into())),
     ] {
         let error = filter.parse::<Filter>().unwrap_err();
@@ -131,7 +143,7 @@ proptest! {
     }
 
     #[test]
-    fn texts_that_resemble_filters_do_no_harm(text in "[a-z0-9 =!<>%&|\"\\\\.é-]{0,30}") {
+    fn texts_that_resemble_filters_do_no_harm(text in "[a-z0-9 =!<>%&|\"'\\\\.é-]{0,30}") {
         if let Ok(filter) = text.parse::<Filter>() {
             let _ = filter.verdict(&header());
             prop_assert_eq!(filter.to_string().parse::<Filter>().unwrap(), filter);
