@@ -261,6 +261,12 @@ fn what_cannot_be_is_said() {
             &["tcp://127.0.0.1:9", "--multicast", "239.1.2.3:5000"],
             "udp://",
         ),
+        ("m_stats", &["tcp://127.0.0.1:9", "--memory", "1G"], "udp://"),
+        (
+            "m_stats",
+            &["udp://127.0.0.1:9", "-m", "sub", "--memory", "1K"],
+            "memory",
+        ),
         (
             "m_generate",
             &[

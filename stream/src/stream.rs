@@ -58,6 +58,15 @@ pub enum ConnectError {
         /// PUSH or PULL.
         mode: Mode,
     },
+    /// The memory at a `udp://` address ([`ConnectOptions::memory`](field@crate::ConnectOptions::memory)) is too little.
+    #[cfg(feature = "multicast")]
+    #[error("{memory} bytes of memory are not enough at a udp:// address: it takes {least} at least")]
+    TooLittleMemory {
+        /// What was asked for, in bytes.
+        memory: usize,
+        /// The least that there may be, in bytes.
+        least: u64,
+    },
     /// The session at a `udp://` address cannot be held or looked for: the address is in use, an option of it is out of
     /// bounds, or there is no such interface.
     #[cfg(feature = "multicast")]

@@ -539,6 +539,9 @@ async fn messages_are_not_dealt_out_where_all_get_them() {
     let unicast = publishing().multicast("10.0.0.1:5000".parse::<SocketAddr>().unwrap());
     let refused = Stream::connect(HERE, unicast).await.expect_err("no group");
     assert!(matches!(refused, ConnectError::Session(_)), "{refused}");
+    let refused = Stream::connect(HERE, publishing().memory(1000_usize)).await;
+    let error = refused.expect_err("too little").to_string();
+    assert!(error.contains("memory") && error.contains("65536"), "{error}");
     let (taken, _) = all(publishing(), 0).await;
     let refused = Stream::connect(taken.endpoint(), publishing()).await;
     assert!(matches!(refused, Err(ConnectError::Session(_))));

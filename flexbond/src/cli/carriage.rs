@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::Failure;
+use super::argument;
 use super::failure::explain;
 use super::group::{Reach, ToAll};
 use crate::group::{JoinError, RejectReason};
@@ -17,6 +18,10 @@ pub(crate) struct Carriage {
 
     #[command(flatten)]
     reach: Reach,
+
+    /// Memory for messages that wait, to be sent and to be taken: who is slow for longer needs more. Default: 256M
+    #[arg(long, value_name = "SIZE", value_parser = argument::size)]
+    memory: Option<usize>,
 }
 
 impl Carriage {
@@ -28,16 +33,20 @@ impl Carriage {
         addresses: impl IntoIterator<Item = A>,
     ) -> Result<ConnectOptions, Failure> {
         let is_udp = |address: A| address.to_string().starts_with("udp://");
-        let is_set = self.to_all.multicast.is_some() || self.reach.is_set();
+        let is_set = self.to_all.multicast.is_some() || self.reach.is_set() || self.memory.is_some();
         if is_set && !addresses.into_iter().any(is_udp) {
             return Err(Failure::usage(
-                "--multicast, --interface and --key-file are for udp:// addresses, and there is none",
+                "--multicast, --interface, --key-file and --memory are for udp:// addresses, and there is none",
             ));
         }
-        Ok(ConnectOptions::new()
+        let mut options = ConnectOptions::new()
             .multicast(self.to_all.multicast)
             .interface(self.reach.interface.clone())
-            .key(self.reach.key()?))
+            .key(self.reach.key()?);
+        if let Some(memory) = self.memory {
+            options = options.memory(memory);
+        }
+        Ok(options)
     }
 }
 

@@ -343,9 +343,10 @@ fn start_failure(error: &SplitError) -> Failure {
         ConnectError::Bind(SocketBindError::Transport(BindError::InUse { .. })) => {
             Failure::new(text).hint("stop the program that listens there, or choose another address")
         }
-        ConnectError::Options(_) | ConnectError::Connect(_) | ConnectError::NotForAll { .. } => {
-            Failure::usage(text)
-        }
+        ConnectError::Options(_)
+        | ConnectError::Connect(_)
+        | ConnectError::NotForAll { .. }
+        | ConnectError::TooLittleMemory { .. } => Failure::usage(text),
         ConnectError::Session(error) => session_failure(error),
         _ => Failure::new(text),
     }

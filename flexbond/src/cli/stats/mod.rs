@@ -257,9 +257,10 @@ pub(super) fn join_failure(error: &ConnectError) -> Failure {
         ConnectError::Bind(crate::session::socket::BindError::Transport(
             crate::transport::BindError::InUse { .. },
         )) => Failure::new(text).hint("stop the program that listens there, or choose another address"),
-        ConnectError::Options(_) | ConnectError::Connect(_) | ConnectError::NotForAll { .. } => {
-            Failure::usage(text)
-        }
+        ConnectError::Options(_)
+        | ConnectError::Connect(_)
+        | ConnectError::NotForAll { .. }
+        | ConnectError::TooLittleMemory { .. } => Failure::usage(text),
         ConnectError::Session(error) => start_failure(error),
         _ => Failure::new(text),
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use flexbond_session::group::{Coordinator, JoinError, StartError};
+use flexbond_session::group::{Coordinator, JoinError, Options, StartError};
 use flexbond_session::socket::{Closed, RecvError, SendError, SendErrorKind, Stats};
 use flexbond_transport::{Endpoint, Message};
 use parking_lot::Mutex;
@@ -70,6 +70,10 @@ impl GroupLink {
         let mode = options.mode;
         if matches!(mode, Mode::Push | Mode::Pull) {
             return Err(ConnectError::NotForAll { endpoint, mode });
+        }
+        let (memory, least) = (options.memory, Options::LEAST_RECV_BUDGET);
+        if (memory as u64) < least {
+            return Err(ConnectError::TooLittleMemory { memory, least });
         }
         let settings = settings::session(options);
         settings.validate().map_err(StartError::from)?;
