@@ -43,7 +43,8 @@ use window::Window;
 /// source counts for itself, and each of its series begins anew. A number that is left out counts as lost at once;
 /// when it comes late, because several senders or connections overtake each other, it is taken off again and counts
 /// as reordered. A number that came before counts as a duplicate, unless it begins the source anew: it is the first
-/// one again, or far from the newest, and the next one follows on it.
+/// one again, or far from the newest, and the next one follows on it; or it is near to the first one, and 63 others follow
+/// on it with nothing between them.
 ///
 /// Frames grow by one. How much pulse ids grow depends on the source, and is learned from its first messages
 /// ([`Stride`]); [`set_stride`](Self::set_stride) says it for sure.

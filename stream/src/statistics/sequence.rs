@@ -33,6 +33,15 @@ pub(super) struct Tally {
     pub(super) restarts: u64,
 }
 
+/// What a number says of those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It is ahead, and leaves so many out.
+    Ahead(u64),
+    /// It had been left out before.
+    Late,
+}
+
 /// One series of numbers that grow.
 #[derive(Clone, Debug)]
 pub(super) struct Sequence {
@@ -45,6 +54,8 @@ pub(super) struct Sequence {
     missing: VecDeque<Run>,
     /// The last number, if it may be the first of a new beginning, and how it was counted.
     suspect: Option<(u64, Suspicion)>,
+    /// The last number, and how many duplicates were in order before it with nothing between them, if it was one, too.
+    repeated: Option<(u64, u64)>,
     /// Steps in a row that were smaller than the stride, and equal.
     smaller: (u64, u32),
 }
@@ -73,8 +84,11 @@ enum Suspicion {
 const RUNS: usize = 128;
 /// Strides below the beginning within which a number is a late one rather than a new beginning.
 const NEAR: u64 = 16;
-/// Strides after a suspected beginning within which the next number confirms it.
+/// Strides after a suspected beginning within which the next number confirms it; and how many duplicates in a row, each
+/// the next number, are no duplicates.
 const CONFIRMING: u64 = 64;
+/// Strides beyond the first number within which such a row begins: what a receiver misses before it is connected again.
+const MISSED: u64 = 256;
 /// Strides below the newest number beyond which a known number is a new beginning rather than a duplicate.
 const WINDOW: u64 = 1024;
 /// Strides beyond which a step ahead is a new beginning rather than a loss.
@@ -94,6 +108,7 @@ impl Sequence {
             start,
             missing: VecDeque::new(),
             suspect: None,
+            repeated: None,
             smaller: (0, 0),
         }
     }
@@ -106,13 +121,13 @@ impl Sequence {
         }
     }
 
-    /// Notes a number. `step` is told, for each step ahead, how many numbers it left out.
+    /// Notes a number, and tells `step` what it says of those before it.
     pub(super) fn handle(
         &mut self,
         number: u64,
         learned: bool,
         tally: &mut Tally,
-        step: &mut impl FnMut(u64),
+        step: &mut impl FnMut(Step),
     ) {
         tally.received += 1;
         match &mut self.pace {
@@ -145,12 +160,13 @@ impl Sequence {
         stride: u64,
         learned: bool,
         tally: &mut Tally,
-        step: &mut impl FnMut(u64),
+        step: &mut impl FnMut(Step),
     ) {
         let Some((lowest, highest)) = self.span else {
             self.begin(number, stride, tally, step);
             return;
         };
+        let repeated = self.repeated.take();
         if let Some((suspect, suspicion)) = self.suspect.take() {
             if number == suspect {
                 self.suspect = Some((suspect, suspicion));
@@ -177,6 +193,7 @@ impl Sequence {
         } else if self.take_missing(number, stride) {
             tally.lost = tally.lost.saturating_sub(1);
             tally.reordered += 1;
+            step(Step::Late);
         } else if number < lowest && (lowest - number) / stride <= NEAR {
             tally.reordered += 1;
             let between = ((lowest - number) / stride).saturating_sub(1);
@@ -190,17 +207,30 @@ impl Sequence {
             if number == lowest || (highest - number) / stride > WINDOW {
                 self.suspect = Some((number, Suspicion::Duplicate));
             }
+            // A source that began anew, and whose first numbers were missed.
+            let before = match repeated {
+                Some((last, before)) if number.checked_sub(last) == Some(stride) => before + 1,
+                _ => 0,
+            };
+            self.repeated = Some((number, before));
+            let first = number.saturating_sub(before.saturating_mul(stride));
+            if before + 1 == CONFIRMING && first.saturating_sub(lowest) / stride <= MISSED {
+                tally.duplicates -= CONFIRMING;
+                tally.restarts += 1;
+                self.restart(number);
+                self.span = Some((first, number));
+            }
         }
     }
 
-    fn begin(&mut self, number: u64, stride: u64, tally: &mut Tally, step: &mut impl FnMut(u64)) {
+    fn begin(&mut self, number: u64, stride: u64, tally: &mut Tally, step: &mut impl FnMut(Step)) {
         self.span = Some((number, number));
         if let Some(start) = self.start.take().filter(|&start| start <= number) {
             let left_out = (number - start) / stride;
             if left_out <= MAX_GAP {
                 self.miss(start, left_out, tally);
                 self.span = Some((start, number));
-                step(left_out);
+                step(Step::Ahead(left_out));
             }
         }
     }
@@ -212,7 +242,7 @@ impl Sequence {
         stride: u64,
         learned: bool,
         tally: &mut Tally,
-        step: &mut impl FnMut(u64),
+        step: &mut impl FnMut(Step),
     ) {
         let length = number - from;
         if length / stride > MAX_GAP {
@@ -225,7 +255,7 @@ impl Sequence {
         if let Some((_, highest)) = &mut self.span {
             *highest = number;
         }
-        step(left_out);
+        step(Step::Ahead(left_out));
         if learned && length < stride {
             self.smaller = match self.smaller {
                 (known, run) if known == length => (known, run + 1),
@@ -243,6 +273,7 @@ impl Sequence {
     fn restart(&mut self, number: u64) {
         self.span = Some((number, number));
         self.missing.clear();
+        (self.suspect, self.repeated) = (None, None);
     }
 
     fn miss(&mut self, first: u64, count: u64, tally: &mut Tally) {

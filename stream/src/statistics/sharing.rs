@@ -8,7 +8,7 @@ use std::fmt;
 /// it with a second receiver, by mistake usually, gets every other frame; with a third one every third, and so on; and
 /// when the receivers are slower than the source, whatever the others had no room for.
 ///
-/// Told the gap before each message, it finds two things: among the last [`WINDOW`](Self::WINDOW) messages a pattern that
+/// Told the gap before each message, and what comes late, it finds two things: among the last [`WINDOW`](Self::WINDOW) messages a pattern that
 /// repeats after one to four of them, with one in ten deviating; and losses of a third and more in each of the last four
 /// [`BLOCK`](Self::BLOCK)s of messages. It is over when each of four blocks lost less than one in twenty. No clock, no
 /// allocation but where there are gaps.
@@ -104,6 +104,22 @@ impl SharingDetector {
             self.pattern = self.find().or(self.pattern);
         }
         self.pattern.is_some() != was_shared
+    }
+
+    /// Notes that a frame has come that was left out before: late, and not to somebody else.
+    pub fn handle_late(&mut self) {
+        // The newest gap most likely: what overtakes is near to what it overtakes.
+        let newest = (1..=Self::WINDOW)
+            .map(|back| (self.next + Self::WINDOW - back) % Self::WINDOW)
+            .find(|&at| self.gaps[at] > 0);
+        if let Some(at) = newest {
+            self.gaps[at] -= 1;
+            self.with_gap -= usize::from(self.gaps[at] == 0);
+        }
+        match self.block.1 {
+            0 => self.blocks[3] = self.blocks[3].saturating_sub(1),
+            _ => self.block.1 -= 1,
+        }
     }
 
     fn close_block(&mut self) {
@@ -235,6 +251,25 @@ mod tests {
             burst.into_iter().for_each(|at| gaps[at] = 3);
         }
         assert_eq!(pattern_of(gaps), None);
+    }
+
+    #[test]
+    fn what_comes_late_was_not_for_others() {
+        // Two connections that overtake each other, by one and by five.
+        for overtaken in [1, 5] {
+            let mut detector = SharingDetector::new();
+            for _ in 0..2_000 {
+                assert!(!detector.handle_gap(overtaken), "{overtaken}");
+                (0..overtaken).for_each(|_| detector.handle_late());
+            }
+        }
+        // Some of what is late does not make up for the rest.
+        let mut detector = SharingDetector::new();
+        for message in 0..100 {
+            detector.handle_gap(2);
+            (0..message % 2).for_each(|_| detector.handle_late());
+        }
+        assert!(detector.pattern().is_some());
     }
 
     #[test]

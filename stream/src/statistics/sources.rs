@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::sequence::{Sequence, Stride, Tally};
+use super::sequence::{Sequence, Step, Stride, Tally};
 use super::sharing::{SharedSource, SharingDetector};
 use crate::{FrameId, Numbering};
 
@@ -98,10 +98,10 @@ impl Sources {
             id.number,
             stride == Stride::Learned,
             &mut source.tally,
-            &mut |missing| {
-                if watches {
-                    sharing.handle_gap(missing);
-                }
+            &mut |step| match step {
+                _ if !watches => {}
+                Step::Ahead(missing) => drop(sharing.handle_gap(missing)),
+                Step::Late => sharing.handle_late(),
             },
         );
         match (was_shared, source.sharing.pattern().is_some()) {

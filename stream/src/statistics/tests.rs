@@ -57,6 +57,17 @@ fn image(series: u64, frame: u64) -> Header {
 }
 
 #[test]
+fn numbers_that_overtake_each_other_are_not_shared() {
+    let mut statistics = Statistics::new();
+    for number in 0..4_000 {
+        statistics.handle_frame(number ^ 1);
+        assert_eq!(statistics.poll_warning(), None, "at {number}");
+    }
+    let totals = statistics.totals();
+    assert_eq!((totals.lost_frames, totals.reordered), (0, 2_000));
+}
+
+#[test]
 fn a_new_series_begins_anew() {
     let start = |series: u64| Header::new("dheader-1.0").with("series", series);
     let end = |series: u64| Header::new("dseries_end-1.0").with("series", series);

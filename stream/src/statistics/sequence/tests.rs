@@ -59,6 +59,27 @@ fn each_case_by_hand() {
 }
 
 #[test]
+fn a_beginning_that_was_missed_is_a_beginning() {
+    // What is missing after it is seen, too.
+    let again = |from: u64| (0..500).chain((from..450).filter(|number| *number != 300));
+    for from in [1, 3, 200] {
+        let tally = tally_of(Stride::ONE, again(from));
+        assert_eq!(
+            (tally.lost, tally.duplicates, tally.restarts),
+            (1, 0, 1),
+            "{from}"
+        );
+    }
+    let tally = tally_of(fixed(10), again(3).map(|number| 10 * number));
+    assert_eq!((tally.lost, tally.duplicates, tally.restarts), (1, 0, 1));
+    // Sent again after a connection was made anew, and by two sources that know each other.
+    let tally = tally_of(Stride::ONE, (0..500).chain(450..600));
+    assert_eq!((tally.lost, tally.duplicates, tally.restarts), (0, 50, 0));
+    let tally = tally_of(Stride::ONE, (0..1_000).flat_map(|number| [number + 100, number]));
+    assert_eq!((tally.lost, tally.restarts), (0, 0));
+}
+
+#[test]
 fn a_step_far_back_is_a_new_beginning() {
     let numbers: Vec<u64> = (0..3000).chain(1000..1010).collect();
     assert_eq!(counts(Stride::ONE, &numbers), [0, 0, 0, 1]);
