@@ -25,6 +25,8 @@ struct Input {
     stay: Stay,
     /// Where it was before it seemed to begin anew, and how many positions more may still show that it did not.
     former: Option<(Stay, u32)>,
+    /// The last position, if it was late while others had begun anew, and how many in a row were, in order.
+    row: Option<(Position, u32)>,
 }
 
 /// An input in one epoch.
@@ -47,6 +49,8 @@ const NEAR: u64 = 16;
 const WINDOW: u64 = 1024;
 /// Positions after which a new beginning is certain.
 const CERTAIN: u32 = 16;
+/// Late positions in a row after which an input has begun anew with the others, and its first positions are missing.
+const ROW: u32 = 3;
 /// Epochs whose floors are known, at most. An input that has been left further behind is late for none of its own.
 const MAX_FLOORS: usize = 64;
 
@@ -88,6 +92,9 @@ impl Epochs {
             latest if after.epoch < latest && !after.in_time && self.is_late(after.epoch, position) => {
                 Stay::begin(latest, position)
             }
+            latest if after.epoch < latest && self.follows(input, after.epoch, latest, position) => {
+                Stay::begin(latest, position)
+            }
             _ => after,
         };
         let is_late = self.is_late(after.epoch, position);
@@ -105,6 +112,29 @@ impl Epochs {
             true => Err(Late),
             false => Ok((after.epoch, position)),
         }
+    }
+
+    /// Whether an input seems to have begun anew with the others, although what it began with did not come: much of it is
+    /// late in its own epoch, and would not be in theirs.
+    fn follows(&mut self, input: usize, epoch: u64, latest: u64, position: Position) -> bool {
+        let is_like_theirs = self.is_late(epoch, position) && !self.is_late(latest, position);
+        let Some(known) = self.inputs.get_mut(input) else {
+            return false;
+        };
+        let before = known.row.take();
+        if !is_like_theirs {
+            return false;
+        }
+        let in_order = |last: Position| {
+            let distance = position.1.checked_sub(last.1).filter(|_| position.0 == last.0);
+            distance.is_some_and(|distance| (1..=WINDOW).contains(&distance))
+        };
+        let count = match before {
+            Some((last, count)) if in_order(last) => count + 1,
+            _ => 1,
+        };
+        known.row = Some((position, count)).filter(|_| count < ROW);
+        count >= ROW
     }
 
     /// Whether no other input is in the same epoch.
@@ -248,6 +278,38 @@ mod tests {
         assert_eq!(placed(&mut epochs, 0, 0), Ok(3));
         assert_eq!(placed(&mut epochs, 1, 1), Ok(3));
         assert_eq!(placed(&mut epochs, 0, 1), Ok(3));
+    }
+
+    #[test]
+    fn one_whose_beginning_is_missing_follows_the_others() {
+        let mut epochs = Epochs::new(2);
+        for number in 0..300 {
+            placed(&mut epochs, 0, number).unwrap();
+            placed(&mut epochs, 1, number).unwrap();
+            epochs.give((0, (0, number)));
+        }
+        for number in 0..20 {
+            assert_eq!(placed(&mut epochs, 0, number), Ok(1));
+        }
+        // Which may be anything, at first.
+        assert_eq!(placed(&mut epochs, 1, 5), Err(Late));
+        assert_eq!(placed(&mut epochs, 1, 6), Err(Late));
+        for number in 7..300 {
+            assert_eq!(placed(&mut epochs, 1, number), Ok(1));
+        }
+        // One that is only late stays where it is.
+        let mut epochs = Epochs::new(2);
+        for number in 0..200 {
+            placed(&mut epochs, 0, number).unwrap();
+            placed(&mut epochs, 1, number).unwrap();
+            epochs.give((0, (0, number)));
+        }
+        assert_eq!(placed(&mut epochs, 0, 0), Ok(1));
+        for number in [198, 199] {
+            assert_eq!(placed(&mut epochs, 1, number), Err(Late));
+            assert_eq!(placed(&mut epochs, 1, number + 50), Ok(0));
+        }
+        assert_eq!(placed(&mut epochs, 1, 0), Ok(1));
     }
 
     #[test]
