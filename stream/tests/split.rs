@@ -346,6 +346,26 @@ async fn closing_sends_what_waits_and_counts_the_rest() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn closing_waits_as_long_as_linger_says_whatever_a_send_may_take() {
+    let mut source = bound(&address("close-slow", "source"), Mode::Push).await;
+    let slow = ConnectOptions::new().attach(Attach::Bind).queue_size(1);
+    let mut slow = Stream::connect(&*address("close-slow", "slow"), slow)
+        .await
+        .unwrap();
+    let base = ConnectOptions::new().send_timeout(Duration::from_millis(10));
+    let mut config = config("close-slow", &["slow"]);
+    config.streams[0].queue_size = 40;
+    let mut split = Split::connect_with(config, base).await.unwrap();
+    while_running(&mut split, send(&mut source, 0..50)).await;
+    let (undelivered, received) = tokio::join!(split.close(), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::timeout(Duration::from_secs(60), receive(&mut slow, 50)).await
+    });
+    assert_eq!(undelivered, 0);
+    assert_eq!(received, Ok((0..50).collect::<Vec<_>>()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_source_left_behind_is_sent() {
     for queue_size in [100, 0] {
         let test = format!("left-{queue_size}");

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use flexbond_session::socket::Stats;
+use flexbond_session::socket::{SendErrorKind, Stats};
 use flexbond_transport::{Endpoint, Message};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -89,10 +89,20 @@ impl Output {
         let unbinding = bound.and_then(|endpoint| link.unbind(endpoint));
         let unbinding = unbinding.map(tokio::spawn);
         let leaving = tokio::spawn(async move {
-            let _ = timeout_at(deadline, link.send_many(&mut queue)).await;
+            let mut refused = 0;
+            let _ = timeout_at(deadline, async {
+                while let Err(error) = link.send_many(&mut queue).await {
+                    // One that cannot be sent does not keep the others, and linger counts, not the time-out of one.
+                    match error.kind() {
+                        SendErrorKind::Timeout(_) => queue.push_front(error.into_message()),
+                        _ => refused += 1,
+                    }
+                }
+            })
+            .await;
             let rest = deadline.saturating_duration_since(Instant::now());
             let closed = link.close_within(Some(rest)).await;
-            queue.len() as u64 + closed.undelivered
+            refused + queue.len() as u64 + closed.undelivered
         });
         (unbinding, leaving)
     }
