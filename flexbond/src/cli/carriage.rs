@@ -1,5 +1,8 @@
 //! What streams at `udp://` addresses have to be told, as arguments.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use clap::Args;
 
 use super::Failure;
@@ -50,29 +53,43 @@ impl Carriage {
     }
 }
 
-/// Tells why a stream is not let in, each reason once.
+/// Tells why streams are not let in, each reason once.
 #[derive(Debug, Default)]
-pub(crate) struct Refusals(Option<String>);
+pub(crate) struct Refusals(HashMap<String, String>);
 
 impl Refusals {
     /// A reason that was not told yet.
     pub(crate) fn poll(&mut self, stream: &Stream) -> Option<String> {
-        let refusal = refusal(stream).filter(|refusal| self.0.as_ref() != Some(refusal))?;
-        self.0 = Some(refusal.clone());
-        Some(refusal)
+        self.poll_at(&stream.endpoint().to_string(), stream.refusal())
+    }
+
+    /// The same for the stream at this address, which is told along.
+    pub(crate) fn poll_at(&mut self, address: &str, refusal: Option<Arc<JoinError>>) -> Option<String> {
+        let refusal = said(&*refusal?)?;
+        if self.0.get(address) == Some(&refusal) {
+            return None;
+        }
+        self.0.insert(address.to_owned(), refusal.clone());
+        Some(match refusal.contains(address) {
+            true => refusal,
+            false => format!("{address}: {refusal}"),
+        })
     }
 }
 
 /// Why the other side does not let a stream in, if it has said so: trying again is of no use then.
 pub(crate) fn refusal(stream: &Stream) -> Option<String> {
-    let refusal = stream.refusal()?;
-    match &*refusal {
+    said(&*stream.refusal()?)
+}
+
+fn said(refusal: &JoinError) -> Option<String> {
+    match refusal {
         // One that ends may begin again.
         JoinError::Rejected {
             why: RejectReason::Closing | RejectReason::Spent,
             ..
         } => None,
-        JoinError::Rejected { .. } => Some(explain(&*refusal)),
+        JoinError::Rejected { .. } => Some(explain(refusal)),
         _ => None,
     }
 }

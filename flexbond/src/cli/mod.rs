@@ -65,7 +65,6 @@ enum Command {
     Completions(completions::Completions),
 }
 
-/// Shows how fast a data stream arrives.
 #[derive(Parser)]
 #[command(name = "m_stats", version, max_term_width = 100)]
 struct MStats {
@@ -73,7 +72,6 @@ struct MStats {
     command: stats::StatsCommand,
 }
 
-/// Sends a data stream, to measure with.
 #[derive(Parser)]
 #[command(name = "m_generate", version, max_term_width = 100)]
 struct MGenerate {
@@ -81,7 +79,6 @@ struct MGenerate {
     command: generate::Generate,
 }
 
-/// Shows a data stream, or writes it to disk.
 #[derive(Parser)]
 #[command(name = "m_dump", version, max_term_width = 100)]
 struct MDump {
@@ -89,7 +86,6 @@ struct MDump {
     command: dump::Dump,
 }
 
-/// Sends what was recorded.
 #[derive(Parser)]
 #[command(name = "m_replay", version, max_term_width = 100)]
 struct MReplay {
@@ -97,7 +93,6 @@ struct MReplay {
     command: replay::Replay,
 }
 
-/// Splits a data stream into several.
 #[derive(Parser)]
 #[command(name = "m_split", version, max_term_width = 100)]
 struct MSplit {

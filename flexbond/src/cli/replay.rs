@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::argument::{self, Linger};
-use super::carriage::Carriage;
+use super::carriage::{self, Carriage, Refusals};
 use super::failure::{explain, note};
 use super::gauge::{Gauge, Tally, amount, say};
 use super::interrupt::Interrupt;
@@ -39,7 +39,7 @@ pub(crate) struct Replay {
     connect: bool,
 
     /// Communication mode
-    #[arg(short, long, value_enum, default_value_t = Sending::Push)]
+    #[arg(short, long, value_enum, ignore_case = true, default_value_t = Sending::Push)]
     mode: Sending,
 
     /// As the messages arrived. In a folder, the times are those of the files
@@ -135,6 +135,8 @@ const YEARS: Duration = Duration::from_secs(10 * 365 * 86_400);
 const SUBSCRIPTION: Duration = Duration::from_millis(200);
 /// So long the end may take before it is explained.
 const SILENCE: Duration = Duration::from_secs(1);
+/// How often to look whether the other side lets this end in.
+const LOOK: Duration = Duration::from_secs(1);
 /// Reports of what cannot be read, before they are only counted.
 const REPORTS: u64 = 20;
 
@@ -196,12 +198,21 @@ impl Replay {
         let playlist = Playlist::new(recording, range, repeat);
         let mut player =
             Player::start(playlist, self.pace()).map_err(|error| Failure::new(explain(&error)))?;
-        let is_there = self.wait(&player, &stream, &mut metrics, &mut interrupt).await?;
+        let mut refusals = Refusals::default();
+        let waited = self.wait(&player, &stream, &mut metrics, &mut interrupt, &mut refusals);
+        let is_there = waited.await?;
         let tally = Tally::default();
         let gauge = Gauge::new(true);
         let end = match is_there {
             true => {
-                let playing = self.play(&mut player, &mut stream, &tally, &mut metrics, &mut interrupt);
+                let playing = self.play(
+                    &mut player,
+                    &mut stream,
+                    &tally,
+                    &mut metrics,
+                    &mut interrupt,
+                    &mut refusals,
+                );
                 gauge.watch(&tally, playing).await
             }
             false => End::Interrupted,
@@ -268,13 +279,16 @@ impl Replay {
         stream: &Stream,
         metrics: &mut Metrics,
         interrupt: &mut Interrupt,
+        refusals: &mut Refusals,
     ) -> Result<bool, Failure> {
         let mut receiver = pin!(self.receiver(stream));
+        let mut looks = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
                 _ = interrupt.wait() => return Ok(false),
                 scrape = metrics.scraped() => scrape.answer(|exposition| expose(exposition, stream, player)),
                 there = &mut receiver => return there.map(|()| true),
+                _ = looks.tick() => refusals.poll(stream).iter().for_each(|refusal| note(refusal)),
             }
         }
     }
@@ -293,10 +307,12 @@ impl Replay {
         while watch.clients() == 0 {
             match watch.next().await {
                 Some(ConnectionEvent::Abandoned { alone }) => {
-                    return Err(Failure::timed_out(format!(
-                        "no receiver came within {:.1} s",
-                        alone.as_secs_f64()
-                    )));
+                    let failure =
+                        Failure::timed_out(format!("no receiver came within {:.1} s", alone.as_secs_f64()));
+                    return Err(match carriage::refusal(stream) {
+                        Some(refusal) => failure.hint(refusal),
+                        None => failure,
+                    });
                 }
                 Some(ConnectionEvent::Missed) => watch.resync(stream),
                 Some(_) => {}
@@ -316,13 +332,19 @@ impl Replay {
         tally: &Tally,
         metrics: &mut Metrics,
         interrupt: &mut Interrupt,
+        refusals: &mut Refusals,
     ) -> End {
+        let mut looks = tokio::time::interval(LOOK);
         loop {
             let played = tokio::select! {
                 biased;
                 _ = interrupt.wait() => return End::Interrupted,
                 scrape = metrics.scraped() => {
                     scrape.answer(|exposition| expose(exposition, stream, player));
+                    continue;
+                }
+                _ = looks.tick() => {
+                    refusals.poll(stream).iter().for_each(|refusal| note(refusal));
                     continue;
                 }
                 played = player.next() => played,

@@ -19,7 +19,7 @@ pub(crate) struct Source {
     pub(crate) source: Endpoint,
 
     /// Communication mode
-    #[arg(short, long, value_enum, default_value_t = Receiving::Pull)]
+    #[arg(short, long, value_enum, ignore_case = true, default_value_t = Receiving::Pull)]
     mode: Receiving,
 
     /// End after this many messages

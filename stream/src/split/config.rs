@@ -7,6 +7,7 @@ use std::num::NonZeroU64;
 use std::str::FromStr;
 use std::time::Duration;
 
+use flexbond_transport::Endpoint;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -341,6 +342,19 @@ impl OutputConfig {
             .queue_size(queue_size)
             .linger(Duration::from_millis(self.linger_ms))
             .slow_peer(self.policy.slow_peer())
+    }
+
+    /// Whether it listens where `endpoint` does; the same port at another interface may be the same.
+    pub(super) fn listens_at(&self, endpoint: &Endpoint) -> bool {
+        if self.options().attach != Attach::Bind {
+            return false;
+        }
+        match (self.address.parse::<Endpoint>(), endpoint) {
+            (Ok(Endpoint::Tcp(own)), Endpoint::Tcp(other)) => own.port() != 0 && own.port() == other.port(),
+            (Ok(Endpoint::Udp(own)), Endpoint::Udp(other)) => own.port() != 0 && own.port() == other.port(),
+            (Ok(own), other) => own == *other,
+            (Err(_), _) => false,
+        }
     }
 
     /// What goes to the output, and how much may wait for it.

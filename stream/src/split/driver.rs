@@ -42,8 +42,8 @@ pub struct Split {
     closing: bool,
     /// Outputs that are no more, sending what waited for them.
     leaving: Vec<JoinHandle<u64>>,
-    /// Those of them that have not given up their address yet.
-    unbinding: Vec<JoinHandle<()>>,
+    /// Addresses of those of them that may not have given it up yet, and what ends when they have.
+    unbinding: Vec<(Endpoint, JoinHandle<()>)>,
     undelivered: u64,
     alarm: Alarm,
 }
@@ -58,6 +58,9 @@ pub struct Reloaded {
     pub removed: Vec<String>,
     /// Addresses that go on with new rules.
     pub changed: Vec<String>,
+    /// Addresses that were closed and opened again, because their mode or multicast address is another one. What waited
+    /// there was sent to the former receivers.
+    pub replaced: Vec<String>,
     /// Whether the source is another one.
     pub source: bool,
 }
@@ -164,25 +167,31 @@ impl Split {
     /// in the background, for as long as their linger says. The source is joined anew only if its address or mode
     /// changed; what it had received already is still passed on, and what was counted stays.
     ///
-    /// An output cannot change its mode at a bound address at once: take it out first, and add it again.
+    /// An output that listens where a former one does, with another mode or multicast address, is opened once that one
+    /// has given up its address: at once, but at a `udp://` address only when what waits there is sent, for as long as its
+    /// linger says. Nothing moves meanwhile.
     ///
     /// # Cancel safety
-    /// Dropping the future changes nothing.
+    /// Dropping the future changes nothing, but that an output that was to be replaced in this way may be gone.
     ///
     /// # Errors
-    /// [`SplitError::Config`] and [`SplitError::Connect`]; nothing changed.
+    /// [`SplitError::Config`] and [`SplitError::Connect`]; nothing changed, but that an output that was to be replaced in
+    /// this way was closed and opened again.
     pub async fn reload(&mut self, config: SplitConfig) -> Result<Reloaded, SplitError> {
         config.validate()?;
-        while let Some(unbinding) = self.unbinding.last_mut() {
-            // Neither panics nor is aborted. An address that was given up can be taken again.
-            let _ = unbinding.await;
-            self.unbinding.pop();
-        }
+        let replaced = self.replaced_by(&config);
         let mut opened = Vec::new();
         for output in &config.streams {
-            let stream = match self.outputs.iter().any(|known| known.is(output)) {
+            let is_in_the_way = |id: &OutletId| {
+                let former = self.outputs.iter().find(|former| former.id == *id);
+                former.is_some_and(|former| output.listens_at(former.stream.endpoint()))
+            };
+            let stream = match self.is_known(output) || replaced.iter().any(is_in_the_way) {
                 true => None,
-                false => Some(Output::open(output, &self.base).await?),
+                false => {
+                    self.given_up(output).await;
+                    Some(Output::open(output, &self.base).await?)
+                }
             };
             opened.push(stream);
         }
@@ -190,8 +199,30 @@ impl Split {
             true => None,
             false => Some(join(&config, &self.base).await?),
         };
+        let former = self.config.clone();
+        let removed = self.remove(&replaced);
+        for (output, stream) in config.streams.iter().zip(&mut opened) {
+            if stream.is_none() && !self.is_known(output) {
+                self.given_up(output).await;
+                match Output::open(output, &self.base).await {
+                    Ok(open) => *stream = Some(open),
+                    Err(error) => {
+                        drop(opened);
+                        self.restore(former).await;
+                        return Err(error);
+                    }
+                }
+            }
+        }
         // Nothing waits, and nothing fails, from here on.
-        Ok(self.commit(config, opened, source))
+        let mut reloaded = self.commit(config, opened, source);
+        for address in removed {
+            match reloaded.added.iter().position(|added| *added == address) {
+                Some(index) => reloaded.replaced.push(reloaded.added.remove(index)),
+                None => reloaded.removed.push(address),
+            }
+        }
+        Ok(reloaded)
     }
 
     /// What passed through each output, in the order of the configuration.
@@ -223,6 +254,13 @@ impl Split {
     #[must_use]
     pub fn source_socket(&self) -> Stats {
         self.source.socket_stats()
+    }
+
+    /// Why the source does not let this end in, as [`Stream::refusal`] says it.
+    #[cfg(feature = "multicast")]
+    #[must_use]
+    pub fn source_refusal(&self) -> Option<std::sync::Arc<flexbond_session::group::JoinError>> {
+        self.source.refusal()
     }
 
     /// The source's address in use.
@@ -264,6 +302,64 @@ impl Split {
             undelivered += leaving.await.unwrap_or_default();
         }
         undelivered + self.undelivered
+    }
+
+    fn is_known(&self, output: &OutputConfig) -> bool {
+        self.outputs.iter().any(|known| known.is(output))
+    }
+
+    /// Outputs that are no more with `config`, and listen where others are to listen then.
+    fn replaced_by(&self, config: &SplitConfig) -> Vec<OutletId> {
+        let leaves = |former: &&Output| !config.streams.iter().any(|output| former.is(output));
+        let is_in_the_way = |former: &&Output| {
+            let endpoint = former.stream.endpoint();
+            let mut new = config.streams.iter().filter(|output| !self.is_known(output));
+            former.is_bound() && new.any(|output| output.listens_at(endpoint))
+        };
+        let leaving = self.outputs.iter().filter(leaves);
+        leaving.filter(is_in_the_way).map(|former| former.id).collect()
+    }
+
+    /// Waits until nobody who was let go listens where `output` is to listen.
+    async fn given_up(&mut self, output: &OutputConfig) {
+        let is_free = |endpoint: &Endpoint| !output.listens_at(endpoint);
+        while let Some(index) = self.unbinding.iter().position(|(at, _)| !is_free(at)) {
+            // Neither panics nor is aborted.
+            let _ = (&mut self.unbinding[index].1).await;
+            self.unbinding.swap_remove(index);
+        }
+    }
+
+    /// Lets outputs go and leaves all else as it is; returns their addresses.
+    fn remove(&mut self, ids: &[OutletId]) -> Vec<String> {
+        if ids.is_empty() {
+            return Vec::new();
+        }
+        let kept = self.outputs.iter().filter(|output| !ids.contains(&output.id));
+        let streams: Vec<_> = kept.map(|output| output.config.clone()).collect();
+        let opened = streams.iter().map(|_| None).collect();
+        let source = self.config.source.clone();
+        self.commit(SplitConfig { source, streams }, opened, None).removed
+    }
+
+    /// Opens again what was removed. That somebody else has taken its address meanwhile leaves it out.
+    async fn restore(&mut self, mut config: SplitConfig) {
+        let mut opened = Vec::new();
+        let mut streams = Vec::new();
+        for output in config.streams {
+            let mut stream = None;
+            if !self.is_known(&output) {
+                self.given_up(&output).await;
+                match Output::open(&output, &self.base).await {
+                    Ok(open) => stream = Some(open),
+                    Err(_) => continue,
+                }
+            }
+            opened.push(stream);
+            streams.push(output);
+        }
+        config.streams = streams;
+        self.commit(config, opened, None);
     }
 
     fn commit(
@@ -312,8 +408,11 @@ impl Split {
 
     /// Lets an output leave; its linger counts from `begin`.
     fn let_go(&mut self, output: Output, queue: VecDeque<Message>, begin: tokio::time::Instant) {
+        self.unbinding.retain(|(_, unbinding)| !unbinding.is_finished());
+        let endpoint = output.stream.endpoint().clone();
         let (unbinding, leaving) = output.leave(queue, begin);
-        self.unbinding.extend(unbinding);
+        self.unbinding
+            .extend(unbinding.map(|unbinding| (endpoint, unbinding)));
         self.leaving.push(leaving);
     }
 

@@ -1,10 +1,15 @@
 //! One output of a split: its socket, and how it leaves.
 
 use std::collections::VecDeque;
+#[cfg(feature = "multicast")]
+use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "multicast")]
+use flexbond_session::group::JoinError;
 use flexbond_session::socket::{SendErrorKind, Stats};
 use flexbond_transport::{Endpoint, Message};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
@@ -36,6 +41,9 @@ pub struct OutputStats {
     pub outlet: OutletStats,
     /// The counters of its socket: peers, and messages that a PUB dropped for slow ones.
     pub socket: Stats,
+    /// Why it is not let in where it connects to, as [`Stream::refusal`] says it.
+    #[cfg(feature = "multicast")]
+    pub refusal: Option<Arc<JoinError>>,
 }
 
 impl Output {
@@ -54,6 +62,10 @@ impl Output {
         self.config.address == config.address && self.config.options().joins_as(&config.options())
     }
 
+    pub(super) fn is_bound(&self) -> bool {
+        self.config.options().attach == Attach::Bind
+    }
+
     /// Opens the socket of an output.
     pub(super) async fn open(config: &OutputConfig, base: &ConnectOptions) -> Result<Stream, SplitError> {
         let stream = Stream::connect(&config.address, config.options_over(base)).await;
@@ -70,24 +82,30 @@ impl Output {
             mode: self.config.mode,
             outlet,
             socket: self.stream.socket_stats(),
+            #[cfg(feature = "multicast")]
+            refusal: self.stream.refusal(),
         }
     }
 
     /// Gives up the address, if it is bound, and sends what waits, for as long as linger says from `begin` on, then
-    /// closes. All of it in the background; the second task returns how many messages were left.
+    /// closes. All of it in the background; the second task returns how many messages were left. The address of a session
+    /// is given up when that is closed.
     pub(super) fn leave(
         self,
         mut queue: VecDeque<Message>,
         begin: Instant,
     ) -> (Option<JoinHandle<()>>, JoinHandle<u64>) {
+        let is_bound = self.is_bound();
         if let Some(message) = self.sending {
             queue.push_front(message);
         }
         let deadline = begin + Duration::from_millis(self.config.linger_ms);
         let link = self.stream.link().clone();
-        let bound = (self.config.options().attach == Attach::Bind).then(|| self.stream.endpoint());
-        let unbinding = bound.and_then(|endpoint| link.unbind(endpoint));
-        let unbinding = unbinding.map(tokio::spawn);
+        let (closing, closed) = oneshot::channel::<()>();
+        let unbinding = is_bound.then(|| match link.unbind(self.stream.endpoint()) {
+            Some(unbinding) => tokio::spawn(unbinding),
+            None => tokio::spawn(async move { drop(closed.await) }),
+        });
         let leaving = tokio::spawn(async move {
             let mut refused = 0;
             let _ = timeout_at(deadline, async {
@@ -102,6 +120,7 @@ impl Output {
             .await;
             let rest = deadline.saturating_duration_since(Instant::now());
             let closed = link.close_within(Some(rest)).await;
+            drop(closing);
             refused + queue.len() as u64 + closed.undelivered
         });
         (unbinding, leaving)

@@ -23,8 +23,8 @@ use serde_json::{Map, Value};
 use tokio::time::MissedTickBehavior;
 
 use super::argument::{self, Linger};
-use super::carriage::Carriage;
-use super::failure::explain;
+use super::carriage::{Carriage, Refusals};
+use super::failure::{explain, note};
 use super::interrupt::Interrupt;
 use super::metrics::{Exposition, Metrics, MetricsArgument, counters};
 use super::quantity;
@@ -102,7 +102,7 @@ pub(crate) struct Generate {
     channels: u16,
 
     /// Communication mode
-    #[arg(short, long, value_enum, default_value_t = Sending::Push)]
+    #[arg(short, long, value_enum, ignore_case = true, default_value_t = Sending::Push)]
     mode: Sending,
 
     /// End after this many images: messages of raw-1.0 and array-1.0, pulses of bsread
@@ -355,6 +355,7 @@ impl Generate {
             }
         }
         let mut tempo = Tempo::new(self.rate);
+        let mut refusals = Refusals::default();
         let mut ticks = tokio::time::interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
@@ -367,7 +368,12 @@ impl Generate {
                     }
                     return Ok(true);
                 }
-                _ = ticks.tick() => report.rates(stream.statistics().totals())?,
+                _ = ticks.tick() => {
+                    if let Some(refusal) = refusals.poll(stream) {
+                        note(&refusal);
+                    }
+                    report.rates(stream.statistics().totals())?;
+                }
                 silent = report.broken() => return Err(silent),
                 scrape = metrics.scraped() => scrape.answer(|exposition| expose(exposition, stream, script)),
                 result = turn(stream, script, &mut tempo) => {

@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use tokio::time::{MissedTickBehavior, timeout};
 
 use super::argument::{self, Linger};
-use super::carriage::Carriage;
+use super::carriage::{Carriage, Refusals};
 use super::console::{Console, Reader};
 use super::failure::{explain, note};
 use super::interrupt::Interrupt;
@@ -49,11 +49,11 @@ pub(crate) struct MergeCommand {
     connect: bool,
 
     /// Communication mode of the sources
-    #[arg(short, long, value_enum, default_value_t = Receiving::Pull)]
+    #[arg(short, long, value_enum, ignore_case = true, default_value_t = Receiving::Pull)]
     mode: Receiving,
 
     /// Communication mode of the merged stream
-    #[arg(long, value_enum, default_value_t = Sending::Push)]
+    #[arg(long, value_enum, ignore_case = true, default_value_t = Sending::Push)]
     output_mode: Sending,
 
     /// Send messages with the same number together, in the order of the sources
@@ -313,6 +313,7 @@ impl MergeCommand {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
         let mut malformed = false;
+        let mut refusals = Refusals::default();
         loop {
             let idle = work.outgoing.is_empty();
             let sent = work.output.statistics().totals().messages;
@@ -328,6 +329,11 @@ impl MergeCommand {
                         false => console.print(tally.text(work))?,
                     }
                     warn(work.merging.streams_mut());
+                    for stream in work.merging.streams().iter().chain([&work.output]) {
+                        if let Some(refusal) = refusals.poll(stream) {
+                            note(&refusal);
+                        }
+                    }
                 }
                 scrape = metrics.scraped() => scrape.answer(|exposition| expose(exposition, work)),
                 sent = send(&mut work.output, &mut work.outgoing), if !idle => {

@@ -13,7 +13,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
-use super::carriage::Carriage;
+use super::carriage::{Carriage, Refusals};
 use super::console::{self, Console, Reader};
 use super::failure::{explain, note};
 use super::group::start_failure as session_failure;
@@ -58,7 +58,7 @@ pub(crate) struct SplitCommand {
     check: bool,
 
     /// Communication mode of the source
-    #[arg(short, long, value_enum, default_value_t = Receiving::Pull, conflicts_with = "config")]
+    #[arg(short, long, value_enum, ignore_case = true, default_value_t = Receiving::Pull, conflicts_with = "config")]
     mode: Receiving,
 
     /// Messages that may wait to be received
@@ -116,8 +116,10 @@ At udp:// addresses every receiver gets every message, so the modes are PUB and 
 
 A new configuration is taken over without a pause: streams that stay keep their
 receivers and what waits for them, and the source stays unless its address or mode
-is another one (its queue_size then counts from the next start). One that cannot be
-used is reported, and the old one goes on.
+is another one (its queue_size then counts from the next start). A stream that gets
+another mode or multicast address is closed and opened again, which at udp://
+addresses takes until what waits is sent. A configuration that cannot be used is
+reported, and the old one goes on.
 
 Ends with a summary at Ctrl-C, once what waits is sent; a second Ctrl-C ends at once.
 
@@ -256,6 +258,7 @@ impl SplitCommand {
             false => console.print(begun_text(split, self.interval))?,
         }
         let mut tally = Tally::new();
+        let mut refusals = Refusals::default();
         // Outputs that refused a message since the last report.
         let mut refused = HashSet::new();
         let mut ticks = tokio::time::interval(self.interval);
@@ -273,6 +276,13 @@ impl SplitCommand {
                     }
                     while let Some(warning) = split.statistics_mut().poll_warning() {
                         note(&format!("warning: {warning}"));
+                    }
+                    let source = (split.config().source.address.clone(), split.source_refusal());
+                    let outputs = split.stats().map(|output| (output.address, output.refusal));
+                    for (address, refusal) in outputs.chain([source]) {
+                        if let Some(refusal) = refusals.poll_at(&address, refusal) {
+                            note(&refusal);
+                        }
                     }
                 }
                 text = reloads.next() => self.reload(split, text, console).await?,
@@ -385,6 +395,7 @@ fn changes(reloaded: &Reloaded) -> Value {
         "added": reloaded.added,
         "removed": reloaded.removed,
         "changed": reloaded.changed,
+        "replaced": reloaded.replaced,
         "source": reloaded.source,
     })
 }
@@ -395,6 +406,7 @@ fn changes_text(reloaded: &Reloaded) -> String {
         ("added", &reloaded.added),
         ("removed", &reloaded.removed),
         ("changed", &reloaded.changed),
+        ("closed and opened again", &reloaded.replaced),
     ] {
         if !addresses.is_empty() {
             parts.push(format!("{what} {}", addresses.join(" ")));
