@@ -285,3 +285,93 @@ fn what_cannot_be_is_said() {
         assert!(end.stderr.join("\n").contains(hint), "{program}: {end:#?}");
     }
 }
+
+#[test]
+fn a_reload_changes_how_an_output_is_sent() {
+    let (generate, source) = generate("udp://127.0.0.1:0", &[]);
+    let (nobody, output) = self::generate("udp://127.0.0.1:0", &[]);
+    stop(nobody);
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("split.json");
+    let write = |more: &str| {
+        let text = format!(
+            r#"{{ "source": {{ "address": "{source}", "mode": "SUB" }},
+                "streams": [{{ "address": "{output}", "mode": "PUB", "attach": "bind"{more} }}] }}"#
+        );
+        fs::write(&config, text).unwrap();
+    };
+    write("");
+    let mut split = m("m_split", &["-c", config.to_str().unwrap(), "--json"]);
+    assert!(split.line().contains("begun"));
+    // Through the change, too.
+    let mut stays = stats(&output, &["-i", "0.1"]);
+    let seen = more_than(&mut stays, 10);
+    write(&format!(r#", "multicast": "{}""#, multicast(6)));
+    split.signal("HUP");
+    let deadline = Instant::now() + PATIENCE;
+    let reloaded = loop {
+        let line: Value = serde_json::from_str(&split.line()).unwrap();
+        if line["event"].is_string() {
+            break line;
+        }
+        assert!(Instant::now() < deadline, "it is not read");
+    };
+    assert_eq!(reloaded["replaced"], serde_json::json!([output]), "{reloaded}");
+    more_than(&mut stays, seen + 100);
+    stays.signal("INT");
+    assert_eq!(summary(&stays.end())["malformed"], 0);
+    split.signal("INT");
+    well(&split.end());
+    stop(generate);
+}
+
+#[test]
+fn every_program_says_that_it_is_not_let_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    fs::write(&key, "a key of enough bytes").unwrap();
+    let (generate, source) = generate("udp://127.0.0.1:0", &["--key-file", key.to_str().unwrap()]);
+    let recording = folder.path().join("one.fbr");
+    let (other, open) = self::generate("udp://127.0.0.1:0", &[]);
+    let recorded = m(
+        "m_dump",
+        &[
+            &open,
+            "-m",
+            "sub",
+            "-n",
+            "1",
+            "--record",
+            recording.to_str().unwrap(),
+        ],
+    );
+    well(&recorded.end());
+    stop(other);
+    let output = "tcp://127.0.0.1:0,attach=bind";
+    let merged = ["-a", "tcp://127.0.0.1:0"];
+    for mut program in [
+        m("m_split", &["-m", "sub", &source, output]),
+        m("m_split", &["tcp://*:0", &format!("{source},mode=pub")]),
+        Program::flexbond(&[&["merge", "-m", "sub", &source][..], &merged].concat()),
+        m("m_generate", &["-m", "pub", "--connect", "-a", &source]),
+        m(
+            "m_replay",
+            &[
+                recording.to_str().unwrap(),
+                "-m",
+                "pub",
+                "--connect",
+                "-a",
+                &source,
+                "--wait",
+                "inf",
+            ],
+        ),
+    ] {
+        let said = program.event("key");
+        assert!(said.contains(&source), "{said}");
+        program.signal("INT");
+        well(&program.end());
+    }
+    stop(generate);
+}

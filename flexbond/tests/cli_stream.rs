@@ -585,3 +585,46 @@ fn the_live_view_needs_a_terminal() {
         "{end:?}"
     );
 }
+
+/// Who waits for messages that cannot come is told so, once.
+#[test]
+fn why_nothing_comes_is_said() {
+    let (generate, endpoint) = m_generate(&["-a", "tcp://127.0.0.1:0", "-m", "PUB", "--rate", "50"]);
+    let stats = m_stats(&[&endpoint, "--timeout", "2", "-i", "0.1"]).end();
+    assert_eq!(stats.code, Some(3), "{stats:?}");
+    let told: Vec<_> = stats.stderr.iter().filter(|line| line.contains("PUB")).collect();
+    assert_eq!(told.len(), 2, "as it happens, and in the end: {stats:?}");
+    assert!(told[0].starts_with(&endpoint), "{told:?}");
+    generate.signal("INT");
+    generate.end();
+
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("tcp://{}", free.local_addr().unwrap());
+    drop(free);
+    let mut dump = Program::start(Command::new(env!("CARGO_BIN_EXE_m_dump")), &[&address]);
+    let line = dump.event("cannot connect");
+    assert!(line.contains(&address), "{line}");
+    dump.signal("INT");
+    assert_eq!(dump.end().code, Some(0));
+}
+
+/// The programs called `m_…` explain as much as the commands of `flexbond` do.
+#[test]
+fn their_help_is_that_of_the_commands() {
+    for (program, command) in [
+        (env!("CARGO_BIN_EXE_m_stats"), "stats"),
+        (env!("CARGO_BIN_EXE_m_generate"), "generate"),
+        (env!("CARGO_BIN_EXE_m_dump"), "dump"),
+        (env!("CARGO_BIN_EXE_m_replay"), "replay"),
+        (env!("CARGO_BIN_EXE_m_split"), "split"),
+    ] {
+        let own = Program::start(Command::new(program), &["--help"]).end().stdout;
+        let of_command = Program::flexbond(&[command, "--help"]).end().stdout;
+        let without_name = |lines: Vec<String>| {
+            let mut lines = lines;
+            lines.retain(|line| !line.starts_with("Usage:"));
+            lines
+        };
+        assert_eq!(without_name(own), without_name(of_command), "{program}");
+    }
+}

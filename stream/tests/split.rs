@@ -482,3 +482,71 @@ async fn an_output_can_go_and_come_back_at_its_address() {
     .await;
     assert_eq!(split.close().await, 0);
 }
+
+/// Where one output listened, another kind of socket does: the former one is closed first, and opened again where that
+/// cannot be.
+#[cfg(feature = "tcp")]
+#[tokio::test]
+async fn an_output_can_change_its_mode_at_its_address() {
+    let mut source = bound(&address("mode", "source"), Mode::Push).await;
+    let mut keeps = bound(&address("mode", "keeps"), Mode::Pull).await;
+    // An address that is free.
+    let there = {
+        let options = ConnectOptions::new().mode(Mode::Push).attach(Attach::Bind);
+        let free = Stream::connect("tcp://127.0.0.1:0", options).await.unwrap();
+        let endpoint = free.endpoint().to_string();
+        free.disconnect().await;
+        endpoint
+    };
+    let mut config = config("mode", &["keeps"]);
+    config.streams.push(OutputConfig::new(&there));
+    config.streams[1].attach = Some(Attach::Bind);
+    let mut split = Split::connect(config.clone()).await.unwrap();
+    let mut puller = Stream::connect(&*there, ConnectOptions::new()).await.unwrap();
+    while_running(&mut split, async {
+        send(&mut source, 0..10).await;
+        assert_eq!(receive(&mut puller, 10).await, (0..10).collect::<Vec<_>>());
+    })
+    .await;
+
+    // An address of documentation, which no machine has.
+    let mut bad = config.clone();
+    bad.streams[1].address = there.replace("127.0.0.1", "192.0.2.1");
+    assert!(matches!(split.reload(bad).await, Err(SplitError::Connect { .. })));
+    assert_eq!(split.config(), &config, "the former one is there again");
+    while_running(&mut split, async {
+        send(&mut source, 10..20).await;
+        assert_eq!(receive(&mut puller, 10).await, (10..20).collect::<Vec<_>>());
+    })
+    .await;
+    drop(puller);
+
+    config.streams[1].mode = OutputMode::Pub;
+    let reloaded = split.reload(config.clone()).await.unwrap();
+    assert_eq!(reloaded.replaced, [&*there], "{reloaded:?}");
+    assert!(
+        reloaded.added.is_empty() && reloaded.removed.is_empty(),
+        "{reloaded:?}"
+    );
+    let mut subscriber = Stream::connect(&*there, ConnectOptions::new().mode(Mode::Sub))
+        .await
+        .unwrap();
+    let received = while_running(&mut split, async {
+        // Until its subscription is there.
+        for number in 20.. {
+            send(&mut source, number..number + 1).await;
+            let next = subscriber.receive();
+            if let Ok(received) = tokio::time::timeout(Duration::from_millis(20), next).await {
+                return (number, received.unwrap().header.frame().unwrap());
+            }
+        }
+        unreachable!("numbers do not end")
+    });
+    let limit = Duration::from_secs(60);
+    let (last, first) = tokio::time::timeout(limit, received)
+        .await
+        .expect("it subscribes");
+    assert!((20..=last).contains(&first), "{first}");
+    let kept = receive(&mut keeps, last as usize + 1).await;
+    assert_eq!(kept, (0..=last).collect::<Vec<_>>(), "others notice nothing");
+}

@@ -1,16 +1,11 @@
 //! What streams at `udp://` addresses have to be told, as arguments.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use clap::Args;
 
 use super::Failure;
 use super::argument;
-use super::failure::explain;
 use super::group::{Reach, ToAll};
-use crate::group::{JoinError, RejectReason};
-use crate::stream::{ConnectOptions, Stream};
+use crate::stream::ConnectOptions;
 
 /// How streams at `udp://` addresses are carried.
 #[derive(Args)]
@@ -50,46 +45,5 @@ impl Carriage {
             options = options.memory(memory);
         }
         Ok(options)
-    }
-}
-
-/// Tells why streams are not let in, each reason once.
-#[derive(Debug, Default)]
-pub(crate) struct Refusals(HashMap<String, String>);
-
-impl Refusals {
-    /// A reason that was not told yet.
-    pub(crate) fn poll(&mut self, stream: &Stream) -> Option<String> {
-        self.poll_at(&stream.endpoint().to_string(), stream.refusal())
-    }
-
-    /// The same for the stream at this address, which is told along.
-    pub(crate) fn poll_at(&mut self, address: &str, refusal: Option<Arc<JoinError>>) -> Option<String> {
-        let refusal = said(&*refusal?)?;
-        if self.0.get(address) == Some(&refusal) {
-            return None;
-        }
-        self.0.insert(address.to_owned(), refusal.clone());
-        Some(match refusal.contains(address) {
-            true => refusal,
-            false => format!("{address}: {refusal}"),
-        })
-    }
-}
-
-/// Why the other side does not let a stream in, if it has said so: trying again is of no use then.
-pub(crate) fn refusal(stream: &Stream) -> Option<String> {
-    said(&*stream.refusal()?)
-}
-
-fn said(refusal: &JoinError) -> Option<String> {
-    match refusal {
-        // One that ends may begin again.
-        JoinError::Rejected {
-            why: RejectReason::Closing | RejectReason::Spent,
-            ..
-        } => None,
-        JoinError::Rejected { .. } => Some(explain(refusal)),
-        _ => None,
     }
 }

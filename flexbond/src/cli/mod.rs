@@ -4,6 +4,7 @@ mod argument;
 mod carriage;
 mod completions;
 mod console;
+mod contact;
 mod demo;
 mod dump;
 mod failure;

@@ -9,7 +9,8 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::argument::{self, Linger};
-use super::carriage::{self, Carriage, Refusals};
+use super::carriage::Carriage;
+use super::contact::Contacts;
 use super::failure::{explain, note};
 use super::gauge::{Gauge, Tally, amount, say};
 use super::interrupt::Interrupt;
@@ -135,7 +136,7 @@ const YEARS: Duration = Duration::from_secs(10 * 365 * 86_400);
 const SUBSCRIPTION: Duration = Duration::from_millis(200);
 /// So long the end may take before it is explained.
 const SILENCE: Duration = Duration::from_secs(1);
-/// How often to look whether the other side lets this end in.
+/// How often to look whether there is a receiver that lets this end in.
 const LOOK: Duration = Duration::from_secs(1);
 /// Reports of what cannot be read, before they are only counted.
 const REPORTS: u64 = 20;
@@ -198,8 +199,8 @@ impl Replay {
         let playlist = Playlist::new(recording, range, repeat);
         let mut player =
             Player::start(playlist, self.pace()).map_err(|error| Failure::new(explain(&error)))?;
-        let mut refusals = Refusals::default();
-        let waited = self.wait(&player, &stream, &mut metrics, &mut interrupt, &mut refusals);
+        let mut contacts = Contacts::default();
+        let waited = self.wait(&player, &stream, &mut metrics, &mut interrupt, &mut contacts);
         let is_there = waited.await?;
         let tally = Tally::default();
         let gauge = Gauge::new(true);
@@ -211,7 +212,7 @@ impl Replay {
                     &tally,
                     &mut metrics,
                     &mut interrupt,
-                    &mut refusals,
+                    &mut contacts,
                 );
                 gauge.watch(&tally, playing).await
             }
@@ -279,7 +280,7 @@ impl Replay {
         stream: &Stream,
         metrics: &mut Metrics,
         interrupt: &mut Interrupt,
-        refusals: &mut Refusals,
+        contacts: &mut Contacts,
     ) -> Result<bool, Failure> {
         let mut receiver = pin!(self.receiver(stream));
         let mut looks = tokio::time::interval(LOOK);
@@ -287,8 +288,12 @@ impl Replay {
             tokio::select! {
                 _ = interrupt.wait() => return Ok(false),
                 scrape = metrics.scraped() => scrape.answer(|exposition| expose(exposition, stream, player)),
-                there = &mut receiver => return there.map(|()| true),
-                _ = looks.tick() => refusals.poll(stream).iter().for_each(|refusal| note(refusal)),
+                there = &mut receiver => return match (there, contacts.trouble(stream)) {
+                    (Ok(()), _) => Ok(true),
+                    (Err(failure), Some(trouble)) => Err(failure.hint(trouble)),
+                    (Err(failure), None) => Err(failure),
+                },
+                _ = looks.tick() => contacts.poll(stream).iter().for_each(|trouble| note(trouble)),
             }
         }
     }
@@ -307,12 +312,10 @@ impl Replay {
         while watch.clients() == 0 {
             match watch.next().await {
                 Some(ConnectionEvent::Abandoned { alone }) => {
-                    let failure =
-                        Failure::timed_out(format!("no receiver came within {:.1} s", alone.as_secs_f64()));
-                    return Err(match carriage::refusal(stream) {
-                        Some(refusal) => failure.hint(refusal),
-                        None => failure,
-                    });
+                    return Err(Failure::timed_out(format!(
+                        "no receiver came within {:.1} s",
+                        alone.as_secs_f64()
+                    )));
                 }
                 Some(ConnectionEvent::Missed) => watch.resync(stream),
                 Some(_) => {}
@@ -332,7 +335,7 @@ impl Replay {
         tally: &Tally,
         metrics: &mut Metrics,
         interrupt: &mut Interrupt,
-        refusals: &mut Refusals,
+        contacts: &mut Contacts,
     ) -> End {
         let mut looks = tokio::time::interval(LOOK);
         loop {
@@ -344,7 +347,7 @@ impl Replay {
                     continue;
                 }
                 _ = looks.tick() => {
-                    refusals.poll(stream).iter().for_each(|refusal| note(refusal));
+                    contacts.poll(stream).iter().for_each(|trouble| note(trouble));
                     continue;
                 }
                 played = player.next() => played,

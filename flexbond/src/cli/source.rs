@@ -50,12 +50,12 @@ impl Source {
         joined.map_err(|error| join_failure(&error))
     }
 
-    /// That no message came for as long as was allowed; `refusal` says why the other side lets nobody in, if it does not.
-    pub(crate) fn timed_out(&self, refusal: Option<String>) -> Failure {
+    /// That no message came for as long as was allowed; `trouble` says why nobody is there to send any.
+    pub(crate) fn timed_out(&self, trouble: Option<String>) -> Failure {
         let seconds = self.timeout.unwrap_or_default().as_secs_f64();
         let failure = Failure::timed_out(format!("no message from {} for {seconds} s", self.source));
-        match refusal {
-            Some(refusal) => failure.hint(refusal),
+        match trouble {
+            Some(trouble) => failure.hint(trouble),
             None => failure,
         }
     }

@@ -256,11 +256,10 @@ impl Split {
         self.source.socket_stats()
     }
 
-    /// Why the source does not let this end in, as [`Stream::refusal`] says it.
-    #[cfg(feature = "multicast")]
-    #[must_use]
-    pub fn source_refusal(&self) -> Option<std::sync::Arc<flexbond_session::group::JoinError>> {
-        self.source.refusal()
+    /// The source and the outputs, to watch who is at their other ends.
+    pub fn streams(&self) -> impl Iterator<Item = &Stream> {
+        let outputs = self.outputs.iter().map(|output| &output.stream);
+        std::iter::once(&self.source).chain(outputs)
     }
 
     /// The source's address in use.

@@ -1,12 +1,8 @@
 //! One output of a split: its socket, and how it leaves.
 
 use std::collections::VecDeque;
-#[cfg(feature = "multicast")]
-use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "multicast")]
-use flexbond_session::group::JoinError;
 use flexbond_session::socket::{SendErrorKind, Stats};
 use flexbond_transport::{Endpoint, Message};
 use tokio::sync::oneshot;
@@ -41,9 +37,6 @@ pub struct OutputStats {
     pub outlet: OutletStats,
     /// The counters of its socket: peers, and messages that a PUB dropped for slow ones.
     pub socket: Stats,
-    /// Why it is not let in where it connects to, as [`Stream::refusal`] says it.
-    #[cfg(feature = "multicast")]
-    pub refusal: Option<Arc<JoinError>>,
 }
 
 impl Output {
@@ -82,8 +75,6 @@ impl Output {
             mode: self.config.mode,
             outlet,
             socket: self.stream.socket_stats(),
-            #[cfg(feature = "multicast")]
-            refusal: self.stream.refusal(),
         }
     }
 

@@ -16,7 +16,8 @@ use serde_json::json;
 use self::show::Detail;
 use self::sink::{Kept, Refusal, Screen, Sink, shortened};
 use self::target::Target;
-use super::carriage::{self, Carriage, Refusals};
+use super::carriage::Carriage;
+use super::contact::Contacts;
 use super::failure::{explain, note};
 use super::gauge::{Gauge, Tally, amount, say};
 use super::interrupt::Interrupt;
@@ -94,7 +95,7 @@ Examples:
   Frame numbers for a program:
     m_dump tcp://detector:9999 --json | jq .header.frame";
 
-/// How often to look whether the source lets this end in.
+/// How often to look whether a source is there that lets this end in.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// How long the end after Ctrl-C waits for a terminal that stands still.
@@ -134,12 +135,16 @@ impl Dump {
         self.announce(&stream);
         let tally = Tally::default();
         let gauge = Gauge::new(!self.is_shown());
-        let end = gauge
-            .watch(
-                &tally,
-                self.receive(&mut stream, &mut sink, &tally, &mut metrics, &mut interrupt),
-            )
-            .await;
+        let mut contacts = Contacts::default();
+        let receiving = self.receive(
+            &mut stream,
+            &mut sink,
+            &tally,
+            &mut metrics,
+            &mut interrupt,
+            &mut contacts,
+        );
+        let end = gauge.watch(&tally, receiving).await;
         let seconds = gauge.seconds();
         let missing = stream.statistics().totals().lost_frames;
         if self.json
@@ -151,7 +156,7 @@ impl Dump {
         let finished = sink
             .finish(matches!(end, End::Interrupted).then_some(PATIENCE))
             .await;
-        let refusal = carriage::refusal(&stream);
+        let trouble = contacts.trouble(&stream);
         stream.disconnect().await;
 
         // The reason why it ended says more than what closing it then says.
@@ -163,7 +168,7 @@ impl Dump {
             self.summarize(&tally, seconds, &kept, missing);
         }
         match end {
-            End::TimedOut => Err(self.source.timed_out(refusal)),
+            End::TimedOut => Err(self.source.timed_out(trouble)),
             _ => Ok(Exit::Done),
         }
     }
@@ -240,9 +245,9 @@ impl Dump {
         tally: &Tally,
         metrics: &mut Metrics,
         interrupt: &mut Interrupt,
+        contacts: &mut Contacts,
     ) -> End {
         let mut deadline = self.deadline();
-        let mut refusals = Refusals::default();
         let mut looks = tokio::time::interval(LOOK);
         loop {
             if self.source.count.is_some_and(|count| tally.messages() >= count) {
@@ -264,8 +269,8 @@ impl Dump {
                 },
                 () = patience(deadline) => return End::TimedOut,
                 _ = looks.tick() => {
-                    if let Some(refusal) = refusals.poll(stream) {
-                        note(&refusal);
+                    if let Some(trouble) = contacts.poll(stream) {
+                        note(&trouble);
                     }
                     continue;
                 }

@@ -23,7 +23,8 @@ use serde_json::{Map, Value};
 use tokio::time::MissedTickBehavior;
 
 use super::argument::{self, Linger};
-use super::carriage::{Carriage, Refusals};
+use super::carriage::Carriage;
+use super::contact::Contacts;
 use super::failure::{explain, note};
 use super::interrupt::Interrupt;
 use super::metrics::{Exposition, Metrics, MetricsArgument, counters};
@@ -355,7 +356,8 @@ impl Generate {
             }
         }
         let mut tempo = Tempo::new(self.rate);
-        let mut refusals = Refusals::default();
+        let mut contacts = Contacts::default();
+        contacts.watch([&*stream]);
         let mut ticks = tokio::time::interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
@@ -369,8 +371,8 @@ impl Generate {
                     return Ok(true);
                 }
                 _ = ticks.tick() => {
-                    if let Some(refusal) = refusals.poll(stream) {
-                        note(&refusal);
+                    if let Some(trouble) = contacts.poll(stream) {
+                        note(&trouble);
                     }
                     report.rates(stream.statistics().totals())?;
                 }

@@ -13,8 +13,9 @@ use clap::{Args, ValueEnum};
 use tokio::time::{MissedTickBehavior, timeout};
 
 use super::argument::{self, Linger};
-use super::carriage::{Carriage, Refusals};
+use super::carriage::Carriage;
 use super::console::{Console, Reader};
+use super::contact::Contacts;
 use super::failure::{explain, note};
 use super::interrupt::Interrupt;
 use super::metrics::{Exposition, Metrics, MetricsArgument, counters};
@@ -313,7 +314,8 @@ impl MergeCommand {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
         let mut malformed = false;
-        let mut refusals = Refusals::default();
+        let mut contacts = Contacts::default();
+        contacts.watch(work.merging.streams().iter().chain([&work.output]));
         loop {
             let idle = work.outgoing.is_empty();
             let sent = work.output.statistics().totals().messages;
@@ -330,8 +332,8 @@ impl MergeCommand {
                     }
                     warn(work.merging.streams_mut());
                     for stream in work.merging.streams().iter().chain([&work.output]) {
-                        if let Some(refusal) = refusals.poll(stream) {
-                            note(&refusal);
+                        if let Some(trouble) = contacts.poll(stream) {
+                            note(&trouble);
                         }
                     }
                 }

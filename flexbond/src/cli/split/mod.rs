@@ -13,8 +13,9 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
-use super::carriage::{Carriage, Refusals};
+use super::carriage::Carriage;
 use super::console::{self, Console, Reader};
+use super::contact::Contacts;
 use super::failure::{explain, note};
 use super::group::start_failure as session_failure;
 use super::interrupt::Interrupt;
@@ -258,7 +259,8 @@ impl SplitCommand {
             false => console.print(begun_text(split, self.interval))?,
         }
         let mut tally = Tally::new();
-        let mut refusals = Refusals::default();
+        let mut contacts = Contacts::default();
+        contacts.watch(split.streams());
         // Outputs that refused a message since the last report.
         let mut refused = HashSet::new();
         let mut ticks = tokio::time::interval(self.interval);
@@ -277,15 +279,17 @@ impl SplitCommand {
                     while let Some(warning) = split.statistics_mut().poll_warning() {
                         note(&format!("warning: {warning}"));
                     }
-                    let source = (split.config().source.address.clone(), split.source_refusal());
-                    let outputs = split.stats().map(|output| (output.address, output.refusal));
-                    for (address, refusal) in outputs.chain([source]) {
-                        if let Some(refusal) = refusals.poll_at(&address, refusal) {
-                            note(&refusal);
+                    for stream in split.streams() {
+                        if let Some(trouble) = contacts.poll(stream) {
+                            note(&trouble);
                         }
                     }
                 }
-                text = reloads.next() => self.reload(split, text, console).await?,
+                text = reloads.next() => {
+                    self.reload(split, text, console).await?;
+                    contacts = Contacts::default();
+                    contacts.watch(split.streams());
+                }
                 scrape = metrics.scraped() => scrape.answer(|exposition| expose(exposition, split)),
                 error = split.run() => match error {
                     SplitError::Receive(_) => return Ok(End::SourceClosed),

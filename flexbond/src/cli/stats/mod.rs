@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::carriage::{self, Carriage};
+use super::carriage::Carriage;
 use super::failure::explain;
 use super::group::start_failure;
 use super::interrupt::Interrupt;
@@ -114,7 +114,7 @@ impl StatsCommand {
         };
         match end {
             Ok(End::Done) | Err(Silent::ReaderGone) => Ok(Exit::Done),
-            Ok(End::TimedOut) => Err(self.source.timed_out(carriage::refusal(&stream))),
+            Ok(End::TimedOut) => Err(self.source.timed_out(notices.trouble(&stream))),
             Err(Silent::Failure(failure)) => Err(failure),
         }
     }
@@ -161,6 +161,7 @@ impl StatsCommand {
         });
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
+        notices.poll_contact(stream);
         view.show(stream, notices)?;
         let mut seen = 0;
         let mut last = Instant::now();
@@ -174,7 +175,7 @@ impl StatsCommand {
                     Wish::Show => view.show(stream, notices)?,
                 },
                 _ = ticks.tick(), if !each => {
-                    notices.poll_refusal(stream);
+                    notices.poll_contact(stream);
                     view.tick(stream, report, notices)?;
                     view.tell(notices);
                 }

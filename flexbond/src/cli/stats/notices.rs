@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde_json::{Map, Value};
 
-use super::super::carriage::Refusals;
+use super::super::contact::Contacts;
 use super::super::failure::explain;
 use super::super::printable::printable;
 use super::super::report::Details;
@@ -21,7 +21,7 @@ const TOLD: u64 = 20;
 pub(super) struct Notices {
     waiting: VecDeque<String>,
     malformed: bool,
-    refusals: Refusals,
+    contacts: Contacts,
     aborted: u64,
     headers_missing: u64,
     other: u64,
@@ -79,11 +79,16 @@ impl Notices {
         }
     }
 
-    /// Looks whether the source refuses to let this end in. Each reason is told once.
-    pub(super) fn poll_refusal(&mut self, stream: &Stream) {
-        if let Some(refusal) = self.refusals.poll(stream) {
-            self.tell(&refusal);
+    /// Looks whether there is no source that lets this end in. Each reason is told once.
+    pub(super) fn poll_contact(&mut self, stream: &Stream) {
+        if let Some(trouble) = self.contacts.poll(stream) {
+            self.tell(&trouble);
         }
+    }
+
+    /// Why there is no source now.
+    pub(super) fn trouble(&mut self, stream: &Stream) -> Option<String> {
+        self.contacts.trouble(stream)
     }
 
     /// What has not been told yet, oldest first.
