@@ -778,3 +778,32 @@ fn subscribers_get_everything_when_they_are_waited_for() {
     assert_eq!(dump.stdout.len(), 21);
     assert_eq!(replay.end().code, Some(0));
 }
+
+#[test]
+fn what_is_not_there_is_named() {
+    let place = TempDir::new().unwrap();
+    let (file, out) = (place.path().join("run.fbr"), place.path().join("run.npy"));
+    record_arrays(&file, "40", "4");
+    // A part that has nothing in it is no replay that went well.
+    let (replay, endpoint) = m_replay(&[text(&file), "--from", "10"]);
+    let receiver = m_dump(&[&endpoint]);
+    let end = replay.end();
+    assert_eq!(end.code, Some(1), "{end:?}");
+    assert!(
+        end.stderr.join("\n").contains("no message in that part"),
+        "{end:?}"
+    );
+    receiver.signal("INT");
+    assert_eq!(receiver.end().code, Some(0));
+
+    let end = record(&["export", text(&file), text(&out), "--channel", "CURRENT"]);
+    assert_eq!(end.code, Some(1), "{end:?}");
+    assert!(end.stderr[0].contains("the channel CURRENT"), "{end:?}");
+    let nowhere = place.path().join("nowhere");
+    let end = m_dump(&["tcp://127.0.0.1:1", "--record", text(&nowhere.join("run.fbr"))]).end();
+    assert_eq!(end.code, Some(1), "{end:?}");
+    assert!(
+        end.stderr[0].contains(&format!("no folder {}", text(&nowhere))),
+        "{end:?}"
+    );
+}

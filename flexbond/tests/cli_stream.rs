@@ -628,3 +628,43 @@ fn their_help_is_that_of_the_commands() {
         assert_eq!(without_name(own), without_name(of_command), "{program}");
     }
 }
+
+/// Who asks for the end is told why it does not come.
+#[test]
+fn the_end_that_waits_for_a_receiver_says_so() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("tcp://{}", free.local_addr().unwrap());
+    drop(free);
+    let arguments = ["--connect", "-a", &address, "-s", "0", "-i", "0.1"];
+    let mut generate = Program::start(Command::new(env!("CARGO_BIN_EXE_m_generate")), &arguments);
+    generate.event("trying again");
+    generate.signal("INT");
+    generate.event("a second Ctrl-C ends at once");
+    generate.signal("INT");
+    assert_eq!(generate.end().code, Some(130));
+}
+
+#[test]
+fn every_program_has_completions() {
+    for program in [
+        "flexbond",
+        "m_stats",
+        "m_generate",
+        "m_dump",
+        "m_replay",
+        "m_split",
+    ] {
+        let end = Program::flexbond(&["completions", "bash", program]).end();
+        assert_eq!(end.code, Some(0), "{end:?}");
+        let of_it = format!("_{program}() {{");
+        assert!(
+            end.stdout.iter().any(|line| line.starts_with(&of_it)),
+            "{program}"
+        );
+    }
+    // More than a pipe takes, to nobody.
+    let mut unread = Program::flexbond(&["completions", "bash"]);
+    unread.close_output();
+    let end = unread.end();
+    assert!(!end.stderr.join("\n").contains("panicked"), "{end:?}");
+}

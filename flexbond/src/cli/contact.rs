@@ -20,6 +20,8 @@ struct Contact {
     events: Option<Monitor>,
     /// Why there is none, since there was one.
     trouble: Option<String>,
+    /// Whether this end tries to reach another by itself.
+    tries: bool,
     told: Vec<String>,
 }
 
@@ -40,7 +42,8 @@ impl Contacts {
             return None;
         }
         contact.told.push(trouble.clone());
-        Some(with(&stream.endpoint().to_string(), &trouble))
+        let tries = if contact.tries { "; trying again" } else { "" };
+        Some(with(&stream.endpoint().to_string(), &trouble) + tries)
     }
 
     /// Why nobody is at the other end now, as far as it is known.
@@ -64,7 +67,10 @@ impl Contact {
         while let Some(event) = self.events.as_mut().and_then(Monitor::try_recv) {
             match event {
                 Event::Ready { .. } => self.trouble = None,
-                Event::ConnectFailed { error, .. } => self.trouble = Some(format!("{error}; trying again")),
+                Event::ConnectFailed { error, .. } => {
+                    self.trouble = Some(error);
+                    self.tries = true;
+                }
                 Event::HandshakeFailed { error, .. } => {
                     let hint = if error.contains("cannot talk to") {
                         "; see --mode"
@@ -72,6 +78,7 @@ impl Contact {
                         ""
                     };
                     self.trouble = Some(format!("{error}{hint}"));
+                    self.tries = false;
                 }
                 _ => {}
             }

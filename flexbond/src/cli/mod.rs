@@ -2,6 +2,7 @@
 
 mod argument;
 mod carriage;
+mod closing;
 mod completions;
 mod console;
 mod contact;
@@ -36,7 +37,7 @@ mod summary;
 use std::future::Future;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -116,7 +117,7 @@ pub fn flexbond() -> ExitCode {
         Command::Merge(command) => command.run(),
         Command::Group(command) => command.run(),
         Command::Launch(command) => command.run(),
-        Command::Completions(command) => command.run::<Flexbond>(),
+        Command::Completions(command) => command.run(arguments_of),
     })
 }
 
@@ -148,6 +149,18 @@ pub fn m_replay() -> ExitCode {
 #[must_use]
 pub fn m_split() -> ExitCode {
     run("m_split", |program: MSplit| program.command.run())
+}
+
+/// What arguments the program of this name has.
+fn arguments_of(program: &str) -> clap::Command {
+    match program {
+        "m_stats" => MStats::command(),
+        "m_generate" => MGenerate::command(),
+        "m_dump" => MDump::command(),
+        "m_replay" => MReplay::command(),
+        "m_split" => MSplit::command(),
+        _ => Flexbond::command(),
+    }
 }
 
 /// A runtime on the calling thread.

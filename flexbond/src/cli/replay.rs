@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::argument::{self, Linger};
 use super::carriage::Carriage;
+use super::closing::close;
 use super::contact::Contacts;
 use super::failure::{explain, note};
 use super::gauge::{Gauge, Tally, amount, say};
@@ -134,8 +135,6 @@ enum End {
 const YEARS: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// A subscription comes right after its subscriber.
 const SUBSCRIPTION: Duration = Duration::from_millis(200);
-/// So long the end may take before it is explained.
-const SILENCE: Duration = Duration::from_secs(1);
 /// How often to look whether there is a receiver that lets this end in.
 const LOOK: Duration = Duration::from_secs(1);
 /// Reports of what cannot be read, before they are only counted.
@@ -220,11 +219,15 @@ impl Replay {
         };
         let seconds = gauge.seconds();
         let dropped = stream.socket_stats().dropped;
-        let undelivered = self.end(stream, matches!(end, End::Interrupted)).await;
+        let undelivered = close(stream, self.linger, &mut interrupt).await;
         self.summarize(&player, &tally, seconds, dropped, undelivered);
         match end {
             End::Failed(failure) => Err(failure),
             End::Interrupted => Ok(Exit::Done),
+            End::Done if tally.messages() == 0 && player.played().unreadable == 0 => Err(Failure::new(
+                format!("{} has no message in that part", self.folder.display()),
+            )
+            .hint("flexbond record info says from where to where it goes")),
             End::Done if undelivered == 0 => Ok(Exit::Done),
             End::Done => Err(Failure::timed_out(format!(
                 "{} not delivered",
@@ -232,24 +235,6 @@ impl Replay {
             ))
             .hint("a longer --linger waits longer for a receiver to take them")),
         }
-    }
-
-    /// Waits for what was not taken yet; a second signal ends that. Returns how many messages are left.
-    async fn end(&self, stream: Stream, interrupted: bool) -> u64 {
-        let mut closed = pin!(stream.disconnect());
-        if interrupted {
-            tokio::select! {
-                closed = &mut closed => return closed.undelivered,
-                () = tokio::time::sleep(SILENCE) => note(&format!(
-                    "waiting for messages that are not delivered yet, {}; Ctrl-C again ends at once",
-                    self.linger.0.map_or_else(
-                        || "for ever".to_owned(),
-                        |linger| format!("at most {} s", linger.as_secs_f64())
-                    )
-                )),
-            }
-        }
-        closed.await.undelivered
     }
 
     fn announce(&self, stream: &Stream) {

@@ -125,6 +125,14 @@ impl Target {
             };
             return Recorder::append(path, options, torn, queue).map_err(|error| failure(&error));
         }
+        if let Some(folder) = path.parent()
+            && !folder.as_os_str().is_empty()
+            && !folder.exists()
+        {
+            return Err(
+                Failure::new(format!("there is no folder {}", folder.display())).hint("create it first")
+            );
+        }
         self.make_room(path, options.rotation.is_some())?;
         Recorder::create(path, options, queue).map_err(|error| failure(&error))
     }

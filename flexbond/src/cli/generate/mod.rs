@@ -24,6 +24,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::argument::{self, Linger};
 use super::carriage::Carriage;
+use super::closing::close;
 use super::contact::Contacts;
 use super::failure::{explain, note};
 use super::interrupt::Interrupt;
@@ -278,7 +279,7 @@ impl Generate {
             Err(silent) => Err(silent),
         };
         let stats = stream.socket_stats();
-        let undelivered = stream.disconnect().await.undelivered;
+        let undelivered = close(stream, self.linger, &mut interrupt).await;
         let interrupted = match sent {
             Ok(interrupted) => interrupted,
             Err(Silent::ReaderGone) => true,

@@ -25,8 +25,8 @@ impl Tempo {
     }
 
     /// Waits until it is time for the image of this number since the beginning, or the last pause. Cancel safe.
-    pub(super) async fn due(&self, number: u64) {
-        if let Some(pace) = &self.pace {
+    pub(super) async fn due(&mut self, number: u64) {
+        if let Some(pace) = &mut self.pace {
             pace.wait(number).await;
         }
     }

@@ -187,6 +187,12 @@ impl Export {
             ExportError::Layout { number, .. } => failure.hint(format!(
                 "--to {number} ends before it, --from {number} begins with it"
             )),
+            ExportError::Empty if self.channel.is_some() => {
+                let channel = self.channel.as_deref().unwrap_or_default();
+                failure.hint(format!(
+                    "no message has the channel {channel}; m_dump shows the channels of a stream"
+                ))
+            }
             ExportError::Empty => failure.hint(
                 "arrays are those of array-1.0 and of detector images; of bsread one is named with --channel",
             ),
