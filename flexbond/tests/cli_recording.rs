@@ -796,6 +796,10 @@ fn what_is_not_there_is_named() {
     receiver.signal("INT");
     assert_eq!(receiver.end().code, Some(0));
 
+    let (generate, endpoint) = m_generate(&["--htype", "bsread", "-n", "2"]);
+    let dump = m_dump(&[&endpoint, "--record", text(&file), "--force", "-n", "2"]).end();
+    assert_eq!(dump.code, Some(0), "{dump:?}");
+    generate.end();
     let end = record(&["export", text(&file), text(&out), "--channel", "CURRENT"]);
     assert_eq!(end.code, Some(1), "{end:?}");
     assert!(end.stderr[0].contains("the channel CURRENT"), "{end:?}");

@@ -26,13 +26,18 @@ pub(crate) async fn close(stream: Stream, linger: Linger, interrupt: &mut Interr
     };
     tokio::select! {
         closed = &mut closed => return closed.undelivered,
-        () = impatient => note(&format!(
-            "waiting for messages that are not delivered yet, {}; a second Ctrl-C ends at once",
-            linger.0.map_or_else(
-                || "for ever".to_owned(),
-                |linger| format!("at most {} s", linger.as_secs_f64())
-            )
-        )),
+        () = impatient => {}
     }
+    let limit = match linger.0 {
+        None => "for ever".to_owned(),
+        Some(linger) => format!("at most {} s", linger.as_secs_f64()),
+    };
+    let how = match interrupt.is_set() {
+        true => "Ctrl-C again ends",
+        false => "a second Ctrl-C ends",
+    };
+    note(&format!(
+        "waiting for messages that are not delivered yet, {limit}; {how} at once"
+    ));
     closed.await.undelivered
 }

@@ -56,8 +56,13 @@ impl Tally {
         let width = addresses.iter().map(|address| address.chars().count()).max();
         let width = width.unwrap_or_default();
         let mut text = format!(
-            "Data rate: {:>10.3} MB/s    Message rate: {:>10.3} Hz\n",
-            output.megabytes, output.messages
+            "Data rate: {:>10.3} MB/s    Message rate: {:>10.3} Hz{}\n",
+            output.megabytes,
+            output.messages,
+            match work.output.socket_stats().peers {
+                0 => "    no receiver",
+                _ => "",
+            }
         );
         let mut counts = work.merging.counts();
         for ((address, speed), stream) in addresses.iter().zip(&sources).zip(streams) {

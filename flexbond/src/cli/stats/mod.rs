@@ -146,10 +146,10 @@ impl StatsCommand {
         let each = self.interval.is_zero() && view.is_lines();
         if view.is_lines() {
             report.note(&match each {
-                true => format!("Listening to {}, a line for every message.", self.source.source),
+                true => format!("Listening to {}, a line for every message.", stream.endpoint()),
                 false => format!(
                     "Listening to {}, a line every {} s.",
-                    self.source.source,
+                    stream.endpoint(),
                     self.interval.as_secs_f64()
                 ),
             })?;
