@@ -280,7 +280,17 @@ async fn a_signal_reads_the_configuration_again() {
     send(&mut source, 20..30).await;
     assert_eq!(receive(&mut stays, 10).await, (20..30).collect::<Vec<_>>());
     assert_eq!(receive(&mut comes, 5).await, [20, 22, 24, 26, 28]);
-    assert_eq!(summary(split)["messages"], 30);
+    let summary = summary(split);
+    assert_eq!(summary["messages"], 30);
+    // As the lines and the other programs name them.
+    for field in [
+        "elapsed_s",
+        "data_rate_mb_per_s",
+        "message_rate_hz",
+        "unknown_htype",
+    ] {
+        assert!(summary[field].is_number(), "{field}: {summary}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

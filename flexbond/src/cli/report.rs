@@ -129,16 +129,8 @@ impl Report {
         let per_second = |amount: f64| if seconds > 0.0 { amount / seconds } else { 0.0 };
         let megabytes = totals.bytes as f64 / 1e6;
         if self.json {
-            let summary = json!({
-                "elapsed_s": seconds,
-                "messages": totals.messages,
-                "bytes": totals.bytes,
-                "data_rate_mb_per_s": per_second(megabytes),
-                "message_rate_hz": per_second(totals.messages as f64),
-            });
-            let mut fields = fields_of(&snapshot);
-            fields.extend(self.details.fields.clone());
-            return format!("{}\n", json!({ "summary": with(summary, fields) }));
+            let summary = with(summary_of(&snapshot), self.details.fields.clone());
+            return format!("{}\n", json!({ "summary": summary }));
         }
         let mut text = format!("{RULE}\n");
         if totals.messages == 0 {
@@ -220,6 +212,21 @@ const OURS: [&str; 5] = [
     "messages",
     "bytes",
 ];
+
+/// What came or went in total, for programs.
+pub(crate) fn summary_of(snapshot: &Snapshot) -> Value {
+    let totals = snapshot.totals;
+    let seconds = snapshot.elapsed.as_secs_f64();
+    let per_second = |amount: f64| if seconds > 0.0 { amount / seconds } else { 0.0 };
+    let summary = json!({
+        "elapsed_s": seconds,
+        "messages": totals.messages,
+        "bytes": totals.bytes,
+        "data_rate_mb_per_s": per_second(totals.bytes as f64 / 1e6),
+        "message_rate_hz": per_second(totals.messages as f64),
+    });
+    with(summary, fields_of(snapshot))
+}
 
 fn fields_of(snapshot: &Snapshot) -> Map<String, Value> {
     match snapshot.to_json() {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::cli::printable::printable;
+use crate::cli::report::summary_of;
 use crate::cli::{quantity, summary};
 use crate::stream::split::{OutletStats, OutputMode, OutputStats, Split};
 use crate::stream::{Rates, Totals};
@@ -157,7 +158,8 @@ pub(super) fn summary(split: &Split) -> String {
 /// The same as one object.
 pub(super) fn summary_json(split: &Split) -> Value {
     let outputs: Vec<_> = split.stats().map(|stats| output_json(&stats)).collect();
-    let mut fields = split.statistics().snapshot(Instant::now()).to_json();
+    // Named as in the lines, and as the other programs name them.
+    let mut fields = summary_of(&split.statistics().snapshot(Instant::now()));
     fields["outputs"] = outputs.into();
     json!({ "summary": fields })
 }
