@@ -293,6 +293,33 @@ async fn a_signal_reads_the_configuration_again() {
     }
 }
 
+#[test]
+fn a_source_that_listens_keeps_its_mode() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let source = format!("tcp://{}", free.local_addr().unwrap());
+    drop(free);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("split.json");
+    let write = |mode: &str| {
+        let config = json!({
+            "source": { "address": source, "attach": "bind", "mode": mode },
+            "streams": [{ "address": "tcp://127.0.0.1:0", "attach": "bind" }],
+        });
+        std::fs::write(&file, config.to_string()).unwrap();
+    };
+    write("PULL");
+    let mut split = m_split(&["-c", file.to_str().unwrap(), "--json"]);
+    event(&mut split, "begun");
+    write("SUB");
+    split.signal("HUP");
+    let failed = event(&mut split, "reload-failed");
+    assert!(
+        failed["error"].as_str().unwrap().contains("new start"),
+        "{failed}"
+    );
+    summary(split);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_file_that_is_watched_is_read_when_it_changes() {
     let mut source = bound(Mode::Push, 100).await;

@@ -85,6 +85,7 @@ impl Contact {
         }
         if self.events.is_none() {
             self.trouble = refusal.and_then(said);
+            self.tries = !matches!(refusal, Some(JoinError::Rejected { .. }));
         }
     }
 }
@@ -96,7 +97,7 @@ fn with(address: &str, trouble: &str) -> String {
     }
 }
 
-/// Why the other side does not let a stream in, if it has said so: trying again is of no use then.
+/// Why a stream is not in where others are.
 fn said(refusal: &JoinError) -> Option<String> {
     match refusal {
         // One that ends may begin again.
@@ -104,7 +105,8 @@ fn said(refusal: &JoinError) -> Option<String> {
             why: RejectReason::Closing | RejectReason::Spent,
             ..
         } => None,
-        JoinError::Rejected { .. } => Some(explain(refusal)),
+        JoinError::NoAnswer { endpoint, .. } => Some(format!("nobody answers at {endpoint}")),
+        JoinError::Rejected { .. } | JoinError::Start(_) => Some(explain(refusal)),
         _ => None,
     }
 }

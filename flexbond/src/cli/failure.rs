@@ -105,7 +105,7 @@ impl Failure {
     fn line(&self, program: &str) -> String {
         let message = printable(&self.message);
         match &self.hint {
-            Some(hint) => format!("{program}: error: {message} ({hint})"),
+            Some(hint) => format!("{program}: error: {message} ({})", printable(hint)),
             None => format!("{program}: error: {message}"),
         }
     }
@@ -137,10 +137,10 @@ mod tests {
 
     #[test]
     fn a_failure_is_one_line_that_steers_no_terminal() {
-        let failure = Failure::new("not admitted: go\u{1b}[2J\naway").hint("try again");
+        let failure = Failure::new("not admitted: go\u{1b}[2J\naway").hint("try\u{1b}[1m again");
         assert_eq!(
             failure.line("flexbond"),
-            "flexbond: error: not admitted: go\\u{1b}[2J\\naway (try again)"
+            "flexbond: error: not admitted: go\\u{1b}[2J\\naway (try\\u{1b}[1m again)"
         );
     }
 }

@@ -119,8 +119,9 @@ A new configuration is taken over without a pause: streams that stay keep their
 receivers and what waits for them, and the source stays unless its address or mode
 is another one (its queue_size then counts from the next start). A stream that gets
 another mode or multicast address is closed and opened again, which at udp://
-addresses takes until what waits is sent. A configuration that cannot be used is
-reported, and the old one goes on.
+addresses takes until what waits is sent. A source that listens changes its mode at
+a new start only. A configuration that cannot be used is reported, and the old one
+goes on.
 
 Ends with a summary at Ctrl-C, once what waits is sent; a second Ctrl-C ends at once.
 
@@ -308,7 +309,15 @@ impl SplitCommand {
     async fn reload(&self, split: &mut Split, text: Text, console: &mut Console) -> Result<(), Silent> {
         let config = text.and_then(|text| parse(&text));
         let reloaded = match config {
-            Ok(config) => split.reload(config).await.map_err(|error| explain(&error)),
+            Ok(config) => split.reload(config).await.map_err(|error| {
+                let text = explain(&error);
+                match error {
+                    SplitError::Connect { address, .. } if address == split.config().source.address => {
+                        format!("{text}; the source that is used listens there, and changes its mode at a new start only")
+                    }
+                    _ => text,
+                }
+            }),
             Err(error) => Err(error),
         };
         match reloaded {
