@@ -328,7 +328,7 @@ fn a_reload_changes_how_an_output_is_sent() {
 #[test]
 fn every_program_says_that_it_is_not_let_in() {
     // Where nobody is any more.
-    let (nobody, free) = self::generate("udp://127.0.0.1:0", &[]);
+    let (nobody, free) = generate("udp://127.0.0.1:0", &[]);
     stop(nobody);
     let mut stats = stats(&free, &[]);
     let said = stats.event("nobody answers");

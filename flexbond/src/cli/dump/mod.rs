@@ -74,6 +74,8 @@ are slow; --record is as fast as the disk, can be read after a crash up to the
 last whole message, and knows when each message came. Both are replayed by
 m_replay. A full disk ends the recording: what is kept is said, and readable.
 
+With a PUSH source, what this program takes no other receiver gets; with -n that
+is more than it shows, as some messages are under way then (--queue-size 1: few).
 With a PUB source, what cannot be taken in time is dropped by the source.
 Ctrl-C ends with a summary.
 
