@@ -14,8 +14,9 @@ use crate::{Array, Endianness, Layout};
 /// | text | what it is |
 /// | --- | --- |
 /// | `<`, `>`, empty | not compressed; little or big endian |
-/// | `lz4<` | LZ4: one bare block, or the framing of HDF5's LZ4 filter; which one is detected |
-/// | `bs16-lz4<` | bits transposed in elements of 16 bits, then LZ4, in the framing of HDF5's bitshuffle filter or, as an emulator sends it, without the header of that; which one is detected |
+/// | `lz4<` | LZ4: one bare block, the framing of HDF5's LZ4 filter, or, as Python's `lz4.block` has it, a length of four bytes and one block; which one is detected |
+/// | `bs16-lz4<` | bits transposed in elements of 16 bits, then LZ4, in the framing of HDF5's bitshuffle filter or, as emulators send it, without the header of that or with one that is all zeros; which one is detected |
+/// | `bslz4`, `bs-lz4<` | the same in the elements of the array |
 /// | `bs16<` | bits transposed only |
 ///
 /// Without `<` or `>` the bytes are little-endian.
@@ -33,7 +34,7 @@ use crate::{Array, Endianness, Layout};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Encoding {
-    // Bits per element, a multiple of 8.
+    // Bits per element, a multiple of 8; 0 stands for those of the array.
     bitshuffle: Option<u8>,
     lz4: bool,
     endianness: Option<Endianness>,
@@ -97,7 +98,8 @@ impl Encoding {
         }
     }
 
-    /// Bits per element whose bits were transposed: 8, 16, 32, 64 or 128; `None` when they were not.
+    /// Bits per element whose bits were transposed: 8, 16, 32, 64 or 128, or 0 where the text leaves it to the type of
+    /// the array (`bslz4`); `None` when they were not.
     #[must_use]
     pub fn bitshuffle(self) -> Option<u8> {
         self.bitshuffle
@@ -132,10 +134,10 @@ impl Encoding {
             return Err(LoadError::TooLarge { size, limit });
         }
         let data = match self.codec(part, size) {
-            Some(codec) => {
-                let shuffled = self.bitshuffle.map(|bits| usize::from(bits / 8));
-                let unit = shuffled.unwrap_or(layout.element().size());
-                Frame::from(codec.decompress(part, unit, size)?)
+            Some((codec, packed)) => {
+                let shuffled = self.bitshuffle.filter(|&bits| bits > 0);
+                let unit = shuffled.map_or(layout.element().size(), |bits| usize::from(bits / 8));
+                Frame::from(codec.decompress(packed, unit, size)?)
             }
             None => part.clone(),
         };
@@ -177,21 +179,29 @@ impl Encoding {
         }
     }
 
-    fn codec(self, part: &[u8], size: usize) -> Option<Codec> {
-        match (self.bitshuffle, self.lz4) {
-            (None, false) => None,
-            (None, true) => Some(Codec::detect_lz4(part, size)),
-            (Some(_), true) => Some(Codec::detect_bitshuffle_lz4(part, size)),
-            (Some(_), false) => Some(Codec::Bitshuffle),
-        }
+    /// What to unpack `size` bytes of data with, and which bytes of the part.
+    fn codec(self, part: &[u8], size: usize) -> Option<(Codec, &[u8])> {
+        let codec = match (self.bitshuffle, self.lz4) {
+            (None, false) => return None,
+            (None, true) => Codec::detect_lz4(part, size),
+            // An emulator leaves the numbers of the header at zero: no data, in blocks of the default size.
+            (Some(_), true) => match part.strip_prefix(&[0; 12]) {
+                Some(blocks) if size > 0 => return Some((Codec::BitshuffleLz4Bare, blocks)),
+                _ => Codec::detect_bitshuffle_lz4(part, size),
+            },
+            (Some(_), false) => Codec::Bitshuffle,
+        };
+        Some((codec, part))
     }
 }
 
 /// As a header has it: `bs16-lz4<`.
 impl fmt::Display for Encoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(bits) = self.bitshuffle {
-            write!(f, "bs{bits}")?;
+        match self.bitshuffle {
+            Some(0) => f.write_str("bs")?,
+            Some(bits) => write!(f, "bs{bits}")?,
+            None => {}
         }
         if self.lz4 {
             f.write_str(if self.bitshuffle.is_some() { "-lz4" } else { "lz4" })?;
@@ -223,6 +233,7 @@ impl FromStr for Encoding {
         };
         let bitshuffle = match bits {
             None => None,
+            Some("") if !rest.is_empty() => Some(0),
             Some("8") => Some(8),
             Some("16") => Some(16),
             Some("32") => Some(32),
@@ -263,6 +274,8 @@ mod tests {
             ("bs32-lz4>", Some(32), true, Endianness::Big),
             ("bs64-lz4", Some(64), true, Endianness::Little),
             ("bs16<", Some(16), false, Endianness::Little),
+            ("bs-lz4", Some(0), true, Endianness::Little),
+            ("bs-lz4>", Some(0), true, Endianness::Big),
         ] {
             let encoding: Encoding = text.parse().unwrap();
             assert_eq!(
@@ -275,13 +288,15 @@ mod tests {
         }
         assert_eq!("bs16lz4<".parse::<Encoding>().unwrap().to_string(), "bs16-lz4<");
         assert_eq!("-lz4<".parse::<Encoding>().unwrap().to_string(), "lz4<");
+        assert_eq!("bslz4".parse::<Encoding>().unwrap().to_string(), "bs-lz4");
     }
 
     #[test]
     fn what_is_no_encoding_is_refused() {
         for text in [
             "bs<",
-            "bs-lz4<",
+            "bs",
+            "bs--lz4<",
             "bs12-lz4<",
             "bs0<",
             "bs16--lz4<",
@@ -345,7 +360,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_text_is_an_encoding_that_comes_back_or_an_error(text in "(bs)?[0-9]{0,3}-?(lz4)?[<>]?|.{0,12}") {
+        fn any_text_is_an_encoding_that_comes_back_or_an_error(text in "(bs(8|16|32|64|128)?|[0-9]{0,3})-?(lz4)?[<>]?|.{0,12}") {
             if let Ok(encoding) = text.parse::<Encoding>() {
                 assert_eq!(encoding.to_string().parse(), Ok(encoding));
             }

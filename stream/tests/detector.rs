@@ -355,6 +355,69 @@ fn bitshuffle_without_its_header_is_read() {
 }
 
 #[test]
+fn bitshuffle_with_a_header_of_zeros_is_read() {
+    // As an emulator sends it that one can install: twelve zero bytes where the lengths should be.
+    let pixels = Array::from_elements(&[64, 130], (0..8320_u16).map(|pixel| pixel % 7).collect()).unwrap();
+    let packed = [&[0; 12][..], &Codec::BitshuffleLz4Bare.compress(pixels.data(), 2)].concat();
+    let mut parts = IMAGE;
+    parts[1] = br#"{"encoding":"bs16-lz4<","htype":"dimage_d-1.0","shape":[130,64],"type":"uint16"}"#;
+    parts[2] = &packed;
+    let message = decode(&parts).unwrap();
+    let image = message.as_image().unwrap();
+    assert_eq!(image.to_array().as_ref(), Ok(&pixels));
+    assert_eq!(message.encode(), parts.iter().copied().collect());
+
+    let load = |part: &[u8]| image.encoding().load(&Frame::from(part), image.layout(), 1 << 20);
+    for cut in 0..packed.len() {
+        assert!(load(&packed[..cut]).is_err(), "cut off at {cut}");
+    }
+    assert!(load(&[&packed[..], b"x"].concat()).is_err());
+}
+
+#[test]
+fn bitshuffle_that_names_no_bits_is_of_the_elements_of_the_image() {
+    let pixels = Array::from_elements(&[64, 130], (0..8320_u32).map(|pixel| pixel % 7).collect()).unwrap();
+    let packed = Codec::BitshuffleLz4.compress(pixels.data(), 4);
+    for encoding in ["bslz4", "bs-lz4<", "bslz4<"] {
+        let description = format!(
+            r#"{{"htype":"dimage_d-1.0","shape":[130,64],"type":"uint32","encoding":"{encoding}"}}"#
+        );
+        let mut parts = IMAGE;
+        parts[1] = description.as_bytes();
+        parts[2] = &packed;
+        let message = decode(&parts).unwrap();
+        let image = message.as_image().expect(encoding);
+        assert_eq!(image.to_array().as_ref(), Ok(&pixels), "{encoding}");
+        assert_eq!(message.encode(), parts.iter().copied().collect());
+        let sent = DetectorImage::new(1, 0, &pixels, encoding.parse().unwrap());
+        assert_eq!(sent.encoding().to_string(), "bs32-lz4<", "what is sent names them");
+    }
+}
+
+#[test]
+fn lz4_with_the_length_that_python_writes_is_read() {
+    // `lz4.block.compress` of Python puts the length before the block, and emulators send that as `lz4<`.
+    for len in [6_usize, 16, 255, 4096, 65_536] {
+        let pixels = Array::from_elements(&[1, len], (0..len).map(|pixel| pixel as u16 % 5).collect()).unwrap();
+        let packed = Codec::Lz4Sized.compress(pixels.data(), 2);
+        let description =
+            format!(r#"{{"htype":"dimage_d-1.0","shape":[{len},1],"type":"uint16","encoding":"lz4<"}}"#);
+        let mut parts = IMAGE;
+        parts[1] = description.as_bytes();
+        parts[2] = &packed;
+        let message = decode(&parts).unwrap();
+        assert_eq!(message.as_image().unwrap().to_array().as_ref(), Ok(&pixels), "{len} pixels");
+    }
+    // A bare block of 160 bytes that begins with this number: ten literals, two copies, five literals.
+    let block = b"\xa0\0\0\0\x01\x02\x03\x04\x05\x06\x07\x01\0\x0f\x01\0\x7a\x50ABCDE";
+    let mut parts = IMAGE;
+    parts[1] = br#"{"htype":"dimage_d-1.0","shape":[160,1],"type":"uint8","encoding":"lz4<"}"#;
+    parts[2] = block;
+    let pixels = decode(&parts).unwrap().as_image().unwrap().to_array().unwrap();
+    assert!(pixels.data().starts_with(b"\0\0\0\x01\x02") && pixels.data().ends_with(b"\x07ABCDE"));
+}
+
+#[test]
 fn an_image_that_is_too_large_is_refused_before_memory_is_taken() {
     let pixels = Array::from_elements(&[512, 512], vec![0_u32; 512 * 512]).unwrap();
     let image = DetectorImage::new(1, 1, &pixels, "bs32-lz4<".parse().unwrap());

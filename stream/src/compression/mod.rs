@@ -83,23 +83,28 @@ impl Codec {
     /// block.
     pub const MAX_LZ4_BLOCK: usize = lz4::MAX_BLOCK;
 
-    /// Which of its two forms a part of Dectris' `lz4<` with `len` bytes of data has: [`Lz4Block`](Codec::Lz4Block) or
-    /// [`Lz4Hdf5`](Codec::Lz4Hdf5).
+    /// Which of its forms a part of Dectris' `lz4<` with `len` bytes of data has: [`Lz4Block`](Codec::Lz4Block),
+    /// [`Lz4Hdf5`](Codec::Lz4Hdf5), or [`Lz4Sized`](Codec::Lz4Sized), which emulators send that pack with Python's
+    /// `lz4.block`.
     ///
-    /// The two cannot be mistaken for each other. The header of the second begins with a zero byte for all data shorter
+    /// They cannot be mistaken for each other. The header of the second begins with a zero byte for all data shorter
     /// than 2^56 bytes. An LZ4 block that begins with one, or with anything below 16, begins with no literal but with a
-    /// copy, and there is nothing yet to copy from: no such block holds any data.
+    /// copy, and there is nothing yet to copy from: no such block holds any data. A part that begins with the length of
+    /// the third is one block all the same where it holds just so many bytes as one.
     ///
     /// ```
     /// use flexbond_stream::compression::Codec;
     ///
     /// let data = [7; 100];
-    /// for codec in [Codec::Lz4Block, Codec::Lz4Hdf5] {
+    /// for codec in [Codec::Lz4Block, Codec::Lz4Hdf5, Codec::Lz4Sized] {
     ///     assert_eq!(Codec::detect_lz4(&codec.compress(&data, 1), data.len()), codec);
     /// }
     /// ```
     #[must_use]
     pub fn detect_lz4(part: &[u8], len: usize) -> Codec {
+        if sized::announces(part, len) && lz4::measure(part) != Ok(len) {
+            return Codec::Lz4Sized;
+        }
         let Some(declared) = part.first_chunk::<8>().filter(|_| part.len() >= blocks::HEADER) else {
             return Codec::Lz4Block;
         };

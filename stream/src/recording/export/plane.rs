@@ -79,7 +79,9 @@ pub(super) fn pack(array: &Array) -> Vec<u8> {
 
 fn packed<'a>(encoding: Encoding, layout: &Layout, bytes: &'a [u8]) -> Option<(Layout, &'a [u8])> {
     let bits = layout.element().size().checked_mul(8)?;
-    let fits = encoding.lz4() && encoding.bitshuffle().map(usize::from) == Some(bits);
+    // 0: those of the array, whatever they are.
+    let shuffled = encoding.bitshuffle().map(usize::from);
+    let fits = encoding.lz4() && (shuffled == Some(bits) || shuffled == Some(0));
     (fits && says_its_length(bytes, layout)).then(|| (layout.clone(), bytes))
 }
 
