@@ -289,6 +289,11 @@ mod tests {
         assert_eq!(load(&header), [256, 512]);
         assert_eq!(load(&header.clone().with("endianness", "little")), [1, 2]);
         assert_eq!(load(&header.clone().with("encoding", "<")), [1, 2]);
+        assert_eq!(
+            load(&header.clone().with("endianness", "<")),
+            [1, 2],
+            "as numpy says it"
+        );
         assert_eq!(load(&header.with("type", "<u2")), [1, 2], "as numpy spells it");
     }
 }

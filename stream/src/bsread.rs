@@ -2,7 +2,8 @@
 //!
 //! A message has a main header (`bsr_m-1.1`, or 1.0), a data header (`bsr_d-1.1`, or 1.0) that lists the channels, and
 //! two parts per channel: the value, and its timestamp of 16 bytes. Two empty parts mean that the channel has no value
-//! for this pulse.
+//! for this pulse; senders of version 1.0 have one empty part for it, and may end a message with one. Their data header
+//! may say the `encoding` of all channels.
 //!
 //! The data header comes with every message and is parsed only when it has changed; a [`Decoder`](crate::Decoder) keeps
 //! what it has parsed. `hash` of the main header is the MD5 of the data header as it travels. A hash that does not fit is
@@ -37,6 +38,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod arrangement;
 mod channel;
 mod data_header;
 mod pulse;

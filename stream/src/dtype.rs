@@ -47,9 +47,29 @@ pub(crate) fn parse(text: &str) -> Result<(ElementType, Option<Endianness>), Unk
         .ok_or_else(|| UnknownElementType(text.to_owned()))
 }
 
+/// The name of a type whose bytes are in that order: numpy's plain one, or `>u2` where that would be wrong.
+pub(crate) fn name(element: ElementType, endianness: Endianness) -> String {
+    let kind = ALIASES.iter().find(|alias| alias.1 == element);
+    match kind {
+        Some((kind, _)) if endianness == Endianness::Big && element.size() > 1 => format!(">{kind}"),
+        _ => element.name().to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_say_the_order_where_it_is_not_the_usual_one() {
+        for element in ElementType::all() {
+            assert_eq!(name(element, Endianness::Little), element.name());
+            let big = name(element, Endianness::Big);
+            let order = (element.size() > 1).then_some(Endianness::Big);
+            assert_eq!(parse(&big), Ok((element, order)), "{big}");
+        }
+        assert_eq!(name(ElementType::Complex128, Endianness::Big), ">c16");
+    }
 
     #[test]
     fn what_numpy_understands_is_understood() {

@@ -1,24 +1,34 @@
-//! JSON objects as peers write them, numbers that JSON has not included.
+//! JSON objects as peers write them, with numbers and halves of characters that JSON has not.
 
 use serde_json::{Map, Value};
 
 /// What Python's `json.dumps` writes for numbers that are not finite.
 const NOT_FINITE: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
 
-/// Reads an object. Numbers that are not finite become null: they are no JSON, but every peer in Python writes and
-/// reads them, and one of them must not cost the message.
+/// What stands for half of a character.
+const REPLACEMENT: &[u8] = b"\\ufffd";
+
+/// Reads an object. Numbers that are not finite become null, and halves of surrogate pairs U+FFFD: they are no JSON,
+/// but every peer in Python writes and reads them, the latter for bytes of a path that are not UTF-8, and one of them
+/// must not cost the message. Neither must zero bytes at the end, where a sender in C sent what ends its string.
 ///
 /// # Errors
 /// What is wrong with the text.
 pub(crate) fn parse(text: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
-    serde_json::from_slice(text).or_else(|error| match finite(text) {
+    let end = text
+        .iter()
+        .rposition(|&byte| byte != 0)
+        .map_or(0, |last| last + 1);
+    let text = &text[..end];
+    serde_json::from_slice(text).or_else(|error| match repaired(text) {
         Some(text) => serde_json::from_slice(&text).map_err(|_| error),
         None => Err(error),
     })
 }
 
-/// The text with null in place of all numbers that are not finite; `None` if it has none. Strings stay as they are.
-fn finite(text: &[u8]) -> Option<Vec<u8>> {
+/// The text with null in place of all numbers that are not finite and U+FFFD in place of halves of surrogate pairs;
+/// `None` if it has neither.
+fn repaired(text: &[u8]) -> Option<Vec<u8>> {
     let mut changed = Vec::new();
     // Up to where `text` is in `changed`.
     let mut copied = 0;
@@ -26,7 +36,16 @@ fn finite(text: &[u8]) -> Option<Vec<u8>> {
     while let Some(&byte) = text.get(at) {
         let found = NOT_FINITE.iter().find(|number| text[at..].starts_with(number));
         match (byte, found) {
-            (b'\\', _) if quoted => at += 1,
+            (b'\\', _) if quoted => match (unit(text, at), unit(text, at + 6)) {
+                (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => at += 11,
+                (Some(0xd800..=0xdfff), _) => {
+                    changed.extend_from_slice(&text[copied..at]);
+                    changed.extend_from_slice(REPLACEMENT);
+                    at += 5;
+                    copied = at + 1;
+                }
+                _ => at += 1,
+            },
             (b'"', _) => quoted = !quoted,
             (_, Some(number)) if !quoted => {
                 changed.extend_from_slice(&text[copied..at]);
@@ -44,6 +63,15 @@ fn finite(text: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
+/// The unit of UTF-16 that is escaped at a place, if one is: `\u00e9`.
+fn unit(text: &[u8], at: usize) -> Option<u16> {
+    let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    digits.iter().try_fold(0, |unit, &digit| {
+        let digit = char::from(digit).to_digit(16)?;
+        Some(unit << 4 | digit as u16)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -58,6 +86,30 @@ mod tests {
         let expected =
             json!({"a": null, "b": [null, null, 1.5], "NaN": "-Infinity \" NaN", "c": {"d": null}});
         assert_eq!(Value::Object(parse(text).unwrap()), expected);
+    }
+
+    #[test]
+    fn halves_of_characters_are_replaced() {
+        // What Python's json.dumps writes for a path that is not UTF-8, and for one character beyond 16 bits.
+        let text = br#"{"path": "/data/\udce9t\udce9", "\ud800": "\ud83d\ude00 \ud83d \\udce9", "n": NaN}"#;
+        let expected = json!({
+            "path": "/data/\u{fffd}t\u{fffd}", "\u{fffd}": "\u{1f600} \u{fffd} \\udce9", "n": null,
+        });
+        assert_eq!(Value::Object(parse(text).unwrap()), expected);
+        for text in [
+            r#"{"a": "\udce"}"#,
+            r#"{"a": "\ud800\u"}"#,
+            r#"{"a": \ud800}"#,
+            r#"{"a": "\ud800"#,
+        ] {
+            assert!(parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn zero_bytes_that_end_a_string_in_c_are_passed_over() {
+        assert_eq!(parse(b"{\"a\": 1}\0").unwrap(), parse(b"{\"a\": 1}").unwrap());
+        assert!(parse(b"{\"a\": 1}\0{").is_err() && parse(b"\0").is_err() && parse(b"{\"a\": \0}").is_err());
     }
 
     #[test]

@@ -122,8 +122,9 @@ impl Layout {
         let (element, spelt) = dtype::parse(header.text("type").ok_or(ArrayError::NoType)?)?;
         let endianness = match header.get("endianness") {
             None | Some(Value::Null) => otherwise,
-            Some(value) if value == "little" => Endianness::Little,
-            Some(value) if value == "big" => Endianness::Big,
+            // The signs are those of numpy's `dtype.byteorder`.
+            Some(value) if value == "little" || value == "<" => Endianness::Little,
+            Some(value) if value == "big" || value == ">" => Endianness::Big,
             Some(_) => return Err(ArrayError::BadEndianness),
         };
         Layout::new(
@@ -135,13 +136,24 @@ impl Layout {
 
     /// Reads `type` and `shape`, fastest dimension first, of a header that leaves the byte order to others.
     pub(crate) fn from_detector(header: &Header, endianness: Endianness) -> Result<Self, ArrayError> {
-        let element = header.text("type").ok_or(ArrayError::NoType)?.parse()?;
+        let (element, spelt) = dtype::parse(header.text("type").ok_or(ArrayError::NoType)?)?;
+        let endianness = spelt.unwrap_or(endianness);
         Layout::fastest_first(element, endianness, &shape_of(header.get("shape"))?)
     }
 
-    /// Writes `type`, `shape` and `endianness` into a header.
+    /// Writes `type`, `shape` and `endianness` into a header. The type of big-endian numbers is spelt so that it says
+    /// the order too (`>f8`): mflow gives `type` to numpy and passes over `endianness`.
+    ///
+    /// ```
+    /// use flexbond_stream::{ElementType, Endianness, Header, Layout};
+    ///
+    /// let mut header = Header::new("array-1.0");
+    /// Layout::new(ElementType::Float64, Endianness::Big, &[2])?.describe(&mut header);
+    /// assert_eq!((header.text("type"), header.text("endianness")), (Some(">f8"), Some("big")));
+    /// # Ok::<(), flexbond_stream::ArrayError>(())
+    /// ```
     pub fn describe(&self, header: &mut Header) {
-        header.set("type", self.element.name());
+        header.set("type", dtype::name(self.element, self.endianness));
         header.set("shape", shape_value(self.shape.iter()));
         header.set("endianness", self.endianness.name());
     }

@@ -258,6 +258,11 @@ mod tests {
         );
         assert!(arrays.get(1).is_none());
         assert_eq!(back.header.get("mine"), Some(&true.into()));
+        assert_eq!(
+            back.header.text("type"),
+            Some(">u2"),
+            "mflow believes the type alone"
+        );
     }
 
     #[test]

@@ -115,6 +115,90 @@ fn every_type_is_read_and_forwarded_byte_by_byte() {
 }
 
 #[test]
+fn version_1_0_says_the_order_of_bytes_once_for_all_channels() {
+    // As controllers with big-endian processors send it.
+    let data_header = r#"{"htype":"bsr_d-1.0","encoding":"big","channels":[{"name":"a","type":"Double","modulo":1},
+        {"name":"b","type":"Long"},{"name":"c","type":"UShort","shape":[2]},{"name":"d","encoding":"little"}]}"#;
+    let parts: [&[u8]; 10] = [
+        br#"{"htype":"bsr_m-1.0","pulse_id":3,"hash":"0","global_timestamp":{"epoch":7,"ns":9}}"#,
+        data_header.as_bytes(),
+        &1.5_f64.to_be_bytes(),
+        &stamp_be(),
+        &(-5_i32).to_be_bytes(),
+        &stamp_be(),
+        &[0, 1, 0xff, 0xff],
+        &stamp_be(),
+        &2.5_f64.to_le_bytes(),
+        &stamp(),
+    ];
+    let message: Message = parts.into_iter().collect();
+    let decoded = StreamMessage::decode(&message).unwrap();
+    let pulse = decoded.as_pulse().unwrap();
+    let value = |name: &str| pulse.get(name).unwrap().value().unwrap();
+    assert_eq!(value("a"), Some(Value::Float(1.5)));
+    assert_eq!(value("b"), Some(Value::Int(-5)));
+    let c = pulse.get("c").unwrap().to_array().unwrap().unwrap();
+    assert_eq!(c.view().to_slice::<u16>().unwrap().as_ref(), [1, u16::MAX]);
+    assert_eq!(value("d"), Some(Value::Float(2.5)), "its own word comes first");
+    for reading in pulse.iter() {
+        assert_eq!(reading.timestamp(), Ok(Some(NOW)));
+    }
+    assert_eq!(decoded.encode(), message);
+}
+
+#[test]
+fn version_1_0_has_one_empty_part_for_a_channel_without_a_value() {
+    let main: &[u8] = br#"{"htype":"bsr_m-1.0","pulse_id":3,"hash":"x"}"#;
+    let channels =
+        br#"{"htype":"bsr_d-1.0","channels":[{"name":"a"},{"name":"b","shape":[2]},{"name":"c"}]}"#;
+    let (one, two) = (1.5_f64.to_le_bytes(), [0; 16]);
+    let stamp = stamp();
+    let cases: [(&[&[u8]], [bool; 3]); 7] = [
+        (&[&one, &stamp, b"", &one, &stamp], [true, false, true]),
+        (&[b"", &two, &stamp, b""], [false, true, false]),
+        (&[b"", b"", b""], [false; 3]),
+        // With a part that ends the message.
+        (&[&one, &stamp, &two, &stamp, &one, &stamp, b""], [true; 3]),
+        (&[&one, &stamp, b"", &one, &stamp, b""], [true, false, true]),
+        // Two empty parts, as in version 1.1.
+        (&[&one, &stamp, b"", b"", &one, &stamp], [true, false, true]),
+        (&[b"", b"", &two, &stamp, b"", b""], [false, true, false]),
+    ];
+    for (values, there) in cases {
+        let message: Message = [main, channels]
+            .into_iter()
+            .chain(values.iter().copied())
+            .collect();
+        let decoded = StreamMessage::decode(&message).unwrap();
+        let pulse = decoded.as_pulse().unwrap();
+        for (reading, there) in pulse.iter().zip(there) {
+            assert_eq!(reading.value().unwrap().is_some(), there, "{values:?}");
+            assert_eq!(reading.timestamp(), Ok(there.then_some(NOW)), "{values:?}");
+        }
+        assert_eq!(pulse.iter().count(), 3);
+        assert_eq!(decoded.encode(), message);
+        let again = StreamMessage::decode(&StreamMessage::from(pulse.clone()).encode()).unwrap();
+        assert_eq!(again.parts(), decoded.parts());
+    }
+    let bad: [&[&[u8]]; 4] = [
+        &[b"", b""],
+        &[&one, &stamp, b"", &one],
+        &[&one, b"short", b"", b""],
+        &[b"", b"", b"", b"x"],
+    ];
+    for values in bad {
+        let message: Message = [main, channels]
+            .into_iter()
+            .chain(values.iter().copied())
+            .collect();
+        assert!(
+            matches!(bsread_error(&message), BsreadError::PartCount { channels: 3, .. }),
+            "{values:?}"
+        );
+    }
+}
+
+#[test]
 fn what_is_sent_has_the_fields_and_the_hash_of_the_format() {
     let data_header = Arc::new(DataHeader::new(vec![Channel::number("a", ElementType::Int32)]));
     let pulse = Pulse::new(8, NOW, &data_header, [Some(Sample::new(-5, NOW))]).unwrap();

@@ -355,6 +355,22 @@ fn bitshuffle_without_its_header_is_read() {
 }
 
 #[test]
+fn a_type_may_be_spelt_as_numpy_does() {
+    let mut parts = IMAGE;
+    for (description, pixel) in [
+        (
+            &br#"{"htype":"dimage_d-1.0","shape":[3,2],"type":"<u2","encoding":"<"}"#[..],
+            5,
+        ),
+        (br#"{"htype":"dimage_d-1.0","shape":[3,2],"type":">u2"}"#, 0x500),
+    ] {
+        parts[1] = description;
+        let image = decode(&parts).unwrap().as_image().unwrap().to_array().unwrap();
+        assert_eq!(image.view().to_slice::<u16>().unwrap()[4], pixel);
+    }
+}
+
+#[test]
 fn bitshuffle_with_a_header_of_zeros_is_read() {
     // As an emulator sends it that one can install: twelve zero bytes where the lengths should be.
     let pixels = Array::from_elements(&[64, 130], (0..8320_u16).map(|pixel| pixel % 7).collect()).unwrap();
@@ -379,9 +395,8 @@ fn bitshuffle_that_names_no_bits_is_of_the_elements_of_the_image() {
     let pixels = Array::from_elements(&[64, 130], (0..8320_u32).map(|pixel| pixel % 7).collect()).unwrap();
     let packed = Codec::BitshuffleLz4.compress(pixels.data(), 4);
     for encoding in ["bslz4", "bs-lz4<", "bslz4<"] {
-        let description = format!(
-            r#"{{"htype":"dimage_d-1.0","shape":[130,64],"type":"uint32","encoding":"{encoding}"}}"#
-        );
+        let description =
+            format!(r#"{{"htype":"dimage_d-1.0","shape":[130,64],"type":"uint32","encoding":"{encoding}"}}"#);
         let mut parts = IMAGE;
         parts[1] = description.as_bytes();
         parts[2] = &packed;
@@ -390,7 +405,11 @@ fn bitshuffle_that_names_no_bits_is_of_the_elements_of_the_image() {
         assert_eq!(image.to_array().as_ref(), Ok(&pixels), "{encoding}");
         assert_eq!(message.encode(), parts.iter().copied().collect());
         let sent = DetectorImage::new(1, 0, &pixels, encoding.parse().unwrap());
-        assert_eq!(sent.encoding().to_string(), "bs32-lz4<", "what is sent names them");
+        assert_eq!(
+            sent.encoding().to_string(),
+            "bs32-lz4<",
+            "what is sent names them"
+        );
     }
 }
 
@@ -398,7 +417,8 @@ fn bitshuffle_that_names_no_bits_is_of_the_elements_of_the_image() {
 fn lz4_with_the_length_that_python_writes_is_read() {
     // `lz4.block.compress` of Python puts the length before the block, and emulators send that as `lz4<`.
     for len in [6_usize, 16, 255, 4096, 65_536] {
-        let pixels = Array::from_elements(&[1, len], (0..len).map(|pixel| pixel as u16 % 5).collect()).unwrap();
+        let pixels =
+            Array::from_elements(&[1, len], (0..len).map(|pixel| pixel as u16 % 5).collect()).unwrap();
         let packed = Codec::Lz4Sized.compress(pixels.data(), 2);
         let description =
             format!(r#"{{"htype":"dimage_d-1.0","shape":[{len},1],"type":"uint16","encoding":"lz4<"}}"#);
@@ -406,7 +426,11 @@ fn lz4_with_the_length_that_python_writes_is_read() {
         parts[1] = description.as_bytes();
         parts[2] = &packed;
         let message = decode(&parts).unwrap();
-        assert_eq!(message.as_image().unwrap().to_array().as_ref(), Ok(&pixels), "{len} pixels");
+        assert_eq!(
+            message.as_image().unwrap().to_array().as_ref(),
+            Ok(&pixels),
+            "{len} pixels"
+        );
     }
     // A bare block of 160 bytes that begins with this number: ten literals, two copies, five literals.
     let block = b"\xa0\0\0\0\x01\x02\x03\x04\x05\x06\x07\x01\0\x0f\x01\0\x7a\x50ABCDE";

@@ -83,6 +83,7 @@ impl Compression {
     pub(super) fn from_field(field: Option<&Json>) -> Result<Self, String> {
         let name = match field {
             None | Some(Json::Null) => return Ok(Compression::None),
+            Some(Json::String(name)) if name.is_empty() => return Ok(Compression::None),
             Some(Json::String(name)) => name,
             Some(other) => return Err(other.to_string()),
         };
@@ -236,11 +237,16 @@ impl Format {
                 let lower = name.to_ascii_lowercase();
                 match lower.as_str() {
                     "string" => ChannelType::Text,
-                    // Senders of version 1.0 name Java's types.
+                    // Senders of version 1.0 name the types of Java and of EPICS, whose `long` has 32 bits.
                     "double" => ChannelType::Number(ElementType::Float64),
                     "float" => ChannelType::Number(ElementType::Float32),
-                    "integer" => ChannelType::Number(ElementType::Int32),
+                    "integer" | "long" => ChannelType::Number(ElementType::Int32),
+                    "uinteger" | "ulong" => ChannelType::Number(ElementType::UInt32),
                     "short" => ChannelType::Number(ElementType::Int16),
+                    "ushort" => ChannelType::Number(ElementType::UInt16),
+                    "byte" => ChannelType::Number(ElementType::Int8),
+                    "ubyte" => ChannelType::Number(ElementType::UInt8),
+                    "boolean" => ChannelType::Number(ElementType::Bool),
                     _ => ChannelType::Number(
                         lower
                             .parse()
@@ -306,6 +312,10 @@ mod tests {
             ("double", ElementType::Float64),
             ("Integer", ElementType::Int32),
             ("Float64", ElementType::Float64),
+            ("Long", ElementType::Int32),
+            ("ULong", ElementType::UInt32),
+            ("UShort", ElementType::UInt16),
+            ("boolean", ElementType::Bool),
         ] {
             let channel = channel(&format!(r#"{{"name":"a","type":"{name}"}}"#));
             assert_eq!(channel.channel_type(), Ok(ChannelType::Number(element)), "{name}");

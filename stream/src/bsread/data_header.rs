@@ -9,6 +9,7 @@ use serde_json::{Map, Value as Json};
 use crate::checksum::md5_hex;
 use crate::{Header, LoadError};
 
+use super::arrangement::Arrangement;
 use super::channel::{Channel, Compression};
 use super::{BsreadError, reading};
 
@@ -62,7 +63,7 @@ impl DataHeader {
     }
 
     /// Reads the data header of a message of `parts` parts, which must be those of its channels.
-    pub(super) fn read(part: &Frame, compression: Compression, parts: usize) -> Result<Self, BsreadError> {
+    fn read(part: &Frame, compression: Compression, parts: usize, loose: bool) -> Result<Self, BsreadError> {
         let plain = match compression.codec() {
             None => part.clone(),
             Some(_) => reading::unpack_text(part, compression, Header::MAX_SIZE).map_err(too_long)?,
@@ -76,10 +77,18 @@ impl DataHeader {
             .and_then(Json::as_array)
             .ok_or(BsreadError::NoChannels)?;
         // Before each of them is taken apart.
-        expect_parts(channels.len(), parts)?;
+        Arrangement::expect(channels.len(), parts, loose)?;
+        let encoding = header.get("encoding");
         let channels: Option<Vec<Channel>> = channels
             .iter()
-            .map(|channel| Channel::from_fields(Map::clone(channel.as_object()?)))
+            .map(|channel| {
+                let mut fields = Map::clone(channel.as_object()?);
+                // Version 1.0 says it once for all of them.
+                if let (Some(encoding), None | Some(Json::Null)) = (encoding, fields.get("encoding")) {
+                    fields.insert("encoding".to_owned(), encoding.clone());
+                }
+                Channel::from_fields(fields)
+            })
             .collect();
         let channels = channels.ok_or(BsreadError::NoChannels)?;
         Ok(DataHeader {
@@ -143,19 +152,6 @@ impl DataHeader {
     }
 }
 
-/// A message has a main header, a data header, and two parts for each channel.
-fn expect_parts(channels: usize, parts: usize) -> Result<(), BsreadError> {
-    // Cannot overflow: each channel took more bytes than this in the data header.
-    if parts == 2 + 2 * channels {
-        Ok(())
-    } else {
-        Err(BsreadError::PartCount {
-            channels,
-            actual: parts,
-        })
-    }
-}
-
 fn places(channels: &[Channel]) -> HashMap<String, usize> {
     let mut places = HashMap::with_capacity(channels.len());
     for (place, channel) in channels.iter().enumerate() {
@@ -197,15 +193,16 @@ impl HeaderCache {
     /// Characters of a hash that is kept; MD5 has 32.
     const LONGEST_HASH: usize = 256;
 
-    /// The data header of a message of `parts` parts, parsed only where its bytes have not come before. The cache changes
-    /// only where these are as many parts as its channels have.
+    /// The data header that `parts` begin with, parsed only where its bytes have not come before, and where the values
+    /// of its channels stand. The cache changes only where the parts are those of the channels.
     pub(super) fn get(
         &mut self,
-        part: &Frame,
+        parts: &[Frame],
         compression: Compression,
         hash: Option<&str>,
-        parts: usize,
-    ) -> Result<Arc<DataHeader>, BsreadError> {
+        loose: bool,
+    ) -> Result<(Arc<DataHeader>, Arrangement), BsreadError> {
+        let part = parts.first().ok_or(BsreadError::NoDataHeader)?;
         let known = |entry: &Entry| match (part.is_empty(), hash) {
             // Left out, because it is what it was.
             (true, Some(hash)) => {
@@ -214,15 +211,18 @@ impl HeaderCache {
             (true, None) => false,
             (false, _) => entry.data_header.compression == compression && entry.data_header.part == *part,
         };
-        match self.recent.iter().position(known) {
+        let arrange = |data_header: &DataHeader| Arrangement::of(data_header.channels.len(), parts, loose);
+        let arrangement = match self.recent.iter().position(known) {
             Some(at) => {
-                expect_parts(self.recent[at].data_header.channels.len(), parts)?;
+                let arrangement = arrange(&self.recent[at].data_header)?;
                 // The most recent first; the others keep their order.
                 self.recent[..=at].rotate_right(1);
+                arrangement
             }
             None if part.is_empty() => return Err(BsreadError::NoDataHeader),
             None => {
-                let data_header = DataHeader::read(part, compression, parts)?;
+                let data_header = DataHeader::read(part, compression, 1 + parts.len(), loose)?;
+                let arrangement = arrange(&data_header)?;
                 self.parsed += 1;
                 self.insert(Entry {
                     data_header: Arc::new(data_header),
@@ -230,13 +230,14 @@ impl HeaderCache {
                         .filter(|hash| hash.len() <= Self::LONGEST_HASH)
                         .map(str::to_owned),
                 });
+                arrangement
             }
-        }
+        };
         let data_header = Arc::clone(&self.recent[0].data_header);
         if hash.is_some_and(|hash| !data_header.has_hash(hash)) {
             self.mismatches += 1;
         }
-        Ok(data_header)
+        Ok((data_header, arrangement))
     }
 
     fn insert(&mut self, entry: Entry) {

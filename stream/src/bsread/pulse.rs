@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 use crate::{Body, Header, StreamMessage};
 
 use super::BsreadError;
+use super::arrangement::Arrangement;
 use super::channel::Compression;
 use super::data_header::{DataHeader, HeaderCache};
 use super::reading::Reading;
@@ -20,7 +21,8 @@ pub struct Pulse {
     timestamp: Option<Timestamp>,
     hash_fits: bool,
     data_header: Arc<DataHeader>,
-    // Everything after the first part: the data header, then two parts per channel.
+    arrangement: Arrangement,
+    // Everything after the first part: the data header, then the parts of the channels.
     parts: Vec<Frame>,
 }
 
@@ -69,6 +71,7 @@ impl Pulse {
             timestamp: Some(timestamp),
             hash_fits: true,
             data_header: Arc::clone(data_header),
+            arrangement: Arrangement::Pairs,
             parts,
         })
     }
@@ -80,9 +83,9 @@ impl Pulse {
     ) -> Result<Self, BsreadError> {
         let compression =
             Compression::from_field(header.get("dh_compression")).map_err(BsreadError::UnknownCompression)?;
-        let part = parts.first().ok_or(BsreadError::NoDataHeader)?;
         let hash = header.text("hash");
-        let data_header = cache.get(part, compression, hash, 1 + parts.len())?;
+        let loose = header.htype() == Self::HTYPE_1_0;
+        let (data_header, arrangement) = cache.get(&parts, compression, hash, loose)?;
         Ok(Pulse {
             pulse_id: header.pulse_id(),
             timestamp: header
@@ -91,6 +94,7 @@ impl Pulse {
                 .and_then(timestamp_of),
             hash_fits: hash.is_none_or(|hash| data_header.has_hash(hash)),
             data_header,
+            arrangement,
             parts,
         })
     }
@@ -139,10 +143,11 @@ impl Pulse {
     }
 
     fn reading(&self, place: usize) -> Option<Reading<'_>> {
+        let (data, timestamp) = self.arrangement.find(&self.parts, place)?;
         Some(Reading {
             channel: self.data_header.channels().get(place)?,
-            data: self.parts.get(1 + 2 * place)?,
-            timestamp: self.parts.get(2 + 2 * place)?,
+            data,
+            timestamp,
         })
     }
 }
@@ -158,7 +163,10 @@ fn timestamp_of(fields: &Map<String, Json>) -> Option<Timestamp> {
 
 impl From<Pulse> for StreamMessage {
     fn from(body: Pulse) -> Self {
-        let mut header = Header::new(Pulse::HTYPE);
+        let mut header = Header::new(match body.arrangement {
+            Arrangement::Pairs => Pulse::HTYPE,
+            Arrangement::Listed(_) => Pulse::HTYPE_1_0,
+        });
         if let Some(pulse_id) = body.pulse_id {
             header.set("pulse_id", pulse_id);
         }

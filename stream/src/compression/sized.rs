@@ -30,7 +30,9 @@ pub(super) fn declared_len(part: &[u8]) -> Result<usize, DecompressError> {
 
 /// Whether `part` begins with the little-endian length of `len` bytes of data, of which there are some.
 pub(super) fn announces(part: &[u8], len: usize) -> bool {
-    let announced = part.first_chunk::<SIZE>().map(|&size| u32::from_le_bytes(size) as usize);
+    let announced = part
+        .first_chunk::<SIZE>()
+        .map(|&size| u32::from_le_bytes(size) as usize);
     len > 0 && announced == Some(len)
 }
 
