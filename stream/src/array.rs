@@ -166,11 +166,12 @@ impl<'a> ArrayView<'a> {
     }
 
     /// The elements themselves, without a copy; `None` when the type is not `T`, the bytes are not in this
-    /// machine's order, or the buffer is not aligned for `T` (see [`to_slice`](Self::to_slice)).
+    /// machine's order, or the buffer is not aligned for `T` (see [`to_slice`](Self::to_slice)). `bool` is read as `u8`,
+    /// 0 or 1.
     #[must_use]
     pub fn as_slice<T: Element>(&self) -> Option<&'a [T]> {
         let native = self.layout.endianness() == Endianness::NATIVE || self.layout.element().size() == 1;
-        if self.layout.element() != T::TYPE || !native {
+        if !self.holds::<T>() || !native {
             return None;
         }
         bytemuck::try_cast_slice(self.bytes).ok()
@@ -190,11 +191,20 @@ impl<'a> ArrayView<'a> {
     #[must_use]
     pub fn elements<T: Element>(&self) -> Option<impl ExactSizeIterator<Item = T> + use<'a, T>> {
         let endianness = self.layout.endianness();
-        (self.layout.element() == T::TYPE).then(|| {
+        self.holds::<T>().then(|| {
             self.bytes
                 .chunks_exact(size_of::<T>())
                 .map(move |bytes| T::read(bytes, endianness))
         })
+    }
+
+    /// Whether the elements can be read as `T`.
+    fn holds<T: Element>(&self) -> bool {
+        match self.layout.element() {
+            // Not every byte is a `bool` of Rust, and a peer may send any.
+            ElementType::Bool => T::TYPE == ElementType::UInt8,
+            element => element == T::TYPE,
+        }
     }
 
     /// The array for numerical code, shape included: borrowed where [`as_slice`](Self::as_slice) can, otherwise a copy
@@ -266,6 +276,17 @@ mod tests {
                 assert!(view.to_slice::<f32>().is_none());
             }
         }
+    }
+
+    #[test]
+    fn truth_values_are_read_as_bytes() {
+        let layout = Layout::new(ElementType::Bool, Endianness::Big, &[3]).unwrap();
+        let array = Array::new(layout, vec![1, 0, 1]).unwrap();
+        assert_eq!(array.view().as_slice::<u8>(), Some(&[1, 0, 1][..]));
+        assert_eq!(array.view().elements::<u8>().unwrap().sum::<u8>(), 2);
+        assert!(array.view().to_slice::<i8>().is_none());
+        #[cfg(feature = "ndarray")]
+        assert!(array.view().to_ndarray::<u8>().unwrap().is_view());
     }
 
     #[test]

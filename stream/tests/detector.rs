@@ -442,6 +442,35 @@ fn lz4_with_the_length_that_python_writes_is_read() {
 }
 
 #[test]
+fn lz4_after_a_header_of_twelve_bytes_is_read_with_and_without_the_length_of_its_block() {
+    for len in [6_usize, 16, 4096, 65_536] {
+        let pixels =
+            Array::from_elements(&[1, len], (0..len).map(|pixel| pixel as u16 % 5).collect()).unwrap();
+        let framed = Codec::Lz4Hdf5.compress(pixels.data(), 2);
+        let block = Codec::Lz4Block.compress(pixels.data(), 2);
+        let header = [
+            (2 * len as u64).to_be_bytes().to_vec(),
+            (2 * len as u32).to_be_bytes().to_vec(),
+        ]
+        .concat();
+        let description =
+            format!(r#"{{"htype":"dimage_d-1.0","shape":[{len},1],"type":"uint16","encoding":"lz4<"}}"#);
+        for packed in [framed, [&header[..], &block].concat()] {
+            let mut parts = IMAGE;
+            parts[1] = description.as_bytes();
+            parts[2] = &packed;
+            let message = decode(&parts).unwrap();
+            let image = message.as_image().unwrap();
+            assert_eq!(image.to_array().as_ref(), Ok(&pixels), "{len} pixels");
+            let load = |part: &[u8]| image.encoding().load(&Frame::from(part), image.layout(), 1 << 20);
+            assert!(
+                load(&packed[..packed.len() - 1]).is_err() && load(&[&packed[..], b"x"].concat()).is_err()
+            );
+        }
+    }
+}
+
+#[test]
 fn an_image_that_is_too_large_is_refused_before_memory_is_taken() {
     let pixels = Array::from_elements(&[512, 512], vec![0_u32; 512 * 512]).unwrap();
     let image = DetectorImage::new(1, 1, &pixels, "bs32-lz4<".parse().unwrap());
