@@ -223,6 +223,33 @@ fn what_is_sent_has_the_fields_and_the_hash_of_the_format() {
 }
 
 #[test]
+fn the_length_before_lz4_is_in_the_order_of_the_channel() {
+    for (endianness, length) in [
+        (Endianness::Little, [204, 0, 0, 0]),
+        (Endianness::Big, [0, 0, 0, 204]),
+    ] {
+        let channel = Channel::number("a", ElementType::Int32)
+            .shape(&[51])
+            .endianness(endianness)
+            .compression(Compression::Lz4);
+        let data_header = Arc::new(DataHeader::compressed(vec![channel], Compression::Lz4));
+        let numbers = Array::from_elements(&[51], (0..51).collect::<Vec<i32>>()).unwrap();
+        let pulse = Pulse::new(1, NOW, &data_header, [Some(Sample::new(numbers.clone(), NOW))]).unwrap();
+        assert_eq!(pulse.parts()[1][..4], length);
+        let received = StreamMessage::decode(&StreamMessage::from(pulse).encode()).unwrap();
+        let back = received
+            .as_pulse()
+            .unwrap()
+            .get("a")
+            .unwrap()
+            .to_array()
+            .unwrap()
+            .unwrap();
+        assert_eq!(back.view().to_slice::<i32>(), numbers.view().to_slice());
+    }
+}
+
+#[test]
 fn the_data_header_is_parsed_only_when_it_changes() {
     let pulses = |data_header: &Arc<DataHeader>, count: u64| {
         (0..count)

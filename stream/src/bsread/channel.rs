@@ -101,11 +101,20 @@ impl Compression {
         }
     }
 
-    pub(super) fn compress(self, data: Frame, element_size: usize) -> Frame {
-        match self.codec() {
-            Some(codec) => Frame::from(codec.compress(&data, element_size)),
-            None => data,
+    /// Packs data whose elements have their bytes in that order.
+    pub(super) fn compress(self, data: Frame, element_size: usize, endianness: Endianness) -> Frame {
+        let Some(codec) = self.codec() else {
+            return data;
+        };
+        let mut packed = codec.compress(&data, element_size);
+        // The receiver in Python reads the length of LZ4 in the order of the channel, though the sender never writes
+        // it so.
+        if let (Compression::Lz4, Endianness::Big, Some(length)) =
+            (self, endianness, packed.first_chunk_mut::<4>())
+        {
+            length.reverse();
         }
+        Frame::from(packed)
     }
 }
 

@@ -7,7 +7,7 @@ use flexbond_transport::Frame;
 use serde_json::{Map, Value as Json};
 
 use crate::checksum::md5_hex;
-use crate::{Header, LoadError};
+use crate::{Endianness, Header, LoadError};
 
 use super::arrangement::Arrangement;
 use super::channel::{Channel, Compression};
@@ -49,7 +49,7 @@ impl DataHeader {
             .collect();
         let header = Header::new(Self::HTYPE).with("channels", list);
         let plain = header.to_frame();
-        let part = compression.compress(plain.clone(), 1);
+        let part = compression.compress(plain.clone(), 1, Endianness::Little);
         DataHeader {
             places: places(&channels),
             hash: md5_hex(&part),

@@ -187,7 +187,8 @@ impl Value {
                 size: data.len(),
             });
         }
-        Ok(format.compression.compress(data, format.layout.element().size()))
+        let (unit, endianness) = (format.layout.element().size(), format.layout.endianness());
+        Ok(format.compression.compress(data, unit, endianness))
     }
 
     fn scalar_bytes(self, format: &Format) -> Option<Frame> {

@@ -10,7 +10,8 @@
 //! | [`Bitshuffle`](Codec::Bitshuffle) | HDF5 filter 32008 without compression | blocks of transposed bits; up to seven elements as they are |
 //!
 //! All numbers are big-endian but that of bsread's `lz4`, which its Python sender writes little-endian whatever the
-//! encoding of the channel; a big-endian one is understood too. LZ4 blocks are those of the LZ4 block format, without a
+//! encoding of the channel; a big-endian one is understood too, and [written](crate::bsread) for big-endian channels,
+//! since its Python receiver expects it there. LZ4 blocks are those of the LZ4 block format, without a
 //! frame.
 //!
 //! **Blocks of bitshuffle.** A block is a multiple of eight elements; the last one is what is left, rounded down to a

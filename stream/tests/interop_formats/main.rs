@@ -232,13 +232,14 @@ async fn bsread_understands_what_is_sent() {
                 let channels = vec![
                     channel("float", ElementType::Float64),
                     channel("int", ElementType::Int16),
-                    channel("picture", ElementType::UInt16).shape(&[128, 64]),
+                    // Of such a length that no other order of its bytes makes sense.
+                    channel("picture", ElementType::UInt16).shape(&[129, 65]),
                     Channel::text("text").endianness(endianness),
                     Channel::number("flag", ElementType::Bool),
                     channel("none", ElementType::Float32),
                 ];
                 let data_header = Arc::new(DataHeader::compressed(channels, header_compression));
-                let picture = Array::from_elements(&[64, 128], (0..8192_u16).collect()).unwrap();
+                let picture = Array::from_elements(&[65, 129], (0..8385_u16).collect()).unwrap();
                 for pulse in 0..2_u64 {
                     let samples = [
                         Some(Sample::new(pulse as f64 + 0.5, time)),
@@ -265,10 +266,10 @@ async fn bsread_understands_what_is_sent() {
                     assert_eq!(value("text")[0], "größe", "{what}");
                     assert_eq!(value("flag")[0], true, "{what}");
                     assert_eq!(value("none")[0], Json::Null, "{what}");
-                    let pixels: Vec<u16> = (0..8192).collect();
+                    let pixels: Vec<u16> = (0..8385).collect();
                     assert_eq!(
                         value("picture")[0],
-                        json!({"dtype": "uint16", "shape": [64, 128], "values": pixels}),
+                        json!({"dtype": "uint16", "shape": [65, 129], "values": pixels}),
                         "{what}"
                     );
                 }
