@@ -12,8 +12,8 @@ use crate::json_object;
 /// The header of a stream message: a JSON object with a string field `htype`.
 ///
 /// Every field is kept, known or not, in the order in which it came. A header that was received in a message also keeps
-/// its bytes, and travels on as exactly these until a field is [`set`](Self::set). Numbers that are not finite, which
-/// JSON does not have and Python writes all the same, are null here.
+/// its bytes, and travels on as exactly these until a field is [`set`](Self::set). Numbers that are not finite and
+/// halves of characters, which JSON does not have and Python writes all the same, are null and U+FFFD here.
 ///
 /// ```
 /// use flexbond_stream::Header;

@@ -674,6 +674,48 @@ proptest! {
     }
 
     #[test]
+    fn parts_of_version_1_0_are_told_apart(
+        values in proptest::collection::vec(proptest::option::of(1..40_usize), 0..6), end: bool, pairs: bool,
+    ) {
+        let channels: Vec<_> = (0..values.len()).map(|n| serde_json::json!({"name": n.to_string()})).collect();
+        let data_header = serde_json::json!({"htype": "bsr_d-1.0", "channels": channels}).to_string();
+        let mut parts = vec![Frame::from(r#"{"htype":"bsr_m-1.0"}"#), Frame::from(data_header)];
+        for value in &values {
+            match value {
+                Some(len) => parts.extend([Frame::from(vec![7; *len]), Frame::from(stamp())]),
+                None if pairs => parts.extend([Frame::new(), Frame::new()]),
+                None => parts.push(Frame::new()),
+            }
+        }
+        if end && !pairs {
+            parts.push(Frame::new());
+        }
+        let decoded = StreamMessage::decode(&Message::from(parts)).unwrap();
+        let pulse = decoded.as_pulse().unwrap();
+        prop_assert_eq!(pulse.iter().count(), values.len());
+        for (reading, value) in pulse.iter().zip(values) {
+            prop_assert_eq!(reading.data().len(), value.unwrap_or(0));
+            prop_assert_eq!(reading.timestamp(), Ok(value.map(|_| NOW)));
+        }
+    }
+
+    #[test]
+    fn parts_of_version_1_0_of_any_length_never_panic(lengths in proptest::collection::vec(prop_oneof![
+        Just(0_usize), Just(8), Just(16), 0..20_usize,
+    ], 0..9)) {
+        let data_header = r#"{"htype":"bsr_d-1.0","channels":[{"name":"a"},{"name":"b"},{"name":"c"}]}"#;
+        let first = [Frame::from(r#"{"htype":"bsr_m-1.0"}"#), Frame::from(data_header)];
+        let values = lengths.into_iter().map(|len| Frame::from(vec![1; len]));
+        if let Ok(decoded) = StreamMessage::decode(&first.into_iter().chain(values).collect()) {
+            let pulse = decoded.as_pulse().unwrap();
+            prop_assert_eq!(pulse.iter().count(), 3);
+            for reading in pulse.iter() {
+                let _ = (reading.value(), reading.timestamp());
+            }
+        }
+    }
+
+    #[test]
     fn arbitrary_channels_and_values_never_panic(
         kind in "(u?int(8|16|32|64)|float(32|64)|string|bool|[a-z]{0,4})", encoding in "little|big|x",
         compression in "none|lz4|bitshuffle_lz4|x", shape in proptest::collection::vec(0..100_000_u64, 0..4),
