@@ -190,10 +190,11 @@ impl Header {
         self.get(field).and_then(Value::as_str)
     }
 
-    /// A field that is an integer from zero on.
+    /// A field that is an integer from zero on, written as one or with a decimal point (`7.0`), as Python does it where
+    /// the number was computed.
     #[must_use]
     pub fn number(&self, field: &str) -> Option<u64> {
-        self.get(field).and_then(Value::as_u64)
+        json_object::integer(self.get(field)?).and_then(|number| u64::try_from(number).ok())
     }
 
     /// All fields, `htype` included, in order.
@@ -273,6 +274,26 @@ mod tests {
             (Some(4), Some(&Value::Null))
         );
         assert_eq!(header.to_frame(), part);
+    }
+
+    #[test]
+    fn integers_may_have_a_decimal_point() {
+        for (text, number) in [
+            ("7", Some(7)),
+            ("7.0", Some(7)),
+            ("1.7e9", Some(1_700_000_000)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("7.5", None),
+            ("-1", None),
+            ("-1.0", None),
+            ("1e16", None),
+            ("\"7\"", None),
+            ("NaN", None),
+        ] {
+            let header = format!(r#"{{"htype":"x-1.0","frame":{text},"pulse_id":{text}}}"#);
+            let header = Header::parse(header.as_bytes()).unwrap();
+            assert_eq!((header.frame(), header.pulse_id()), (number, number), "{text}");
+        }
     }
 
     #[test]

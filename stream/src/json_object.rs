@@ -63,6 +63,20 @@ fn repaired(text: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
+/// A number without a fraction: an integer, or one that a sender computed and wrote with a decimal point, as far as such
+/// numbers are exact.
+pub(crate) fn integer(value: &Value) -> Option<i128> {
+    const EXACT: f64 = (1_u64 << 53) as f64;
+    let written = value
+        .as_u64()
+        .map(i128::from)
+        .or_else(|| value.as_i64().map(i128::from));
+    written.or_else(|| {
+        let number = value.as_f64()?;
+        (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i128)
+    })
+}
+
 /// The unit of UTF-16 that is escaped at a place, if one is: `\u00e9`.
 fn unit(text: &[u8], at: usize) -> Option<u16> {
     let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;

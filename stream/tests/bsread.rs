@@ -77,7 +77,17 @@ fn every_type_is_read_and_forwarded_byte_by_byte() {
             Some(6),
             Some((7, 9)),
         ),
+        (
+            r#"{"htype":"bsr_m-1.1","pulse_id":8.0,"global_timestamp":{"sec":7.0,"ns":9.0},"dh_compression":""}"#,
+            Some(8),
+            Some((7, 9)),
+        ),
         (r#"{"htype":"bsr_m-1.1","dh_compression":null}"#, None, None),
+        (
+            r#"{"htype":"bsr_m-1.1","global_timestamp":{"sec":7.5,"ns":9}}"#,
+            None,
+            None,
+        ),
     ] {
         let message = hand_made(main);
         let decoded = StreamMessage::decode(&message).unwrap();

@@ -267,8 +267,8 @@ impl Format {
         };
         let endianness = match fields.get("encoding") {
             None | Some(Json::Null) => Endianness::Little,
-            Some(value) if value == "little" => Endianness::Little,
-            Some(value) if value == "big" => Endianness::Big,
+            Some(Json::String(name)) if name.eq_ignore_ascii_case("little") => Endianness::Little,
+            Some(Json::String(name)) if name.eq_ignore_ascii_case("big") => Endianness::Big,
             Some(Json::String(other)) => return Err(ChannelError::BadEncoding(other.clone())),
             Some(other) => return Err(ChannelError::BadEncoding(other.to_string())),
         };
@@ -307,7 +307,7 @@ mod tests {
             (&[1][..], Endianness::Little)
         );
         let full = channel(
-            r#"{"name":"b","type":"Int16","shape":[5,3],"encoding":"big","compression":"lz4","modulo":10}"#,
+            r#"{"name":"b","type":"Int16","shape":[5,3],"encoding":"BIG","compression":"LZ4","modulo":10}"#,
         );
         let format = full.format().unwrap();
         assert_eq!(format.layout.shape(), [3, 5]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use flexbond_transport::Frame;
 use serde_json::{Map, Value as Json};
 
-use crate::{Body, Header, StreamMessage};
+use crate::{Body, Header, StreamMessage, json_object};
 
 use super::BsreadError;
 use super::arrangement::Arrangement;
@@ -154,7 +154,7 @@ impl Pulse {
 
 /// Version 1.1 says `sec`, older senders `epoch`.
 fn timestamp_of(fields: &Map<String, Json>) -> Option<Timestamp> {
-    let number = |field: &str| fields.get(field).and_then(Json::as_i64);
+    let number = |field: &str| i64::try_from(json_object::integer(fields.get(field)?)?).ok();
     Some(Timestamp {
         seconds: number("sec").or_else(|| number("epoch"))?,
         nanoseconds: number("ns").unwrap_or(0),
