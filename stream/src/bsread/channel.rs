@@ -107,8 +107,8 @@ impl Compression {
             return data;
         };
         let mut packed = codec.compress(&data, element_size);
-        // The receiver in Python reads the length of LZ4 in the order of the channel, though the sender never writes
-        // it so.
+        // The length before LZ4 is in the order of the channel for senders in Java and for the receiver in Python,
+        // whose sender alone does not write it so.
         if let (Compression::Lz4, Endianness::Big, Some(length)) =
             (self, endianness, packed.first_chunk_mut::<4>())
         {

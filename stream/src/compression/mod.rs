@@ -3,16 +3,15 @@
 //! | [`Codec`] | used by | what a part looks like |
 //! | --- | --- | --- |
 //! | [`Lz4Block`](Codec::Lz4Block) | Dectris stream V1, `lz4<` | one LZ4 block |
-//! | [`Lz4Sized`](Codec::Lz4Sized) | bsread, `lz4` | u32 bytes of data, LZ4 block |
+//! | [`Lz4Sized`](Codec::Lz4Sized) | bsread, `lz4`; emulators of Dectris stream V1, `lz4<` | u32 bytes of data, LZ4 block |
 //! | [`Lz4Hdf5`](Codec::Lz4Hdf5) | Dectris stream V1 and V2, `lz4`; HDF5 filter 32004 | u64 bytes of data, u32 bytes of a block; of each block u32 length and LZ4 block, or the data as they are if the length is that of the data |
 //! | [`BitshuffleLz4`](Codec::BitshuffleLz4) | Dectris stream V1, `bs16-lz4<`; V2, `bslz4`; bsread, `bitshuffle_lz4`; HDF5 filter 32008 | u64 bytes of data, u32 bytes of a block; of each block u32 length and LZ4 block of transposed bits; up to seven elements as they are |
 //! | [`BitshuffleLz4Bare`](Codec::BitshuffleLz4Bare) | emulators of Dectris stream V1, `bs16-lz4<` | as `BitshuffleLz4` without the first twelve bytes; blocks have the default size |
 //! | [`Bitshuffle`](Codec::Bitshuffle) | HDF5 filter 32008 without compression | blocks of transposed bits; up to seven elements as they are |
 //!
-//! All numbers are big-endian but that of bsread's `lz4`, which its Python sender writes little-endian whatever the
-//! encoding of the channel; a big-endian one is understood too, and [written](crate::bsread) for big-endian channels,
-//! since its Python receiver expects it there. LZ4 blocks are those of the LZ4 block format, without a
-//! frame.
+//! All numbers are big-endian but that of bsread's `lz4`: Java writes and Python reads it in the order of the channel,
+//! Python writes it little-endian, C++ big-endian. Both are understood, and a channel's values are
+//! [written](crate::bsread) with its own. LZ4 blocks are those of the LZ4 block format, without a frame.
 //!
 //! **Blocks of bitshuffle.** A block is a multiple of eight elements; the last one is what is left, rounded down to a
 //! multiple of eight, and what then remains (n % 8 elements) stands at the end as it is. A header that says 0 asks for

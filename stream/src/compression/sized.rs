@@ -1,8 +1,8 @@
 //! A length of four bytes, then one LZ4 block: bsread's `lz4`.
 //!
-//! Its Python sender writes the length little-endian whatever the encoding of the channel, and its Python receiver
-//! reads it in the order of the channel. Both orders are read: whoever knows how long the data are compares with both,
-//! and who does not asks the block itself where both are possible.
+//! Senders in Python write the length little-endian, those in C++ big-endian and those in Java in the order of the
+//! channel, in which the receiver in Python reads it. Both orders are read: whoever knows how long the data are compares
+//! with both, and who does not asks the block itself where both are possible.
 
 use super::blocks::plausible;
 use super::error::DecompressError;
