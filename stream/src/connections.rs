@@ -151,7 +151,7 @@ impl ConnectionMonitor {
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let options = ConnectOptions::new().mode(Mode::Push).attach(Attach::Bind);
 /// let stream = Stream::connect("inproc://watched", options).await?;
-/// let mut watch = ConnectionWatch::new(&stream, Duration::from_millis(10));
+/// let mut watch = ConnectionWatch::new(&stream, Duration::from_millis(250));
 /// let _client = Stream::connect("inproc://watched", ConnectOptions::new()).await?;
 /// assert_eq!(watch.next().await, Some(ConnectionEvent::Joined { clients: 1 }));
 /// drop(_client);
