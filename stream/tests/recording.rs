@@ -140,6 +140,27 @@ fn rotated_files_are_readable_alone_and_together() {
     ));
 }
 
+#[test]
+fn a_clock_that_is_set_back_turns_no_times_around_between_files() {
+    let (_folder, path) = place();
+    let options = WriteOptions::new().rotation(Rotation::Size(1));
+    let mut writer = Writer::create(&path, options).unwrap();
+    for seen in [-5, 7, 2, 3, 9] {
+        writer.write(&message(0), Timestamp::from_nanos(seen)).unwrap();
+    }
+    assert_eq!(writer.finish().unwrap().files, 5);
+    let times: Vec<i64> = Recording::open(&path)
+        .unwrap()
+        .map(|recorded| recorded.unwrap().time.as_nanos())
+        .collect();
+    assert_eq!(times, [-5, 7, 7, 7, 9]);
+    // So a range of times has all of it, from where the first file reaches it.
+    let range = Range::times(Timestamp::from_nanos(7)..Timestamp::from_nanos(9));
+    let playlist = Playlist::new(Recording::open(&path).unwrap(), range, Repeat::ONCE);
+    let numbers: Vec<u64> = playlist.map(|recorded| recorded.unwrap().number).collect();
+    assert_eq!(numbers, [1, 2, 3]);
+}
+
 /// A recording of 50 messages in files of 100 kB, with the files' names.
 fn rotated(folder: &Path) -> (PathBuf, Vec<PathBuf>) {
     let path = folder.join("run.fbr");
@@ -207,6 +228,87 @@ fn a_file_that_is_gone_is_named_and_those_after_it_are_read() {
     let mut recording = Recording::open(&path).unwrap();
     recording.seek_number(first - 1).unwrap();
     assert_eq!(told(recording).1.len(), 2);
+}
+
+#[test]
+fn a_jump_into_a_file_that_is_gone_tells_what_is_missing_from_there_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, files) = rotated(folder.path());
+    let gone = Info::read(&files[2]).unwrap();
+    let (first, last) = (gone.first_number.unwrap(), gone.last_number.unwrap());
+    fs::remove_file(&files[2]).unwrap();
+    let missing = |first| {
+        format!(
+            "messages {first} to {last} are missing before {}",
+            files[3].display()
+        )
+    };
+    let after: Vec<u64> = (last + 1..50).collect();
+    for number in first..=last {
+        let mut recording = Recording::open(&path).unwrap();
+        recording.seek_number(number).unwrap();
+        assert_eq!(told(recording), (after.clone(), vec![missing(number)]));
+        let mut recording = Recording::open(&path).unwrap();
+        recording.seek_time(time(number)).unwrap();
+        assert_eq!(told(recording), (after.clone(), vec![missing(first)]));
+    }
+    let mut recording = Recording::open(&path).unwrap();
+    recording.seek_time(time(last + 2)).unwrap();
+    assert_eq!(told(recording), (after[1..].to_vec(), Vec::new()));
+
+    // So is a file that cannot be read, and a first one that is gone.
+    fs::write(&files[2], "lost").unwrap();
+    let mut recording = Recording::open(&path).unwrap();
+    recording.seek_number(last).unwrap();
+    assert_eq!(told(recording).1.len(), 2);
+    fs::remove_file(&files[0]).unwrap();
+    let mut recording = Recording::open(&path).unwrap();
+    recording.seek_number(1).unwrap();
+    let (numbers, errors) = told(recording);
+    assert!(errors[0].starts_with("messages 1 to "), "{errors:?}");
+    assert!(numbers[0] > 1 && errors.len() == 3, "{errors:?}");
+}
+
+#[test]
+fn what_is_missing_behind_a_range_is_of_no_concern_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, files) = rotated(folder.path());
+    let gone = Info::read(&files[2]).unwrap();
+    let first = gone.first_number.unwrap();
+    fs::remove_file(&files[2]).unwrap();
+    let play = |range| {
+        let playlist = Playlist::new(Recording::open(&path).unwrap(), range, Repeat::ONCE);
+        let read: Result<Vec<u64>, SourceError> = playlist.map(|recorded| Ok(recorded?.number)).collect();
+        read.map_err(|error| error.to_string())
+    };
+    assert_eq!(
+        play(Range::numbers(first - 2..first)),
+        Ok(vec![first - 2, first - 1])
+    );
+    assert_eq!(play(Range::numbers(first..first)), Ok(vec![]));
+    assert!(play(Range::numbers(first - 2..first + 1)).is_err());
+
+    // The message behind the range is damaged, or one part of it is gone.
+    let (_other, path) = place();
+    let mut writer = Writer::create(&path, WriteOptions::new()).unwrap();
+    write(&mut writer, 0..9);
+    writer.finish().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.windows(8).position(|bytes| bytes == b"header 5").unwrap();
+    bytes[at] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let messages = |end| {
+        let range = Range::numbers(3..end);
+        let playlist = Playlist::new(Recording::open(&path).unwrap(), range, Repeat::ONCE);
+        playlist.filter(Result::is_ok).count() as u64
+    };
+    let faults = |end| {
+        let range = Range::numbers(3..end);
+        let playlist = Playlist::new(Recording::open(&path).unwrap(), range, Repeat::ONCE);
+        playlist.filter(Result::is_err).count()
+    };
+    assert_eq!((messages(5), faults(5)), (2, 0));
+    assert_eq!((messages(7), faults(7)), (3, 1));
 }
 
 #[test]

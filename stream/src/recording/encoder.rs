@@ -45,9 +45,13 @@ pub struct Encoder {
     last_index: u64,
     chunks: Vec<Chunk>,
     totals: Totals,
+    /// The time of the last message of the file before: no message of this one is before it.
+    earliest: Timestamp,
     chunk_messages: usize,
 }
 
+// No time is before it.
+const BEGINNING: Timestamp = Timestamp::from_nanos(i64::MIN);
 // A message of up to so many bytes is copied beside its head: cheaper than a piece of its own.
 const COPIED_MESSAGE: u64 = 32 << 10;
 // So is a part of a longer message.
@@ -86,7 +90,10 @@ impl Encoder {
             file_number: self.preamble.file_number.wrapping_add(1),
             ..self.preamble.clone()
         };
-        Self::begin(preamble, batch)
+        Encoder {
+            earliest: self.last_time(),
+            ..Self::begin(preamble, batch)
+        }
     }
 
     fn begin(preamble: Preamble, batch: &mut Batch) -> Self {
@@ -104,6 +111,7 @@ impl Encoder {
                 next_number: first,
                 ..Totals::default()
             },
+            earliest: BEGINNING,
             chunk_messages: CHUNK_MESSAGES,
         }
     }
@@ -130,6 +138,7 @@ impl Encoder {
             entries,
             chunks,
             totals,
+            earliest: BEGINNING,
             chunk_messages: CHUNK_MESSAGES,
         }
     }
@@ -151,11 +160,7 @@ impl Encoder {
             let len = message.frames()[part].len();
             return Err(EncodeError::PartTooLong { part, len });
         }
-        let time = if self.totals.messages == 0 {
-            time
-        } else {
-            time.max(self.totals.last_time)
-        };
+        let time = time.max(self.last_time());
         let (number, offset) = (self.totals.next_number, self.offset);
         let plain = message.size() as u64;
         let mut head = Head {
@@ -246,6 +251,14 @@ impl Encoder {
     #[must_use]
     pub fn next_number(&self) -> u64 {
         self.totals.next_number
+    }
+
+    /// The time of the last message, of this file or the one before.
+    fn last_time(&self) -> Timestamp {
+        match self.totals.messages {
+            0 => self.earliest,
+            _ => self.totals.last_time,
+        }
     }
 
     fn compress(&self, message: &Message, contents_len: u64) -> Option<Vec<u8>> {

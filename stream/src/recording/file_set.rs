@@ -65,14 +65,23 @@ impl FileSet {
     }
 
     pub(super) fn seek_number(&mut self, number: u64) -> Result<(), SetError> {
-        self.find(|info| info.last_number.is_some_and(|last| last >= number));
+        if let Some(before) = self.find(|info| info.last_number.is_some_and(|last| last >= number)) {
+            // What is missing before `number` is of no concern.
+            self.tell_gap(before, number);
+        }
         self.reader
             .as_mut()
             .map_or(Ok(()), |reader| Ok(reader.seek_number(number)?))
     }
 
     pub(super) fn seek_time(&mut self, time: Timestamp) -> Result<(), SetError> {
-        self.find(|info| info.last_time.is_some_and(|last| last >= time));
+        let found = self.find(|info| info.last_time.is_some_and(|last| last >= time));
+        let first = self.reader.as_ref().and_then(|reader| reader.info().first_time);
+        if let Some(before) = found
+            && first.is_some_and(|first| first >= time)
+        {
+            self.tell_gap(before, 0);
+        }
         self.reader
             .as_mut()
             .map_or(Ok(()), |reader| Ok(reader.seek_time(time)?))
@@ -95,19 +104,38 @@ impl FileSet {
         faults
     }
 
-    /// Opens the first file of which `reaches` is true, or the last one. What cannot be opened behind it is told when it is
-    /// to be read.
-    fn find(&mut self, reaches: impl Fn(&Info) -> bool) {
+    /// Opens the first file of which `reaches` is true, and says what is before it; without one, opens the last. What
+    /// cannot be opened behind it is told when it is to be read.
+    fn find(&mut self, reaches: impl Fn(&Info) -> bool) -> Option<Before> {
         self.rewind();
+        let mut before = Before { next: 0, expected: 0 };
         for at in 0..self.files.len() {
             let Ok(reader) = self.reader_of(at) else { continue };
             let found = reaches(&reader.info());
+            let next_number = reader.next_number();
             self.next = at + 1;
             self.reader = Some(reader);
             self.expected = None;
             if found {
-                return;
+                return Some(before);
             }
+            before = Before {
+                next: self.next,
+                expected: next_number,
+            };
+        }
+        None
+    }
+
+    /// Goes back behind the file before where messages from `wanted` on are missing between it and the one that was
+    /// opened, so that reading tells of them.
+    fn tell_gap(&mut self, before: Before, wanted: u64) {
+        let expected = before.expected.max(wanted);
+        let first = self.reader.as_ref().and_then(Reader::first_expected);
+        if first.is_some_and(|first| first > expected) {
+            self.next = before.next;
+            self.reader = None;
+            self.expected = Some(expected);
         }
     }
 
@@ -143,6 +171,14 @@ impl FileSet {
             }
         }
     }
+}
+
+/// What is before a file that was looked for.
+struct Before {
+    // The file behind the last one before it that can be opened.
+    next: usize,
+    // The number that follows that one's.
+    expected: u64,
 }
 
 /// Why the next message of several files cannot be read.

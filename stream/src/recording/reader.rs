@@ -182,6 +182,7 @@ impl<S: ReadAt> Reader<S> {
         self.seek(
             |chunk_number, _| chunk_number <= number,
             |entry| entry.number < number,
+            |entry| entry.number == number,
         )
     }
 
@@ -190,7 +191,12 @@ impl<S: ReadAt> Reader<S> {
     /// # Errors
     /// [`ReadError::Io`].
     pub fn seek_time(&mut self, time: Timestamp) -> Result<(), ReadError> {
-        self.seek(|_, chunk_time| chunk_time < time, |entry| entry.time < time)
+        // Several messages may have one time, so what is damaged before one of them may have had it, too.
+        self.seek(
+            |_, chunk_time| chunk_time < time,
+            |entry| entry.time < time,
+            |_| false,
+        )
     }
 
     /// Goes back to the first message.
@@ -199,21 +205,29 @@ impl<S: ReadAt> Reader<S> {
     }
 
     /// `before` tells, of a chunk's first number and time, whether it begins no later than what is sought; `skip` tells
-    /// whether a message is before it.
+    /// whether a message is before it, and `exact` whether it is the very one that is sought. Where that is not among
+    /// those that can be read, it may be in what is damaged before the next one, and that is read first.
     fn seek(
         &mut self,
         before: impl Fn(u64, Timestamp) -> bool,
         skip: impl Fn(&Entry) -> bool,
+        exact: impl Fn(&Entry) -> bool,
     ) -> Result<(), ReadError> {
         if let Some(first) = self.survey.entries.first()
             && before(first.number, first.time)
         {
+            // These were found by reading, so what is damaged is not among them.
             let at = self.survey.entries.partition_point(&skip);
-            self.position = self
-                .survey
-                .entries
-                .get(at)
-                .map_or(self.survey.end, |entry| entry.offset);
+            let entry = self.survey.entries.get(at);
+            let last = at.checked_sub(1).map(|last| self.survey.entries[last].offset);
+            self.position = match (entry, last) {
+                (None, _) => self.survey.end,
+                (Some(entry), Some(last)) if !exact(entry) => {
+                    self.position = last;
+                    return self.pass(skip, exact);
+                }
+                (Some(entry), _) => entry.offset,
+            };
             return Ok(());
         }
         let Some(chunk) = self
@@ -239,28 +253,41 @@ impl<S: ReadAt> Reader<S> {
             return Ok(());
         }
         self.position = chunk.start.max(PREAMBLE_LEN as u64);
-        self.pass(skip)
+        self.pass(skip, exact)
     }
 
     /// Passes messages as long as `skip` says so, by their heads alone: for chunks without an index.
-    fn pass(&mut self, skip: impl Fn(&Entry) -> bool) -> Result<(), ReadError> {
+    fn pass(
+        &mut self,
+        skip: impl Fn(&Entry) -> bool,
+        exact: impl Fn(&Entry) -> bool,
+    ) -> Result<(), ReadError> {
+        // Where the first damage is since the last message that was passed.
+        let mut damage = None;
         loop {
             let offset = self.position;
             match self.next_head() {
-                Ok(None) => return Ok(()),
+                Ok(None) => {
+                    self.position = damage.unwrap_or(offset);
+                    return Ok(());
+                }
                 Ok(Some((head, end))) => {
                     let entry = Entry {
                         number: head.number,
                         time: head.time,
                         offset,
                     };
-                    if head.kind == Kind::Message && !skip(&entry) {
-                        return Ok(());
+                    if head.kind == Kind::Message {
+                        if !skip(&entry) {
+                            self.position = damage.filter(|_| !exact(&entry)).unwrap_or(offset);
+                            return Ok(());
+                        }
+                        damage = None;
                     }
                     self.position = end;
                 }
                 // What is damaged is told when it is read.
-                Err(ReadError::Damaged { .. }) => {}
+                Err(ReadError::Damaged { .. }) => damage = damage.or(Some(offset)),
                 Err(error) => return Err(error),
             }
         }

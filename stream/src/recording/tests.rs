@@ -299,6 +299,43 @@ fn seeking_finds_the_first_message_with_and_without_indexes() {
 }
 
 #[test]
+fn seeking_a_message_that_is_damaged_tells_it_and_the_next_one_is_found_without() {
+    let (closed, ends) = recording(30, true);
+    let crashed = closed[..ends[28] as usize].to_vec();
+    let mut no_index = crashed.clone();
+    for chunk in Survey::of(&closed).unwrap().chunks {
+        if (chunk.index as usize) < no_index.len() {
+            no_index[chunk.index as usize + 70] ^= 1;
+        }
+    }
+    for (what, whole) in [("closed", closed), ("crashed", crashed), ("no index", no_index)] {
+        // Behind the last one is the end of a file that was not closed.
+        for number in 0..28 {
+            let start =
+                ends[number as usize] - message(number).size() as u64 - 64 - 4 * message(number).len() as u64;
+            for at in [20, 64] {
+                let mut bytes = whole.clone();
+                bytes[start as usize + at] ^= 1;
+                let mut reader = Reader::new(bytes).unwrap();
+                let what = format!("{what}: message {number}, byte {at}");
+                let damaged = |read: Option<Result<Recorded, ReadError>>| matches!(read, Some(Err(ReadError::Damaged { offset, .. })) if offset <= start + 20);
+                reader.seek_number(number).unwrap();
+                assert!(damaged(reader.next()), "{what}");
+                assert_eq!(reader.next().unwrap().unwrap().number, number + 1, "{what}");
+                reader.seek_number(number + 1).unwrap();
+                assert_eq!(reader.next().unwrap().unwrap().number, number + 1, "{what}");
+                // Two messages each arrive at one time.
+                reader.seek_time(time(number)).unwrap();
+                if number % 2 == 1 {
+                    assert_eq!(reader.next().unwrap().unwrap().number, number - 1, "{what}");
+                }
+                assert!(damaged(reader.next()), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
 fn numbers_left_out_are_gaps_and_time_never_goes_back() {
     let mut batch = Batch::new();
     let mut encoder = encoder(&mut batch);

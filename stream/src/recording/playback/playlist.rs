@@ -52,10 +52,14 @@ impl Range {
             && !self.is_past(recorded, true)
     }
 
+    /// Whether the message `number` is after the range by its number.
+    fn is_over(&self, number: u64) -> bool {
+        self.end.is_some_and(|end| number >= end)
+    }
+
     /// Whether `recorded` is after the range, and all that follows with it; by its number alone where times may go back.
     fn is_past(&self, recorded: &Recorded, times_rise: bool) -> bool {
-        self.end.is_some_and(|end| recorded.number >= end)
-            || times_rise && self.until.is_some_and(|until| recorded.time >= until)
+        self.is_over(recorded.number) || times_rise && self.until.is_some_and(|until| recorded.time >= until)
     }
 }
 
@@ -88,6 +92,8 @@ pub struct Playlist {
     round: u64,
     // In this round.
     played: u64,
+    // The number after the last one that was read in this round.
+    next: u64,
     started: bool,
     finished: bool,
 }
@@ -102,6 +108,7 @@ impl Playlist {
             repeat,
             round: 0,
             played: 0,
+            next: 0,
             started: false,
             finished: false,
         }
@@ -122,16 +129,26 @@ impl Playlist {
             if !self.started {
                 self.start()?;
             }
-            match self.recording.next_message()? {
-                Some(recorded) if self.range.has(&recorded) => {
-                    self.played += 1;
-                    return Ok(Some(recorded));
-                }
-                Some(recorded) if self.range.is_past(&recorded, self.recording.times_rise()) => {
-                    self.end_round();
-                }
-                Some(_) => {}
-                None => self.end_round(),
+            // What is behind the range is not looked at: it may be damaged, or gone.
+            if self.range.is_over(self.next) {
+                self.end_round();
+                continue;
+            }
+            let recorded = match self.recording.next_message() {
+                Err(error) if error.number().is_some_and(|number| self.range.is_over(number)) => None,
+                read => read?,
+            };
+            let Some(recorded) = recorded else {
+                self.end_round();
+                continue;
+            };
+            self.next = recorded.number.saturating_add(1);
+            if self.range.has(&recorded) {
+                self.played += 1;
+                return Ok(Some(recorded));
+            }
+            if self.range.is_past(&recorded, self.recording.times_rise()) {
+                self.end_round();
             }
         }
         Ok(None)
@@ -144,6 +161,7 @@ impl Playlist {
             (None, None) => self.recording.rewind(),
         }
         self.started = true;
+        self.next = 0;
         Ok(())
     }
 

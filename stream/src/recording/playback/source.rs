@@ -64,6 +64,27 @@ impl SourceError {
             SourceError::Read(ReadError::Io { .. }) | SourceError::Folder(FolderError::Io { .. })
         )
     }
+
+    /// The number of the message that cannot be read, or of the first of several; `None` where it is not known.
+    pub(super) fn number(&self) -> Option<u64> {
+        match self {
+            SourceError::MissingMessages { first, .. }
+            | SourceError::Folder(FolderError::MissingMessages { first, .. }) => Some(*first),
+            SourceError::Read(ReadError::Damaged { number, .. }) => *number,
+            SourceError::Read(ReadError::Unsupported { number, .. } | ReadError::TooLong { number, .. }) => {
+                Some(*number)
+            }
+            SourceError::Folder(
+                FolderError::MissingPart { message, .. }
+                | FolderError::Part { message, .. }
+                | FolderError::TooLong { message, .. },
+            ) => Some(*message),
+            SourceError::Open { .. }
+            | SourceError::OtherRecording { .. }
+            | SourceError::Read(ReadError::Io { .. })
+            | SourceError::Folder(FolderError::Io { .. }) => None,
+        }
+    }
 }
 
 impl Recording {
