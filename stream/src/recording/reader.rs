@@ -174,7 +174,8 @@ impl<S: ReadAt> Reader<S> {
         }
     }
 
-    /// Goes to the first message whose number is `number` or more.
+    /// Goes to the first message whose number is `number` or more. Where that one is not there and something before it is
+    /// damaged, it goes there: it may have been it.
     ///
     /// # Errors
     /// [`ReadError::Io`].
@@ -186,7 +187,7 @@ impl<S: ReadAt> Reader<S> {
         )
     }
 
-    /// Goes to the first message that arrived at `time` or later.
+    /// Goes to the first message that arrived at `time` or later, or to what is damaged just before it.
     ///
     /// # Errors
     /// [`ReadError::Io`].
