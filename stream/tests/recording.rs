@@ -668,6 +668,40 @@ fn packed_images_become_chunks_as_they_came() {
 
 #[cfg(feature = "hdf5")]
 #[test]
+fn a_packed_image_whose_blocks_lie_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, h5) = (folder.path().join("run.fbr"), folder.path().join("run.h5"));
+    // The length of the data, in front, stays right. Behind the header is the length of the first block.
+    let blob = |frame, change: &dyn Fn(&mut Vec<u8>)| {
+        let message = image(frame, "bs16-lz4<");
+        let mut parts: Vec<Vec<u8>> = message.iter().map(|part| part.to_vec()).collect();
+        change(&mut parts[2]);
+        Message::from_iter(parts)
+    };
+    record(
+        &run,
+        &[
+            blob(0, &|blob| blob[12] = 0x40),
+            blob(1, &|blob| blob.truncate(blob.len() - 1)),
+            image(2, "bs16-lz4<"),
+            blob(3, &|blob| blob.push(0)),
+            blob(4, &|blob| blob[16] ^= 0x70),
+            image(5, "bs16-lz4<"),
+        ],
+    );
+    let mut messages = Recording::open(&run).unwrap();
+    let exported = flexbond_stream::recording::export_hdf5(&mut messages, &h5, &Selection::new()).unwrap();
+    assert_eq!(
+        (exported.arrays, exported.as_they_came, exported.unreadable),
+        (2, 2, 4)
+    );
+    let file = rust_hdf5::H5File::open(&h5).unwrap();
+    let numbers = file.dataset("entry/data/number").unwrap();
+    assert_eq!(numbers.read_raw::<u64>().unwrap(), [2, 5]);
+}
+
+#[cfg(feature = "hdf5")]
+#[test]
 fn what_a_detector_says_of_itself_is_in_the_file() {
     use flexbond_stream::detector::{Calibration, DetectorHeader};
     use flexbond_stream::stream2;

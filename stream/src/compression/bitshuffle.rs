@@ -114,6 +114,29 @@ pub(super) fn decompress(
     out: &mut dyn Output,
 ) -> Result<(), DecompressError> {
     let level = Level::new();
+    let tail = each_block(part, position, cut, |rows| {
+        rows_to_elements(level, rows, cut.element_size, out.next(rows.len()));
+    })?;
+    out.next(cut.tail).copy_from_slice(tail);
+    Ok(())
+}
+
+/// Whether [`decompress`] would succeed. Bits are not transposed: there is nothing that could be wrong with that.
+///
+/// # Errors
+/// Those of [`decompress`].
+#[cfg(feature = "recording")]
+pub(super) fn check(part: &[u8], position: usize, cut: Cut) -> Result<(), DecompressError> {
+    each_block(part, position, cut, |_| {}).map(drop)
+}
+
+/// Hands out the transposed bits of each block, and returns the tail.
+fn each_block(
+    part: &[u8],
+    position: usize,
+    cut: Cut,
+    mut take: impl FnMut(&[u8]),
+) -> Result<&[u8], DecompressError> {
     // One block, which stays in the first-level cache between its two steps.
     let mut rows = vec![0; cut.longest() + SLACK];
     let mut blocks = Blocks::new(part, position, cut.blocks, cut.block);
@@ -128,11 +151,9 @@ pub(super) fn decompress(
             len,
             source,
         })?;
-        rows_to_elements(level, &rows[..len], cut.element_size, out.next(len));
+        take(&rows[..len]);
     }
-    let tail = blocks.tail(cut.tail)?;
-    out.next(cut.tail).copy_from_slice(tail);
-    Ok(())
+    blocks.tail(cut.tail)
 }
 
 /// Compresses `data`, after `header` where there is to be one.

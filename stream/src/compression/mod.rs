@@ -241,6 +241,22 @@ impl Codec {
         }
     }
 
+    /// Whether `part` is [`BitshuffleLz4`](Codec::BitshuffleLz4) of `len` bytes that can be decompressed; in less time than that takes.
+    ///
+    /// # Errors
+    /// Those of [`decompress`](Codec::decompress).
+    #[cfg(feature = "recording")]
+    pub(crate) fn check_bitshuffle_lz4(
+        part: &[u8],
+        element_size: usize,
+        len: usize,
+    ) -> Result<(), DecompressError> {
+        let header = Header::read(part)?;
+        expect(header.data, len)?;
+        let cut = Cut::new(len, element_size, header.block)?;
+        bitshuffle::check(part, blocks::HEADER, cut)
+    }
+
     /// Decompresses what comes in blocks.
     fn unframe(
         self,

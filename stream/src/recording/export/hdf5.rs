@@ -268,8 +268,7 @@ impl ArrayWriter for Hdf5Writer {
 /// [`Playlist`](crate::recording::Playlist), or those left in a [`Recording`](crate::recording::Recording).
 ///
 /// Where the first array is packed with bitshuffle and LZ4, the file is one for such: what came packed is stored as it
-/// came, what did not is packed. Of what is stored as it came only the length is checked: damage within it is found by
-/// whoever unpacks it.
+/// came, what did not is packed. What cannot be unpacked is left out.
 ///
 /// What a detector says of itself before its first image, or after it, is written as well.
 ///

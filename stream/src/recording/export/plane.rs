@@ -56,9 +56,12 @@ impl<'a> Plane<'a> {
         })
     }
 
-    /// Layout and bytes of an array that is packed as HDF5's filter 32008 has it.
+    /// Layout and bytes of an array that is packed as HDF5's filter 32008 has it, and can be unpacked: another one would
+    /// make a file of which not even the rest can be read at once.
     pub(super) fn packed(&self) -> Option<(&Layout, &'a [u8])> {
-        self.packed.as_ref().map(|(layout, bytes)| (layout, *bytes))
+        let (layout, bytes) = self.packed.as_ref()?;
+        Codec::check_bitshuffle_lz4(bytes, layout.element().size(), layout.size()).ok()?;
+        Some((layout, bytes))
     }
 
     /// The array, unpacked; `None` when it is not what its header says.
@@ -82,7 +85,7 @@ fn packed<'a>(encoding: Encoding, layout: &Layout, bytes: &'a [u8]) -> Option<(L
     // 0: those of the array, whatever they are.
     let shuffled = encoding.bitshuffle().map(usize::from);
     let fits = encoding.lz4() && (shuffled == Some(bits) || shuffled == Some(0));
-    (fits && says_its_length(bytes, layout)).then(|| (layout.clone(), bytes))
+    fits.then(|| (layout.clone(), bytes))
 }
 
 fn packed_channel(channel: &MultiDimArray) -> Option<(Layout, &[u8])> {
@@ -93,12 +96,6 @@ fn packed_channel(channel: &MultiDimArray) -> Option<(Layout, &[u8])> {
     let layout = Layout::new(number.element()?, number.endianness(), channel.shape()).ok()?;
     let fits = *compressed.algorithm() == Algorithm::BitshuffleLz4
         && compressed.element_size() == Some(layout.element().size() as u64)
-        && channel.order() == Order::RowMajor
-        && says_its_length(compressed.bytes(), &layout);
+        && channel.order() == Order::RowMajor;
     fits.then(|| (layout, compressed.bytes().as_ref()))
-}
-
-/// Whether the framing has the length of the array: another one would make a file that nobody can read.
-fn says_its_length(bytes: &[u8], layout: &Layout) -> bool {
-    Codec::BitshuffleLz4.declared_len(bytes) == Ok(Some(layout.size()))
 }
