@@ -369,6 +369,35 @@ fn a_recorder_that_was_killed_leaves_whole_messages() {
 }
 
 #[test]
+fn verify_says_where_a_recording_is_damaged() {
+    let place = TempDir::new().unwrap();
+    let file = place.path().join("run.fbr");
+    let (generate, endpoint) = m_generate(&["--size-bytes", "1K", "--count", "5"]);
+    let dump = m_dump(&[&endpoint, "--record", text(&file), "-n", "5"]).end();
+    assert_eq!((dump.code, generate.end().code), (Some(0), Some(0)), "{dump:?}");
+    let mut bytes = fs::read(&file).unwrap();
+    let heads: Vec<usize> = (0..bytes.len())
+        .filter(|&at| bytes[at..].starts_with(b"\xf5FBr"))
+        .collect();
+    // What the second message holds, and the head of the fourth.
+    bytes[heads[1] + 64] ^= 1;
+    bytes[heads[3]] ^= 1;
+    fs::write(&file, bytes).unwrap();
+
+    let verify = record(&["verify", text(&file)]);
+    assert_eq!(verify.code, Some(1), "{verify:?}");
+    let places = format!(
+        "  damage         in 2 places: offset {} (message 1), offset {}",
+        heads[1], heads[3]
+    );
+    assert!(verify.stdout.contains(&places), "{verify:?}");
+    let verify = json(&record(&["verify", "--json", text(&file)]).stdout[0]);
+    assert_eq!((&verify["damaged"], &verify["messages"]), (&2.into(), &3.into()));
+    assert_eq!(verify["damages"][0]["number"], 1);
+    assert_eq!(verify["damages"][1]["offset"], heads[3]);
+}
+
+#[test]
 fn ctrl_c_closes_the_recording_and_sums_up() {
     let place = TempDir::new().unwrap();
     let file = place.path().join("run.fbr");

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::storage::ReadAt;
-use super::survey::Survey;
+use super::survey::{Damage, Survey};
 use super::{Compression, OpenError, Timestamp};
 
 /// What a recording holds.
@@ -37,11 +37,16 @@ pub struct Info {
     pub gaps: u64,
     /// Places that are damaged, as far as they were read; [`Info::verify`] reads all.
     pub damaged: u64,
+    /// The first [`DAMAGES`](Self::DAMAGES) of them, in order.
+    pub damages: Vec<Damage>,
     /// Of a rotated recording, which file this is, from zero.
     pub file_number: u32,
 }
 
 impl Info {
+    /// How many damaged places are named.
+    pub const DAMAGES: usize = 16;
+
     /// Reads what there is to know about the file at `path`: fast, whatever its length.
     ///
     /// # Errors
@@ -82,7 +87,8 @@ impl Info {
             bytes_lost: survey.len.saturating_sub(survey.end),
             compression: preamble.map(|preamble| preamble.compression),
             gaps: survey.gaps(),
-            damaged: survey.damaged,
+            damaged: survey.damages.count,
+            damages: survey.damages.first.clone(),
             file_number: preamble.map_or(0, |preamble| preamble.file_number),
         }
     }
@@ -90,6 +96,8 @@ impl Info {
     /// For programs. Times are nanoseconds since the Unix epoch, `null` where there is no message.
     #[must_use]
     pub fn to_json(&self) -> Value {
+        let place = |place: &Damage| json!({ "offset": place.offset, "number": place.number });
+        let damages: Vec<Value> = self.damages.iter().map(place).collect();
         json!({
             "messages": self.messages,
             "bytes": self.bytes,
@@ -103,6 +111,7 @@ impl Info {
             "compression": self.compression.map(Compression::name),
             "gaps": self.gaps,
             "damaged": self.damaged,
+            "damages": damages,
             "file_number": self.file_number,
         })
     }

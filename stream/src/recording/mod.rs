@@ -128,6 +128,6 @@ pub use reader::{ReadError, Reader};
 pub use recorded::Recorded;
 pub use recorder::{Overflow, QueueOptions, RecordError, Recorder, RecorderStats};
 pub use storage::ReadAt;
-pub use survey::{OpenError, Recovered};
+pub use survey::{Damage, OpenError, Recovered};
 pub use timestamp::{ArrivalClock, Timestamp};
 pub use writer::{Rotation, Summary, SyncPolicy, TornTail, WriteError, WriteOptions, Writer};

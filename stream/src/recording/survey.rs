@@ -9,8 +9,8 @@ use super::head::{HEAD_LEN, Head, Kind, PREAMBLE_LEN, Preamble, PreambleError, u
 use super::index::{
     CHUNK_LEN, CHUNK_MESSAGES, Chunk, ENTRY_LEN, Entry, TAIL_LEN, TAIL_MAGIC, TOTALS_LEN, Totals, payload,
 };
-use super::search;
 use super::storage::{ReadAt, Window};
+use super::{Info, search};
 
 /// Why a file cannot be read as a recording.
 #[derive(Debug, Error)]
@@ -55,6 +55,43 @@ pub struct Recovered {
     pub bytes_lost: u64,
 }
 
+/// A damaged place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Damage {
+    /// Where it begins, in bytes from the front.
+    pub offset: u64,
+    /// The number of the message that was there, when that can still be read.
+    pub number: Option<u64>,
+}
+
+/// Damaged places: all of them counted, the first ones kept.
+#[derive(Debug, Default)]
+pub(super) struct Damages {
+    pub(super) count: u64,
+    pub(super) first: Vec<Damage>,
+}
+
+impl Damages {
+    fn add(&mut self, offset: u64, number: Option<u64>) {
+        self.count += 1;
+        self.keep(Damage { offset, number });
+    }
+
+    /// Takes those of `others`, and leaves none there.
+    fn take(&mut self, others: &mut Damages) {
+        let others = std::mem::take(others);
+        self.count += others.count;
+        others.first.into_iter().for_each(|damage| self.keep(damage));
+    }
+
+    fn keep(&mut self, damage: Damage) {
+        if self.first.len() < Info::DAMAGES {
+            self.first.push(damage);
+        }
+    }
+}
+
 /// Everything about a file but its messages.
 #[derive(Debug)]
 pub(super) struct Survey {
@@ -70,7 +107,7 @@ pub(super) struct Survey {
     pub(super) len: u64,
     pub(super) closed: bool,
     /// Damaged places that were passed.
-    pub(super) damaged: u64,
+    pub(super) damages: Damages,
 }
 
 impl Survey {
@@ -140,8 +177,12 @@ impl Survey {
             None => salt_of_blocks(source, &bytes, len)?,
         };
         let first = preamble.as_ref().map_or(0, |preamble| preamble.first_number);
+        let mut damages = Damages::default();
+        if preamble.is_none() {
+            damages.add(0, None);
+        }
         Ok(Survey {
-            damaged: u64::from(preamble.is_none()),
+            damages,
             preamble,
             salt,
             chunks: Vec::new(),
@@ -277,7 +318,7 @@ impl Survey {
     fn walk(&mut self, source: &impl ReadAt, from: u64) -> io::Result<()> {
         let mut offset = from;
         // Damage counts only once something whole follows: at the end it is a message that was never finished.
-        let mut pending = 0;
+        let mut pending = Damages::default();
         let mut buffer = Vec::new();
         let mut window = Window::default();
         while let Some(head) = self.next_head(source, &mut window, &mut offset, &mut pending)? {
@@ -289,18 +330,18 @@ impl Survey {
             };
             match end {
                 Some(end) if whole => {
-                    self.damaged += std::mem::take(&mut pending);
+                    self.damages.take(&mut pending);
                     self.end = end;
                     self.handle_block(at, &head);
                     offset = end;
                 }
                 // The head is right, so its length is: what follows begins after it.
                 Some(end) => {
-                    pending += 1;
+                    pending.add(at, (head.kind == Kind::Message).then_some(head.number));
                     offset = end;
                 }
                 None => {
-                    pending += 1;
+                    pending.add(at, None);
                     offset = at + 1;
                 }
             }
@@ -314,7 +355,7 @@ impl Survey {
         source: &impl ReadAt,
         window: &mut Window,
         offset: &mut u64,
-        pending: &mut u64,
+        pending: &mut Damages,
     ) -> io::Result<Option<Head>> {
         if *offset + HEAD_LEN as u64 > self.len {
             return Ok(None);
@@ -323,7 +364,7 @@ impl Survey {
         if let Some(head) = decode(&bytes).filter(|head| head.salt == self.salt) {
             return Ok(Some(head));
         }
-        *pending += 1;
+        pending.add(*offset, None);
         match search::next_head(source, self.salt, *offset + 1, self.len)? {
             Some((at, head)) => {
                 *offset = at;

@@ -249,6 +249,11 @@ fn every_flipped_bit_is_seen_and_costs_one_message_at_most() {
             !info.closed_cleanly || info.damaged > 0,
             "bit {bit} was not seen: {info:?}"
         );
+        let places: Vec<u64> = info.damages.iter().map(|damage| damage.offset).collect();
+        assert!(
+            places.len() as u64 == info.damaged && places.iter().all(|&offset| offset <= bit as u64 / 8),
+            "bit {bit}: {places:?}"
+        );
         let mut read = 0;
         for recorded in Reader::new(bytes).unwrap() {
             match recorded {

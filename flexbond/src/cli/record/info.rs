@@ -10,8 +10,8 @@ use crate::cli::gauge::say;
 use crate::cli::printable::printable;
 use crate::cli::{Exit, Failure, quantity};
 use crate::stream::recording::{
-    Compression, Folder, FolderError, FolderExtent, FolderReport, Info, OpenError, Recording, SourceError,
-    Timestamp, numbered_files,
+    Compression, Damage, Folder, FolderError, FolderExtent, FolderReport, Info, OpenError, Recording,
+    SourceError, Timestamp, numbered_files,
 };
 
 /// Say what recordings hold: messages, bytes, times, whether they were closed.
@@ -203,10 +203,28 @@ fn lines(info: &Info, verified: bool) -> Vec<(&'static str, String)> {
         match (info.damaged, verified) {
             (0, true) => "none, every byte was read".to_owned(),
             (0, false) => "none seen (flexbond record verify reads everything)".to_owned(),
-            (places, _) => format!("in {} places", quantity::grouped(places)),
+            (places, _) => format!(
+                "in {} {}: {}",
+                quantity::grouped(places),
+                if places == 1 { "place" } else { "places" },
+                named(info)
+            ),
         },
     ));
     lines
+}
+
+/// Where the first damaged places are.
+fn named(info: &Info) -> String {
+    let place = |damage: &Damage| match damage.number {
+        Some(number) => format!("offset {} (message {number})", damage.offset),
+        None => format!("offset {}", damage.offset),
+    };
+    let mut places: Vec<String> = info.damages.iter().map(place).collect();
+    if places.len() as u64 != info.damaged {
+        places.push("...".to_owned());
+    }
+    places.join(", ")
 }
 
 /// Reads every message of a folder; names what is missing.
