@@ -4,6 +4,8 @@ mod program;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -366,6 +368,33 @@ fn a_recorder_that_was_killed_leaves_whole_messages() {
     let verify = record(&["verify", "--json", text(&file)]);
     assert_eq!(verify.code, Some(0), "{verify:?}");
     assert_eq!(json(&verify.stdout[0])["messages"], messages + 5);
+}
+
+/// A source whose message is larger than any that is taken.
+#[test]
+fn a_message_that_is_too_large_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
+    let place = TempDir::new().unwrap();
+    let file = place.path().join("run.fbr");
+    let dump = m_dump(&[&endpoint, "--record", text(&file), "--timeout", "2"]);
+    let (mut source, _) = listener.accept().unwrap();
+    // ZMTP 3.0, NULL; READY; the front of a frame of 2^40 bytes.
+    let mut bytes = vec![0; 64];
+    bytes[0] = 0xff;
+    bytes[9..12].copy_from_slice(&[0x7f, 3, 0]);
+    bytes[12..16].copy_from_slice(b"NULL");
+    bytes.extend(b"\x04\x1a\x05READY\x0bSocket-Type\x00\x00\x00\x04PUSH");
+    bytes.extend([2, 0, 0, 1, 0, 0, 0, 0, 0]);
+    source.write_all(&bytes).unwrap();
+    let end = dump.end();
+    assert_eq!(end.code, Some(3), "{end:?}");
+    let told: Vec<&String> = end
+        .stderr
+        .iter()
+        .filter(|line| line.contains("disconnected: ") && line.contains("1099511627776"))
+        .collect();
+    assert_eq!(told.len(), 1, "{end:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod describe;
 mod extent;
+mod losses;
 mod show;
 mod sink;
 mod target;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::json;
 
+use self::losses::Losses;
 use self::show::Detail;
 use self::sink::{Kept, Refusal, Screen, Sink, shortened};
 use self::target::Target;
@@ -38,7 +40,7 @@ pub(crate) struct Dump {
     /// Write each part of each message to a file of its own in this folder, which mflow's m_replay can replay, too
     folder: Option<PathBuf>,
 
-    /// Leave out sub-messages from this number on; the header is number 0
+    /// Leave out sub-messages from this number on; the header is number 0 (mflow counts from 1: its -s 2 is -s 1 here)
     #[arg(short, long, value_name = "SKIP", value_parser = clap::value_parser!(u32).range(1..))]
     skip: Option<u32>,
 
@@ -250,6 +252,7 @@ impl Dump {
         contacts: &mut Contacts,
     ) -> End {
         let mut deadline = self.deadline();
+        let mut losses = Losses::of(stream);
         let mut looks = tokio::time::interval(LOOK);
         loop {
             if self.source.count.is_some_and(|count| tally.messages() >= count) {
@@ -269,8 +272,16 @@ impl Dump {
                     Ok(message) => message,
                     Err(error) => return End::Refused(Refusal::Failed(Failure::new(explain(&error)))),
                 },
-                () = patience(deadline) => return End::TimedOut,
+                () = patience(deadline) => {
+                    while let Some(loss) = losses.poll() {
+                        note(&loss);
+                    }
+                    return End::TimedOut;
+                }
                 _ = looks.tick() => {
+                    while let Some(loss) = losses.poll() {
+                        note(&loss);
+                    }
                     if let Some(trouble) = contacts.poll(stream) {
                         note(&trouble);
                     }
