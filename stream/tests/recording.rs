@@ -716,6 +716,7 @@ fn what_a_detector_says_of_itself_is_in_the_file() {
         let settings = serde_json::json!({
             "wavelength": wavelength, "nimages": 2, "auto_summation": true, "description": "Dectris Eiger",
             "nested": { "a": [1] }, "odd/name": 1, "nothing": null,
+            "largest": u64::MAX, "lowest": i64::MIN,
         });
         let settings = settings.as_object().unwrap().clone();
         let header = DetectorHeader::all(7, settings, Calibration::new(&flat, &mask, &table));
@@ -742,6 +743,8 @@ fn what_a_detector_says_of_itself_is_in_the_file() {
         "the first series' own"
     );
     assert_eq!(dataset("nimages").read_raw::<i64>().unwrap(), [2]);
+    assert_eq!(dataset("largest").read_raw::<u64>().unwrap(), [u64::MAX]);
+    assert_eq!(dataset("lowest").read_raw::<i64>().unwrap(), [i64::MIN]);
     assert_eq!(
         dataset("description").read_vlen_strings().unwrap(),
         ["Dectris Eiger"]

@@ -67,7 +67,7 @@ impl FileSet {
     pub(super) fn seek_number(&mut self, number: u64) -> Result<(), SetError> {
         if let Some(before) = self.find(|info| info.last_number.is_some_and(|last| last >= number)) {
             // What is missing before `number` is of no concern.
-            self.tell_gap(before, number);
+            self.tell_gap(&before, number);
         }
         self.reader
             .as_mut()
@@ -80,7 +80,7 @@ impl FileSet {
         if let Some(before) = found
             && first.is_some_and(|first| first >= time)
         {
-            self.tell_gap(before, 0);
+            self.tell_gap(&before, 0);
         }
         self.reader
             .as_mut()
@@ -129,7 +129,7 @@ impl FileSet {
 
     /// Goes back behind the file before where messages from `wanted` on are missing between it and the one that was
     /// opened, so that reading tells of them.
-    fn tell_gap(&mut self, before: Before, wanted: u64) {
+    fn tell_gap(&mut self, before: &Before, wanted: u64) {
         let expected = before.expected.max(wanted);
         let first = self.reader.as_ref().and_then(Reader::first_expected);
         if first.is_some_and(|first| first > expected) {

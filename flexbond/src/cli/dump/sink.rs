@@ -13,7 +13,7 @@ use crate::cli::metrics::Exposition;
 use crate::cli::output::Output;
 use crate::cli::{Failure, quantity};
 use crate::stream::Decoder;
-use crate::stream::recording::{FolderWriter, RecordError, Recorder, WriteError};
+use crate::stream::recording::{FolderWriteError, FolderWriter, RecordError, Recorder, WriteError};
 use crate::transport::{Frame, Message};
 
 /// Takes messages.
@@ -64,10 +64,13 @@ impl Sink {
     pub(super) async fn take(&mut self, number: u64, message: Message, tally: &Tally) -> Result<(), Refusal> {
         match self {
             Sink::Screen(screen) => screen.show(number, &message).await,
-            Sink::Folder(folder) => folder
-                .write(&message)
-                .map(drop)
-                .map_err(|error| Refusal::Failed(Failure::new(explain(&error)).hint(FULL))),
+            Sink::Folder(folder) => folder.write(&message).map(drop).map_err(|error| {
+                let failure = Failure::new(explain(&error));
+                Refusal::Failed(match &error {
+                    FolderWriteError::Write { source, .. } => failure.hint(hint(source)),
+                    _ => failure,
+                })
+            }),
             Sink::File(recorder, _) => {
                 let recorded = recorder.record(message).await;
                 // A look at the queue for every message would cost more than the message.
@@ -156,12 +159,24 @@ impl Sink {
     }
 }
 
-const FULL: &str = "make room, or record elsewhere; what is kept can be replayed";
+/// What to do about an error of the disk.
+fn hint(error: &io::Error) -> &'static str {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    match error.kind() {
+        StorageFull | QuotaExceeded | FileTooLarge => {
+            "make room, or record elsewhere; what is kept can be replayed"
+        }
+        _ => "what is kept can be replayed",
+    }
+}
 
 fn stopped(error: &RecordError) -> Failure {
     let failure = Failure::new(explain(error));
-    match error {
-        RecordError::Stopped(cause) if matches!(**cause, WriteError::Stopped { .. }) => failure.hint(FULL),
+    let RecordError::Stopped(cause) = error else {
+        return failure;
+    };
+    match &**cause {
+        WriteError::Stopped { source, .. } => failure.hint(hint(source)),
         _ => failure,
     }
 }

@@ -116,22 +116,23 @@ fn write_setting(group: &H5Group, name: &str, value: &Value) -> Result<(), Hdf5E
             .scalar()
             .create(name)?
             .write_raw(&[HBool::from(*is)]),
-        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(number), _) => group
-                .new_dataset::<i64>()
-                .scalar()
-                .create(name)?
-                .write_raw(&[number]),
-            (None, number) => group
-                .new_dataset::<f64>()
-                .scalar()
-                .create(name)?
-                .write_raw(&[number.unwrap_or(f64::NAN)]),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => write_number(group, name, number),
+            (None, Some(number)) => write_number(group, name, number),
+            (None, None) => write_number(group, name, number.as_f64().unwrap_or(f64::NAN)),
         },
         Value::String(text) => write_text(group, name, text),
         // HDF5 has no such thing; as it was sent.
         value => write_text(group, name, &value.to_string()),
     }
+}
+
+fn write_number<T: H5Type>(group: &H5Group, name: &str, number: T) -> Result<(), Hdf5Error> {
+    group
+        .new_dataset::<T>()
+        .scalar()
+        .create(name)?
+        .write_raw(&[number])
 }
 
 fn write_text(group: &H5Group, name: &str, text: &str) -> Result<(), Hdf5Error> {
