@@ -36,6 +36,8 @@ mod codec;
 pub mod envelope;
 mod error;
 mod failure;
+#[cfg(all(doctest, feature = "inproc"))]
+mod readme;
 mod request;
 pub mod server;
 

@@ -1,0 +1,2 @@
+//! The README, so that its example is compiled.
+#![doc = include_str!("../README.md")]
