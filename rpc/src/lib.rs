@@ -36,6 +36,7 @@ mod codec;
 pub mod envelope;
 mod error;
 mod failure;
+mod property;
 #[cfg(all(doctest, feature = "inproc"))]
 mod readme;
 mod request;
@@ -48,6 +49,3 @@ pub use error::CallError;
 pub use failure::{Failure, FailureKind};
 pub use request::{Item, Items, Request, Response, Wants};
 pub use server::{AddError, Context, Incoming, MethodInfo, Methods, Server};
-
-/// The property of the handshake by which clients and servers of this crate know each other.
-const PROPERTY: &str = "X-Flexbond-Rpc";

@@ -44,6 +44,61 @@ pub fn lend(buffer: BytesMut) -> Bytes {
     Bytes::from_owner(Lent { buffer })
 }
 
+/// Takes back a buffer whose slices may still be with the application, to be used again when they are not.
+pub(crate) fn retire(buffer: BytesMut) {
+    RETIRED.retire(buffer);
+}
+
+/// An empty buffer with room for `len` bytes, if one that was retired is free. It was made with room for `len`, too.
+pub(crate) fn reuse(len: usize) -> Option<BytesMut> {
+    RETIRED.reuse(len)
+}
+
+/// Buffers whose slices may still be with the application, the oldest first: all of one size, and so none that can
+/// never be of use.
+struct Retired {
+    buffers: Mutex<VecDeque<BytesMut>>,
+}
+
+static RETIRED: Retired = Retired::new();
+
+impl Retired {
+    /// What is kept at most: 16 MiB of buffers of 128 KiB.
+    const MOST: usize = 128;
+    /// How many are looked at. The oldest is most likely free, but may belong to who reads slowly.
+    const LOOKS: usize = 4;
+
+    const fn new() -> Self {
+        Retired {
+            buffers: Mutex::new(VecDeque::new()),
+        }
+    }
+
+    fn retire(&self, buffer: BytesMut) {
+        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        buffers.push_back(buffer);
+        let surplus = match buffers.len() > Self::MOST {
+            true => buffers.pop_front(),
+            false => None,
+        };
+        drop(buffers);
+        drop(surplus);
+    }
+
+    fn reuse(&self, len: usize) -> Option<BytesMut> {
+        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..Self::LOOKS.min(buffers.len()) {
+            let mut buffer = buffers.pop_front()?;
+            buffer.clear();
+            if buffer.try_reclaim(len) {
+                return Some(buffer);
+            }
+            buffers.push_back(buffer);
+        }
+        None
+    }
+}
+
 /// A body that is with the application.
 struct Lent {
     buffer: BytesMut,
@@ -174,6 +229,30 @@ mod tests {
             assert!(class >= len && class <= len + len / 4, "{len}: {class}");
             assert_eq!(Spare::class(class), class);
         }
+    }
+
+    #[test]
+    fn a_retired_buffer_is_used_again_once_its_slices_are_gone() {
+        let retired = Retired::new();
+        let mut buffer = BytesMut::with_capacity(1000);
+        let address = buffer.as_ptr();
+        buffer.resize(1000, 7);
+        let slices = [buffer.split_to(400).freeze(), buffer.split_to(600).freeze()];
+        retired.retire(buffer);
+        assert!(retired.reuse(1000).is_none());
+        let [first, last] = slices;
+        drop(first);
+        assert!(retired.reuse(1000).is_none());
+        assert!(last.iter().all(|&byte| byte == 7));
+        drop(last);
+        let again = retired.reuse(1000).expect("it is free");
+        assert_eq!((again.as_ptr(), again.len()), (address, 0));
+        assert!(again.capacity() >= 1000);
+        assert!(retired.reuse(1000).is_none());
+        for _ in 0..Retired::MOST + 3 {
+            retired.retire(BytesMut::new());
+        }
+        assert_eq!(retired.buffers.lock().unwrap().len(), Retired::MOST);
     }
 
     #[test]

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use flexbond_session::socket::{Dealer, Event, Monitor, OptionError, Peer, RecvError};
+use flexbond_session::socket::{Dealer, Event, Monitor, OptionError, RecvError};
 use flexbond_transport::Message;
 use tokio::time::Instant;
 
 use super::shared::{GRAIN, Link, Shared};
-use crate::PROPERTY;
 use crate::envelope::{Envelope, Kind};
+use crate::property;
 
 /// Answers taken at once.
 const BATCH: usize = 256;
@@ -30,7 +30,8 @@ enum Happened {
 pub(super) fn dial(shared: &Shared) -> Result<(Dealer, Monitor), OptionError> {
     let mut socket = shared.options.socket.clone();
     socket.immediate = true;
-    socket.metadata.push((PROPERTY.to_owned(), "1".into()));
+    let said = property::of_client();
+    socket.metadata.push((property::NAME.to_owned(), said.into()));
     let dealer = Dealer::with_options(socket)?;
     let monitor = dealer.monitor();
     Ok((dealer, monitor))
@@ -172,7 +173,7 @@ impl Connection<'_> {
                 let mut state = self.shared.state.lock();
                 state.link = Link::Up {
                     dealer: self.dealer.clone(),
-                    max_request: max_request(&peer),
+                    max_request: property::max_request(&peer).unwrap_or(usize::MAX),
                 };
                 drop(state);
                 self.shared.change.notify_waiters();
@@ -228,13 +229,4 @@ impl Connection<'_> {
             self.shared.send(&Envelope::cancel(call));
         }
     }
-}
-
-/// What the server says of itself: the version of the protocol, and how long arguments may be.
-fn max_request(peer: &Peer) -> usize {
-    let said = peer
-        .metadata(PROPERTY)
-        .and_then(|said| std::str::from_utf8(said).ok());
-    said.and_then(|said| said.split(' ').nth(1)?.parse().ok())
-        .unwrap_or(usize::MAX)
 }

@@ -18,7 +18,7 @@ use tower::{BoxError, Service};
 use super::hub::Hub;
 use super::options::Options;
 use super::session::Session;
-use crate::PROPERTY;
+use crate::property;
 use crate::request::{Request, Response};
 
 /// A server: answers the calls that come in at its endpoints with a tower service, each in a task of its own.
@@ -94,8 +94,8 @@ where
     /// The first option of the socket that is out of bounds.
     pub fn with_options(service: S, options: Options) -> Result<Self, OptionError> {
         let mut socket = options.socket.clone();
-        let property = format!("1 {}", options.max_request);
-        socket.metadata.push((PROPERTY.to_owned(), property.into()));
+        let said = property::of_server(options.max_request);
+        socket.metadata.push((property::NAME.to_owned(), said.into()));
         let router = Router::with_options(socket)?;
         Ok(Server {
             monitor: router.monitor(),

@@ -18,10 +18,10 @@ use tower::{BoxError, Service, ServiceExt};
 use super::calls::{Calls, Upload};
 use super::context::{Connection, Context};
 use super::hub::{Counters, Hub, InFlight};
-use crate::PROPERTY;
 use crate::envelope::{Codec, Envelope, Flags, Header, Kind};
 use crate::error::CallError;
 use crate::failure::{Failure, FailureKind};
+use crate::property;
 use crate::request::{Item, Items, Request, Response, Wants};
 
 /// One connection of a server.
@@ -456,7 +456,7 @@ impl Session {
     /// Tells the other end that no more calls are taken.
     pub(super) fn announce_drain(self: &Arc<Self>) {
         // A plain script waits for its answer and nothing else.
-        if self.connection.peer().metadata(PROPERTY).is_some() {
+        if self.connection.peer().metadata(property::NAME).is_some() {
             self.send(&Envelope::draining());
         }
     }
