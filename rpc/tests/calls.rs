@@ -174,6 +174,9 @@ async fn a_deadline_ends_a_call_on_both_sides() {
             matches!(error, CallError::DeadlineExceeded { .. } | CallError::Failure(_)),
             "{error}"
         );
+        // The answer to a later call comes after that one was seen to: it did not even begin.
+        client.call::<_, ()>("note", &()).await.unwrap();
+        assert_eq!(server.seen.begun.load(Ordering::SeqCst), 1);
     }
 }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use flexbond_session::Endpoint;
-use flexbond_session::socket::{Dealer, SendErrorKind};
+use flexbond_session::socket::Dealer;
 use flexbond_transport::Message;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -134,12 +134,8 @@ impl State {
                     self.calls.sent(call);
                     return false;
                 }
-                Err(error) if matches!(error.kind(), SendErrorKind::WouldBlock) => {
-                    self.waiting.push_back((call, error.into_message()));
-                    return true;
-                }
-                // The connection is gone, and the task will hear of it.
-                Err(error) => self.waiting.push_back((call, error.into_message())),
+                // There is no room, or the connection is gone, of which the task will hear.
+                Err(error) => self.wait(call, error.into_message()),
             }
             return true;
         }
@@ -147,10 +143,22 @@ impl State {
             // What is said of calls of a lost connection concerns nobody any more.
             (NO_CALL, Link::Down { .. } | Link::Draining) => false,
             _ => {
-                self.waiting.push_back((call, message));
+                self.wait(call, message);
                 matches!(self.link, Link::Up { .. })
             }
         }
+    }
+
+    /// Keeps a message. Those of calls that were given up are thrown away when they are many: where there is no
+    /// connection nothing else would.
+    fn wait(&mut self, call: u64, message: Message) {
+        const FEW: usize = 64;
+        if self.waiting.len() >= FEW + 2 * self.calls.len() {
+            let calls = &self.calls;
+            self.waiting
+                .retain(|(call, _)| *call == NO_CALL || calls.is_open(*call));
+        }
+        self.waiting.push_back((call, message));
     }
 
     /// Sends what waits; ready when all of it was sent.
@@ -236,3 +244,33 @@ pub(super) fn is_sooner(deadline: Option<Instant>, alarm: Option<Instant>) -> bo
 
 /// The least time between two looks at deadlines: so many calls, each with its own, are looked at together.
 pub(super) const GRAIN: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use super::super::calls::Patience;
+    use super::*;
+
+    #[test]
+    fn calls_that_are_given_up_without_a_connection_do_not_pile_up() {
+        let endpoint = "inproc://nobody".parse().expect("an endpoint");
+        let shared = Shared::new(endpoint, Options::default());
+        let now = Instant::now();
+        let mut kept = Vec::new();
+        for n in 0..10_000 {
+            let mut state = shared.state.lock();
+            let call = state.calls.insert(now, Patience::Endless, None, None);
+            state.send(call, Message::from("arguments"));
+            drop(state);
+            match n % 1000 {
+                0 => kept.push(call),
+                _ => shared.cancel(call),
+            }
+        }
+        let state = shared.state.lock();
+        assert!(state.waiting.len() < 200, "{}", state.waiting.len());
+        assert!(
+            kept.iter()
+                .all(|call| state.waiting.iter().any(|(known, _)| known == call))
+        );
+    }
+}

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use flexbond_session::socket::{Route, SendErrorKind, SocketType};
 use flexbond_transport::{Frame, Message};
@@ -227,6 +228,9 @@ impl Session {
         Counters::add(&self.hub.counters.calls);
         let timeout = request.timeout;
         let work = async {
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Err(late(timeout));
+            }
             let answered = AssertUnwindSafe(service.oneshot(request)).catch_unwind().await;
             let response = answered
                 .map_err(|panic| self.panicked(&*panic))?
@@ -240,13 +244,7 @@ impl Session {
             None => work.await,
             Some(deadline) => match tokio::time::timeout_at(deadline, work).await {
                 Ok(done) => done,
-                Err(_) => {
-                    let message = format!(
-                        "the caller waits {:?}, and that is over",
-                        timeout.unwrap_or_default()
-                    );
-                    Err(Failure::new(FailureKind::DeadlineExceeded, message))
-                }
+                Err(_) => Err(late(timeout)),
             },
         };
         let last = match done {
@@ -460,6 +458,14 @@ impl Session {
             self.send(&Envelope::draining());
         }
     }
+}
+
+fn late(timeout: Option<Duration>) -> Failure {
+    let message = format!(
+        "the caller waits {:?}, and that is over",
+        timeout.unwrap_or_default()
+    );
+    Failure::new(FailureKind::DeadlineExceeded, message)
 }
 
 fn check_size(what: &str, size: usize, limit: usize) -> Result<(), Failure> {
