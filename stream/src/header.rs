@@ -7,6 +7,7 @@ use flexbond_transport::Frame;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use crate::fields::Fields;
 use crate::json_object;
 
 /// The header of a stream message: a JSON object with a string field `htype`.
@@ -30,7 +31,7 @@ use crate::json_object;
 #[derive(Clone, Debug)]
 pub struct Header {
     // Always holds a string under "htype": `new` and `parse` put it there, `set` never takes it away.
-    fields: Map<String, Value>,
+    fields: Fields,
     // What it was read from, as long as the fields still say the same: writing JSON anew would change spaces and numbers.
     received: Option<Frame>,
 }
@@ -63,8 +64,8 @@ impl Header {
     /// A header with nothing but its type, such as `raw-1.0`.
     #[must_use]
     pub fn new(htype: impl Into<String>) -> Self {
-        let mut fields = Map::new();
-        fields.insert("htype".to_owned(), Value::String(htype.into()));
+        let mut fields = Fields::default();
+        fields.set("htype".to_owned(), Value::String(htype.into()));
         Header {
             fields,
             received: None,
@@ -99,7 +100,7 @@ impl Header {
         if bytes.len() > Self::MAX_SIZE {
             return Err(HeaderError::TooLong { size: bytes.len() });
         }
-        let fields: Map<String, Value> = json_object::parse(bytes)?;
+        let fields: Fields = json_object::parse(bytes)?;
         match fields.get("htype") {
             Some(Value::String(_)) => Ok(Header {
                 fields,
@@ -200,7 +201,7 @@ impl Header {
     /// All fields, `htype` included, in order.
     #[must_use]
     pub fn fields(&self) -> &Map<String, Value> {
-        &self.fields
+        self.fields.as_map()
     }
 
     /// Adds or replaces a field. A value for `htype` that is not a string is ignored: a header always has one.
@@ -208,7 +209,7 @@ impl Header {
         let (field, value) = (field.into(), value.into());
         if field != "htype" || value.is_string() {
             self.received = None;
-            self.fields.insert(field, value);
+            self.fields.set(field, value);
         }
     }
 

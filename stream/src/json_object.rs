@@ -1,6 +1,7 @@
 //! JSON objects as peers write them, with numbers and halves of characters that JSON has not.
 
-use serde_json::{Map, Value};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// What Python's `json.dumps` writes for numbers that are not finite.
 const NOT_FINITE: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
@@ -14,7 +15,7 @@ const REPLACEMENT: &[u8] = b"\\ufffd";
 ///
 /// # Errors
 /// What is wrong with the text.
-pub(crate) fn parse(text: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
+pub(crate) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
     let end = text
         .iter()
         .rposition(|&byte| byte != 0)
@@ -90,7 +91,13 @@ fn unit(text: &[u8], at: usize) -> Option<u16> {
 mod tests {
     use serde_json::json;
 
+    use serde_json::Map;
+
     use super::*;
+
+    fn parse(text: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
+        super::parse(text)
+    }
 
     #[test]
     fn numbers_that_are_not_finite_are_null() {

@@ -77,6 +77,7 @@ pub mod detector;
 mod dtype;
 mod element;
 mod encoding;
+mod fields;
 mod frame_id;
 mod handler;
 mod header;
