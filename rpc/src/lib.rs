@@ -8,6 +8,7 @@
 //! ```
 //! use flexbond_rpc::{Client, Failure, Methods, Server};
 //!
+//! # #[cfg(feature = "inproc")]
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let methods = Methods::new().add("add", async |(a, b): (i64, i64)| Ok::<_, Failure>(a + b))?;
@@ -20,6 +21,8 @@
 //! assert_eq!(sum, 3);
 //! # Ok(())
 //! # }
+//! # #[cfg(not(feature = "inproc"))]
+//! # fn main() {}
 //! ```
 //!
 //! # Layers
