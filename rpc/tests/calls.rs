@@ -140,14 +140,17 @@ async fn failures_say_what_was_wrong() {
 async fn a_deadline_ends_a_call_on_both_sides() {
     for server in everywhere("deadline").await {
         let client = server.client();
-        let hang = client.method("hang").timeout(Duration::from_millis(30));
+        within("a connection", client.connected(harness::DEADLINE))
+            .await
+            .unwrap();
+        let hang = client.method("hang").timeout(Duration::from_millis(300));
         let error = within("the deadline", hang.value::<_, ()>(&()))
             .await
             .unwrap_err();
         assert!(
             error
                 == CallError::DeadlineExceeded {
-                    timeout: Duration::from_millis(30),
+                    timeout: Duration::from_millis(300),
                     unconnected: None
                 }
                 || failure(error.clone()).kind() == FailureKind::DeadlineExceeded,
