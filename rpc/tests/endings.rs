@@ -73,6 +73,12 @@ async fn without_a_server_a_call_ends_with_the_reason() {
         format!("tcp://{}", probe.local_addr().unwrap())
     };
     let waiting = Client::connect(&endpoint).unwrap();
+    let is_refused = || {
+        waiting
+            .trouble()
+            .is_some_and(|trouble| trouble.contains("refused"))
+    };
+    until("the first attempt", is_refused).await;
     let error = waiting
         .method("echo")
         .timeout(Duration::from_millis(200))
