@@ -36,6 +36,7 @@
 mod buffer;
 pub mod client;
 mod codec;
+mod credit;
 pub mod envelope;
 mod error;
 mod failure;

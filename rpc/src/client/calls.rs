@@ -9,6 +9,7 @@ use slab::Slab;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::credit;
 use crate::envelope::{Envelope, Kind};
 use crate::error::CallError;
 use crate::failure::Failure;
@@ -186,8 +187,7 @@ impl Calls {
         match envelope.header.kind {
             Kind::Credit => {
                 if let Some(upload) = &slot.upload {
-                    let room = Semaphore::MAX_PERMITS - upload.available_permits();
-                    upload.add_permits(room.min(count as usize));
+                    credit::add(upload, count);
                 }
             }
             _ if size > max => slot.finish(Err(CallError::TooLarge {

@@ -107,7 +107,7 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn connected(&self, limit: Duration) -> Result<(), CallError> {
-        let up = self.until(|| self.is_connected());
+        let up = until(&self.shared, |_| self.is_connected());
         if tokio::time::timeout(limit, up).await.is_ok() {
             return Ok(());
         }
@@ -121,10 +121,6 @@ impl Client {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.shared.state.lock().calls.len()
-    }
-
-    async fn until(&self, mut condition: impl FnMut() -> bool) {
-        until(&self.shared, |_| condition()).await;
     }
 
     /// Begins a call, without asking whether there is room for one more. [`Service::call`] does the same.
@@ -144,15 +140,10 @@ impl Client {
     /// # Cancel safety
     /// When the future is dropped, the call is cancelled, here and on the server.
     pub async fn request(&self, request: Request) -> Result<Response, CallError> {
-        if !self.has_room() {
-            self.until(|| self.has_room()).await;
+        if !self.shared.has_room() {
+            until(&self.shared, Shared::has_room).await;
         }
         self.begin(request).await
-    }
-
-    fn has_room(&self) -> bool {
-        let state = self.shared.state.lock();
-        state.calls.len() < self.shared.options.max_in_flight || state.is_closed()
     }
 
     fn start(&self, request: Request) -> Result<Stage, CallError> {
@@ -315,16 +306,12 @@ impl Service<Request> for Client {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
         loop {
             if self.room.is_none() {
-                if self.has_room() {
+                if self.shared.has_room() {
                     return Poll::Ready(Ok(()));
                 }
                 let shared = Arc::clone(&self.shared);
                 self.room = Some(Box::pin(async move {
-                    let has_room = |shared: &Shared| {
-                        let state = shared.state.lock();
-                        state.calls.len() < shared.options.max_in_flight || state.is_closed()
-                    };
-                    until(&shared, has_room).await;
+                    until(&shared, Shared::has_room).await;
                 }));
             }
             if let Some(room) = &mut self.room {

@@ -94,6 +94,12 @@ impl Shared {
         self.handles.load(Ordering::Acquire) == 0
     }
 
+    /// Whether one more call may be under way.
+    pub(super) fn has_room(&self) -> bool {
+        let state = self.state.lock();
+        state.calls.len() < self.options.max_in_flight || state.is_closed()
+    }
+
     /// Sends something of a call that need not wait for its turn.
     pub(super) fn send(&self, envelope: &Envelope) {
         // All of these can be encoded: they have neither method nor buffers.

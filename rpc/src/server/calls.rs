@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::credit;
 use crate::error::CallError;
 use crate::failure::{Failure, FailureKind};
 use crate::request::Item;
@@ -108,8 +109,7 @@ impl<T> Calls<T> {
             .get(&call)
             .and_then(|running| running.credit.as_ref())
         {
-            let room = Semaphore::MAX_PERMITS - credit.available_permits();
-            credit.add_permits(room.min(items as usize));
+            credit::add(credit, items);
         }
     }
 

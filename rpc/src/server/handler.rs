@@ -115,15 +115,9 @@ where
     Args: DeserializeOwned,
     Answer: Serialize,
 {
-    Box::new(move |request| {
-        let codec = request.codec;
-        match taken(request) {
-            Ok((context, arguments, _)) => {
-                let answering = handler.call(context, arguments);
-                Box::pin(async move { value(codec, &answering.await?) })
-            }
-            Err(failure) => refused(failure),
-        }
+    action(move |codec, context, arguments, _| {
+        let answering = handler.call(context, arguments);
+        Box::pin(async move { value(codec, &answering.await?) })
     })
 }
 
@@ -134,15 +128,9 @@ where
     T: Serialize,
     E: Into<Failure>,
 {
-    Box::new(move |request| {
-        let codec = request.codec;
-        match taken(request) {
-            Ok((context, arguments, _)) => {
-                let answering = handler.call(context, arguments);
-                Box::pin(async move { Ok(Response::from_items(codec, items(codec, answering.await?))) })
-            }
-            Err(failure) => refused(failure),
-        }
+    action(move |codec, context, arguments, _| {
+        let answering = handler.call(context, arguments);
+        Box::pin(async move { Ok(Response::from_items(codec, items(codec, answering.await?))) })
     })
 }
 
@@ -152,15 +140,9 @@ where
     T: DeserializeOwned,
     Answer: Serialize,
 {
-    Box::new(move |request| {
-        let codec = request.codec;
-        match taken(request) {
-            Ok((context, arguments, items)) => {
-                let answering = handler.call(context, (arguments, Incoming::new(items)));
-                Box::pin(async move { value(codec, &answering.await?) })
-            }
-            Err(failure) => refused(failure),
-        }
+    action(move |codec, context, arguments, sent| {
+        let answering = handler.call(context, (arguments, Incoming::new(sent)));
+        Box::pin(async move { value(codec, &answering.await?) })
     })
 }
 
@@ -172,14 +154,21 @@ where
     U: Serialize,
     E: Into<Failure>,
 {
+    action(move |codec, context, arguments, sent| {
+        let answering = handler.call(context, (arguments, Incoming::new(sent)));
+        Box::pin(async move { Ok(Response::from_items(codec, items(codec, answering.await?))) })
+    })
+}
+
+/// Takes a request apart for `call`, or refuses it.
+fn action<Args: DeserializeOwned>(
+    call: impl Fn(Codec, Context, Args, Option<Items>) -> Answering + Send + Sync + 'static,
+) -> Action {
     Box::new(move |request| {
         let codec = request.codec;
         match taken(request) {
-            Ok((context, arguments, sent)) => {
-                let answering = handler.call(context, (arguments, Incoming::new(sent)));
-                Box::pin(async move { Ok(Response::from_items(codec, items(codec, answering.await?))) })
-            }
-            Err(failure) => refused(failure),
+            Ok((context, arguments, items)) => call(codec, context, arguments, items),
+            Err(failure) => Box::pin(std::future::ready(Err(failure))),
         }
     })
 }
@@ -209,10 +198,6 @@ fn taken<Args: DeserializeOwned>(request: Request) -> Result<(Context, Args, Opt
 
 fn bad_arguments(what: &str, error: &CodecError) -> Failure {
     Failure::new(FailureKind::BadArguments, format!("{what}: {error}"))
-}
-
-fn refused(failure: Failure) -> Answering {
-    Box::pin(std::future::ready(Err(failure)))
 }
 
 pub(super) fn value<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Result<Response, Failure> {

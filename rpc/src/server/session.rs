@@ -170,17 +170,16 @@ impl Session {
             }
             Wants::Answer | Wants::Nothing => None,
         };
-        let (upload, items) = match header.flags.contains(Flags::UPLOAD) {
+        let uploads = header.flags.contains(Flags::UPLOAD);
+        let window = hub.options.upload_window.max(1);
+        let (upload, items) = match uploads {
             true => {
-                let window = hub.options.upload_window.max(1);
                 let (tx, rx) = mpsc::unbounded_channel();
                 let items = self.items(call.id, window, rx);
                 (Some(Upload::new(tx, window)), Some(items))
             }
             false => (None, None),
         };
-        let uploads = upload.is_some();
-        let window = hub.options.upload_window.max(1);
         // A one-way call has no number, and cannot be cancelled.
         let is_listed = call.wants != Wants::Nothing;
         if is_listed {

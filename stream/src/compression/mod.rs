@@ -241,7 +241,8 @@ impl Codec {
         }
     }
 
-    /// Whether `part` is [`BitshuffleLz4`](Codec::BitshuffleLz4) of `len` bytes that can be decompressed; in less time than that takes.
+    /// Whether `part` is [`BitshuffleLz4`](Codec::BitshuffleLz4) of `len` bytes that can be decompressed; in less time
+    /// than that takes.
     ///
     /// # Errors
     /// Those of [`decompress`](Codec::decompress).

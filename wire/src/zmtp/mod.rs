@@ -27,7 +27,8 @@
 //! Sizes in a frame's header are compared with [`Config::max_message_size`], [`Config::max_frames`] and
 //! [`Config::max_command_size`] before anything is allocated, and a body's buffer grows with what really arrived. The
 //! transmit queue is limited by whoever calls [`Connection::send`]. The memory of received bodies of 32 KiB to 4 MiB
-//! is used again once their last clone is dropped; at most 16 MiB of it wait, in the whole process.
+//! is used again once their last clone is dropped; at most 16 MiB of it wait, in the whole process. So do at most 16 MiB
+//! of the rolling buffers of 128 KiB in which smaller ones came.
 
 mod batch;
 mod body;
