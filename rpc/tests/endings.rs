@@ -262,13 +262,13 @@ async fn a_server_that_sends_nonsense_is_an_error_and_no_more() {
     let router = Router::new();
     let endpoint = within("bind", router.bind("tcp://127.0.0.1:0")).await.unwrap();
     let client = client(&endpoint);
-    let calls: Vec<_> = (0..3)
+    let calls: Vec<_> = (0..4)
         .map(|_| {
             let client = client.clone();
             tokio::spawn(async move { client.method("any").stream::<_, u32>(&()).await })
         })
         .collect();
-    for n in 0..3 {
+    for n in 0..4 {
         let request = within("a request", router.recv()).await.unwrap();
         let id = request[0].to_vec();
         let call = Envelope::decode(Message::from(request.into_frames().split_off(1))).unwrap();
@@ -276,6 +276,13 @@ async fn a_server_that_sends_nonsense_is_an_error_and_no_more() {
         let answers = match n {
             0 => vec![Envelope::stream_item(call, 5, "")],
             1 => vec![Envelope::stream_end(call, 9)],
+            2 => {
+                // The length of a method's name that is not there.
+                let mut cut = Header::new(Kind::Response, call).encode().unwrap().to_vec();
+                cut.push(9);
+                within("it leaves", router.send([id.clone(), cut])).await.unwrap();
+                vec![]
+            }
             _ => vec![
                 Envelope::error(call, "no body of an error"),
                 Envelope::response(call, "late"),
@@ -295,7 +302,10 @@ async fn a_server_that_sends_nonsense_is_an_error_and_no_more() {
     for call in calls {
         let error = within("its end", call).await.unwrap().map(drop).unwrap_err();
         assert!(
-            matches!(error, CallError::Incomplete { .. } | CallError::Answer(_)),
+            matches!(
+                error,
+                CallError::Incomplete { .. } | CallError::Answer(_) | CallError::Malformed(_)
+            ),
             "{error}"
         );
     }

@@ -173,9 +173,10 @@ impl Calls {
         }
     }
 
-    /// Whether somebody still waits for this call.
+    /// Whether the end of this call is still to come. One that was told to have ended must not be sent any more.
     pub(super) fn is_open(&self, call: u64) -> bool {
-        self.index(call).is_some()
+        self.index(call)
+            .is_some_and(|index| !self.slots[index].is_ended())
     }
 
     /// Takes an answer; returns who is to be woken, if it belongs to a call under way.

@@ -10,7 +10,8 @@ use flexbond_transport::Message;
 use tokio::time::Instant;
 
 use super::shared::{GRAIN, Link, Shared};
-use crate::envelope::{Envelope, Kind};
+use crate::CallError;
+use crate::envelope::{Envelope, Header, Kind};
 use crate::property;
 
 /// Answers taken at once.
@@ -30,6 +31,8 @@ enum Happened {
 pub(super) fn dial(shared: &Shared) -> Result<(Dealer, Monitor), OptionError> {
     let mut socket = shared.options.socket.clone();
     socket.immediate = true;
+    // Calls have deadlines of their own; that there was nothing to receive is no reason to end.
+    socket.recv_timeout = None;
     let said = property::of_client();
     socket.metadata.push((property::NAME.to_owned(), said.into()));
     let dealer = Dealer::with_options(socket)?;
@@ -151,9 +154,16 @@ impl Connection<'_> {
         let mut state = self.shared.state.lock();
         let mut wakers = Vec::with_capacity(self.answers.len());
         for message in self.answers.drain(..) {
-            // What is no envelope belongs to no call: its caller will see that nothing comes.
-            let Ok(envelope) = Envelope::decode(message) else {
-                continue;
+            let header = message.get(0).and_then(|first| first.first_chunk()).copied();
+            let envelope = match Envelope::decode(message) {
+                Ok(envelope) => envelope,
+                Err(error) => {
+                    // What says of no call that it is its answer concerns nobody.
+                    let header = header.and_then(|bytes: [u8; Header::LEN]| Header::decode(&bytes).ok());
+                    let malformed = CallError::Malformed(error);
+                    wakers.extend(header.and_then(|header| state.calls.fail(header.call, malformed)));
+                    continue;
+                }
             };
             if envelope.header.kind == Kind::Draining {
                 state.link = Link::Draining;
@@ -202,7 +212,7 @@ impl Connection<'_> {
                 let wakers = match self.shared.options.wait_for_connection {
                     true => Vec::new(),
                     false => state.calls.fail_all(|_| {
-                        Some(crate::CallError::Unconnected {
+                        Some(CallError::Unconnected {
                             endpoint: self.shared.endpoint.to_string(),
                             reason: error.clone(),
                         })

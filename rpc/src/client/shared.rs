@@ -257,6 +257,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_call_that_was_not_sent_in_time_is_never_sent() {
+        let endpoint = "inproc://late".parse().expect("an endpoint");
+        let shared = Shared::new(endpoint, Options::default());
+        let now = Instant::now();
+        let mut state = shared.state.lock();
+        let patience = Patience::Whole(Duration::from_secs(1));
+        let call = state.calls.insert(now, patience, None, None);
+        state.send(call, Message::from("arguments"));
+        assert!(state.calls.is_open(call));
+        let (told, _) = state
+            .calls
+            .expire(now + Duration::from_secs(2), Some("nobody there"));
+        assert!(told.is_empty(), "the server knows nothing of it");
+        // Its caller has not looked yet, but will hear that it was not sent.
+        assert!(!state.calls.is_open(call));
+    }
+
+    #[test]
     fn calls_that_are_given_up_without_a_connection_do_not_pile_up() {
         let endpoint = "inproc://nobody".parse().expect("an endpoint");
         let shared = Shared::new(endpoint, Options::default());

@@ -199,6 +199,8 @@ where
         });
         tokio::select! {
             biased;
+            // First: however many calls come, the end does too.
+            () = end => return true,
             received = self.router.recv_batch(messages, BATCH) => match received {
                 Ok(route) => self.handle(route, messages),
                 Err(RecvError::Closed) => return true,
@@ -207,7 +209,6 @@ where
             },
             event = self.monitor.recv() => self.note(event.as_ref()),
             () = self.hub.stall() => self.stalled.extend(self.hub.newly_stalled()),
-            () = end => return true,
             () = unread => {}
         }
         false
