@@ -1,10 +1,13 @@
 //! Steps that run tests.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::Run;
 use crate::interop;
@@ -87,8 +90,10 @@ pub(super) fn docs(run: &mut Run) -> Result<()> {
 /// took twelve minutes, and found nothing but tests that did not say what they need.
 pub(super) fn features(run: &mut Run) -> Result<()> {
     let mut failed = Vec::new();
+    let programs = run.workspace.target.join("debug").join("deps");
     for package in run.workspace.publishable() {
         for (features, commands) in trials(package) {
+            let kept = files_without_suffix(&programs);
             for mut command in commands {
                 command.current_dir(&run.workspace.root).args([
                     "--package",
@@ -105,12 +110,25 @@ pub(super) fn features(run: &mut Run) -> Result<()> {
                     }
                 }
             }
+            // They were run and are not run again; kept, those of all trials take nine gigabytes.
+            for program in files_without_suffix(&programs).difference(&kept) {
+                fs::remove_file(program).with_context(|| format!("cannot remove {}", program.display()))?;
+            }
         }
     }
     if !failed.is_empty() {
         bail!("these fail alone:\n{}", failed.join("\n"));
     }
     Ok(())
+}
+
+/// On Linux and macOS, the programs among what cargo has built in a folder; elsewhere none.
+fn files_without_suffix(folder: &Path) -> BTreeSet<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_none() && path.is_file())
+        .collect()
 }
 
 /// What is run for a package with which features.
@@ -180,6 +198,19 @@ mod unit_tests {
         let tried = |package| -> Vec<_> { trials(package).into_iter().map(|trial| trial.0).collect() };
         assert_eq!(tried(&package), ["", "ipc", "tcp", "ipc,tcp"]);
         assert_eq!(tried(&Package::default()), [""]);
+    }
+
+    #[test]
+    fn programs_are_told_from_what_else_is_built() {
+        let folder = std::env::temp_dir().join(format!("flexbond-xtask-programs-{}", std::process::id()));
+        fs::create_dir_all(folder.join("a-folder")).unwrap();
+        for file in ["calls-0123abcd", "calls-0123abcd.d", "libflexbond-0123abcd.rlib"] {
+            fs::write(folder.join(file), "").unwrap();
+        }
+        let found = files_without_suffix(&folder);
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(found, BTreeSet::from([folder.join("calls-0123abcd")]));
+        assert!(files_without_suffix(&folder).is_empty());
     }
 
     #[test]
