@@ -9,5 +9,7 @@ mod options;
 mod shared;
 
 pub use call::{Call, Values};
+#[cfg(feature = "macros")]
+pub(crate) use call::{DEFAULT_WINDOW, written};
 pub use client::{Calling, Client, ClientError};
 pub use options::Options;
