@@ -62,7 +62,7 @@ pub(crate) fn of_docs(attributes: &[Attribute]) -> String {
     });
     // One comment of the form /** … */ is one text of many lines.
     let text: Vec<String> = lines.collect();
-    let lines = text.iter().flat_map(|text| text.lines());
+    let lines = text.iter().flat_map(|text| text.split('\n'));
     let trimmed = lines.map(|line| line.trim().trim_start_matches("* "));
     let paragraph = trimmed
         .skip_while(|line| line.is_empty())

@@ -93,7 +93,7 @@ mod tests {
             ),
             (
                 b"[1]",
-                "JSON: invalid length 1, expected no arguments at line 1 column 2",
+                "JSON: invalid length 1, expected no arguments at line 1 column 3",
             ),
             (
                 b"7",
