@@ -45,7 +45,7 @@ mod error;
 pub mod expansion;
 mod failure;
 mod property;
-#[cfg(all(doctest, feature = "inproc"))]
+#[cfg(all(doctest, feature = "inproc", feature = "macros"))]
 mod readme;
 mod request;
 pub mod server;
