@@ -388,6 +388,31 @@ async fn wrong_arguments_are_named() {
         let begin = format!("{method}: JSON: {reason}");
         assert!(failure.message().starts_with(&begin), "{begin:?} is {failure}");
     }
+    for (arguments, reason) in [
+        (json!({"a": 1}), "add: MessagePack: missing field `b`"),
+        (
+            json!({"a": 1, "b": 2, "z": 3}),
+            "add: MessagePack: at z: unknown field `z`, expected `a` or `b`",
+        ),
+        (
+            json!({"a": 1, "b": "two"}),
+            "add: MessagePack: at b: wrong msgpack marker FixStr(3)",
+        ),
+        (
+            json!([1]),
+            "add: MessagePack: invalid length 1, expected the arguments (a: f64, b: f64)",
+        ),
+    ] {
+        let call = client
+            .method("add")
+            .codec(Codec::MessagePack)
+            .value::<_, f64>(&arguments);
+        let failure = failure(within("add", call).await.expect_err("a failure"));
+        assert_eq!(
+            (failure.kind(), failure.message()),
+            (FailureKind::BadArguments, reason)
+        );
+    }
 }
 
 #[tokio::test]
