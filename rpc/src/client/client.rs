@@ -204,20 +204,13 @@ impl Client {
             }
             envelope.header.deadline = Some(timeout);
         }
-        envelope.check()?;
 
         let call = shared.with(|state, wakers| {
             if let Some(error) = state.refusal(&shared.endpoint) {
                 return Err(error);
             }
-            let limit = state.max_request();
-            if size > limit {
-                return Err(CallError::TooLarge {
-                    size,
-                    limit,
-                    answer: false,
-                });
-            }
+            let limits = state.limits();
+            limits.check_request(size)?;
             if !shared.options.wait_for_connection
                 && let Some(reason) = state.unconnected()
             {
@@ -229,11 +222,15 @@ impl Client {
             let now = Instant::now();
             let call = state.calls.insert(now, kind, place);
             envelope.header.call = call;
-            match envelope.encode() {
+            let message = envelope.encode().map_err(CallError::from).and_then(|message| {
+                limits.check(size, &message)?;
+                Ok(message)
+            });
+            match message {
                 Ok(message) => state.send(now, call, size, message, wakers),
-                // The check above found nothing; were there anything, the call would end with it.
+                // It ends before it was sent.
                 Err(error) => {
-                    let _ = state.calls.fail(call, error.into(), wakers);
+                    let _ = state.calls.fail(call, error, wakers);
                 }
             }
             Ok(call)

@@ -216,9 +216,9 @@ impl Connection<'_> {
         };
         let (link, is_over) = match event? {
             Event::Ready { peer } => {
-                let max_request = property::max_request(&peer).unwrap_or(usize::MAX);
+                let limits = property::limits(&peer);
                 let mut state = self.shared.state.lock();
-                state.connected(self.dealer.clone(), max_request, &mut self.wakers);
+                state.connected(self.dealer.clone(), limits, &mut self.wakers);
                 drop(state);
                 self.shared.change.notify_waiters();
                 return None;
