@@ -94,7 +94,10 @@ where
     /// The first option of the socket that is out of bounds.
     pub fn with_options(service: S, options: Options) -> Result<Self, OptionError> {
         let mut socket = options.socket.clone();
-        let said = property::of_server(options.max_request);
+        let said = property::of_server(property::Limits {
+            request: options.max_request,
+            message: socket.max_message_size,
+        });
         socket.metadata.push((property::NAME.to_owned(), said.into()));
         let router = Router::with_options(socket)?;
         Ok(Server {
@@ -146,6 +149,11 @@ where
             while !self.turn(&mut messages, shutdown.as_mut()).await {}
         }
         self.hub.drain();
+        // Who comes now is to find the next server, which may listen already.
+        for endpoint in self.router.bound() {
+            // One that is not there any more need not be given up.
+            let _ = self.router.unbind(endpoint).await;
+        }
         for session in self.sessions.values() {
             session.announce_drain();
         }
