@@ -1,6 +1,7 @@
 //! Calls with values: arguments written, answers read.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,9 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 use tower::{BoxError, Service, ServiceExt};
 
 use super::client::Client;
@@ -26,6 +28,8 @@ const WINDOW: u32 = 64;
 #[must_use = "a call is made by one of its async methods"]
 pub struct Call<S> {
     service: S,
+    /// How long the service may take to be ready, where no timeout is named.
+    patience: Option<Duration>,
     method: String,
     codec: Codec,
     timeout: Option<Duration>,
@@ -35,10 +39,12 @@ pub struct Call<S> {
 }
 
 impl<S> Call<S> {
-    /// A call by `service`, which may be a [`Client`] or layers around it.
+    /// A call by `service`, which may be a [`Client`] or layers around it: in postcard, with a window of 64 items.
+    /// [`Client::method`] with [`by`](Self::by) has the client's codec and window instead.
     pub fn new(service: S, method: impl Into<String>) -> Self {
         Call {
             service,
+            patience: None,
             method: method.into(),
             codec: Codec::Postcard,
             timeout: None,
@@ -54,7 +60,48 @@ impl<S> Call<S> {
         self
     }
 
-    /// The same with so long to wait, from call to answer; of a stream, to its end.
+    /// The same call made by another service: layers around the client, for instance.
+    ///
+    /// ```
+    /// # #[cfg(feature = "inproc")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use flexbond_rpc::layers::Retry;
+    /// use flexbond_rpc::{Client, Failure, Methods, Server};
+    /// use tower::ServiceBuilder;
+    ///
+    /// let methods = Methods::new().add("half", async |x: f64| Ok::<_, Failure>(x / 2.0))?;
+    /// let server = Server::new(methods);
+    /// let endpoint = server.bind("inproc://halves").await?;
+    /// tokio::spawn(server.run());
+    ///
+    /// let client = Client::connect(endpoint)?;
+    /// let retrying = ServiceBuilder::new().retry(Retry::new()).service(client.clone());
+    /// let half: f64 = client.method("half").by(retrying).idempotent().value(&3.0).await?;
+    /// assert_eq!(half, 1.5);
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(feature = "inproc"))]
+    /// # fn main() {}
+    /// ```
+    pub fn by<T>(self, service: T) -> Call<T> {
+        Call {
+            service,
+            patience: self.patience,
+            method: self.method,
+            codec: self.codec,
+            timeout: self.timeout,
+            metadata: self.metadata,
+            idempotent: self.idempotent,
+            window: self.window,
+        }
+    }
+
+    /// The same with so long to wait, from call to answer; of a stream, to its end. What is over before it begins is
+    /// not sent.
+    ///
+    /// A call that names no timeout has that of [`Options::timeout`](super::Options::timeout): for the whole call or,
+    /// of a stream or with streamed arguments, for each sign of life that the server owes.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -98,9 +145,26 @@ where
     S: Service<Request, Response = Response>,
     S::Error: Into<BoxError>,
 {
-    async fn make(self, request: Request) -> Result<Response, CallError> {
-        let answered = self.service.oneshot(request).await;
-        answered.map_err(|error| CallError::from_boxed(error.into()))
+    async fn make(mut self, mut request: Request) -> Result<Response, CallError> {
+        let boxed = |error: S::Error| CallError::from_boxed(error.into());
+        let look = poll_fn(|cx| Poll::Ready(self.service.poll_ready(cx)));
+        match (look.await, request.timeout.or(self.patience)) {
+            (Poll::Ready(ready), _) => ready.map_err(boxed)?,
+            (Poll::Pending, None) => self.service.ready().await.map(drop).map_err(boxed)?,
+            // To wait counts to the call's time.
+            (Poll::Pending, Some(timeout)) => {
+                let begun = Instant::now();
+                let Ok(ready) = tokio::time::timeout(timeout, self.service.ready()).await else {
+                    return Err(CallError::DeadlineExceeded {
+                        timeout,
+                        unconnected: Some("there was no room for one more call".to_owned()),
+                    });
+                };
+                ready.map(drop).map_err(boxed)?;
+                request.timeout = request.timeout.map(|limit| limit.saturating_sub(begun.elapsed()));
+            }
+        }
+        self.service.call(request).await.map_err(boxed)
     }
 
     /// Calls with these arguments, and reads the answer.
@@ -206,9 +270,18 @@ pub struct Values<T> {
 }
 
 impl<T: DeserializeOwned> Values<T> {
+    /// One answer in place of a stream, which a layer may give, is a stream of one.
     fn new(response: Response) -> Self {
+        let items = response.items.unwrap_or_else(|| {
+            let item = Item {
+                codec: response.codec,
+                body: response.body,
+                buffers: response.buffers,
+            };
+            Items::new(stream::iter([Ok(item)]))
+        });
         Values {
-            items: response.items,
+            items: Some(items),
             values: PhantomData,
         }
     }
@@ -250,9 +323,12 @@ impl<T> fmt::Debug for Values<T> {
 impl Client {
     /// A call of `method`, to be put together: with the client's codec, and its timeout unless another is named.
     pub fn method(&self, method: impl Into<String>) -> Call<Client> {
-        Call::new(self.clone(), method)
-            .codec(self.options().codec)
-            .window(self.options().stream_window)
+        let options = self.options();
+        let mut call = Call::new(self.clone(), method)
+            .codec(options.codec)
+            .window(options.stream_window);
+        call.patience = options.timeout;
+        call
     }
 
     /// Calls `method` with these arguments, and reads the answer. For more say in it see [`method`](Self::method).
