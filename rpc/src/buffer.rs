@@ -108,7 +108,7 @@ impl Serialize for Buffer {
                 Err(S::Error::custom(format_args!("more than {MAX_BUFFERS} buffers")))
             }
             Beside::Collecting(buffers) => {
-                buffers.push(Frame::from_shared(self.0.clone()));
+                buffers.push(Frame::from(self.0.clone()));
                 Ok(buffers.len() - 1)
             }
             _ => Err(S::Error::custom("a buffer is written in a call only")),
@@ -133,5 +133,23 @@ impl<'de> Deserialize<'de> for Buffer {
             },
             _ => Err(D::Error::custom("a buffer is read in a call only")),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::Codec;
+
+    #[test]
+    fn a_buffer_may_be_of_any_length() {
+        for len in [0, 1, Frame::INLINE, Frame::INLINE + 1] {
+            let buffer = Buffer::from(vec![7; len]);
+            let encoded = Codec::Postcard.encode(&buffer).expect("can be written");
+            let back: Buffer = Codec::Postcard
+                .decode(&encoded.body, encoded.buffers)
+                .expect("can be read");
+            assert_eq!(back, buffer, "{len} bytes");
+        }
     }
 }

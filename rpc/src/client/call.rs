@@ -21,7 +21,7 @@ use crate::error::CallError;
 use crate::request::{Item, Items, Request, Response, Wants};
 
 /// Items of a streamed answer that may come before the caller has read any, where nobody says otherwise.
-const WINDOW: u32 = 64;
+pub(crate) const DEFAULT_WINDOW: u32 = 64;
 
 /// A call that is being put together: of one method, by any service of [`Request`]s.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ impl<S> Call<S> {
             timeout: None,
             metadata: Metadata::new(),
             idempotent: false,
-            window: WINDOW,
+            window: DEFAULT_WINDOW,
         }
     }
 
@@ -258,7 +258,7 @@ where
     }
 }
 
-fn written<T: Serialize>(codec: Codec, values: impl Stream<Item = T> + Send + 'static) -> Items {
+pub(crate) fn written<T: Serialize>(codec: Codec, values: impl Stream<Item = T> + Send + 'static) -> Items {
     Items::new(values.map(move |value| Item::with_value(codec, &value).map_err(CallError::Arguments)))
 }
 
@@ -271,7 +271,7 @@ pub struct Values<T> {
 
 impl<T: DeserializeOwned> Values<T> {
     /// One answer in place of a stream, which a layer may give, is a stream of one.
-    fn new(response: Response) -> Self {
+    pub(crate) fn new(response: Response) -> Self {
         let items = response.items.unwrap_or_else(|| {
             let item = Item {
                 codec: response.codec,
