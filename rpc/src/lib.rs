@@ -32,6 +32,8 @@
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
 //! | `inproc`, `ipc`, `tcp` | yes | endpoints of these transports |
+//! | `ndarray` | no | [`Tensor`]s from and to arrays of the `ndarray` crate |
+//! | `interop-tests` | no | this crate's own tests against pyzmq |
 
 mod buffer;
 pub mod client;
@@ -45,6 +47,7 @@ mod property;
 mod readme;
 mod request;
 pub mod server;
+pub mod tensor;
 
 pub use buffer::Buffer;
 pub use client::{Call, Client, ClientError, Values};
@@ -53,3 +56,4 @@ pub use error::CallError;
 pub use failure::{Failure, FailureKind};
 pub use request::{Item, Items, Request, Response, Wants};
 pub use server::{AddError, Context, Incoming, MethodInfo, Methods, Server};
+pub use tensor::{AnyTensor, Tensor};
