@@ -116,7 +116,7 @@ impl Serialize for Buffer {
                 Err(S::Error::custom(format_args!("more than {MAX_BUFFERS} buffers")))
             }
             Beside::Collecting(_, buffers) => {
-                buffers.push(Frame::from_shared(self.0.clone()));
+                buffers.push(Frame::from(self.0.clone()));
                 Ok(buffers.len() - 1)
             }
             _ => Err(S::Error::custom("a buffer is written in a call only")),

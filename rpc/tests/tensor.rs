@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use flexbond_rpc::envelope::Codec;
 use flexbond_rpc::tensor::{AnyTensor, Dtype, Element, Tensor, TensorError};
-use flexbond_rpc::{CodecError, Encoded};
+use flexbond_rpc::{Buffer, CodecError, Encoded};
 use flexbond_session::Frame;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ fn moved(data: &[u8], offset: usize) -> Frame {
             bytemuck::cast_slice(&self.0)
         }
     }
-    Frame::from_shared(Bytes::from_owner(Owner(room)).slice(offset..offset + data.len()))
+    Frame::from(Bytes::from_owner(Owner(room)).slice(offset..offset + data.len()))
 }
 
 fn json<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, CodecError> {
@@ -273,5 +273,17 @@ fn ndarrays_are_handed_over() {
         let tensor = Tensor::from_ndarray(empty.clone()).unwrap();
         assert_eq!(tensor.to_ndarray(), empty.view());
         assert_eq!(ndarray::ArrayD::from(tensor), empty);
+    }
+}
+
+#[test]
+fn small_buffers_are_buffers_too() {
+    for len in [0, 1, Frame::INLINE, Frame::INLINE + 1] {
+        let sent = Buffer::from(vec![7_u8; len]);
+        for codec in CODECS {
+            let Encoded { body, buffers } = codec.encode(&sent).unwrap();
+            let back: Buffer = codec.decode(&body, buffers).unwrap();
+            assert_eq!(back, sent, "{codec:?} {len}");
+        }
     }
 }
