@@ -192,6 +192,7 @@ impl AnyTensor {
     /// The elements as numbers of double precision, whose nearest is taken; without a copy where they are that. `None`
     /// for complex numbers and those of half precision.
     #[must_use]
+    #[expect(clippy::unnecessary_cast, reason = "one text for all types")]
     pub fn to_floats(&self) -> Option<Cow<'_, [f64]>> {
         if let Some(floats) = self.as_slice() {
             return Some(Cow::Borrowed(floats));
