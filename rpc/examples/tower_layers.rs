@@ -25,7 +25,7 @@ fn authorized(request: Request) -> Result<Request, Failure> {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let methods = Methods::new().add("add", async |(a, b): (i64, i64)| Ok::<_, Failure>(a + b))?;
     let service = ServiceBuilder::new()
         .filter(authorized)
@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let client = Client::connect(endpoint)?;
     match client.call::<_, i64>("add", &(1, 2)).await {
-        Ok(sum) => println!("without a token: {sum}"),
+        Ok(sum) => return Err(format!("a stranger got {sum}").into()),
         Err(error) => println!("without a token: {error}"),
     }
     let calls = (0..20).map(|n| {
@@ -57,9 +57,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .filter_map(|answer| answer.as_ref().err())
         .collect();
     println!("with the token: {answered} of {} calls answered", answers.len());
-    if let Some(error) = refused.first() {
-        println!("the others: {error}");
-        println!("a retry is sound: {}", !error.may_have_run());
+    let first = refused.first().ok_or("nothing was refused")?;
+    println!("the others: {first}");
+    println!("a retry is sound: {}", !first.may_have_run());
+    match answered {
+        0 => Err("nothing was answered".into()),
+        _ => Ok(()),
     }
-    Ok(())
 }

@@ -4,7 +4,6 @@
 mod harness;
 #[path = "harness/serving.rs"]
 mod serving;
-#[allow(dead_code, reason = "its main is called by a test")]
 #[path = "../examples/tower_layers.rs"]
 mod tower_layers;
 
@@ -23,14 +22,20 @@ use parking_lot::Mutex;
 use serving::{Serving, failure_kind, request};
 use tower::{ServiceBuilder, ServiceExt};
 
+/// Where the code that asks stands: its trace's id, and its own.
+fn place() -> Place {
+    Trace::current().map(|trace| (trace.trace_id(), trace.span_id()))
+}
+
+type Place = Option<(String, String)>;
+
 /// A method that says where it stands, one that streams it, and one that asks another server.
 fn traced(behind: Option<flexbond_rpc::Client>) -> Methods {
-    let place = || Trace::current().map(|trace| (trace.trace_id(), trace.span_id()));
     Methods::new()
-        .add("place", async move |()| Ok::<_, Failure>(place()))
+        .add("place", async |()| Ok::<_, Failure>(place()))
         .and_then(|methods| {
-            methods.add_stream("places", async move |n: u32| {
-                Ok::<_, Failure>(stream::iter(0..n).map(move |_| Ok::<_, Failure>(place())))
+            methods.add_stream("places", async |n: u32| {
+                Ok::<_, Failure>(stream::iter(0..n).map(|_| Ok::<_, Failure>(place())))
             })
         })
         .and_then(|methods| {
@@ -52,8 +57,6 @@ fn traced(behind: Option<flexbond_rpc::Client>) -> Methods {
         })
         .unwrap()
 }
-
-type Place = Option<(String, String)>;
 
 #[tokio::test]
 async fn a_trace_goes_from_caller_to_handler_and_on_to_the_next_server() {
