@@ -46,6 +46,7 @@ mod error;
 #[doc(hidden)]
 pub mod expansion;
 mod failure;
+pub mod layers;
 mod property;
 #[cfg(all(doctest, feature = "inproc"))]
 mod readme;
