@@ -52,6 +52,9 @@ pub enum ClientError {
     /// The endpoint is none that can be connected to.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// A client of several servers was given none.
+    #[error("no endpoint to connect to")]
+    NoEndpoint,
 }
 
 impl Client {
@@ -116,18 +119,29 @@ impl Client {
     /// Dropping the future changes nothing.
     pub async fn connected(&self, limit: Duration) -> Result<(), CallError> {
         // Over, too, when there will never be one.
-        let over = until(&self.shared, || {
-            let state = self.shared.state.lock();
-            matches!(state.link, Link::Up { .. }) || state.refusal(&self.shared.endpoint).is_some()
-        });
-        let _ = tokio::time::timeout(limit, over).await;
-        if self.is_connected() {
+        if let Ok(true) = tokio::time::timeout(limit, self.up()).await {
             return Ok(());
         }
         Err(CallError::Unconnected {
             endpoint: self.shared.endpoint.to_string(),
             reason: self.trouble().unwrap_or_default(),
         })
+    }
+
+    /// Waits until there is a connection, or there will never be one; which of them.
+    pub(crate) async fn up(&self) -> bool {
+        until(&self.shared, || {
+            let state = self.shared.state.lock();
+            matches!(state.link, Link::Up { .. }) || state.refusal(&self.shared.endpoint).is_some()
+        })
+        .await;
+        self.is_connected()
+    }
+
+    /// Calls under way, if there is a connection.
+    pub(crate) fn connected_load(&self) -> Option<usize> {
+        let state = self.shared.state.lock();
+        matches!(state.link, Link::Up { .. }).then(|| state.calls.len())
     }
 
     /// Calls under way.
@@ -334,12 +348,8 @@ impl Load for Client {
     type Metric = usize;
 
     fn load(&self) -> usize {
-        let state = self.shared.state.lock();
-        let penalty = match state.link {
-            Link::Up { .. } => 0,
-            Link::Draining { .. } | Link::Down { .. } | Link::Stopped { .. } => UNCONNECTED,
-        };
-        state.calls.len() + penalty
+        self.connected_load()
+            .unwrap_or_else(|| self.in_flight() + UNCONNECTED)
     }
 }
 
