@@ -48,7 +48,7 @@ pub mod expansion;
 mod failure;
 pub mod layers;
 mod property;
-#[cfg(all(doctest, feature = "inproc"))]
+#[cfg(all(doctest, feature = "inproc", feature = "macros"))]
 mod readme;
 mod request;
 pub mod server;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proc_macro2::{Ident, Span, TokenStream};
 use syn::meta::ParseNestedMeta;
 use syn::parse::Parser;
-use syn::{Attribute, Error, LitStr, Path, Result};
+use syn::{Attribute, Error, Lit, LitStr, Path, Result};
 
 use crate::errors::Errors;
 
@@ -79,8 +79,12 @@ impl OfMethod {
             let name = named(meta)?;
             once(meta, &mut self.name, name)
         } else if meta.path.is_ident("timeout") {
-            let text: LitStr = meta.value()?.parse()?;
-            let timeout = duration(&text.value()).ok_or_else(|| {
+            let text: Lit = meta.value()?.parse()?;
+            let known = match &text {
+                Lit::Str(text) => duration(&text.value()),
+                _ => None,
+            };
+            let timeout = known.ok_or_else(|| {
                 Error::new(
                     text.span(),
                     "no duration: write a whole number and a unit, such as \"5s\", \"250ms\", \"2min\" or \"1h\"",

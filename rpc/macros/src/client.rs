@@ -3,6 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::ext::IdentExt;
+use syn::spanned::Spanned;
 
 use crate::method::{Method, Parameter};
 use crate::server::arguments;
@@ -122,13 +123,15 @@ fn called(service: &Service, method: &Method) -> TokenStream {
         quote!(#value)
     };
     let incoming = method.incoming().map(|(name, _)| quote!(, #name));
-    let call = match (method.answer.is_stream, incoming.is_some()) {
-        _ if method.one_way => quote!(call_one_way),
-        (false, false) => quote!(call),
-        (true, false) => quote!(call_stream),
-        (false, true) => quote!(call_upload),
-        (true, true) => quote!(call_conversation),
+    // The type of the answer is written out, so that the compiler points to it when it cannot be read.
+    let (call, types) = match (method.answer.is_stream, incoming.is_some()) {
+        _ if method.one_way => ("call_one_way", quote!(_, _)),
+        (false, false) => ("call", quote!(_, _, #value)),
+        (true, false) => ("call_stream", quote!(_, _, #value)),
+        (false, true) => ("call_upload", quote!(_, _, _, #value)),
+        (true, true) => ("call_conversation", quote!(_, _, _, #value)),
     };
+    let call = service.expansion_at(value.span(), call);
     let timeout = match method.timeout.map(|timeout| timeout.as_millis() as u64) {
         Some(milliseconds) => {
             quote!(::core::option::Option::Some(::core::time::Duration::from_millis(#milliseconds)))
@@ -136,7 +139,7 @@ fn called(service: &Service, method: &Method) -> TokenStream {
         None => quote!(::core::option::Option::None),
     };
     let (wire, idempotent) = (&method.wire, method.idempotent);
-    let (declaration, arguments, _) = arguments(service, method, &quote!(Serialize));
+    let (declaration, arguments, _) = arguments(service, method, "Serialize");
     quote! {
         #(#attributes)*
         #vis fn #name(&self, #(#parameters),*) -> #krate::typed::Invocation<#carrier, #answer> {
@@ -146,7 +149,7 @@ fn called(service: &Service, method: &Method) -> TokenStream {
                 idempotent: #idempotent,
                 timeout: #timeout,
             };
-            #krate::expansion::#call(&self.caller, &CALLED, &#arguments #incoming)
+            #call::<#types>(&self.caller, &CALLED, &#arguments #incoming)
         }
     }
 }

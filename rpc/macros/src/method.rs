@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
-use quote::ToTokens;
+use quote::{ToTokens, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{
@@ -51,8 +51,8 @@ pub(crate) struct Answer {
     /// The type of the answer, or of each item of it.
     pub(crate) value: Type,
     pub(crate) is_stream: bool,
-    /// Of what the failure is.
-    pub(crate) failure: Span,
+    /// Of what type a failure is, or `_` where only the compiler knows.
+    pub(crate) failure: TokenStream,
 }
 
 impl Method {
@@ -377,7 +377,7 @@ impl Answer {
             return None;
         };
         let failure = last(ty, "Result").and_then(|result| types(result).nth(1));
-        let failure = failure.map_or(ty.span(), Spanned::span);
+        let failure = failure.map_or_else(|| quote_spanned!(ty.span()=> _), ToTokens::to_token_stream);
         let Type::ImplTrait(stream) = bare(value) else {
             check_type(value, "an answer", errors);
             return Some(Answer {

@@ -91,9 +91,11 @@ fn added(service: &Service, method: &Method) -> TokenStream {
         Parameter::Context { by_reference: true } => quote!(&#context),
         Parameter::Context { by_reference: false } => quote!(#context),
     });
-    let failed = quote_spanned!(method.answer.failure=> #krate::expansion::failed);
+    let failure = &method.answer.failure;
+    let failed = service.expansion_at(failure.span(), "failed");
+    let error = own("error");
     let answered = quote! {
-        ::core::result::Result::map_err(<Self as #of>::#name(&#shared, #(#passed),*).await, #failed)
+        ::core::result::Result::map_err(<Self as #of>::#name(&#shared, #(#passed),*).await, |#error| #failed::<#failure>(#error))
     };
     let answering = if method.answer.is_stream {
         quote! {
@@ -111,16 +113,17 @@ fn added(service: &Service, method: &Method) -> TokenStream {
             }
         }
     };
-    let (declaration, pattern, ty) = arguments(service, method, &quote!(Deserialize));
+    let (declaration, pattern, ty) = arguments(service, method, "Deserialize");
     let (pattern, ty) = match method.incoming() {
         Some((name, of)) => (quote!((#pattern, #name)), quote!((#ty, #krate::Incoming<#of>))),
         None => (pattern, ty),
     };
+    let value = method.answer.value.span();
     let add = match (method.answer.is_stream, method.incoming().is_some()) {
-        (false, false) => quote!(add),
-        (true, false) => quote!(add_stream),
-        (false, true) => quote!(add_upload),
-        (true, true) => quote!(add_conversation),
+        (false, false) => quote_spanned!(value=> add),
+        (true, false) => quote_spanned!(value=> add_stream),
+        (false, true) => quote_spanned!(value=> add_upload),
+        (true, true) => quote_spanned!(value=> add_conversation),
     };
     let cfgs = method.attributes(&["cfg"]);
     let (wire, signature) = (&method.wire, method.signature());
@@ -143,7 +146,7 @@ fn added(service: &Service, method: &Method) -> TokenStream {
 pub(crate) fn arguments(
     service: &Service,
     method: &Method,
-    derive: &TokenStream,
+    derive: &str,
 ) -> (TokenStream, TokenStream, TokenStream) {
     let krate = &service.krate;
     let (attributes, names, types) = {
@@ -164,8 +167,11 @@ pub(crate) fn arguments(
     let signature = method.signature();
     let taken = signature.split(") -> ").next().unwrap_or_default();
     let expecting = format!("the arguments {taken})");
+    // What is wrong with an argument as a whole is said of the method.
+    let derive = Ident::new(derive, method.name().span());
+    let at = service.expansion_at(method.name().span(), "serde");
     let declaration = quote! {
-        #[derive(#serde::#derive)]
+        #[derive(#at::#derive)]
         #[serde(crate = #path, deny_unknown_fields, expecting = #expecting)]
         struct __Arguments {
             #(#(#attributes)* #names: #types,)*

@@ -6,7 +6,9 @@ use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
 use syn::ext::IdentExt;
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Item, ItemTrait, Path, Token, TraitItem, TypeParamBound, Visibility};
+use syn::{
+    Attribute, FnArg, Item, ItemTrait, Path, Token, TraitItem, TypeParamBound, Visibility, parse_quote,
+};
 
 use crate::attribute::OfService;
 use crate::errors::Errors;
@@ -46,9 +48,13 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream, default_crate: &
         let errors = errors.into_tokens();
         return quote!(#errors #item);
     };
+    let as_written = item.clone();
     let service = Service::parse(item, said, default_crate, &mut errors);
     match errors.into_tokens() {
-        Some(errors) => errors,
+        Some(errors) => {
+            let plain = plain(as_written);
+            quote!(#errors #plain)
+        }
         None => {
             let (server, client) = (server::expand(&service), client::expand(&service));
             quote!(#server #client)
@@ -56,9 +62,26 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream, default_crate: &
     }
 }
 
+/// The trait without what is ours: where it is wrong, its implementations shall not be, too.
+fn plain(mut item: ItemTrait) -> TokenStream {
+    item.items
+        .retain(|item| !matches!(item, TraitItem::Macro(_) | TraitItem::Verbatim(_)));
+    for item in &mut item.items {
+        let TraitItem::Fn(method) = item else { continue };
+        method.attrs.retain(|attribute| !attribute.path().is_ident("rpc"));
+        for input in &mut method.sig.inputs {
+            if let FnArg::Typed(input) = input {
+                input.attrs.clear();
+                *input.pat = parse_quote!(_);
+            }
+        }
+    }
+    quote!(#[allow(async_fn_in_trait, dead_code)] #item)
+}
+
 impl Service {
     fn parse(item: ItemTrait, said: OfService, default_crate: &str, errors: &mut Errors) -> Self {
-        let carrier = unused(&["S", "Carrier", "CarrierOfCalls"], item.to_token_stream());
+        let carrier = unused(&["S", "Carrier", "CarrierOfCalls"], &item.to_token_stream());
         check(&item, errors);
         let prefix = said.name.as_ref().map(syn::LitStr::value);
         let mut methods = Vec::new();
@@ -147,8 +170,20 @@ fn check_names(methods: &[Method], errors: &mut Errors) {
     }
 }
 
+impl Service {
+    /// Something of the module `expansion`, at this place: what does not fit in there is said of it.
+    pub(crate) fn expansion_at(&self, span: Span, name: &str) -> TokenStream {
+        let (krate, name) = (&self.krate, Ident::new(name, span));
+        let here = |mut token: TokenTree| {
+            token.set_span(span);
+            token
+        };
+        quote!(#krate::expansion::#name).into_iter().map(here).collect()
+    }
+}
+
 /// The first of these names that does not occur.
-fn unused(names: &[&str], tokens: TokenStream) -> Ident {
+fn unused(names: &[&str], tokens: &TokenStream) -> Ident {
     let name = names.iter().find(|name| !contains(tokens.clone(), name));
     Ident::new(name.unwrap_or(&"__CarrierOfCalls"), Span::call_site())
 }

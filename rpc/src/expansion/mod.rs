@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::client::{Values, written};
 use crate::failure::Failure;
-use crate::request::Wants;
+use crate::request::{Response, Wants};
 use crate::server::{AddError, Methods};
 use crate::typed::{CallService, Caller, Invocation};
 
@@ -42,7 +42,7 @@ where
     T: DeserializeOwned,
 {
     let request = caller.request(called, arguments, Wants::Answer, None);
-    Invocation::new(caller.service().clone(), request, |response| response.value())
+    Invocation::new(caller.service().clone(), request, Response::value)
 }
 
 /// Calls without waiting for an answer.
@@ -84,7 +84,7 @@ where
 {
     let items = Some(written(caller.codec_of_calls(), values));
     let request = caller.request(called, arguments, Wants::Answer, items);
-    Invocation::new(caller.service().clone(), request, |response| response.value())
+    Invocation::new(caller.service().clone(), request, Response::value)
 }
 
 /// Calls with a stream of arguments behind the others, for a stream of answers.

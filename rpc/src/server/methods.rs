@@ -284,16 +284,14 @@ impl Methods {
     /// [`AddError::Taken`] for the first name that both have, but for the server's own.
     pub fn merge(mut self, other: Methods) -> Result<Self, AddError> {
         let table = Arc::make_mut(&mut self.table);
-        for (name, entry) in other.table.iter() {
+        for (name, entry) in Arc::unwrap_or_clone(other.table) {
             if name.starts_with(RESERVED) {
                 continue;
             }
-            if table.contains_key(name) {
-                return Err(AddError::Taken {
-                    name: name.to_string(),
-                });
+            if table.contains_key(&name) {
+                return Err(AddError::Taken { name: name.into() });
             }
-            table.insert(name.clone(), entry.clone());
+            table.insert(name, entry);
         }
         Ok(self)
     }
