@@ -68,7 +68,7 @@ pub(crate) fn methods() -> Result<Methods, AddError> {
                 let kernel = gaussian(sigma)?;
                 with_pixels(&image, |pixels, width| blurred(pixels, width, &kernel))
             });
-            worker.await.map_err(stopped)?
+            worker.await.map_err(|error| stopped(&error))?
         })?
         .describe(
             "blur",
@@ -77,7 +77,7 @@ pub(crate) fn methods() -> Result<Methods, AddError> {
         )
         .add("edges", async |Edges { image }| {
             let worker = spawn_blocking(move || with_pixels(&image, steepness));
-            worker.await.map_err(stopped)?
+            worker.await.map_err(|error| stopped(&error))?
         })?
         .describe(
             "edges",
@@ -89,7 +89,7 @@ pub(crate) fn methods() -> Result<Methods, AddError> {
     Ok(methods)
 }
 
-fn stopped(error: tokio::task::JoinError) -> Failure {
+fn stopped(error: &tokio::task::JoinError) -> Failure {
     Failure::failed(2, format!("the work ended early: {error}"))
 }
 
