@@ -101,7 +101,7 @@ impl CallError {
     #[must_use]
     pub fn may_have_run(&self) -> bool {
         match self {
-            CallError::Failure(failure) => !failure.kind().is_before_it_ran(),
+            CallError::Failure(failure) => failure.may_have_run(),
             CallError::DeadlineExceeded { unconnected, .. } => unconnected.is_none(),
             CallError::Disconnected { sent, .. } => *sent,
             CallError::TooLarge { answer, .. } => *answer,
@@ -136,7 +136,10 @@ impl CallError {
         };
         match error.downcast::<Failure>() {
             Ok(failure) => CallError::Failure(*failure),
-            Err(error) => CallError::Layer(chain(&*error)),
+            Err(error) => match Failure::of_tower(&*error) {
+                Some(failure) => CallError::Failure(failure),
+                None => CallError::Layer(chain(&*error)),
+            },
         }
     }
 
@@ -147,7 +150,13 @@ impl CallError {
             CallError::DeadlineExceeded { .. } => {
                 Failure::new(FailureKind::DeadlineExceeded, self.to_string())
             }
-            CallError::TooLarge { .. } => Failure::new(FailureKind::TooLarge, self.to_string()),
+            CallError::TooLarge { answer, .. } => {
+                let failure = Failure::new(FailureKind::TooLarge, self.to_string());
+                match answer {
+                    true => failure.begun(),
+                    false => failure,
+                }
+            }
             other => Failure::new(FailureKind::Internal, other.to_string()),
         }
     }

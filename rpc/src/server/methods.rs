@@ -233,8 +233,8 @@ impl Methods {
         F: Fn(Request) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Response, Failure>> + Send + 'static,
     {
-        let action: Action = Box::new(move |request| Box::pin(handler(request)));
-        self.insert(name, "(request) -> response".to_owned(), (false, false), action)
+        let signature = "(request) -> response".to_owned();
+        self.insert(name, signature, (false, false), handler::raw(handler))
     }
 
     fn insert(
