@@ -74,7 +74,7 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    const ALL: [FailureKind; 13] = [
+    pub(crate) const ALL: [FailureKind; 13] = [
         FailureKind::Failed,
         FailureKind::UnknownMethod,
         FailureKind::BadArguments,

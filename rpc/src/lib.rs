@@ -40,6 +40,7 @@ mod credit;
 pub mod envelope;
 mod error;
 mod failure;
+pub mod layers;
 mod property;
 #[cfg(all(doctest, feature = "inproc"))]
 mod readme;

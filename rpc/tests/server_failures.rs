@@ -305,7 +305,7 @@ async fn layers_of_tower_around_a_client_say_what_they_mean() {
     let client = Client::with_options(&server.endpoint, options).unwrap();
     let timed = ServiceBuilder::new()
         .timeout(Duration::from_millis(20))
-        .service(client);
+        .service(client.clone());
     let error = flexbond_rpc::Call::new(timed, "hang").value::<_, ()>(&());
     let error = within("it", error).await.unwrap_err();
     let is_late = match &error {

@@ -172,11 +172,10 @@ async fn items_that_a_handler_does_not_read_count() {
             },
         )
         .unwrap();
-    let mut options = Options::new().max_in_flight_bytes(4 * MIB);
-    options.upload_window = 16;
-    let server = Serving::start(methods, "tcp://127.0.0.1:0", options).await;
-    let client = server.client();
+    let options = Options::new().max_in_flight_bytes(4 * MIB);
     let items = |n: usize| stream::iter((0..n).map(|_| Buffer::from(vec![0; MIB - 100])));
+    let server = Serving::start(methods.clone(), "tcp://127.0.0.1:0", options.clone()).await;
+    let client = server.client();
     let call = || client.method("later").codec(Codec::Json);
     let error = within("its end", call().upload::<_, _, usize>(&(), items(5)))
         .await
@@ -184,7 +183,10 @@ async fn items_that_a_handler_does_not_read_count() {
     assert_eq!(error.failure().unwrap().kind(), FailureKind::Overloaded);
     assert!(error.may_have_run(), "it had begun");
     until("its end", || server.stats().in_flight == 0).await;
-    // As many as fit, one after the other.
+    // With a window that fits, they come one after the other.
+    let server = Serving::start(methods, "tcp://127.0.0.1:0", options.upload_window(3)).await;
+    let client = server.client();
+    let call = || client.method("later").codec(Codec::Json);
     go.notify_one();
     let size: usize = within("a sum", call().upload(&(), items(50))).await.unwrap();
     assert_eq!(size, 50 * (MIB - 100));

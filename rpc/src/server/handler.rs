@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 
 use futures_core::Stream;
@@ -181,6 +182,15 @@ where
 /// Methods with one answer, and those that stream it.
 const ONE: bool = false;
 const STREAM: bool = true;
+
+/// Does it. A panic before there is a future is one of the future's: a layer such as tower's buffer, whose worker calls
+/// for all, is not to die of it.
+pub(super) fn act(action: &Action, request: Request) -> Answering {
+    match std::panic::catch_unwind(AssertUnwindSafe(|| action(request))) {
+        Ok(answering) => answering,
+        Err(panic) => Box::pin(async move { std::panic::resume_unwind(panic) }),
+    }
+}
 
 /// Takes a request apart for `call`, or refuses it. What is refused here has not run; what `call` fails with has.
 fn action<Args: DeserializeOwned>(

@@ -289,7 +289,7 @@ impl Methods {
             return Box::pin(std::future::ready(handler::value(request.codec, &self.infos())));
         }
         match self.table.get(name) {
-            Some(entry) => (entry.action)(request),
+            Some(entry) => handler::act(&entry.action, request),
             None => {
                 let failure = self.unknown(name);
                 Box::pin(std::future::ready(Err(failure)))
