@@ -18,13 +18,15 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tower::{BoxError, Service};
 
+use super::at_once::Trial;
 use super::hub::Hub;
 use super::options::Options;
 use super::session::Session;
 use crate::property;
 use crate::request::{Request, Response};
 
-/// A server: answers the calls that come in at its endpoints with a tower service, each in a task of its own.
+/// A server: answers the calls that come in at its endpoints with a tower service, each in a task of its own. On a
+/// current-thread runtime, one that is done when it is polled first needs none.
 ///
 /// The service is cloned for each call, and asked whether it is ready before it is called. What it answers with an
 /// error reaches the caller as a [`Failure`](crate::Failure): one of this crate's as it is, any other as
@@ -42,6 +44,7 @@ pub struct Server<S> {
     sessions: Sessions,
     /// Those whose peers do not read as fast as they are answered.
     stalled: FuturesUnordered<Stalled>,
+    trial: Trial,
 }
 
 /// The connections by their numbers. Their calls end with them.
@@ -159,6 +162,7 @@ where
             },
             hub,
             stalled: FuturesUnordered::new(),
+            trial: Trial::new(),
         })
     }
 
@@ -214,6 +218,8 @@ where
     /// As for [`run`](Self::run).
     pub async fn run_until(mut self, shutdown: impl Future<Output = ()>) -> Stopped {
         let mut messages = Vec::new();
+        // It may have been made on another runtime.
+        self.trial = Trial::new();
         {
             tokio::pin!(shutdown);
             while !self.turn(&mut messages, shutdown.as_mut()).await {}
@@ -294,8 +300,9 @@ where
                 self.sessions.by_id.entry(id).or_insert(session)
             }
         };
+        self.trial.renew();
         for message in messages.drain(..) {
-            session.handle(&self.service, message);
+            session.handle(&self.service, message, &mut self.trial);
         }
         if !session.is_alive() {
             session.lost();
