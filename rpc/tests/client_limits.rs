@@ -122,14 +122,21 @@ async fn what_the_socket_of_a_server_would_refuse_is_not_sent() {
     let server = Running::with_options("tcp://127.0.0.1:0", options).await;
     let client = server.client();
     assert_eq!(client.call::<_, u32>("visits", &()).await.unwrap(), 1);
-    let error = within("it", client.call::<_, String>("echo", &"x".repeat(2000)))
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, CallError::TooLarge { limit: 2000, .. }),
-        "{error}"
-    );
-    assert!(!error.may_have_run());
+    // Half of it is for arguments.
+    let argument = within("it", client.call::<_, String>("echo", &"x".repeat(1200))).await;
+    let metadata = client
+        .method("visits")
+        .metadata("note", "x".repeat(2000))
+        .unwrap();
+    let metadata = within("it", metadata.value::<_, String>(&())).await;
+    for (answer, most) in [(argument, 1000), (metadata, 2000)] {
+        let error = answer.unwrap_err();
+        assert!(
+            matches!(error, CallError::TooLarge { limit, .. } if limit == most),
+            "{error}"
+        );
+        assert!(!error.may_have_run());
+    }
     // The connection is the same.
     assert_eq!(client.call::<_, u32>("visits", &()).await.unwrap(), 2);
 }
