@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tower::{BoxError, Service, ServiceExt};
 
 use super::client::Client;
-use crate::envelope::{Codec, Metadata, MetadataError, Method};
+use crate::envelope::{Codec, Metadata, MetadataError, Method, MethodError};
 use crate::error::CallError;
 use crate::request::{Item, Items, Request, Response, Wants};
 
@@ -30,7 +30,7 @@ pub struct Call<S> {
     service: S,
     /// How long the service may take to be ready, where no timeout is named.
     patience: Option<Duration>,
-    method: String,
+    method: Result<Method, MethodError>,
     codec: Codec,
     timeout: Option<Duration>,
     metadata: Metadata,
@@ -41,11 +41,12 @@ pub struct Call<S> {
 impl<S> Call<S> {
     /// A call by `service`, which may be a [`Client`] or layers around it: in postcard, with a window of 64 items.
     /// [`Client::method`] with [`by`](Self::by) has the client's codec and window instead.
-    pub fn new(service: S, method: impl Into<String>) -> Self {
+    pub fn new(service: S, method: impl AsRef<str>) -> Self {
         Call {
             service,
             patience: None,
-            method: method.into(),
+            // What is no name is said when the call is made.
+            method: Method::new(method.as_ref()),
             codec: Codec::Postcard,
             timeout: None,
             metadata: Metadata::new(),
@@ -129,7 +130,7 @@ impl<S> Call<S> {
     }
 
     fn request<A: Serialize + ?Sized>(&self, arguments: &A, wants: Wants) -> Result<Request, CallError> {
-        let method = Method::new(self.method.as_str())?;
+        let method = self.method.clone()?;
         let arguments = self.codec.encode(arguments).map_err(CallError::Arguments)?;
         let mut request = Request::new(method, self.codec, arguments);
         request.timeout = self.timeout;
@@ -145,28 +146,6 @@ where
     S: Service<Request, Response = Response>,
     S::Error: Into<BoxError>,
 {
-    async fn make(mut self, mut request: Request) -> Result<Response, CallError> {
-        let boxed = |error: S::Error| CallError::from_boxed(error.into());
-        let look = poll_fn(|cx| Poll::Ready(self.service.poll_ready(cx)));
-        match (look.await, request.timeout.or(self.patience)) {
-            (Poll::Ready(ready), _) => ready.map_err(boxed)?,
-            (Poll::Pending, None) => self.service.ready().await.map(drop).map_err(boxed)?,
-            // To wait counts to the call's time.
-            (Poll::Pending, Some(timeout)) => {
-                let begun = Instant::now();
-                let Ok(ready) = tokio::time::timeout(timeout, self.service.ready()).await else {
-                    return Err(CallError::DeadlineExceeded {
-                        timeout,
-                        unconnected: Some("there was no room for one more call".to_owned()),
-                    });
-                };
-                ready.map(drop).map_err(boxed)?;
-                request.timeout = request.timeout.map(|limit| limit.saturating_sub(begun.elapsed()));
-            }
-        }
-        self.service.call(request).await.map_err(boxed)
-    }
-
     /// Calls with these arguments, and reads the answer.
     ///
     /// # Errors
@@ -180,7 +159,7 @@ where
         R: DeserializeOwned,
     {
         let request = self.request(arguments, Wants::Answer)?;
-        self.make(request).await?.value()
+        make(self.service, self.patience, request).await?.value()
     }
 
     /// Calls with these arguments, without waiting for any answer. Done when the call was handed to the connection:
@@ -193,7 +172,7 @@ where
     /// When the future is dropped before it is ready, nothing was sent.
     pub async fn one_way<A: Serialize + ?Sized>(self, arguments: &A) -> Result<(), CallError> {
         let request = self.request(arguments, Wants::Nothing)?;
-        self.make(request).await.map(drop)
+        make(self.service, self.patience, request).await.map(drop)
     }
 
     /// Calls with these arguments, and reads the answer as a stream; ready when its first item or its end is there.
@@ -210,7 +189,7 @@ where
         T: DeserializeOwned,
     {
         let request = self.request(arguments, Wants::Stream(self.window))?;
-        Ok(Values::new(self.make(request).await?))
+        Ok(Values::new(make(self.service, self.patience, request).await?))
     }
 
     /// Calls with these arguments and a stream of values behind them, which is read as the server takes it.
@@ -232,7 +211,7 @@ where
     {
         let mut request = self.request(arguments, Wants::Answer)?;
         request.items = Some(written(self.codec, values));
-        self.make(request).await?.value()
+        make(self.service, self.patience, request).await?.value()
     }
 
     /// Calls with these arguments and a stream of values behind them, and reads the answer as a stream.
@@ -254,8 +233,39 @@ where
     {
         let mut request = self.request(arguments, Wants::Stream(self.window))?;
         request.items = Some(written(self.codec, values));
-        Ok(Values::new(self.make(request).await?))
+        Ok(Values::new(make(self.service, self.patience, request).await?))
     }
+}
+
+/// Calls `service` once it is ready. How long that may take is up to the request or, where it does not say, `patience`.
+async fn make<S>(
+    mut service: S,
+    patience: Option<Duration>,
+    mut request: Request,
+) -> Result<Response, CallError>
+where
+    S: Service<Request, Response = Response>,
+    S::Error: Into<BoxError>,
+{
+    let boxed = |error: S::Error| CallError::from_boxed(error.into());
+    let look = poll_fn(|cx| Poll::Ready(service.poll_ready(cx)));
+    match (look.await, request.timeout.or(patience)) {
+        (Poll::Ready(ready), _) => ready.map_err(boxed)?,
+        (Poll::Pending, None) => service.ready().await.map(drop).map_err(boxed)?,
+        // To wait counts to the call's time.
+        (Poll::Pending, Some(timeout)) => {
+            let begun = Instant::now();
+            let Ok(ready) = tokio::time::timeout(timeout, service.ready()).await else {
+                return Err(CallError::DeadlineExceeded {
+                    timeout,
+                    unconnected: Some("there was no room for one more call".to_owned()),
+                });
+            };
+            ready.map(drop).map_err(boxed)?;
+            request.timeout = request.timeout.map(|limit| limit.saturating_sub(begun.elapsed()));
+        }
+    }
+    service.call(request).await.map_err(boxed)
 }
 
 pub(crate) fn written<T: Serialize>(codec: Codec, values: impl Stream<Item = T> + Send + 'static) -> Items {
@@ -322,7 +332,7 @@ impl<T> fmt::Debug for Values<T> {
 
 impl Client {
     /// A call of `method`, to be put together: with the client's codec, and its timeout unless another is named.
-    pub fn method(&self, method: impl Into<String>) -> Call<Client> {
+    pub fn method(&self, method: impl AsRef<str>) -> Call<Client> {
         let options = self.options();
         let mut call = Call::new(self.clone(), method)
             .codec(options.codec)

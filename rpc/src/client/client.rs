@@ -19,7 +19,7 @@ use super::options::Options;
 use super::room::Place;
 use super::shared::{Link, Shared};
 use super::slot::{Kind, Patience};
-use crate::envelope::{Envelope, Flags};
+use crate::envelope::{self, Envelope, Flags, Header};
 use crate::error::CallError;
 use crate::request::{Items, Request, Response, Wants};
 
@@ -288,7 +288,7 @@ fn kind(request: &Request, timeout: Option<Duration>) -> Kind {
     }
 }
 
-/// The message of a request, but for the number of the call; and the items to send behind it.
+/// The message of a request, but for the number of the call and its deadline; and the items to send behind it.
 fn envelope(request: Request, window: Option<u32>) -> (Envelope, Option<Items>) {
     let mut flags = Flags::NONE;
     for (flag, on) in [
@@ -300,16 +300,22 @@ fn envelope(request: Request, window: Option<u32>) -> (Envelope, Option<Items>) 
             flags = flags | flag;
         }
     }
-    let mut envelope = match request.wants {
-        Wants::Nothing => Envelope::one_way(0, request.method, request.body),
-        Wants::Answer | Wants::Stream(_) => Envelope::request(0, request.method, request.body),
+    let kind = match request.wants {
+        Wants::Nothing => envelope::Kind::OneWay,
+        Wants::Answer | Wants::Stream(_) => envelope::Kind::Request,
     };
-    envelope = envelope
-        .with_codec(request.codec)
-        .with_flags(flags)
-        .with_metadata(request.metadata)
-        .with_count(window.unwrap_or_default());
-    envelope.buffers = request.buffers;
+    let mut header = Header::new(kind, 0);
+    header.codec = request.codec;
+    header.flags = flags;
+    header.count = window.unwrap_or_default();
+    // In one go: it is large, and each step of a builder would copy it.
+    let envelope = Envelope {
+        header,
+        method: Some(request.method),
+        body: request.body,
+        metadata: request.metadata,
+        buffers: request.buffers,
+    };
     (envelope, request.items)
 }
 

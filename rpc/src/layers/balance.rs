@@ -114,7 +114,7 @@ impl Balanced {
     }
 
     /// A call of `method`, to be put together: with the codec and the window of the first client.
-    pub fn method(&self, method: impl Into<String>) -> Call<Balanced> {
+    pub fn method(&self, method: impl AsRef<str>) -> Call<Balanced> {
         // There is one at least.
         self.clients[0].method(method).by(self.clone())
     }
