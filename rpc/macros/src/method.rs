@@ -136,21 +136,22 @@ impl Method {
         self.item.attrs.iter().filter(is_one).collect()
     }
 
-    /// What the method takes and answers, for people.
+    /// The arguments in the body, for people: `a: f64, b: f64`.
+    pub(crate) fn taken(&self) -> String {
+        let arguments = self.arguments();
+        let said = arguments.map(|(_, name, ty)| format!("{}: {}", name.unraw(), text::of_type(ty)));
+        said.collect::<Vec<_>>().join(", ")
+    }
+
+    /// What the method takes and answers, for people: `(a: f64, values: stream f64) -> f64`.
     pub(crate) fn signature(&self) -> String {
-        let arguments = self
-            .arguments()
-            .map(|(_, name, ty)| format!("{}: {}", name.unraw(), text::of_type(ty)));
-        let incoming = self
-            .incoming()
-            .map(|(name, of)| format!("{}: stream {}", name.unraw(), text::of_type(of)));
-        let taken: Vec<String> = arguments.chain(incoming).collect();
+        let mut taken = self.taken();
+        if let Some((name, of)) = self.incoming() {
+            let comma = if taken.is_empty() { "" } else { ", " };
+            taken += &format!("{comma}{}: stream {}", name.unraw(), text::of_type(of));
+        }
         let stream = if self.answer.is_stream { "stream " } else { "" };
-        format!(
-            "({}) -> {stream}{}",
-            taken.join(", "),
-            text::of_type(&self.answer.value)
-        )
+        format!("({taken}) -> {stream}{}", text::of_type(&self.answer.value))
     }
 }
 

@@ -164,9 +164,7 @@ pub(crate) fn arguments(
     }
     let serde = quote!(#krate::expansion::serde);
     let path = text::of_type(&serde);
-    let signature = method.signature();
-    let taken = signature.split(") -> ").next().unwrap_or_default();
-    let expecting = format!("the arguments {taken})");
+    let expecting = format!("the arguments ({})", method.taken());
     // What is wrong with an argument as a whole is said of the method.
     let derive = Ident::new(derive, method.name().span());
     let at = service.expansion_at(method.name().span(), "serde");

@@ -53,9 +53,11 @@ impl<T> Outlet<T> {
     /// Gives all values of the stream, one whenever one is asked for.
     pub async fn give(self, stream: impl Stream<Item = T>) {
         let mut stream = pin!(stream);
+        let mut begun = false;
         std::future::poll_fn(|cx| {
             // Not before it is read.
-            if !std::mem::replace(&mut self.0.lock().begun, true) {
+            if !std::mem::replace(&mut begun, true) {
+                self.0.lock().begun = true;
                 return Poll::Pending;
             }
             match std::task::ready!(stream.as_mut().poll_next(cx)) {
