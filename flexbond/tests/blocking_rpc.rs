@@ -7,6 +7,7 @@ use flexbond::blocking::{CallError, Client, call_remote_func};
 use flexbond::rpc::client::Options;
 use flexbond::rpc::envelope::Codec;
 use flexbond::rpc::{self, Failure, FailureKind, Methods, Server, Tensor};
+use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
@@ -34,7 +35,11 @@ fn server() -> (u16, Runtime) {
                 std::future::pending::<Result<(), Failure>>().await
             })
         })
-        .and_then(|methods| methods.add_stream("count", async |(n,): (u32,)| Ok::<_, Failure>(Numbers(0..n))))
+        .and_then(|methods| {
+            methods.add_stream("count", async |(n,): (u32,)| {
+                Ok::<_, Failure>(stream::iter((0..n).map(Ok::<_, Failure>)))
+            })
+        })
         .unwrap();
     let _inside = runtime.enter();
     let server = Server::new(methods);
@@ -42,19 +47,6 @@ fn server() -> (u16, Runtime) {
     runtime.spawn(server.run());
     let endpoint = endpoint.to_string();
     (endpoint.rsplit(':').next().unwrap().parse().unwrap(), runtime)
-}
-
-struct Numbers(std::ops::Range<u32>);
-
-impl futures_core::Stream for Numbers {
-    type Item = Result<u32, Failure>;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        _cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        std::task::Poll::Ready(self.0.next().map(Ok))
-    }
 }
 
 fn failure(error: &CallError<rpc::CallError>) -> &Failure {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use flexbond::rpc::server::ServerStats;
 use flexbond::rpc::{AnyTensor, Context, Failure, FailureKind, Methods, Server};
+use futures_util::stream;
 use program::{End, PATIENCE, Program};
 use serde::Deserialize;
 use tokio::runtime::Runtime;
@@ -84,25 +85,11 @@ fn methods(made: &Arc<AtomicU64>) -> Methods {
                         made.fetch_add(1, Ordering::SeqCst);
                         Ok::<_, Failure>(number)
                     });
-                    Ok::<_, Failure>(Numbers(numbers))
+                    Ok::<_, Failure>(stream::iter(numbers))
                 }
             })
         })
         .expect("names are names, and differ")
-}
-
-/// A stream of what is there already.
-struct Numbers<I>(I);
-
-impl<I: Iterator + Unpin> futures_core::Stream for Numbers<I> {
-    type Item = I::Item;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        _cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<I::Item>> {
-        std::task::Poll::Ready(self.0.next())
-    }
 }
 
 impl Calculator {

@@ -3,7 +3,7 @@
 mod serving;
 
 use std::borrow::Cow;
-use std::error::Error;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use flexbond_rpc::tensor::Element;
@@ -33,35 +33,41 @@ Ctrl-C lets running calls end, and prints a summary. In another terminal, with t
   python rpc/examples/client.py tcp://127.0.0.1:PORT"#;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
     let arguments = serving::Arguments::parse(HELP, &["--bind"]);
-    serving::serve(methods()?, &arguments).await
+    let methods = methods().expect("the names are names, and differ");
+    serving::ended(serving::serve(methods, &arguments).await)
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Operands {
     a: AnyTensor,
     b: AnyTensor,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Sleep {
     ms: u64,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Fail {
     code: i64,
     message: String,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Panic {
     #[serde(default)]
     message: String,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Count {
     n: u64,
 }

@@ -3,6 +3,7 @@
 mod serving;
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use flexbond_rpc::client::Options;
@@ -31,20 +32,25 @@ image_processing --connect ENDPOINT [--size N] [--images N] [--method METHOD]
 The server ends with Ctrl-C, lets running calls end, and prints a summary."#;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
     let known = ["--bind", "--connect", "--size", "--images", "--method"];
     let arguments = serving::Arguments::parse(HELP, &known);
-    match arguments.get("--connect") {
-        None => serving::serve(methods()?, &arguments).await,
+    let ended = match arguments.get("--connect") {
+        None => {
+            let methods = methods().expect("the names are names, and differ");
+            serving::serve(methods, &arguments).await
+        }
         Some(endpoint) => {
             let method = arguments.get("--method").unwrap_or("blur");
             let (size, images) = (arguments.number("--size", 4096), arguments.number("--images", 5));
             measure(endpoint, method, size, images).await
         }
-    }
+    };
+    serving::ended(ended)
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Blur {
     image: AnyTensor,
     #[serde(default = "two")]
@@ -52,6 +58,7 @@ struct Blur {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Edges {
     image: AnyTensor,
 }

@@ -3,7 +3,7 @@
 mod serving;
 
 use std::collections::VecDeque;
-use std::error::Error;
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flexbond_rpc::{AddError, Failure, Methods};
@@ -26,10 +26,11 @@ Ctrl-C lets running calls end, and prints a summary. In another terminal, with t
   flexbond call tcp://127.0.0.1:PORT get_log"#;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
     let arguments = serving::Arguments::parse(HELP, &["--bind", "--keep"]);
     let log = Arc::new(Log::new(arguments.number("--keep", 10_000)));
-    serving::serve(methods(&log)?, &arguments).await
+    let methods = methods(&log).expect("the names are names, and differ");
+    serving::ended(serving::serve(methods, &arguments).await)
 }
 
 /// Entries, the newest last.
@@ -39,11 +40,13 @@ pub(crate) struct Log {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct AddLog {
     log: String,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct GetLog {
     #[serde(default = "five")]
     n: usize,

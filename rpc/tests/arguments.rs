@@ -14,6 +14,11 @@ struct Defaults {
     n: usize,
 }
 
+#[derive(Deserialize)]
+struct Needed {
+    n: usize,
+}
+
 fn five() -> usize {
     5
 }
@@ -24,7 +29,7 @@ async fn nothing_null_and_empty_all_say_that_there_are_no_arguments() {
     let methods = Methods::new()
         .add("nothing", async |()| Ok::<_, Failure>(1))
         .and_then(|methods| methods.add("defaults", async |Defaults { n }| Ok::<_, Failure>(n)))
-        .and_then(|methods| methods.add("needed", async |(n,): (usize,)| Ok::<_, Failure>(n)))
+        .and_then(|methods| methods.add("needed", async |Needed { n }| Ok::<_, Failure>(n)))
         .unwrap();
     let server = Server::new(methods);
     let endpoint = within("bind", server.bind("inproc://rpc-no-arguments"))

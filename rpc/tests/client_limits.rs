@@ -118,7 +118,7 @@ async fn calls_that_waited_for_a_server_are_not_larger_than_it_takes() {
 #[tokio::test]
 async fn what_the_socket_of_a_server_would_refuse_is_not_sent() {
     let mut options = server::Options::new();
-    options.socket = options.socket.max_message_size(1_usize << 20);
+    options.socket = options.socket.max_message_size(2000_usize);
     let server = Running::with_options("tcp://127.0.0.1:0", options).await;
     let client = server.client();
     assert_eq!(client.call::<_, u32>("visits", &()).await.unwrap(), 1);

@@ -19,32 +19,13 @@ use crate::transport::Endpoint;
 ///
 /// For more than one call, or with another timeout or codec, there is [`Client`].
 ///
-#[cfg_attr(feature = "tcp", doc = "```")]
-#[cfg_attr(not(feature = "tcp"), doc = "```no_run")]
-/// use flexbond::blocking::call_remote_func;
-/// # use flexbond::rpc::{Failure, Methods};
-/// # let (host, port) = flexbond_doc::server(
-/// #     Methods::new().add("add", async |(a, b): (i64, i64)| Ok::<_, Failure>(a + b))?,
-/// # );
-/// # mod flexbond_doc {
-/// #     pub fn server(methods: flexbond::rpc::Methods) -> (&'static str, u16) {
-/// #         let (tx, rx) = std::sync::mpsc::channel();
-/// #         std::thread::spawn(move || {
-/// #             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-/// #             runtime.expect("a runtime").block_on(async {
-/// #                 let server = flexbond::rpc::Server::new(methods);
-/// #                 let endpoint = server.bind("tcp://127.0.0.1:0").await.expect("a free port");
-/// #                 let port = endpoint.to_string().rsplit(':').next().and_then(|port| port.parse().ok());
-/// #                 tx.send(port.expect("a port")).expect("somebody waits for it");
-/// #                 server.run().await;
-/// #             });
-/// #         });
-/// #         ("127.0.0.1", rx.recv().expect("a port"))
-/// #     }
-/// # }
+/// ```no_run
+/// use std::collections::BTreeMap;
 ///
-/// let sum: i64 = call_remote_func(host, port, "add", &(1, 2))?;
-/// assert_eq!(sum, 3);
+/// use flexbond::blocking::call_remote_func;
+///
+/// let args = BTreeMap::from([("a", 1), ("b", 2)]);
+/// let sum: i64 = call_remote_func("localhost", 12345, "add", &args)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///

@@ -2,8 +2,10 @@
 
 use std::error::Error;
 use std::io::Write;
+use std::process::ExitCode;
 
 use flexbond_rpc::{Methods, Server};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The arguments of a program: options with a value each.
 pub(crate) struct Arguments(Vec<(String, String)>);
@@ -56,8 +58,10 @@ fn misused(what: &str) -> ! {
     std::process::exit(2);
 }
 
-/// Serves at `--bind` until Ctrl-C; then lets running calls end, and prints what there was to do.
+/// Serves at `--bind` until Ctrl-C or SIGTERM; then lets running calls end, and prints what there was to do.
 pub(crate) async fn serve(methods: Methods, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let server = Server::new(methods);
     let endpoint = server
         .bind(arguments.get("--bind").unwrap_or("tcp://127.0.0.1:0"))
@@ -68,10 +72,13 @@ pub(crate) async fn serve(methods: Methods, arguments: &Arguments) -> Result<(),
 
     let stopped = server
         .run_until(async {
-            let _ = tokio::signal::ctrl_c().await;
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
             eprintln!("draining: running calls may end; Ctrl-C again ends at once");
-            tokio::spawn(async {
-                let _ = tokio::signal::ctrl_c().await;
+            tokio::spawn(async move {
+                interrupt.recv().await;
                 std::process::exit(130);
             });
         })
@@ -82,4 +89,15 @@ pub(crate) async fn serve(methods: Methods, arguments: &Arguments) -> Result<(),
         stats.calls, stats.failures, stats.panics, stats.cancelled, stats.refused, stopped.aborted
     );
     Ok(())
+}
+
+/// Says why a program failed, and with which status it ends.
+pub(crate) fn ended(ended: Result<(), Box<dyn Error>>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -47,6 +47,8 @@ def failures(endpoint):
     raises("unknown_method", "did you mean add?", client.call, "ADD", a=1, b=2)
     raises("bad_arguments", "missing field `b`", client.call, "add", a=1)
     raises("bad_arguments", "at b", client.call, "add", a=1, b="two")
+    raises("bad_arguments", "unknown field `c`", client.call, "add", a=1, b=2, c=3)
+    raises("bad_arguments", "missing field `a`", client.call, "add")
     raises("bad_arguments", "at a", client.call, "add", a={"x": 1}, b=2)
     raises("bad_arguments", "invalid type", client.call, "count", n="three")
     raises("failed", "do not go together", client.call, "add", a=[1, 2], b=[1, 2, 3])

@@ -103,7 +103,6 @@ mod tests {
     #[test]
     fn arguments_are_checked_before_they_are_sent() {
         let json = |text| body(text, Travelling::Json);
-        assert_eq!(&json(r#"{"a": 1e400}"#).unwrap_or_default()[..], br#""#);
         assert_eq!(&json("[1, 2]").unwrap()[..], b"[1, 2]");
         assert_eq!(&json("  ").unwrap()[..], b"");
         assert_eq!(
