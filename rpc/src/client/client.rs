@@ -19,7 +19,7 @@ use super::options::Options;
 use super::room::Place;
 use super::shared::{Link, Shared};
 use super::slot::{Kind, Patience};
-use crate::envelope::{Envelope, Flags};
+use crate::envelope::{self, Envelope, Flags, Header};
 use crate::error::CallError;
 use crate::request::{Items, Request, Response, Wants};
 
@@ -180,6 +180,24 @@ impl Client {
         self.begin_at(&mut seat.place, request).await
     }
 
+    /// Begins a call if there is room for one more; `make` makes it.
+    pub(super) fn begin_if_room(
+        &self,
+        make: impl FnOnce() -> Result<Request, CallError>,
+    ) -> Option<Result<Calling, CallError>> {
+        let mut place = Place::None;
+        if !self.shared.state.lock().calls.room.try_hold(&mut place) {
+            return None;
+        }
+        Some(match make() {
+            Ok(request) => Ok(self.begin_at(&mut place, request)),
+            Err(error) => {
+                self.shared.leave(&mut place);
+                Err(error)
+            }
+        })
+    }
+
     fn begin_at(&self, place: &mut Place, request: Request) -> Calling {
         let calling = self.start(place, request);
         self.shared.leave(place);
@@ -289,16 +307,22 @@ fn envelope(request: Request, window: Option<u32>) -> (Envelope, Option<Items>) 
             flags = flags | flag;
         }
     }
-    let mut envelope = match request.wants {
-        Wants::Nothing => Envelope::one_way(0, request.method, request.body),
-        Wants::Answer | Wants::Stream(_) => Envelope::request(0, request.method, request.body),
+    let kind = match request.wants {
+        Wants::Nothing => envelope::Kind::OneWay,
+        Wants::Answer | Wants::Stream(_) => envelope::Kind::Request,
     };
-    envelope = envelope
-        .with_codec(request.codec)
-        .with_flags(flags)
-        .with_metadata(request.metadata)
-        .with_count(window.unwrap_or_default());
-    envelope.buffers = request.buffers;
+    let mut header = Header::new(kind, 0);
+    header.codec = request.codec;
+    header.flags = flags;
+    header.count = window.unwrap_or_default();
+    // In place: each `with_…` would move it.
+    let envelope = Envelope {
+        header,
+        method: Some(request.method),
+        body: request.body,
+        metadata: request.metadata,
+        buffers: request.buffers,
+    };
     (envelope, request.items)
 }
 
