@@ -373,7 +373,7 @@ async fn wrong_arguments_are_named() {
         (
             "total",
             "[]",
-            "invalid length 0, expected the arguments (start: f64",
+            "invalid length 0, expected the arguments (start: f64)",
         ),
     ] {
         let mut request = Request::new(

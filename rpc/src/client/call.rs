@@ -353,7 +353,16 @@ impl Client {
         A: Serialize + ?Sized,
         R: DeserializeOwned,
     {
-        self.method(method).value(arguments).await
+        // The usual case apart: its future holds no request and no client, and is a fraction of the other's size.
+        let begun = self.begin_if_room(|| {
+            let codec = self.options().codec;
+            let arguments = codec.encode(arguments).map_err(CallError::Arguments)?;
+            Ok(Request::new(Method::new(method)?, codec, arguments))
+        });
+        match begun {
+            Some(calling) => calling?.await?.value(),
+            None => Box::pin(self.method(method).value(arguments)).await,
+        }
     }
 
     /// Makes these calls at once, and gives their answers in the same order. All are sent before the first answer is

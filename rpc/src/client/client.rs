@@ -194,6 +194,24 @@ impl Client {
         self.begin_at(&mut seat.place, request).await
     }
 
+    /// Begins a call if there is room for one more; `make` makes it.
+    pub(super) fn begin_if_room(
+        &self,
+        make: impl FnOnce() -> Result<Request, CallError>,
+    ) -> Option<Result<Calling, CallError>> {
+        let mut place = Place::None;
+        if !self.shared.state.lock().calls.room.try_hold(&mut place) {
+            return None;
+        }
+        Some(match make() {
+            Ok(request) => Ok(self.begin_at(&mut place, request)),
+            Err(error) => {
+                self.shared.leave(&mut place);
+                Err(error)
+            }
+        })
+    }
+
     fn begin_at(&self, place: &mut Place, request: Request) -> Calling {
         let calling = self.start(place, request);
         self.shared.leave(place);

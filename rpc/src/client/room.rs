@@ -40,12 +40,11 @@ impl Room {
 
     /// Ready once `place` is held.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, place: &mut Place) -> Poll<()> {
+        if self.try_hold(place) {
+            return Poll::Ready(());
+        }
         match *place {
             Place::Held => {}
-            Place::None if self.taken < self.limit && self.queue.is_empty() => {
-                self.taken += 1;
-                *place = Place::Held;
-            }
             Place::None => {
                 self.queue.insert(self.next, cx.waker().clone());
                 *place = Place::Queued(self.next);
@@ -61,6 +60,15 @@ impl Room {
             }
         }
         Poll::Ready(())
+    }
+
+    /// Holds `place` if there is room and nobody waits for it.
+    pub(super) fn try_hold(&mut self, place: &mut Place) -> bool {
+        if *place == Place::None && self.taken < self.limit && self.queue.is_empty() {
+            self.taken += 1;
+            *place = Place::Held;
+        }
+        *place == Place::Held
     }
 
     /// A call begins: at the place that was held or, without one, beyond what is allowed if need be.

@@ -5,13 +5,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use flexbond_transport::Message;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Instant;
 use tower::BoxError;
 
 use super::session::Serves;
-use crate::envelope::Envelope;
-use crate::failure::Failure;
 use crate::request::{Request, Response};
 
 /// Time for handlers that are tried before other tasks get their turn: that of a few hundred small ones. The calls that
@@ -30,10 +29,11 @@ pub(super) struct Trial {
 
 /// What came of it.
 pub(super) enum Tried<S: Serves> {
-    Done(Result<Envelope, Failure>),
+    /// Its answer, if it wants one.
+    Done(Option<Message>),
     /// It waits for something, or its service does: a task is to see to it.
     Begun(Pin<Box<S::Future>>),
-    NotReady(S, Request),
+    NotReady(Box<(S, Request)>),
 }
 
 impl Trial {
@@ -62,13 +62,13 @@ impl Trial {
 pub(super) fn try_now<S: Serves>(
     mut service: S,
     request: Request,
-    finish: impl FnOnce(Result<Response, BoxError>) -> Result<Envelope, Failure>,
+    finish: impl FnOnce(Result<Response, BoxError>) -> Option<Message>,
 ) -> std::thread::Result<Tried<S>> {
     std::panic::catch_unwind(AssertUnwindSafe(move || {
         // Whatever waits is polled again by its task before anything else: nobody need be woken here.
         let mut cx = Context::from_waker(Waker::noop());
         match service.poll_ready(&mut cx) {
-            Poll::Pending => return Tried::NotReady(service, request),
+            Poll::Pending => return Tried::NotReady(Box::new((service, request))),
             Poll::Ready(Err(error)) => return Tried::Done(finish(Err(error.into()))),
             Poll::Ready(Ok(())) => {}
         }

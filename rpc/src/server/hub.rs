@@ -67,9 +67,20 @@ pub(super) struct InFlight(Held);
 impl Drop for InFlight {
     fn drop(&mut self) {
         let hub = &self.0.hub;
-        if hub.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
+        // Only who drains waits for it; both orders are total, so that either side sees the other.
+        if hub.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 && hub.draining.load(Ordering::SeqCst) {
             hub.idle.notify_waiters();
         }
+    }
+}
+
+/// A call that is tried by the server's own task, counted as long as this lives: that task waits for nothing meanwhile.
+#[derive(Debug)]
+pub(super) struct Tried<'a>(&'a Hub);
+
+impl Drop for Tried<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -126,11 +137,35 @@ impl Hub {
     pub(super) fn admit(self: &Arc<Self>, bytes: usize) -> Result<InFlight, Failure> {
         let held = self.hold(bytes)?;
         let guard = InFlight(held);
-        let before = self.in_flight.fetch_add(1, Ordering::AcqRel);
+        let before = self.in_flight.fetch_add(1, Ordering::SeqCst);
+        self.check_calls(before)?;
+        Ok(guard)
+    }
+
+    /// The same for one that may be over at once.
+    pub(super) fn admit_for_now(&self, bytes: usize) -> Result<Tried<'_>, Failure> {
+        self.check_bytes(self.bytes.load(Ordering::Acquire), bytes)?;
+        let guard = Tried(self);
+        let before = self.in_flight.fetch_add(1, Ordering::SeqCst);
+        self.check_calls(before)?;
+        Ok(guard)
+    }
+
+    fn check_calls(&self, before: usize) -> Result<(), Failure> {
         if before < self.options.max_in_flight {
-            return Ok(guard);
+            return Ok(());
         }
         let message = format!("{} calls are under way", self.options.max_in_flight);
+        Err(Failure::new(FailureKind::Overloaded, message))
+    }
+
+    fn check_bytes(&self, before: usize, bytes: usize) -> Result<(), Failure> {
+        let limit = self.options.max_in_flight_bytes;
+        if before == 0 || before.saturating_add(bytes) <= limit {
+            return Ok(());
+        }
+        let message =
+            format!("{before} bytes of arguments are under way, and {limit} may be: {bytes} are too many");
         Err(Failure::new(FailureKind::Overloaded, message))
     }
 
@@ -142,13 +177,8 @@ impl Hub {
         }
         let before = self.bytes.fetch_add(bytes, Ordering::AcqRel);
         let held = Held { hub, bytes };
-        let limit = self.options.max_in_flight_bytes;
-        if before == 0 || before.saturating_add(bytes) <= limit {
-            return Ok(held);
-        }
-        let message =
-            format!("{before} bytes of arguments are under way, and {limit} may be: {bytes} are too many");
-        Err(Failure::new(FailureKind::Overloaded, message))
+        self.check_bytes(before, bytes)?;
+        Ok(held)
     }
 
     /// Takes note of a call that wants no answer.
@@ -164,7 +194,7 @@ impl Hub {
         }
     }
     pub(super) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Acquire)
+        self.in_flight.load(Ordering::SeqCst)
     }
 
     /// The task of a call that wants no answer; not kept if it has ended already.
@@ -184,7 +214,7 @@ impl Hub {
 
     /// From now on no call begins.
     pub(super) fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.draining.store(true, Ordering::SeqCst);
     }
 
     pub(super) fn is_draining(&self) -> bool {

@@ -18,7 +18,7 @@ use super::backlog::Backlog;
 use super::calls::{Arrived, Calls, Ticket, Upload};
 use super::context::{Connection, Context};
 use super::hub::{Counters, Hub, InFlight};
-use super::work::{Call, Hold, Work, answer_at_once, called, late, panicked};
+use super::work::{Call, Hold, Work, answer_at_once, called, failed_at_once, late, panicked};
 use crate::envelope::{Codec, Envelope, Flags, Header, Kind};
 use crate::failure::{Failure, FailureKind};
 use crate::property;
@@ -193,7 +193,6 @@ impl Session {
         let Some(method) = envelope.method else {
             return Err(Failure::new(FailureKind::Malformed, "no method"));
         };
-        let in_flight = hub.admit(size)?;
         // Its author may not have thought of that; one call is to suffer, not all.
         let service = std::panic::catch_unwind(AssertUnwindSafe(|| service.clone()))
             .map_err(|panic| panicked(hub, &*panic))?;
@@ -218,22 +217,37 @@ impl Session {
         };
         let uploads = header.flags.contains(Flags::UPLOAD) && wants != Wants::Nothing;
         if !uploads && !matches!(wants, Wants::Stream(_)) && trial.is_on(now) {
+            let tried = hub.admit_for_now(size)?;
             self.state.lock().calls.check(call.id, wants)?;
             let finish = |answered| answer_at_once(hub, call, wants, answered);
-            match try_now(service, request, finish) {
-                Ok(Tried::Done(answer)) => self.finish_at_once(call, wants, answer),
-                Err(panic) => self.finish_at_once(call, wants, Err(panicked(hub, &*panic))),
-                Ok(Tried::Begun(answering)) => {
-                    let hold = self.hold(call, wants, None, None)?;
+            let rest = match try_now(service, request, finish) {
+                Ok(Tried::Done(answer)) => {
+                    self.finish_at_once(answer);
+                    return Ok(());
+                }
+                Err(panic) => {
+                    self.finish_at_once(failed_at_once(hub, call, wants, &panicked(hub, &*panic)));
+                    return Ok(());
+                }
+                Ok(rest) => rest,
+            };
+            // Counted in the usual way from here on, which is no second time.
+            drop(tried);
+            let in_flight = hub.admit(size)?;
+            let hold = self.hold(call, wants, None, None)?;
+            match rest {
+                Tried::Begun(answering) => {
                     self.spawn(call, hold, in_flight, None, answering.map_err(Into::into));
                 }
-                Ok(Tried::NotReady(service, request)) => {
-                    let hold = self.hold(call, wants, None, None)?;
+                Tried::NotReady(unready) => {
+                    let (service, request) = *unready;
                     self.spawn(call, hold, in_flight, None, called(service, request));
                 }
+                Tried::Done(_) => {}
             }
             return Ok(());
         }
+        let in_flight = hub.admit(size)?;
         let credit = match wants {
             Wants::Stream(items) => {
                 let items = (items as usize).min(Semaphore::MAX_PERMITS);
@@ -293,14 +307,11 @@ impl Session {
     }
 
     /// Answers a call of which nobody took note, for it was over at once.
-    fn finish_at_once(self: &Arc<Self>, call: Call, wants: Wants, answer: Result<Envelope, Failure>) {
+    fn finish_at_once(self: &Arc<Self>, answer: Option<Message>) {
         Counters::add(&self.hub.counters.calls);
-        let last = answer.unwrap_or_else(|failure| {
-            Counters::add(&self.hub.counters.failures);
-            failure.to_envelope(call.id, call.codec)
-        });
-        if wants != Wants::Nothing {
-            self.send(&last);
+        if let Some(message) = answer {
+            let then = self.push(&mut self.state.lock(), message);
+            self.follow(then);
         }
     }
 

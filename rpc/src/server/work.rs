@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flexbond_transport::Frame;
+use flexbond_transport::{Frame, Message};
 use futures_util::{FutureExt, StreamExt, TryFutureExt};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -14,7 +14,7 @@ use tower::{BoxError, ServiceExt};
 use super::calls::Ticket;
 use super::hub::{Counters, Hub, InFlight, Loose};
 use super::session::{Serves, Session, check_size};
-use crate::envelope::{Codec, Envelope};
+use crate::envelope::{Codec, Envelope, Header, Kind};
 use crate::error::CallError;
 use crate::failure::{Failure, FailureKind};
 use crate::request::{Items, Request, Response, Wants};
@@ -186,28 +186,48 @@ pub(super) fn called<S: Serves>(
     service.oneshot(request).map_err(Into::into)
 }
 
-/// The answer of a call that was over at once.
+/// The answer of a call that was over at once, if it wants one.
 pub(super) fn answer_at_once(
     hub: &Hub,
     call: Call,
     wants: Wants,
     answered: Result<Response, BoxError>,
-) -> Result<Envelope, Failure> {
-    let response = answered.map_err(failed)?;
-    let answer = match (&response.items, wants) {
-        (None, _) => whole(hub, call, response),
-        (Some(_), Wants::Nothing) => Ok(Envelope::response(call.id, Frame::new())),
-        (Some(_), _) => Err(streams()),
+) -> Option<Message> {
+    let answer = match answered {
+        Ok(Response { items: Some(_), .. }) if wants == Wants::Nothing => return None,
+        Ok(Response { items: Some(_), .. }) => Err(streams().begun()),
+        Ok(response) => whole(hub, call, response).map_err(Failure::begun),
+        Err(error) => Err(failed(error)),
     };
-    answer.map_err(Failure::begun)
+    match answer {
+        // What cannot be encoded is refused by `whole`.
+        Ok(answer) if wants != Wants::Nothing => answer.encode().ok(),
+        Ok(_) => None,
+        Err(failure) => failed_at_once(hub, call, wants, &failure),
+    }
+}
+
+/// The same of one that failed.
+pub(super) fn failed_at_once(hub: &Hub, call: Call, wants: Wants, failure: &Failure) -> Option<Message> {
+    Counters::add(&hub.counters.failures);
+    match wants {
+        Wants::Nothing => None,
+        Wants::Answer | Wants::Stream(_) => failure.to_envelope(call.id, call.codec).encode().ok(),
+    }
 }
 
 /// An answer that is no stream.
 fn whole(hub: &Hub, call: Call, response: Response) -> Result<Envelope, Failure> {
-    let mut answer = Envelope::response(call.id, response.body)
-        .with_codec(response.codec)
-        .with_metadata(response.metadata);
-    answer.buffers = response.buffers;
+    let mut header = Header::new(Kind::Response, call.id);
+    header.codec = response.codec;
+    // In place: each `with_…` would move it.
+    let answer = Envelope {
+        header,
+        method: None,
+        body: response.body,
+        metadata: response.metadata,
+        buffers: response.buffers,
+    };
     check_size("the answer", answer.size(), hub.options.max_response)?;
     check_form(&answer)?;
     Ok(answer)

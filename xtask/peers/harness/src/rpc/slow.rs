@@ -13,11 +13,13 @@ use crate::meter::Meter;
 use crate::program::{fail, print};
 use crate::usage::Usage;
 
-/// Phases, one after the other.
+/// Phases. Those without and with the slow call take turns, so that what changes by itself meets both.
 const ALONE: u8 = 1;
 const SETTLING: u8 = 2;
 const WITH_SLOW: u8 = 3;
 const OVER: u8 = 4;
+/// How often each of the two has its turn.
+const TURNS: u32 = 3;
 
 /// What all loops share.
 #[derive(Debug)]
@@ -45,7 +47,7 @@ impl Phases {
             phase: AtomicU8::new(0),
             done: AtomicUsize::new(0),
             times: Mutex::default(),
-            slow: args.window + args.warmup,
+            slow: (args.window + args.warmup) / TURNS,
         });
         let (shared, args, meter) = (Arc::clone(&phases), args.clone(), Arc::clone(meter));
         thread::spawn(move || shared.pass(&args, &meter));
@@ -112,7 +114,7 @@ impl Times<'_> {
             self.phases.done.fetch_add(1, Ordering::AcqRel);
             return None;
         }
-        Some((self.is_slow && phase >= SETTLING).then_some(self.phases.slow))
+        Some((self.is_slow && phase == SETTLING).then_some(self.phases.slow))
     }
 
     /// The phase, and the time.
