@@ -33,6 +33,8 @@
 //! | --- | --- | --- |
 //! | `inproc`, `ipc`, `tcp` | yes | endpoints of these transports |
 //! | `macros` | yes | [`service`](macro@service): a typed client and a server of a trait; [`typed`] |
+//! | `ndarray` | no | [`Tensor`]s from and to arrays of the `ndarray` crate |
+//! | `interop-tests` | no | this crate's own tests against pyzmq |
 
 mod buffer;
 pub mod client;
@@ -44,11 +46,13 @@ mod error;
 #[doc(hidden)]
 pub mod expansion;
 mod failure;
+pub mod layers;
 mod property;
 #[cfg(all(doctest, feature = "inproc", feature = "macros"))]
 mod readme;
 mod request;
 pub mod server;
+pub mod tensor;
 #[cfg(feature = "macros")]
 pub mod typed;
 
@@ -59,6 +63,7 @@ pub use error::CallError;
 pub use failure::{Failure, FailureKind};
 pub use request::{Item, Items, Request, Response, Wants};
 pub use server::{AddError, Context, Incoming, MethodInfo, Methods, Server};
+pub use tensor::{AnyTensor, Tensor};
 
 /// Makes a typed client and a server of a trait.
 ///

@@ -233,8 +233,8 @@ impl Methods {
         F: Fn(Request) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Response, Failure>> + Send + 'static,
     {
-        let action: Action = Box::new(move |request| Box::pin(handler(request)));
-        self.insert(name, "(request) -> response".to_owned(), (false, false), action)
+        let signature = "(request) -> response".to_owned();
+        self.insert(name, signature, (false, false), handler::raw(handler))
     }
 
     fn insert(
@@ -318,7 +318,7 @@ impl Methods {
             return Box::pin(std::future::ready(handler::value(request.codec, &self.infos())));
         }
         match self.table.get(name) {
-            Some(entry) => (entry.action)(request),
+            Some(entry) => handler::act(&entry.action, request),
             None => {
                 let failure = self.unknown(name);
                 Box::pin(std::future::ready(Err(failure)))
