@@ -1,3 +1,5 @@
+//! What is sent when, and what becomes of calls as connections come and go.
+
 use super::super::slot::{Kind, Patience};
 use super::*;
 use crate::envelope::{Header, Method};
