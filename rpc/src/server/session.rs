@@ -58,6 +58,7 @@ struct State {
 }
 
 /// What follows when a message was taken to be sent, without the lock.
+#[derive(Clone, Copy)]
 #[must_use]
 enum Then {
     Nothing,
