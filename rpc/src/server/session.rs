@@ -338,6 +338,11 @@ impl Session {
         self.state.lock().calls.end_one_way();
     }
 
+    /// Whether nothing has ended this call.
+    pub(super) fn is_running(&self, ticket: Ticket) -> bool {
+        self.state.lock().calls.is_this(ticket)
+    }
+
     /// Sends the last message of a call, unless something else has ended it.
     pub(super) fn finish(self: &Arc<Self>, ticket: Ticket, envelope: &Envelope) {
         // What cannot be encoded was refused before.
