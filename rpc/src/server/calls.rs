@@ -9,7 +9,7 @@ use super::hub::Held;
 use crate::credit;
 use crate::error::CallError;
 use crate::failure::{Failure, FailureKind};
-use crate::request::Item;
+use crate::request::{Item, Wants};
 
 /// The calls under way of one connection. `T` ends the work of one when it is asked to.
 #[derive(Debug)]
@@ -85,6 +85,22 @@ impl<T> Calls<T> {
             .is_some_and(|running| running.serial == ticket.serial)
     }
 
+    /// Whether a call of this number may begin; one that wants nothing has none.
+    pub(super) fn check(&self, call: u64, wants: Wants) -> Result<(), Failure> {
+        if wants != Wants::Nothing {
+            self.check_number(call)?;
+        }
+        self.check_room()
+    }
+
+    fn check_number(&self, call: u64) -> Result<(), Failure> {
+        if !self.is_running(call) {
+            return Ok(());
+        }
+        let message = format!("call {call} is under way already: each needs a number of its own");
+        Err(Failure::new(FailureKind::Malformed, message))
+    }
+
     /// Takes note of a call that begins.
     pub(super) fn begin(
         &mut self,
@@ -92,10 +108,7 @@ impl<T> Calls<T> {
         credit: Option<Arc<Semaphore>>,
         upload: Option<Upload>,
     ) -> Result<Ticket, Failure> {
-        if self.is_running(call) {
-            let message = format!("call {call} is under way already: each needs a number of its own");
-            return Err(Failure::new(FailureKind::Malformed, message));
-        }
+        self.check_number(call)?;
         self.check_room()?;
         self.begun += 1;
         let serial = self.begun;

@@ -1,5 +1,6 @@
 //! Servers: any tower service of [`Request`](crate::Request)s, at any endpoint.
 
+mod at_once;
 mod backlog;
 mod calls;
 mod context;

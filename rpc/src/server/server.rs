@@ -18,13 +18,15 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tower::{BoxError, Service};
 
+use super::at_once::Trial;
 use super::hub::Hub;
 use super::options::Options;
 use super::session::Session;
 use crate::property;
 use crate::request::{Request, Response};
 
-/// A server: answers the calls that come in at its endpoints with a tower service, each in a task of its own.
+/// A server: answers the calls that come in at its endpoints with a tower service, each in a task of its own. On a
+/// current-thread runtime, one that is done when it is polled first needs none.
 ///
 /// The service is cloned for each call, and asked whether it is ready before it is called. What it answers with an
 /// error reaches the caller as a [`Failure`](crate::Failure): one of this crate's as it is, any other as
@@ -42,6 +44,7 @@ pub struct Server<S> {
     sessions: Sessions,
     /// Those whose peers do not read as fast as they are answered.
     stalled: FuturesUnordered<Stalled>,
+    trial: Trial,
 }
 
 /// The connections by their numbers. Their calls end with them.
@@ -142,7 +145,10 @@ where
     pub fn with_options(service: S, options: Options) -> Result<Self, OptionError> {
         let options = options.fitted();
         let mut socket = options.socket.clone();
-        let said = property::of_server(options.max_request);
+        let said = property::of_server(property::Limits {
+            request: options.max_request,
+            message: socket.max_message_size,
+        });
         socket.metadata.push((property::NAME.to_owned(), said.into()));
         let router = Router::with_options(socket)?;
         let hub = Hub::new(options);
@@ -156,6 +162,7 @@ where
             },
             hub,
             stalled: FuturesUnordered::new(),
+            trial: Trial::new(),
         })
     }
 
@@ -211,11 +218,18 @@ where
     /// As for [`run`](Self::run).
     pub async fn run_until(mut self, shutdown: impl Future<Output = ()>) -> Stopped {
         let mut messages = Vec::new();
+        // It may have been made on another runtime.
+        self.trial = Trial::new();
         {
             tokio::pin!(shutdown);
             while !self.turn(&mut messages, shutdown.as_mut()).await {}
         }
         self.hub.drain();
+        // Who comes now is to find the next server, which may listen already.
+        for endpoint in self.router.bound() {
+            // One that is not there any more need not be given up.
+            let _ = self.router.unbind(endpoint).await;
+        }
         for session in self.sessions.by_id.values() {
             session.announce_drain();
         }
@@ -286,8 +300,9 @@ where
                 self.sessions.by_id.entry(id).or_insert(session)
             }
         };
+        self.trial.renew();
         for message in messages.drain(..) {
-            session.handle(&self.service, message);
+            session.handle(&self.service, message, &mut self.trial);
         }
         if !session.is_alive() {
             session.lost();

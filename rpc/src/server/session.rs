@@ -6,17 +6,19 @@ use std::task::{Context as TaskContext, Poll, Waker};
 
 use flexbond_session::socket::{Route, SendErrorKind, SocketType};
 use flexbond_transport::{Frame, Message};
+use futures_util::TryFutureExt;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tower::{BoxError, Service};
 
+use super::at_once::{Trial, Tried, try_now};
 use super::backlog::Backlog;
 use super::calls::{Arrived, Calls, Ticket, Upload};
 use super::context::{Connection, Context};
-use super::hub::{Counters, Hub};
-use super::work::{Call, Hold, Work, late, panicked};
+use super::hub::{Counters, Hub, InFlight};
+use super::work::{Call, Hold, Work, answer_at_once, called, late, panicked};
 use crate::envelope::{Codec, Envelope, Flags, Header, Kind};
 use crate::failure::{Failure, FailureKind};
 use crate::property;
@@ -100,7 +102,7 @@ impl Session {
     }
 
     /// Handles what came from the other end.
-    pub(super) fn handle<S: Serves>(self: &Arc<Self>, service: &S, mut message: Message) {
+    pub(super) fn handle<S: Serves>(self: &Arc<Self>, service: &S, mut message: Message, trial: &mut Trial) {
         if message.len() > 1 && message[0].is_empty() {
             message.pop_front();
         }
@@ -122,7 +124,7 @@ impl Session {
             kind, call, count, ..
         } = envelope.header;
         match kind {
-            Kind::Request | Kind::OneWay => self.begin(service, envelope),
+            Kind::Request | Kind::OneWay => self.begin(service, envelope, trial),
             Kind::Cancel => self.cancel(call),
             Kind::Credit => self.state.lock().calls.credit(call, count),
             Kind::StreamItem => self.item(envelope),
@@ -144,7 +146,7 @@ impl Session {
     }
 
     /// Begins the work of a call, or answers why not.
-    fn begin<S: Serves>(self: &Arc<Self>, service: &S, envelope: Envelope) {
+    fn begin<S: Serves>(self: &Arc<Self>, service: &S, envelope: Envelope, trial: &mut Trial) {
         let Header {
             kind,
             call,
@@ -158,7 +160,7 @@ impl Session {
             _ if flags.contains(Flags::STREAM) => Wants::Stream(count),
             _ => Wants::Answer,
         };
-        let Err(failure) = self.start(service, wants, envelope) else {
+        let Err(failure) = self.start(service, wants, envelope, trial) else {
             return;
         };
         if wants != Wants::Nothing && self.state.lock().calls.is_running(call) {
@@ -176,6 +178,7 @@ impl Session {
         service: &S,
         wants: Wants,
         envelope: Envelope,
+        trial: &mut Trial,
     ) -> Result<(), Failure> {
         let hub = &self.hub;
         if hub.is_draining() {
@@ -195,42 +198,14 @@ impl Session {
         // Its author may not have thought of that; one call is to suffer, not all.
         let service = std::panic::catch_unwind(AssertUnwindSafe(|| service.clone()))
             .map_err(|panic| panicked(hub, &*panic))?;
-        let credit = match wants {
-            Wants::Stream(items) => {
-                let items = (items as usize).min(Semaphore::MAX_PERMITS);
-                Some(Arc::new(Semaphore::new(items)))
-            }
-            Wants::Answer | Wants::Nothing => None,
+        let now = Instant::now();
+        let call = Call {
+            id: header.call,
+            codec: header.codec,
+            timeout: header.deadline,
+            deadline: header.deadline.and_then(|left| now.checked_add(left)),
         };
-        let window = hub.options.upload_window.max(1);
-        let (upload, items) = match header.flags.contains(Flags::UPLOAD) && wants != Wants::Nothing {
-            true => {
-                let (tx, rx) = mpsc::unbounded_channel();
-                let items = self.items(header.call, window, rx);
-                (Some(Upload::new(tx, window)), Some(items))
-            }
-            false => (None, None),
-        };
-        let hold = match wants {
-            Wants::Nothing => {
-                self.state.lock().calls.begin_one_way()?;
-                Hold::Loose(hub.loosen())
-            }
-            Wants::Answer | Wants::Stream(_) => {
-                let uploads = upload.is_some();
-                let ticket = self
-                    .state
-                    .lock()
-                    .calls
-                    .begin(header.call, credit.clone(), upload)?;
-                if uploads {
-                    self.send(&Envelope::credit(header.call, window));
-                }
-                Hold::Ticket(ticket)
-            }
-        };
-        let deadline = header.deadline.and_then(|left| Instant::now().checked_add(left));
-        let request = Request {
+        let mut request = Request {
             method,
             codec: header.codec,
             body: envelope.body,
@@ -239,22 +214,95 @@ impl Session {
             timeout: header.deadline,
             wants,
             idempotent: header.flags.contains(Flags::IDEMPOTENT),
-            items,
-            context: Some(Context::new(self.connection.clone(), deadline)),
+            items: None,
+            context: Some(Context::new(self.connection.clone(), call.deadline)),
         };
-        let call = Call {
-            id: header.call,
-            codec: header.codec,
+        let uploads = header.flags.contains(Flags::UPLOAD) && wants != Wants::Nothing;
+        if !uploads && !matches!(wants, Wants::Stream(_)) && trial.is_on(now) {
+            self.state.lock().calls.check(call.id, wants)?;
+            let finish = |answered| answer_at_once(hub, call, wants, answered);
+            match try_now(service, request, finish) {
+                Ok(Tried::Done(answer)) => self.finish_at_once(call, wants, answer),
+                Err(panic) => self.finish_at_once(call, wants, Err(panicked(hub, &*panic))),
+                Ok(Tried::Begun(answering)) => {
+                    let hold = self.hold(call, wants, None, None)?;
+                    self.spawn(call, hold, in_flight, None, answering.map_err(Into::into));
+                }
+                Ok(Tried::NotReady(service, request)) => {
+                    let hold = self.hold(call, wants, None, None)?;
+                    self.spawn(call, hold, in_flight, None, called(service, request));
+                }
+            }
+            return Ok(());
+        }
+        let credit = match wants {
+            Wants::Stream(items) => {
+                let items = (items as usize).min(Semaphore::MAX_PERMITS);
+                Some(Arc::new(Semaphore::new(items)))
+            }
+            Wants::Answer | Wants::Nothing => None,
         };
+        let window = hub.options.upload_window.max(1);
+        let upload = uploads.then(|| {
+            let (tx, rx) = mpsc::unbounded_channel();
+            request.items = Some(self.items(call.id, window, rx));
+            Upload::new(tx, window)
+        });
+        let hold = self.hold(call, wants, credit.clone(), upload)?;
+        if uploads {
+            self.send(&Envelope::credit(call.id, window));
+        }
+        self.spawn(call, hold, in_flight, credit, called(service, request));
+        Ok(())
+    }
+
+    /// Takes note of a call that is under way.
+    fn hold(
+        &self,
+        call: Call,
+        wants: Wants,
+        credit: Option<Arc<Semaphore>>,
+        upload: Option<Upload>,
+    ) -> Result<Hold, Failure> {
+        let calls = &mut self.state.lock().calls;
+        Ok(match wants {
+            Wants::Nothing => {
+                calls.begin_one_way()?;
+                Hold::Loose(self.hub.loosen())
+            }
+            Wants::Answer | Wants::Stream(_) => Hold::Ticket(calls.begin(call.id, credit, upload)?),
+        })
+    }
+
+    /// Lets a task see to the rest of a call.
+    fn spawn(
+        self: &Arc<Self>,
+        call: Call,
+        hold: Hold,
+        in_flight: InFlight,
+        credit: Option<Arc<Semaphore>>,
+        answering: impl Future<Output = Result<Response, BoxError>> + Send + 'static,
+    ) {
         let known = hold.known();
         let work = Work::new(Arc::clone(self), call, hold, in_flight);
-        let task = tokio::spawn(work.run(service, request, deadline, credit));
+        let task = tokio::spawn(work.run(answering, credit));
         // If it has ended already there is nothing to abort.
         match known {
             Ok(ticket) => drop(self.state.lock().calls.attach(ticket, task.abort_handle())),
-            Err(number) => hub.attach_loose(number, task.abort_handle()),
+            Err(number) => self.hub.attach_loose(number, task.abort_handle()),
         }
-        Ok(())
+    }
+
+    /// Answers a call of which nobody took note, for it was over at once.
+    fn finish_at_once(self: &Arc<Self>, call: Call, wants: Wants, answer: Result<Envelope, Failure>) {
+        Counters::add(&self.hub.counters.calls);
+        let last = answer.unwrap_or_else(|failure| {
+            Counters::add(&self.hub.counters.failures);
+            failure.to_envelope(call.id, call.codec)
+        });
+        if wants != Wants::Nothing {
+            self.send(&last);
+        }
     }
 
     /// The items of streamed arguments, as their handler reads them.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flexbond_transport::Frame;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, StreamExt, TryFutureExt};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tower::ServiceExt;
+use tower::{BoxError, ServiceExt};
 
 use super::calls::Ticket;
 use super::hub::{Counters, Hub, InFlight, Loose};
@@ -17,13 +17,16 @@ use super::session::{Serves, Session, check_size};
 use crate::envelope::{Codec, Envelope};
 use crate::error::CallError;
 use crate::failure::{Failure, FailureKind};
-use crate::request::{Items, Request, Response};
+use crate::request::{Items, Request, Response, Wants};
 
 /// What a call is to its answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call {
     pub(super) id: u64,
     pub(super) codec: Codec,
+    /// How long the caller waits, from when it came.
+    pub(super) timeout: Option<Duration>,
+    pub(super) deadline: Option<Instant>,
 }
 
 /// By what a call under way is known.
@@ -91,23 +94,23 @@ impl Work {
     }
 
     /// Runs to the end.
-    pub(super) async fn run<S: Serves>(
+    pub(super) async fn run(
         mut self,
-        service: S,
-        request: Request,
-        deadline: Option<Instant>,
+        answering: impl Future<Output = Result<Response, BoxError>>,
         credit: Option<Arc<Semaphore>>,
     ) {
         Counters::add(&self.hub().counters.calls);
-        let timeout = request.timeout;
+        let Call {
+            timeout, deadline, ..
+        } = self.call;
         let work = async {
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return Err(late(timeout));
             }
-            let answered = AssertUnwindSafe(service.oneshot(request)).catch_unwind().await;
+            let answered = AssertUnwindSafe(answering).catch_unwind().await;
             let response = answered
                 .map_err(|panic| panicked(self.hub(), &*panic))?
-                .map_err(|error| CallError::from_boxed(error.into()).into_failure())?;
+                .map_err(failed)?;
             AssertUnwindSafe(self.deliver(response, credit))
                 .catch_unwind()
                 .await
@@ -135,25 +138,18 @@ impl Work {
     }
 
     /// Sends all of an answer but its last message, which is returned.
-    async fn deliver(&self, response: Response, credit: Option<Arc<Semaphore>>) -> Result<Envelope, Failure> {
-        match (response.items, &self.hold, credit) {
+    async fn deliver(
+        &self,
+        mut response: Response,
+        credit: Option<Arc<Semaphore>>,
+    ) -> Result<Envelope, Failure> {
+        match (response.items.take(), &self.hold, credit) {
             (Some(items), Hold::Ticket(ticket), Some(credit)) => {
                 self.deliver_items(*ticket, items, &credit).await
             }
             (Some(_), Hold::Loose(_), _) => Ok(Envelope::response(self.call.id, Frame::new())),
-            (Some(_), Hold::Ticket(_), None) => {
-                let message = "the answer is a stream: ask for one";
-                Err(Failure::new(FailureKind::BadArguments, message))
-            }
-            (None, ..) => {
-                let mut answer = Envelope::response(self.call.id, response.body)
-                    .with_codec(response.codec)
-                    .with_metadata(response.metadata);
-                answer.buffers = response.buffers;
-                check_size("the answer", answer.size(), self.hub().options.max_response)?;
-                check_form(&answer)?;
-                Ok(answer)
-            }
+            (Some(_), Hold::Ticket(_), None) => Err(streams()),
+            (None, ..) => whole(self.hub(), self.call, response),
         }
     }
 
@@ -181,6 +177,49 @@ impl Work {
         }
         Ok(Envelope::stream_end(self.call.id, number))
     }
+}
+
+/// What a service does with a request.
+pub(super) fn called<S: Serves>(
+    service: S,
+    request: Request,
+) -> impl Future<Output = Result<Response, BoxError>> + Send {
+    service.oneshot(request).map_err(Into::into)
+}
+
+/// The answer of a call that was over at once.
+pub(super) fn answer_at_once(
+    hub: &Hub,
+    call: Call,
+    wants: Wants,
+    answered: Result<Response, BoxError>,
+) -> Result<Envelope, Failure> {
+    let response = answered.map_err(failed)?;
+    let answer = match (&response.items, wants) {
+        (None, _) => whole(hub, call, response),
+        (Some(_), Wants::Nothing) => Ok(Envelope::response(call.id, Frame::new())),
+        (Some(_), _) => Err(streams()),
+    };
+    answer.map_err(Failure::begun)
+}
+
+/// An answer that is no stream.
+fn whole(hub: &Hub, call: Call, response: Response) -> Result<Envelope, Failure> {
+    let mut answer = Envelope::response(call.id, response.body)
+        .with_codec(response.codec)
+        .with_metadata(response.metadata);
+    answer.buffers = response.buffers;
+    check_size("the answer", answer.size(), hub.options.max_response)?;
+    check_form(&answer)?;
+    Ok(answer)
+}
+
+fn failed(error: BoxError) -> Failure {
+    CallError::from_boxed(error).into_failure()
+}
+
+fn streams() -> Failure {
+    Failure::new(FailureKind::BadArguments, "the answer is a stream: ask for one")
 }
 
 /// Counts a panic, and makes of it what the caller is told.
