@@ -162,6 +162,8 @@ pub use tensor::{AnyTensor, Tensor};
 ///   caller reads.
 /// - [`Incoming<T>`](Incoming), behind all arguments, is a stream that the caller sends; to the client's method it gives
 ///   any stream of `T`.
+/// - The service is shared by all calls, which run at the same time: what changes is in a mutex, or an atomic. Who wants
+///   to keep it besides implements the trait for `Arc<Mine>`.
 /// - [`&Context`](Context) (or `Context`) tells who calls. It is no argument: clients do not have it.
 /// - `#[serde(…)]` on an argument holds as on the field of a structure: `#[serde(default)]` for one that may be missing.
 ///   (Not with postcard, which sends all of them always.)

@@ -102,7 +102,11 @@ impl Calculator for Mine {
             return Err(Failure::failed(1, "too far"));
         }
         // It refers to the service.
-        let numbers = stream::iter(0..n).map(|number| Ok(self.first + number));
+        let guard = (n == 999).then(|| Dropped(&self.seen));
+        let numbers = stream::iter(0..n).map(move |number| {
+            let _ = &guard;
+            Ok(self.first + number)
+        });
         Ok(numbers.chain(stream::iter((n == 13).then_some(Err(Trouble::Clouds)))))
     }
 
@@ -275,6 +279,11 @@ async fn dropping_a_call_stops_the_work() {
     call.abort();
     within("the end of the work", seen.dropped.notified()).await;
     assert_eq!(client.in_flight(), 0);
+
+    let mut counted = within("count", calculator.count(999)).await.expect("a stream");
+    assert_eq!(within("a number", counted.next()).await, Some(Ok(10)));
+    drop(counted);
+    within("the end of the stream", seen.dropped.notified()).await;
 }
 
 #[tokio::test]

@@ -263,6 +263,36 @@ macro_rules! trait_of {
 
 trait_of!(Made, values: Vec<u8> => Result<usize, Failure>);
 
+/// A result with a failure that is not named, and a service that somebody else keeps, too.
+mod shared {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    type Result<T> = std::result::Result<T, flexbond_rpc::Failure>;
+
+    #[flexbond_rpc::service]
+    pub(crate) trait Counter {
+        async fn next(&self) -> Result<u32>;
+    }
+
+    impl Counter for Arc<AtomicU32> {
+        async fn next(&self) -> Result<u32> {
+            Ok(self.fetch_add(1, Ordering::SeqCst))
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_service_may_be_shared_and_its_failure_go_without_saying() {
+    use shared::Counter;
+    let counter = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(7));
+    let methods = std::sync::Arc::clone(&counter).into_methods();
+    let client = serve(methods, "inproc://hygiene-shared").await;
+    let calls = shared::CounterClient::new(client);
+    assert_eq!(within("next", calls.next()).await, Ok(7));
+    assert_eq!(counter.load(std::sync::atomic::Ordering::SeqCst), 8);
+}
+
 struct Both;
 
 impl Moved for Both {
