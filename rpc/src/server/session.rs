@@ -10,7 +10,6 @@ use futures_util::TryFutureExt;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 use tower::{BoxError, Service};
 
 use super::at_once::{Trial, Tried, try_now};
@@ -197,12 +196,11 @@ impl Session {
         // Its author may not have thought of that; one call is to suffer, not all.
         let service = std::panic::catch_unwind(AssertUnwindSafe(|| service.clone()))
             .map_err(|panic| panicked(hub, &*panic))?;
-        let now = Instant::now();
         let call = Call {
             id: header.call,
             codec: header.codec,
             timeout: header.deadline,
-            deadline: header.deadline.and_then(|left| now.checked_add(left)),
+            deadline: header.deadline.and_then(|left| trial.now().checked_add(left)),
         };
         let mut request = Request {
             method,
@@ -217,7 +215,7 @@ impl Session {
             context: Some(Context::new(self.connection.clone(), call.deadline)),
         };
         let uploads = header.flags.contains(Flags::UPLOAD) && wants != Wants::Nothing;
-        if !uploads && !matches!(wants, Wants::Stream(_)) && trial.is_on(now) {
+        if !uploads && !matches!(wants, Wants::Stream(_)) && trial.is_on() {
             let tried = hub.admit_for_now(size)?;
             self.state.lock().calls.check(call.id, wants)?;
             let finish = |answered| answer_at_once(hub, call, wants, answered);
