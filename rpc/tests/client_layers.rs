@@ -11,6 +11,7 @@ use flexbond_rpc::client::{ClientError, Options};
 use flexbond_rpc::layers::{Balanced, Hedge, Retry};
 use flexbond_rpc::{Call, CallError, Client, Failure, FailureKind, Methods, Server};
 use flexbond_session::Endpoint;
+use flexbond_session::socket::Router;
 use harness::{DEADLINE, Running, client, until, within};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -267,6 +268,45 @@ async fn while_nobody_is_there_calls_wait_for_the_first_who_comes() {
     let _server = Running::start(&later.to_string()).await;
     assert_eq!(within("an answer", waiting).await.unwrap().unwrap(), "x");
     assert!(matches!(Balanced::connect([""; 0]), Err(ClientError::NoEndpoint)));
+}
+
+#[tokio::test]
+async fn a_call_whose_server_goes_before_it_was_sent_goes_to_another() {
+    // One that reads nothing, so that most calls wait to be sent.
+    let options = flexbond_session::socket::Options::new().recv_hwm(1_usize);
+    let deaf = Router::with_options(options).unwrap();
+    let first = within("bind", deaf.bind("tcp://127.0.0.1:0")).await.unwrap();
+    let second: Endpoint = {
+        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("tcp://{}", probe.local_addr().unwrap()).parse().unwrap()
+    };
+    let mut options = Options::new().timeout(DEADLINE);
+    options.socket = options.socket.send_hwm(1_usize);
+    let servers = Balanced::with_options([&first, &second], &options).unwrap();
+    connected(&servers, 1).await;
+    let text = "x".repeat(256 << 10);
+    let calls: Vec<_> = (0..100)
+        .map(|_| {
+            let (call, text) = (servers.method("echo"), text.clone());
+            tokio::spawn(async move { call.value::<_, String>(&text).await })
+        })
+        .collect();
+    until("all calls", || servers.clients()[0].in_flight() == 100).await;
+    let _server = Running::start(&second.to_string()).await;
+    connected(&servers, 2).await;
+    drop(deaf);
+    let mut answered = 0;
+    for call in calls {
+        match within("its end", call).await.unwrap() {
+            Ok(echo) => {
+                assert_eq!(echo, text);
+                answered += 1;
+            }
+            Err(CallError::Disconnected { sent: true, .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(answered > 0);
 }
 
 #[tokio::test]

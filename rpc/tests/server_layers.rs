@@ -245,7 +245,11 @@ async fn metrics_count_every_way_in_which_calls_end() {
     for metrics in [&at_client, &at_server] {
         until("all ends", || {
             let snapshot = metrics.snapshot();
-            let total: u64 = snapshot.methods.iter().map(|method| method.total()).sum();
+            let total: u64 = snapshot
+                .methods
+                .iter()
+                .map(flexbond_rpc::layers::metrics::MethodMetrics::total)
+                .sum();
             (snapshot.in_flight, total) == (0, 10)
         })
         .await;

@@ -130,8 +130,10 @@ async fn arguments_of_all_calls_together_are_bounded_in_bytes() {
         .map(|client| {
             let client = client.clone();
             tokio::spawn(async move {
-                let mut padded = Encoded::default();
-                padded.body = (" ".repeat(MIB - 4) + "null").into();
+                let padded = Encoded {
+                    body: (" ".repeat(MIB - 4) + "null").into(),
+                    buffers: Vec::new(),
+                };
                 let hang = Request::new(Method::new("hang").unwrap(), Codec::Json, padded);
                 client.request(hang).await.map(drop)
             })

@@ -249,7 +249,7 @@ struct Faulty {
 
 impl Faulty {
     fn trip(&self, at: usize) {
-        if self.at == at && self.turn.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+        if self.at == at && self.turn.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
             panic!("at {at}");
         }
     }
@@ -278,7 +278,7 @@ impl Service<Request> for Faulty {
     fn call(&mut self, request: Request) -> Self::Future {
         self.trip(2);
         std::future::ready(
-            match self.at == 3 && self.turn.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+            match self.at == 3 && self.turn.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
                 true => Err(Spiteful),
                 false => Ok(Response::with_value(request.codec, &"fine").expect("a text")),
             },

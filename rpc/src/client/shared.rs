@@ -332,13 +332,21 @@ impl State {
         });
     }
 
-    /// The server takes no more calls by this connection.
-    pub(super) fn drain(&mut self) {
-        if let Link::Up { dealer, limits } = &self.link {
-            self.link = Link::Draining {
-                dealer: dealer.clone(),
-                limits: *limits,
+    /// The server takes no more calls by this connection. What was not sent fails, if nobody is to wait for the next.
+    pub(super) fn drain(&mut self, endpoint: &Endpoint, waits: bool, wakers: &mut Vec<Waker>) {
+        let Link::Up { dealer, limits } = &self.link else {
+            return;
+        };
+        self.link = Link::Draining {
+            dealer: dealer.clone(),
+            limits: *limits,
+        };
+        if !waits {
+            let error = CallError::Unconnected {
+                endpoint: endpoint.to_string(),
+                reason: DRAINS.to_owned(),
             };
+            self.calls.fail_all(|sent| (!sent).then(|| error.clone()), wakers);
         }
     }
 
@@ -417,7 +425,7 @@ impl State {
     pub(super) fn unconnected(&self) -> Option<&str> {
         match &self.link {
             Link::Down { reason } | Link::Stopped { reason } => Some(reason),
-            Link::Draining { .. } => Some("the server ends and takes no more calls"),
+            Link::Draining { .. } => Some(DRAINS),
             Link::Up { .. } => None,
         }
     }
@@ -435,7 +443,7 @@ impl State {
         let link = &self.link;
         let unsent = || match link {
             Link::Down { reason } | Link::Stopped { reason } => reason.clone(),
-            Link::Draining { .. } => "the server ends and takes no more calls".to_owned(),
+            Link::Draining { .. } => DRAINS.to_owned(),
             Link::Up { .. } => "the connection has no room".to_owned(),
         };
         for call in self.calls.expire(now, unsent, wakers) {
@@ -475,6 +483,9 @@ impl Link {
         }
     }
 }
+
+/// Why calls wait for the next connection while there is one.
+const DRAINS: &str = "the server ends and takes no more calls";
 
 /// The least time between two looks at deadlines: so many calls, each with its own, are looked at together.
 const GRAIN: Duration = Duration::from_millis(1);

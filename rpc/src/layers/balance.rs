@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use flexbond_session::socket::IntoEndpoint;
 use futures_util::StreamExt;
@@ -23,8 +24,8 @@ use crate::request::{Request, Response};
 /// gone has no calls until it is back; a slow one has fewer.
 ///
 /// While none is connected, a call waits for the first one that is, as long as its time and
-/// [`Options::wait_for_connection`] allow. What fails is not made again here: that is up to [`Retry`](super::Retry)
-/// around it. Clones are cheap, and share connections.
+/// [`Options::wait_for_connection`] allow. A call whose server goes before it was sent goes to another. What may have run
+/// is not made again here: that is up to [`Retry`](super::Retry) around it. Clones are cheap, and share connections.
 ///
 /// A [`Client`] is a [`Load`] as well, so that tower's own balancer does with a list of services that changes; other
 /// than this one, it may choose a server that is gone when two are.
@@ -60,6 +61,8 @@ use crate::request::{Request, Response};
 /// ```
 pub struct Balanced {
     clients: Arc<[Client]>,
+    /// Whether calls wait while none is connected.
+    waits: bool,
     /// One that keeps a place for the next call.
     chosen: Option<Client>,
     /// All of them, while none has room.
@@ -85,13 +88,19 @@ impl Balanced {
         options: &Options,
     ) -> Result<Self, ClientError> {
         let endpoints = endpoints.into_iter();
+        // No call is to wait for one of them while there are others.
+        let single = options.clone().wait_for_connection(false);
         let clients: Result<Vec<_>, _> = endpoints
-            .map(|endpoint| Client::with_options(endpoint, options.clone()))
+            .map(|endpoint| Client::with_options(endpoint, single.clone()))
             .collect();
-        Self::new(clients?)
+        Ok(Balanced {
+            waits: options.wait_for_connection,
+            ..Self::new(clients?)?
+        })
     }
 
-    /// A client that calls by any of these.
+    /// A client that calls by any of these. Where their [`Options::wait_for_connection`] is set, a call that one of them
+    /// has already waits for that one.
     ///
     /// # Errors
     /// [`ClientError::NoEndpoint`] when there is none.
@@ -101,6 +110,7 @@ impl Balanced {
             return Err(ClientError::NoEndpoint);
         }
         Ok(Balanced {
+            waits: clients[0].options().wait_for_connection,
             clients,
             chosen: None,
             queued: Vec::new(),
@@ -192,51 +202,85 @@ impl Service<Request> for Balanced {
     }
 
     fn call(&mut self, request: Request) -> Balancing {
+        let search = Search {
+            clients: Arc::clone(&self.clients),
+            waits: self.waits,
+            begun: Instant::now(),
+        };
         Balancing(match self.chosen.take() {
-            Some(mut client) => Stage::Now(Service::call(&mut client, request)),
-            None => {
-                let first = first_connected(Arc::clone(&self.clients), request);
-                Stage::Later(Box::pin(first))
+            Some(mut client) => {
+                let copy = self.waits.then(|| request.try_clone()).flatten();
+                let calling = Service::call(&mut client, request);
+                Stage::Now(calling, copy.map(|copy| (search, copy)))
             }
+            None => Stage::Later(Box::pin(search.call(request))),
         })
     }
 }
 
-/// Calls by the first that is connected.
-async fn first_connected(clients: Arc<[Client]>, mut request: Request) -> Result<Response, CallError> {
-    let options = clients[0].options();
-    if !options.wait_for_connection {
-        return clients[fastrand::usize(..clients.len())].request(request).await;
-    }
-    let begun = Instant::now();
-    let up = async {
-        let mut up: FuturesUnordered<_> = clients.iter().map(Client::up).collect();
-        while let Some(up) = up.next().await {
-            if up {
-                return;
+/// A call that looks for a server.
+struct Search {
+    clients: Arc<[Client]>,
+    waits: bool,
+    begun: Instant,
+}
+
+impl Search {
+    /// Calls by the first that is connected; again by another, when it goes before the call was sent.
+    async fn call(self, mut request: Request) -> Result<Response, CallError> {
+        let clients = &self.clients;
+        let named = request.timeout;
+        let timeout = named.or(clients[0].options().timeout);
+        loop {
+            if self.waits && !self.is_any_up(timeout).await? {
+                // There will never be a connection, and each of the clients says why.
+                return clients[0].request(request).await;
+            }
+            let chosen = Balanced::choose(clients);
+            let client = chosen.unwrap_or_else(|| &clients[fastrand::usize(..clients.len())]);
+            request.timeout = named.map(|limit| limit.saturating_sub(self.begun.elapsed()));
+            let copy = self.waits.then(|| request.try_clone()).flatten();
+            match (client.request(request).await, copy) {
+                (Err(error), Some(copy)) if is_unsent(&error) => request = copy,
+                (answer, _) => return answer,
             }
         }
-    };
-    match request.timeout.or(options.timeout) {
-        None => up.await,
-        Some(timeout) => {
-            if tokio::time::timeout(timeout, up).await.is_err() {
-                let trouble = clients[0].trouble();
-                return Err(CallError::DeadlineExceeded {
-                    timeout,
-                    unconnected: Some(format!(
-                        "none of {} servers is there; the first: {}",
-                        clients.len(),
-                        trouble.unwrap_or_default()
-                    )),
-                });
-            }
-            request.timeout = request.timeout.map(|limit| limit.saturating_sub(begun.elapsed()));
-        }
     }
-    // When there will never be a connection, its client says why.
-    let client = Balanced::choose(&clients).unwrap_or(&clients[0]);
-    client.request(request).await
+
+    /// Whether one is connected in time. If not, there will never be one.
+    async fn is_any_up(&self, timeout: Option<Duration>) -> Result<bool, CallError> {
+        let up = async {
+            let mut up: FuturesUnordered<_> = self.clients.iter().map(Client::up).collect();
+            while let Some(is_up) = up.next().await {
+                if is_up {
+                    return true;
+                }
+            }
+            false
+        };
+        let Some(timeout) = timeout else {
+            return Ok(up.await);
+        };
+        let left = timeout.saturating_sub(self.begun.elapsed());
+        tokio::time::timeout(left, up)
+            .await
+            .map_err(|_| CallError::DeadlineExceeded {
+                timeout,
+                unconnected: Some(format!(
+                    "none of {} servers is there; the first: {}",
+                    self.clients.len(),
+                    self.clients[0].trouble().unwrap_or_default()
+                )),
+            })
+    }
+}
+
+/// Whether a call was not sent for want of a connection.
+fn is_unsent(error: &CallError) -> bool {
+    matches!(
+        error,
+        CallError::Unconnected { .. } | CallError::Disconnected { sent: false, .. }
+    )
 }
 
 /// A call by one of several servers. Dropping it cancels the call.
@@ -244,7 +288,8 @@ async fn first_connected(clients: Arc<[Client]>, mut request: Request) -> Result
 pub struct Balancing(Stage);
 
 enum Stage {
-    Now(Calling),
+    /// With what is to be done if it is not sent.
+    Now(Calling, Option<(Search, Request)>),
     Later(Pin<Box<dyn Future<Output = Result<Response, CallError>> + Send>>),
 }
 
@@ -252,9 +297,19 @@ impl Future for Balancing {
     type Output = Result<Response, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Stage::Now(calling, again) = &mut self.0 {
+            let answer = std::task::ready!(Pin::new(calling).poll(cx));
+            let is_unsent = answer.as_ref().is_err_and(is_unsent);
+            match again.take() {
+                Some((search, request)) if is_unsent => {
+                    self.0 = Stage::Later(Box::pin(search.call(request)));
+                }
+                _ => return Poll::Ready(answer),
+            }
+        }
         match &mut self.0 {
-            Stage::Now(calling) => Pin::new(calling).poll(cx),
             Stage::Later(calling) => calling.as_mut().poll(cx),
+            Stage::Now(calling, _) => Pin::new(calling).poll(cx),
         }
     }
 }
@@ -273,6 +328,7 @@ impl Clone for Balanced {
     fn clone(&self) -> Self {
         Balanced {
             clients: Arc::clone(&self.clients),
+            waits: self.waits,
             chosen: None,
             queued: Vec::new(),
         }

@@ -168,7 +168,7 @@ impl Policy<Request, Response, CallError> for Retry {
     type Future = Sleep;
 
     fn retry(&mut self, request: &mut Request, result: &mut Result<Response, CallError>) -> Option<Sleep> {
-        self.look(request, result.as_ref().map(drop).map_err(|error| Some(error)))
+        self.look(request, result.as_ref().map(drop).map_err(Some))
     }
 
     fn clone_request(&mut self, request: &Request) -> Option<Request> {

@@ -24,7 +24,7 @@ pub struct Options {
     /// Calls that may be under way at once over all connections; what is beyond is answered with
     /// [`Overloaded`](crate::FailureKind::Overloaded). Default: 65,536.
     pub max_in_flight: usize,
-    /// The same for one connection. Default: 16,384.
+    /// The same for one connection. One-way calls count, too, though they go on when it is lost. Default: 16,384.
     pub max_in_flight_per_connection: usize,
     /// Bytes of arguments of all calls under way together, of streamed ones those that no handler has read; what is
     /// beyond is answered with [`Overloaded`](crate::FailureKind::Overloaded), but one call may always be. Default:

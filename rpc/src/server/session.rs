@@ -10,7 +10,6 @@ use futures_util::TryFutureExt;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 use tower::{BoxError, Service};
 
 use super::at_once::{Trial, Tried, try_now};
@@ -60,6 +59,7 @@ struct State {
 }
 
 /// What follows when a message was taken to be sent, without the lock.
+#[derive(Clone, Copy)]
 #[must_use]
 enum Then {
     Nothing,
@@ -196,12 +196,11 @@ impl Session {
         // Its author may not have thought of that; one call is to suffer, not all.
         let service = std::panic::catch_unwind(AssertUnwindSafe(|| service.clone()))
             .map_err(|panic| panicked(hub, &*panic))?;
-        let now = Instant::now();
         let call = Call {
             id: header.call,
             codec: header.codec,
             timeout: header.deadline,
-            deadline: header.deadline.and_then(|left| now.checked_add(left)),
+            deadline: header.deadline.and_then(|left| trial.now().checked_add(left)),
         };
         let mut request = Request {
             method,
@@ -216,7 +215,7 @@ impl Session {
             context: Some(Context::new(self.connection.clone(), call.deadline)),
         };
         let uploads = header.flags.contains(Flags::UPLOAD) && wants != Wants::Nothing;
-        if !uploads && !matches!(wants, Wants::Stream(_)) && trial.is_on(now) {
+        if !uploads && !matches!(wants, Wants::Stream(_)) && trial.is_on() {
             let tried = hub.admit_for_now(size)?;
             self.state.lock().calls.check(call.id, wants)?;
             let finish = |answered| answer_at_once(hub, call, wants, answered);
@@ -394,6 +393,11 @@ impl Session {
     /// A call that wants no answer has ended.
     pub(super) fn forget_one_way(&self) {
         self.state.lock().calls.end_one_way();
+    }
+
+    /// Whether nothing has ended this call.
+    pub(super) fn is_running(&self, ticket: Ticket) -> bool {
+        self.state.lock().calls.is_this(ticket)
     }
 
     /// Sends the last message of a call, unless something else has ended it.

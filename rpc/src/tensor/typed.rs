@@ -17,14 +17,15 @@ use super::{AnyTensor, Element, TensorError};
 /// use flexbond_rpc::Tensor;
 /// use flexbond_rpc::envelope::Codec;
 ///
-/// let image = Tensor::new(&[2, 3], vec![1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+/// let image = Tensor::new(&[2, 32], vec![1.0_f32; 64])?;
 /// let encoded = Codec::Json.encode(&image)?;
-/// assert_eq!(&encoded.body[..], br#"{"dtype":"<f4","shape":[2,3],"data":{"$buffer":0}}"#);
+/// assert_eq!(&encoded.body[..], br#"{"dtype":"<f4","shape":[2,32],"data":{"$buffer":0}}"#);
 /// let back: Tensor<f32> = Codec::Json.decode(&encoded.body, encoded.buffers)?;
 /// assert_eq!(back.as_ptr(), image.as_ptr());
 ///
-/// let wrong: Result<Tensor<f64>, _> = Codec::Json.decode(&encoded.body, Codec::Json.encode(&image)?.buffers);
-/// assert!(wrong.unwrap_err().to_string().contains("an array of float32 where one of float64 is wanted"));
+/// let encoded = Codec::Json.encode(&image)?;
+/// let wrong = Codec::Json.decode::<Tensor<f64>>(&encoded.body, encoded.buffers).unwrap_err();
+/// assert!(wrong.to_string().contains("an array of float32 where one of float64 is wanted"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]

@@ -29,7 +29,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
-use build::{Contender, OURS, PEERS, RAW};
+use build::{Contender, OURS, RAW};
 use record::Report;
 use roster::{AnyCase, Field, GROUPS, Manner};
 

@@ -1,3 +1,5 @@
+//! What is made again, when, and how often.
+
 use super::*;
 use crate::envelope::{Codec, Method};
 use crate::failure::Failure;
