@@ -100,7 +100,6 @@ fn added(service: &Service, method: &Method) -> TokenStream {
     let answering = if method.answer.is_stream {
         quote! {
             #krate::expansion::lend(move |#outlet| async move {
-                let _ = &#context;
                 #outlet.give(#answered?).await;
                 ::core::result::Result::Ok(())
             })
@@ -108,7 +107,6 @@ fn added(service: &Service, method: &Method) -> TokenStream {
     } else {
         quote! {
             async move {
-                let _ = &#context;
                 #answered
             }
         }
@@ -118,6 +116,13 @@ fn added(service: &Service, method: &Method) -> TokenStream {
         Some((name, of)) => (quote!((#pattern, #name)), quote!((#ty, #krate::Incoming<#of>))),
         None => (pattern, ty),
     };
+    // Who does not ask for the context does not carry it.
+    let asks = |parameter: &Parameter| matches!(parameter, Parameter::Context { .. });
+    let taken = method
+        .parameters
+        .iter()
+        .any(asks)
+        .then(|| quote!(#context: #krate::Context,));
     let value = method.answer.value.span();
     let add = match (method.answer.is_stream, method.incoming().is_some()) {
         (false, false) => quote_spanned!(value=> add),
@@ -133,7 +138,7 @@ fn added(service: &Service, method: &Method) -> TokenStream {
         let #methods = {
             #declaration
             let #shared = ::std::sync::Arc::clone(&#shared);
-            let #methods = #methods.#add(#wire, move |#context: #krate::Context, #pattern: #ty| {
+            let #methods = #methods.#add(#wire, move |#taken #pattern: #ty| {
                 let #shared = ::std::sync::Arc::clone(&#shared);
                 #answering
             });

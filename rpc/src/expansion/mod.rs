@@ -35,6 +35,7 @@ pub struct Called {
 }
 
 /// Calls for one answer.
+#[inline]
 pub fn call<S, A, T>(caller: &Caller<S>, called: &Called, arguments: &A) -> Invocation<S, T>
 where
     S: CallService,
@@ -51,6 +52,7 @@ where
 }
 
 /// Calls without waiting for an answer.
+#[inline]
 pub fn call_one_way<S, A>(caller: &Caller<S>, called: &Called, arguments: &A) -> Invocation<S, ()>
 where
     S: CallService,
@@ -61,6 +63,7 @@ where
 }
 
 /// Calls for a stream of answers.
+#[inline]
 pub fn call_stream<S, A, T>(caller: &Caller<S>, called: &Called, arguments: &A) -> Invocation<S, Values<T>>
 where
     S: CallService,
@@ -75,6 +78,7 @@ where
 }
 
 /// Calls with a stream of arguments behind the others.
+#[inline]
 pub fn call_upload<S, A, V, T>(
     caller: &Caller<S>,
     called: &Called,
@@ -98,6 +102,7 @@ where
 }
 
 /// Calls with a stream of arguments behind the others, for a stream of answers.
+#[inline]
 pub fn call_conversation<S, A, V, T>(
     caller: &Caller<S>,
     called: &Called,

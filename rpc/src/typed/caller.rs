@@ -132,6 +132,8 @@ impl<S> Caller<S> {
     }
 
     /// The request of a call; `items` are arguments behind those of the body.
+    // Inlined, as all on the way of a request into its call: it is large to be moved.
+    #[inline]
     pub(crate) fn request<A: Serialize + ?Sized>(
         &self,
         called: &Called,

@@ -84,6 +84,7 @@ impl Waiting {
 
 impl<S: Service<Request>, T> Invocation<S, T> {
     /// A call that waits for its service as long as the request says or, where it does not, for `patience`.
+    #[inline]
     pub(crate) fn new(
         service: S,
         patience: Option<Duration>,
@@ -147,6 +148,7 @@ impl<S: Service<Request>, T> Invocation<S, T> {
 impl<S: CallService, T> Future for Invocation<S, T> {
     type Output = Result<T, CallError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let answered = loop {
