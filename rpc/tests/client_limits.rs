@@ -292,3 +292,18 @@ async fn a_stream_as_long_as_its_window_needs_no_leave() {
         [0, 1, 2, 3]
     );
 }
+
+#[tokio::test]
+async fn a_stream_as_long_as_its_window_ends_before_any_of_it_is_read() {
+    for endpoint in ["tcp://127.0.0.1:0", "inproc://client-window"] {
+        let server = Running::start(endpoint).await;
+        let client = server.client();
+        let count = client.method("count").window(4);
+        let mut numbers = within("its begin", count.stream::<_, u32>(&4_u32)).await.unwrap();
+        until("its end at the server", || (server.stats)().in_flight == 0).await;
+        for n in 0..4 {
+            assert_eq!(within("a number", numbers.next()).await.unwrap().unwrap(), n);
+        }
+        assert!(within("the end", numbers.next()).await.is_none());
+    }
+}
