@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use flexbond_session::socket::IntoEndpoint;
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 use tower::Service;
@@ -295,7 +296,7 @@ pub struct Balancing {
     chosen: Option<Calling>,
     /// What is to be done if it is not sent.
     again: Option<(Search, Request)>,
-    later: Option<Pin<Box<dyn Future<Output = Result<Response, CallError>> + Send>>>,
+    later: Option<BoxFuture<'static, Result<Response, CallError>>>,
 }
 
 impl Future for Balancing {
