@@ -364,11 +364,7 @@ async fn wrong_arguments_are_named() {
             "7",
             "invalid type: integer `7`, expected the arguments (a: f64, b: f64)",
         ),
-        (
-            "add",
-            "",
-            "invalid type: null, expected the arguments (a: f64, b: f64)",
-        ),
+        ("add", "", "missing field `a`"),
         (
             "hang",
             r#"{"for":1}"#,
@@ -379,11 +375,7 @@ async fn wrong_arguments_are_named() {
             r#"{"stars":[{"name":"Vega"}]}"#,
             "at stars[0]: missing field `magnitude`",
         ),
-        (
-            "total",
-            "[]",
-            "invalid length 0, expected the arguments (start: f64)",
-        ),
+        ("total", "[]", "missing field `start`"),
     ] {
         let mut request = Request::new(
             method.parse().expect("a name"),
