@@ -143,3 +143,21 @@ impl<'de> Deserialize<'de> for Buffer {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::Codec;
+
+    #[test]
+    fn a_buffer_may_be_of_any_length() {
+        for len in [0, 1, Frame::INLINE, Frame::INLINE + 1] {
+            let buffer = Buffer::from(vec![7; len]);
+            let encoded = Codec::Postcard.encode(&buffer).expect("can be written");
+            let back: Buffer = Codec::Postcard
+                .decode(&encoded.body, encoded.buffers)
+                .expect("can be read");
+            assert_eq!(back, buffer, "{len} bytes");
+        }
+    }
+}

@@ -9,22 +9,24 @@ use crate::codec::CodecError;
 use crate::envelope::{DecodeError, EncodeError, MethodError};
 use crate::failure::{Failure, FailureKind};
 
-/// Why a call has no answer. [`may_have_run`](CallError::may_have_run) says whether a retry can repeat its effects.
+/// Why a call has no answer. [`may_have_run`](CallError::may_have_run) says whether a retry can repeat its effects; each
+/// variant says why.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// The server answered that the call failed.
+    /// The server answered that the call failed. Its [kind](Failure::kind) says whether the call had begun.
     #[error(transparent)]
     Failure(#[from] Failure),
-    /// No answer came in time. The server was told to stop.
+    /// No answer came in time. If the call was sent, it may have run, and the server was told to stop.
     #[error("no answer within {timeout:?}{}", reason(.unconnected))]
     DeadlineExceeded {
-        /// How long the caller waited.
+        /// How long the caller waited: for the whole call or, of a stream without a timeout of its own, for the next
+        /// item.
         timeout: Duration,
         /// Why the call was never sent; none if it was.
         unconnected: Option<String>,
     },
-    /// The connection was lost before the answer came.
+    /// The connection was lost before the answer came. If the call was sent, it may have run.
     #[error("connection to {endpoint} lost: {reason}{}", if *.sent { "; the call may have run" } else { "; the call was not sent" })]
     Disconnected {
         /// Whose connection.
@@ -34,7 +36,8 @@ pub enum CallError {
         /// Whether the call went out before that.
         sent: bool,
     },
-    /// There is no connection, and the client does not wait for one.
+    /// There is no connection, and the client does not wait for one, or there will never be one: the socket's options
+    /// say that no other attempt is made. Nothing was sent.
     #[error("not connected to {endpoint}: {reason}")]
     Unconnected {
         /// Whose connection.
@@ -42,7 +45,7 @@ pub enum CallError {
         /// Why.
         reason: String,
     },
-    /// The arguments or the answer are too large. Arguments were not sent.
+    /// The arguments or the answer are too large. Arguments were not sent; of an answer, the call ran.
     #[error("{size} bytes are more than the {limit} that {} may have", if *.answer { "an answer" } else { "arguments" })]
     TooLarge {
         /// Their bytes, buffers included.
@@ -55,25 +58,40 @@ pub enum CallError {
     /// The name is not that of a method. Nothing was sent.
     #[error(transparent)]
     Method(#[from] MethodError),
-    /// The arguments cannot be written. Nothing was sent.
+    /// The arguments cannot be written. Nothing was sent. An item of streamed arguments is an
+    /// [`Upload`](Self::Upload).
     #[error("arguments: {0}")]
     Arguments(CodecError),
-    /// The call cannot be sent as it is.
+    /// The call cannot be sent as it is. Nothing was sent.
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// The answer is not of the type that was asked for.
+    /// A one-way call cannot have streamed arguments, for nothing comes back that says how many to send. Nothing was
+    /// sent.
+    #[error("a one-way call cannot have streamed arguments: want an answer")]
+    OneWayItems,
+    /// An item of streamed arguments could not be sent: it failed, cannot be written, or is too large. The call ran
+    /// already, and the server was told to stop.
+    #[error("item {number} of the arguments: {source}")]
+    Upload {
+        /// Which one, counted from zero.
+        number: u32,
+        /// What was wrong with it.
+        source: Box<CallError>,
+    },
+    /// The answer is not of the type that was asked for. The call ran.
     #[error("answer: {0}")]
     Answer(CodecError),
-    /// What came is no answer as the envelope has it.
+    /// What came is no answer as the envelope has it. The call may have run, and the server was told to stop.
     #[error("malformed answer: {0}")]
     Malformed(DecodeError),
-    /// The answer is a stream and was not asked for as one, or the other way round.
+    /// The answer is a stream and was not asked for as one, or the other way round. The call may have run, and the
+    /// server was told to stop.
     #[error("the answer {}", if *.stream { "is a stream: ask for it as one" } else { "is no stream" })]
     Shape {
         /// What it is.
         stream: bool,
     },
-    /// A stream ended before its end.
+    /// A stream ended before its end. The call ran, and the server was told to stop.
     #[error("the stream ended after {received} of {sent} items")]
     Incomplete {
         /// Items that came.
@@ -81,10 +99,16 @@ pub enum CallError {
         /// Items that were sent.
         sent: u32,
     },
-    /// A layer between caller and connection failed.
+    /// The server sent more items of a stream than it had leave for. The call ran, and the server was told to stop.
+    #[error("item {number} of the stream came without leave")]
+    Flooded {
+        /// Which one, counted from zero.
+        number: u32,
+    },
+    /// A layer between caller and connection failed. Whether the call ran is not known.
     #[error("{0}")]
     Layer(String),
-    /// The client was closed.
+    /// The client was closed, with its runtime for instance, before the call was sent.
     #[error("the client is closed")]
     Closed,
 }
@@ -101,19 +125,22 @@ impl CallError {
     #[must_use]
     pub fn may_have_run(&self) -> bool {
         match self {
-            CallError::Failure(failure) => !failure.kind().is_before_it_ran(),
+            CallError::Failure(failure) => failure.may_have_run(),
             CallError::DeadlineExceeded { unconnected, .. } => unconnected.is_none(),
             CallError::Disconnected { sent, .. } => *sent,
             CallError::TooLarge { answer, .. } => *answer,
-            CallError::Answer(_)
+            CallError::Upload { .. }
+            | CallError::Answer(_)
             | CallError::Malformed(_)
             | CallError::Shape { .. }
             | CallError::Incomplete { .. }
+            | CallError::Flooded { .. }
             | CallError::Layer(_) => true,
             CallError::Unconnected { .. }
             | CallError::Method(_)
             | CallError::Arguments(_)
             | CallError::Encode(_)
+            | CallError::OneWayItems
             | CallError::Closed => false,
         }
     }
@@ -136,7 +163,10 @@ impl CallError {
         };
         match error.downcast::<Failure>() {
             Ok(failure) => CallError::Failure(*failure),
-            Err(error) => CallError::Layer(chain(&*error)),
+            Err(error) => match Failure::of_tower(&*error) {
+                Some(failure) => CallError::Failure(failure),
+                None => CallError::Layer(chain(&*error)),
+            },
         }
     }
 
@@ -147,7 +177,13 @@ impl CallError {
             CallError::DeadlineExceeded { .. } => {
                 Failure::new(FailureKind::DeadlineExceeded, self.to_string())
             }
-            CallError::TooLarge { .. } => Failure::new(FailureKind::TooLarge, self.to_string()),
+            CallError::TooLarge { answer, .. } => {
+                let failure = Failure::new(FailureKind::TooLarge, self.to_string());
+                match answer {
+                    true => failure.begun(),
+                    false => failure,
+                }
+            }
             other => Failure::new(FailureKind::Internal, other.to_string()),
         }
     }

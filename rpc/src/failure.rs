@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::codec::CodecError;
-use crate::envelope::{Codec, Envelope};
+use crate::envelope::{Codec, Envelope, Flags};
 
 /// Why a call failed, as its server says it.
 ///
@@ -17,7 +17,8 @@ use crate::envelope::{Codec, Envelope};
 /// All other kinds are the server's own.
 ///
 /// On the wire it is the body of an error message, in the codec of the call: `kind` (a text, see [`FailureKind`]),
-/// `code` (an integer) and `message` (a text). Details are JSON in the first buffer.
+/// `code` (an integer) and `message` (a text). Details are JSON in the first buffer. Whether the work
+/// [had begun](Self::begun) is a flag of the header.
 ///
 /// ```
 /// use flexbond_rpc::{Failure, FailureKind};
@@ -34,6 +35,8 @@ pub struct Failure {
     code: i64,
     message: String,
     details: Option<Frame>,
+    /// The work had begun, though the kind alone would say that it had not.
+    begun: bool,
 }
 
 /// The kinds of [`Failure`].
@@ -56,7 +59,7 @@ pub enum FailureKind {
     DeadlineExceeded,
     /// `cancelled`: the work was given up.
     Cancelled,
-    /// `too_large`: arguments or answer are larger than the server allows.
+    /// `too_large`: arguments are larger than the server allows; or, if the work had begun, the answer is.
     TooLarge,
     /// `unauthenticated`: the server does not know who calls.
     Unauthenticated,
@@ -71,7 +74,7 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    const ALL: [FailureKind; 13] = [
+    pub(crate) const ALL: [FailureKind; 13] = [
         FailureKind::Failed,
         FailureKind::UnknownMethod,
         FailureKind::BadArguments,
@@ -113,11 +116,12 @@ impl FailureKind {
         known.unwrap_or(FailureKind::Other)
     }
 
-    /// Whether nothing of the call ran, so that a retry is sound whatever it does.
+    /// Whether this kind says that nothing of the call ran, unless the failure itself says that it had
+    /// [begun](Failure::begun). [`Failure::may_have_run`] heeds both.
     #[must_use]
     pub fn is_before_it_ran(self) -> bool {
         use FailureKind::{
-            BadArguments, Malformed, Overloaded, PermissionDenied, Unauthenticated, Unavailable,
+            BadArguments, Malformed, Overloaded, PermissionDenied, TooLarge, Unauthenticated, Unavailable,
             UnknownMethod,
         };
         matches!(
@@ -126,6 +130,7 @@ impl FailureKind {
                 | BadArguments
                 | Overloaded
                 | Unavailable
+                | TooLarge
                 | Malformed
                 | Unauthenticated
                 | PermissionDenied
@@ -161,7 +166,45 @@ impl Failure {
             code: 0,
             message: message.into(),
             details: None,
+            begun: false,
         }
+    }
+
+    /// The same, and says that the work of the call had begun: whatever its kind, the call may have had effects.
+    ///
+    /// A server says so of all that its [`Methods`](crate::Methods)' functions fail with, also of what they pass on from
+    /// calls of their own; layers in front of them, which refuse a call before it runs, do not.
+    ///
+    /// ```
+    /// use flexbond_rpc::{Failure, FailureKind};
+    ///
+    /// let refused = Failure::new(FailureKind::Overloaded, "come back later");
+    /// assert!(!refused.may_have_run());
+    /// assert!(refused.begun().may_have_run());
+    /// ```
+    #[must_use]
+    pub fn begun(mut self) -> Self {
+        self.begun = self.kind.is_before_it_ran();
+        self
+    }
+
+    /// Whether the call may have had effects. If not, a retry is sound whatever it does.
+    #[must_use]
+    pub fn may_have_run(&self) -> bool {
+        self.begun || !self.kind.is_before_it_ran()
+    }
+
+    /// What the errors of tower's own layers mean, of which nothing else is known.
+    pub(crate) fn of_tower(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        if error.is::<tower::timeout::error::Elapsed>() {
+            let message = "the time that a layer allows is over";
+            return Some(Failure::new(FailureKind::DeadlineExceeded, message));
+        }
+        if error.is::<tower::load_shed::error::Overloaded>() {
+            let message = "a layer has no room for more calls";
+            return Some(Failure::new(FailureKind::Overloaded, message));
+        }
+        None
     }
 
     /// The same with details that a program can read.
@@ -218,7 +261,11 @@ impl Failure {
         };
         // Texts and a number can be written in each codec.
         let body = codec.encode_plain(&wire).unwrap_or_default();
-        let mut envelope = Envelope::error(call, body).with_codec(codec);
+        let flags = match self.begun {
+            true => Flags::BEGUN,
+            false => Flags::NONE,
+        };
+        let mut envelope = Envelope::error(call, body).with_codec(codec).with_flags(flags);
         envelope.buffers.extend(self.details.clone());
         envelope
     }
@@ -226,11 +273,16 @@ impl Failure {
     /// Reads an error message.
     pub(crate) fn from_envelope(envelope: Envelope) -> Result<Self, CodecError> {
         let wire: Wire<'_> = envelope.header.codec.decode_plain(&envelope.body)?;
-        Ok(Failure {
+        let failure = Failure {
             kind: FailureKind::from_text(&wire.kind),
             code: wire.code,
             message: wire.message.into_owned(),
             details: envelope.buffers.into_iter().next(),
+            begun: false,
+        };
+        Ok(match envelope.header.flags.contains(Flags::BEGUN) {
+            true => failure.begun(),
+            false => failure,
         })
     }
 }

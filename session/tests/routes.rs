@@ -5,6 +5,7 @@ mod harness;
 
 use std::future::poll_fn;
 use std::num::NonZeroUsize;
+use std::task::Poll;
 
 use flexbond_session::Message;
 use flexbond_session::socket::{Dealer, Route, Router, SendErrorKind};
@@ -89,6 +90,44 @@ async fn a_full_queue_says_when_there_is_room_again() {
         );
         done.expect("sent after all");
         assert!(waiting.is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_way_says_how_much_waits_and_when_some_has_left() {
+    for endpoint in ["tcp://127.0.0.1:0", "inproc://routes-waiting"] {
+        let router = Router::with_options(brisk().send_hwm(100)).unwrap();
+        let dealer = pair(&router, endpoint).await;
+        within("send", dealer.send("hello")).await.unwrap();
+        let (route, _) = batch(&router).await;
+        assert_eq!(route.waiting(), 0);
+        // More than the buffers of the system take: some of it waits here.
+        let large = Message::from(vec![1_u8; 4 << 20]);
+        for _ in 0..20 {
+            route.try_send(large.clone()).expect("room");
+        }
+        let before = route.waiting();
+        assert!((1..=20).contains(&before), "{endpoint}: {before}");
+        let left = poll_fn(|cx| match route.poll_waiting(cx) {
+            0 => Poll::Ready(()),
+            _ => Poll::Pending,
+        });
+        tokio::join!(within("their leaving", left), async {
+            for _ in 0..20 {
+                assert_eq!(within("a message", dealer.recv()).await.unwrap(), large);
+            }
+            // Over inproc what was taken last counts until there is nothing more.
+            assert!(dealer.try_recv().is_err());
+        });
+        for _ in 0..20 {
+            route.try_send(large.clone()).expect("room");
+        }
+        drop(dealer);
+        let gone = poll_fn(|cx| match route.poll_waiting(cx) {
+            0 => Poll::Ready(()),
+            _ => Poll::Pending,
+        });
+        within("nothing waits for who is gone", gone).await;
     }
 }
 

@@ -278,6 +278,23 @@ impl<T> PipeSender<T> {
         self.shared.lock().len()
     }
 
+    /// As [`len`](Self::len), but nothing waits for a receiver that is gone. If something does, a `waker` is remembered
+    /// (the last one only) and woken once the receiver has given room back or is gone.
+    #[must_use]
+    pub fn waiting(&self, waker: Option<&Waker>) -> usize {
+        let mut state = self.shared.lock();
+        if state.receiver_gone {
+            return 0;
+        }
+        let len = state.len();
+        if let Some(waker) = waker
+            && len > 0
+        {
+            register(&mut state.sender_waker, waker);
+        }
+        len
+    }
+
     /// Whether nothing waits and the receiver has finished everything it took.
     #[must_use]
     pub fn is_empty(&self) -> bool {

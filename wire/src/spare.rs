@@ -2,7 +2,8 @@
 //!
 //! An allocator returns blocks of this size to the system and gets fresh ones, of which the system clears every page
 //! when it is first touched: at 1 MiB that costs a receiver as much as all the rest. What is taken here comes back when
-//! the last clone of it is dropped, if it has at most 4 MiB; 16 MiB are kept in the whole process.
+//! the last clone of it is dropped: of what has at most 4 MiB, 16 MiB are kept in the whole process. Of what has more, and
+//! at most 128 MiB, one is: the last, until one of another size comes.
 //!
 //! ```
 //! use flexbond_wire::spare;
@@ -36,6 +37,11 @@ pub fn take(len: usize) -> BytesMut {
 #[must_use]
 pub fn take_filled(len: usize) -> BytesMut {
     SPARE.take_filled(len)
+}
+
+/// An empty buffer with room for `len` bytes, and up to a quarter more, if one is kept that is larger than the others.
+pub(crate) fn take_large(len: usize) -> Option<BytesMut> {
+    SPARE.take_large(len)
 }
 
 /// A body whose memory comes back when its last clone is dropped.
@@ -128,6 +134,8 @@ struct Kept {
     buffers: VecDeque<BytesMut>,
     /// Their capacities together.
     bytes: usize,
+    /// One that is larger than all of these.
+    large: Option<BytesMut>,
 }
 
 impl Kept {
@@ -152,14 +160,17 @@ impl Kept {
 impl Spare {
     /// What is kept at most, in bytes, by the whole process.
     const MOST: usize = 16 << 20;
-    /// What is larger is not kept.
+    /// Of what is larger, one is kept.
     const LARGEST: usize = Self::MOST / 4;
+    /// And nothing that is larger than this.
+    const HUGE: usize = 128 << 20;
 
     const fn new() -> Self {
         Spare {
             kept: Mutex::new(Kept {
                 buffers: VecDeque::new(),
                 bytes: 0,
+                large: None,
             }),
         }
     }
@@ -177,6 +188,16 @@ impl Spare {
         let mut buffer = self.find(class).unwrap_or_else(|| BytesMut::with_capacity(class));
         buffer.clear();
         buffer
+    }
+
+    /// The large one, if it is of about this size.
+    fn take_large(&self, len: usize) -> Option<BytesMut> {
+        let mut kept = self.kept();
+        let fits = |buffer: &mut BytesMut| (len..=len + len / 4).contains(&buffer.capacity());
+        let mut buffer = kept.large.take_if(fits)?;
+        drop(kept);
+        buffer.clear();
+        Some(buffer)
     }
 
     /// A buffer of `len` bytes.
@@ -201,6 +222,11 @@ impl Spare {
     fn give(&self, mut buffer: BytesMut) {
         let class = Self::class(buffer.len());
         if class > Self::LARGEST {
+            if buffer.capacity() <= Self::HUGE {
+                // Freed while nobody waits for the lock.
+                let before = self.kept().large.replace(buffer);
+                drop(before);
+            }
             return;
         }
         // What `limit` gave up.
@@ -253,6 +279,28 @@ mod tests {
             retired.retire(BytesMut::new());
         }
         assert_eq!(retired.buffers.lock().unwrap().len(), Retired::MOST);
+    }
+
+    #[test]
+    fn of_what_is_large_the_last_one_is_kept_for_its_like() {
+        let spare = Spare::new();
+        let large = |len: usize| {
+            let mut buffer = BytesMut::with_capacity(len);
+            buffer.resize(len, 1);
+            buffer
+        };
+        assert!(spare.take_large(10 << 20).is_none());
+        spare.give(large(20 << 20));
+        let last = large(10 << 20);
+        let address = last.as_ptr();
+        spare.give(last);
+        assert!(spare.take_large(5 << 20).is_none(), "half of it would be wasted");
+        assert!(spare.take_large(11 << 20).is_none(), "it is too small");
+        let again = spare.take_large(9 << 20).expect("it is about that size");
+        assert_eq!((again.as_ptr(), again.len()), (address, 0));
+        assert!(spare.take_large(9 << 20).is_none(), "there is one");
+        spare.give(large(Spare::HUGE + 1));
+        assert!(spare.kept().large.is_none());
     }
 
     #[test]

@@ -1,21 +1,20 @@
 //! The calls under way of one client, without any I/O or clock.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use slab::Slab;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::credit;
-use crate::envelope::{Envelope, Kind};
+use super::room::{Place, Room};
+use super::slot::{self, Beginning, Next, Server, Slot};
+use crate::envelope::{DecodeError, Envelope, Header, Kind};
 use crate::error::CallError;
 use crate::failure::Failure;
 use crate::request::{Item, Response};
 
 /// The calls under way of one client.
+///
+/// Whoever is to be woken is put into the `wakers` that are given, to be woken when the lock is not held any more.
 #[derive(Debug)]
 pub(super) struct Calls {
     slots: Slab<Slot>,
@@ -24,86 +23,17 @@ pub(super) struct Calls {
     /// No deadline is before this.
     next_deadline: Option<Instant>,
     max_response: usize,
-}
-
-/// How long a caller waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Patience {
-    /// As long as it takes.
-    Endless,
-    /// So long for the whole call.
-    Whole(Duration),
-    /// So long for each sign of life: the next item, or leave to send more.
-    Each(Duration),
-}
-
-impl Patience {
-    fn limit(self) -> Option<Duration> {
-        match self {
-            Patience::Endless => None,
-            Patience::Whole(limit) | Patience::Each(limit) => Some(limit),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Slot {
-    generation: u32,
-    patience: Patience,
-    deadline: Option<Instant>,
-    /// It was handed to the connection.
-    sent: bool,
-    /// Nobody waits for more than that.
-    is_one_way: bool,
-    state: State,
-    waker: Option<Waker>,
-    /// Items of streamed arguments that the server has room for.
-    upload: Option<Arc<Semaphore>>,
-}
-
-#[derive(Debug)]
-enum State {
-    /// For its answer.
-    Waiting,
-    /// As a stream.
-    Streaming(Received),
-    /// The end, not yet told.
-    Done(Result<Response, CallError>),
-}
-
-/// What came of a streamed answer and was not read yet.
-#[derive(Debug, Default)]
-struct Received {
-    items: VecDeque<Item>,
-    next: u32,
-    /// Items that may still come.
-    room: u32,
-    end: Option<Result<(), CallError>>,
-}
-
-/// What the caller of a stream gets next.
-#[derive(Debug)]
-pub(super) enum Next {
-    Item(Item),
-    End,
-}
-
-/// The beginning of an answer.
-#[derive(Debug)]
-pub(super) enum Beginning {
-    /// All of it.
-    Whole(Response),
-    /// A stream, to be read with [`Calls::poll_item`].
-    Stream,
+    pub(super) room: Room,
 }
 
 impl Calls {
-    pub(super) fn new(max_response: usize) -> Self {
+    pub(super) fn new(max_in_flight: usize, max_response: usize) -> Self {
         Calls {
             slots: Slab::new(),
             generation: 0,
             next_deadline: None,
             max_response,
+            room: Room::new(max_in_flight),
         }
     }
 
@@ -112,35 +42,16 @@ impl Calls {
         self.slots.len()
     }
 
-    /// Takes a call in; returns its number. With a `window` its answer may be a stream, of which so many items may come
-    /// at first.
-    pub(super) fn insert(
-        &mut self,
-        now: Instant,
-        patience: Patience,
-        window: Option<u32>,
-        upload: Option<Arc<Semaphore>>,
-    ) -> u64 {
+    /// Takes a call in, at the place that is held for it; returns its number.
+    pub(super) fn insert(&mut self, now: Instant, kind: slot::Kind, place: &mut Place) -> u64 {
+        self.room.enter(place);
         self.generation = self.generation.wrapping_add(1);
-        let deadline = patience.limit().and_then(|limit| now.checked_add(limit));
-        let index = self.slots.insert(Slot {
-            generation: self.generation,
-            patience,
-            deadline,
-            sent: false,
-            is_one_way: false,
-            state: match window {
-                Some(room) => State::Streaming(Received {
-                    room,
-                    ..Received::default()
-                }),
-                None => State::Waiting,
-            },
-            waker: None,
-            upload,
-        });
+        let deadline = kind.deadline(now);
         self.expect(deadline);
-        u64::from(self.generation) << 32 | index as u64
+        let entry = self.slots.vacant_entry();
+        let index = entry.key();
+        entry.insert(Slot::new(self.generation, deadline, kind));
+        number(self.generation, index)
     }
 
     fn expect(&mut self, deadline: Option<Instant>) {
@@ -161,15 +72,16 @@ impl Calls {
         self.slots.get_mut(index)
     }
 
+    fn remove(&mut self, index: usize, wakers: &mut Vec<Waker>) -> Slot {
+        wakers.extend(self.room.free());
+        self.slots.remove(index)
+    }
+
     /// The call was handed to the connection.
-    pub(super) fn sent(&mut self, call: u64) {
+    pub(super) fn sent(&mut self, now: Instant, call: u64, wakers: &mut Vec<Waker>) {
         if let Some(slot) = self.slot(call) {
-            slot.sent = true;
-            if slot.is_one_way
-                && let Some(waker) = slot.waker.take()
-            {
-                waker.wake();
-            }
+            let renewed = slot.sent(now, wakers);
+            self.expect(renewed);
         }
     }
 
@@ -179,59 +91,87 @@ impl Calls {
             .is_some_and(|index| !self.slots[index].is_ended())
     }
 
-    /// Takes an answer; returns who is to be woken, if it belongs to a call under way.
-    pub(super) fn answer(&mut self, now: Instant, envelope: Envelope) -> Option<Waker> {
-        let max = self.max_response;
-        let slot = self.slot(envelope.header.call)?;
+    /// When the time of a call is over.
+    pub(super) fn deadline(&self, call: u64) -> Option<Instant> {
+        self.slots[self.index(call)?].deadline
+    }
+
+    /// Whether the server works for any of them.
+    pub(super) fn is_any_running(&self) -> bool {
+        self.slots.iter().any(|(_, slot)| slot.is_running())
+    }
+
+    /// Takes an answer, if it belongs to a call under way.
+    pub(super) fn answer(&mut self, now: Instant, envelope: Envelope, wakers: &mut Vec<Waker>) -> Server {
+        let limit = self.max_response;
+        let Some(slot) = self.slot(envelope.header.call) else {
+            return Server::Knows;
+        };
         let size = envelope.size();
-        let count = envelope.header.count;
-        match envelope.header.kind {
-            Kind::Credit => {
-                if let Some(upload) = &slot.upload {
-                    credit::add(upload, count);
-                }
-            }
-            _ if size > max => slot.finish(Err(CallError::TooLarge {
-                size,
-                limit: max,
-                answer: true,
-            })),
-            Kind::Response => slot.finish(Ok(response(envelope))),
+        let Header { kind, count, .. } = envelope.header;
+        let too_large = || CallError::TooLarge {
+            size,
+            limit,
+            answer: true,
+        };
+        let mut server = Server::Knows;
+        match kind {
+            Kind::Credit => slot.credit(count, wakers),
+            Kind::Response if size > limit => slot.finish(Err(too_large()), wakers),
+            Kind::Response => slot.finish(Ok(response(envelope)), wakers),
+            Kind::Error if size > limit => slot.finish(Err(too_large()), wakers),
             Kind::Error => {
                 let failure = Failure::from_envelope(envelope);
-                slot.finish(Err(failure.map_or_else(CallError::Answer, CallError::Failure)));
+                slot.finish(
+                    Err(failure.map_or_else(CallError::Answer, CallError::Failure)),
+                    wakers,
+                );
             }
-            Kind::StreamItem => slot.item(count, item(envelope)),
-            Kind::StreamEnd => slot.end(count),
+            Kind::StreamItem if size > limit => server = slot.give_up(too_large(), wakers),
+            Kind::StreamItem => server = slot.item(count, item(envelope), wakers),
+            Kind::StreamEnd => slot.end(count, wakers),
             // Nothing that a call is answered with.
-            _ => return None,
+            _ => return Server::Knows,
         }
         let renewed = slot.renew(now);
-        let waker = slot.waker.take();
         self.expect(renewed);
-        waker
+        server
+    }
+
+    /// Takes a message that says in its header of which call it is, and is no answer.
+    pub(super) fn malformed(
+        &mut self,
+        header: Header,
+        error: DecodeError,
+        wakers: &mut Vec<Waker>,
+    ) -> Server {
+        let server = self.fail(header.call, CallError::Malformed(error), wakers);
+        match header.kind {
+            Kind::Response | Kind::Error | Kind::StreamEnd => Server::Knows,
+            _ => server,
+        }
     }
 
     /// Something else than an answer ends a call.
-    pub(super) fn fail(&mut self, call: u64, error: CallError) -> Option<Waker> {
-        let slot = self.slot(call)?;
-        slot.finish(Err(error));
-        slot.waker.take()
+    pub(super) fn fail(&mut self, call: u64, error: CallError, wakers: &mut Vec<Waker>) -> Server {
+        self.slot(call)
+            .map_or(Server::Knows, |slot| slot.give_up(error, wakers))
     }
 
-    /// Ends all calls for which `error` has one, given whether they were sent; tells who is to be woken.
-    pub(super) fn fail_all(&mut self, mut error: impl FnMut(bool) -> Option<CallError>) -> Vec<Waker> {
-        let mut wakers = Vec::new();
+    /// Ends all calls for which `error` has one, given whether they were sent.
+    pub(super) fn fail_all(
+        &mut self,
+        mut error: impl FnMut(bool) -> Option<CallError>,
+        wakers: &mut Vec<Waker>,
+    ) {
         for (_, slot) in &mut self.slots {
             if slot.is_ended() {
                 continue;
             }
             if let Some(error) = error(slot.sent) {
-                slot.finish(Err(error));
-                wakers.extend(slot.waker.take());
+                slot.finish(Err(error), wakers);
             }
         }
-        wakers
     }
 
     /// When [`expire`](Self::expire) has something to do, at the earliest.
@@ -239,11 +179,17 @@ impl Calls {
         self.next_deadline
     }
 
-    /// Ends the calls whose time is over; returns those that the server is to be told of, and who is to be woken.
-    pub(super) fn expire(&mut self, now: Instant, unconnected: Option<&str>) -> (Vec<u64>, Vec<Waker>) {
-        let (mut cancelled, mut wakers) = (Vec::new(), Vec::new());
+    /// Ends the calls whose time is over; returns those that the server is to be told of. `unsent` is why those that
+    /// were not sent were not.
+    pub(super) fn expire(
+        &mut self,
+        now: Instant,
+        unsent: impl Fn() -> String,
+        wakers: &mut Vec<Waker>,
+    ) -> Vec<u64> {
+        let mut cancelled = Vec::new();
         if self.next_deadline.is_none_or(|next| next > now) {
-            return (cancelled, wakers);
+            return cancelled;
         }
         let mut next_deadline: Option<Instant> = None;
         for (index, slot) in &mut self.slots {
@@ -255,69 +201,34 @@ impl Calls {
                 continue;
             }
             slot.deadline = None;
-            if slot.is_ended() {
-                continue;
-            }
-            if slot.sent {
-                cancelled.push(u64::from(slot.generation) << 32 | index as u64);
-            }
-            slot.finish(Err(CallError::DeadlineExceeded {
+            let error = CallError::DeadlineExceeded {
                 timeout: slot.patience.limit().unwrap_or_default(),
-                unconnected: match slot.sent {
-                    true => None,
-                    false => Some(unconnected.unwrap_or("the connection has no room").to_owned()),
-                },
-            }));
-            wakers.extend(slot.waker.take());
+                unconnected: (!slot.sent).then(&unsent),
+            };
+            if slot.give_up(error, wakers) == Server::MustStop {
+                cancelled.push(number(slot.generation, index));
+            }
         }
         self.next_deadline = next_deadline;
-        (cancelled, wakers)
+        cancelled
     }
 
-    /// Polls for the answer of a call that is no stream, or the beginning of one that is.
+    /// Polls for the answer of a call, or the beginning of one that is a stream. The call is over with it, unless it
+    /// is a stream.
     pub(super) fn poll_answer(
         &mut self,
         cx: &mut Context<'_>,
         call: u64,
+        wakers: &mut Vec<Waker>,
     ) -> Poll<Result<Beginning, CallError>> {
         let Some(index) = self.index(call) else {
             return Poll::Ready(Err(CallError::Closed));
         };
-        let slot = &mut self.slots[index];
-        match &mut slot.state {
-            State::Done(_) => match self.slots.remove(index).state {
-                State::Done(done) => Poll::Ready(done.map(Beginning::Whole)),
-                _ => Poll::Ready(Err(CallError::Closed)),
-            },
-            State::Streaming(received) => match &mut received.end {
-                // What fails before its first item fails as a whole.
-                Some(Err(_)) if received.items.is_empty() => {
-                    let end = received.end.take();
-                    self.slots.remove(index);
-                    let error = end.and_then(Result::err);
-                    Poll::Ready(Err(error.unwrap_or(CallError::Closed)))
-                }
-                None if received.items.is_empty() => slot.wait(cx),
-                _ => Poll::Ready(Ok(Beginning::Stream)),
-            },
-            State::Waiting => slot.wait(cx),
+        let answer = self.slots[index].poll_answer(cx);
+        if let Poll::Ready(Ok(Beginning::Whole(_)) | Err(_)) = answer {
+            self.remove(index, wakers);
         }
-    }
-
-    /// Polls for the moment at which a call that wants no answer was handed to the connection. It is over then.
-    pub(super) fn poll_left(&mut self, cx: &mut Context<'_>, call: u64) -> Poll<Result<(), CallError>> {
-        let Some(index) = self.index(call) else {
-            return Poll::Ready(Err(CallError::Closed));
-        };
-        let slot = &mut self.slots[index];
-        slot.is_one_way = true;
-        if !slot.sent && !slot.is_ended() {
-            return slot.wait(cx);
-        }
-        match self.slots.remove(index).state {
-            State::Done(Err(error)) => Poll::Ready(Err(error)),
-            _ => Poll::Ready(Ok(())),
-        }
+        answer
     }
 
     /// Polls for the next item of a streamed answer. After its end, or an error, the call is over.
@@ -326,138 +237,60 @@ impl Calls {
         now: Instant,
         cx: &mut Context<'_>,
         call: u64,
+        wakers: &mut Vec<Waker>,
     ) -> Poll<Result<Next, CallError>> {
         let Some(index) = self.index(call) else {
             return Poll::Ready(Ok(Next::End));
         };
         let slot = &mut self.slots[index];
-        let State::Streaming(received) = &mut slot.state else {
-            return Poll::Ready(Ok(Next::End));
-        };
-        if let Some(item) = received.items.pop_front() {
+        let next = slot.poll_item(cx);
+        match &next {
+            Poll::Ready(Ok(Next::Item(..))) => {
+                let renewed = slot.renew(now);
+                self.expect(renewed);
+            }
+            Poll::Ready(Ok(Next::End) | Err(_)) => drop(self.remove(index, wakers)),
+            Poll::Pending => {}
+        }
+        next
+    }
+
+    /// Whether an item of streamed arguments may be sent; none when no more are wanted. Who asks is told when that
+    /// changes.
+    pub(super) fn poll_leave(&mut self, cx: &mut Context<'_>, call: u64) -> Option<bool> {
+        self.slot(call)?.poll_leave(cx)
+    }
+
+    /// An item of streamed arguments was sent.
+    pub(super) fn uploaded(&mut self, now: Instant, call: u64) {
+        self.upload(now, call, Slot::uploaded);
+    }
+
+    /// All items of streamed arguments were sent.
+    pub(super) fn upload_ended(&mut self, now: Instant, call: u64) {
+        self.upload(now, call, Slot::upload_ended);
+    }
+
+    fn upload(&mut self, now: Instant, call: u64, step: impl FnOnce(&mut Slot)) {
+        if let Some(slot) = self.slot(call) {
+            step(slot);
             let renewed = slot.renew(now);
             self.expect(renewed);
-            return Poll::Ready(Ok(Next::Item(item)));
-        }
-        match received.end.take() {
-            Some(end) => {
-                self.slots.remove(index);
-                Poll::Ready(end.map(|()| Next::End))
-            }
-            None => slot.wait(cx),
         }
     }
 
-    /// So many items more may come.
-    pub(super) fn grant(&mut self, call: u64, items: u32) {
-        if let Some(slot) = self.slot(call)
-            && let State::Streaming(received) = &mut slot.state
-        {
-            received.room = received.room.saturating_add(items);
-        }
-    }
-
-    /// The caller no longer waits. Whether the server is to be told.
-    pub(super) fn cancel(&mut self, call: u64) -> bool {
+    /// The caller no longer waits.
+    pub(super) fn cancel(&mut self, call: u64, wakers: &mut Vec<Waker>) -> Server {
         let Some(index) = self.index(call) else {
-            return false;
+            return Server::Knows;
         };
-        let slot = self.slots.remove(index);
-        slot.sent && !slot.is_ended()
+        let mut slot = self.remove(index, wakers);
+        slot.give_up(CallError::Closed, wakers)
     }
 }
 
-impl Slot {
-    fn is_ended(&self) -> bool {
-        match &self.state {
-            State::Waiting => false,
-            State::Streaming(received) => received.end.is_some(),
-            State::Done(_) => true,
-        }
-    }
-
-    /// A sign of life: the next one is due, unless it is the caller's turn. Returns the new deadline, if it is new.
-    fn renew(&mut self, now: Instant) -> Option<Instant> {
-        let Patience::Each(limit) = self.patience else {
-            return None;
-        };
-        let is_callers_turn = match &self.state {
-            State::Waiting => false,
-            State::Streaming(received) => !received.items.is_empty(),
-            State::Done(_) => true,
-        };
-        self.deadline = match is_callers_turn || self.is_ended() {
-            true => None,
-            false => now.checked_add(limit),
-        };
-        self.deadline
-    }
-
-    fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<T> {
-        match &mut self.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-        Poll::Pending
-    }
-
-    /// Ends the call, unless it has ended.
-    fn finish(&mut self, result: Result<Response, CallError>) {
-        self.upload = None;
-        match &mut self.state {
-            State::Waiting => self.state = State::Done(result),
-            // One answer in place of a stream is a stream of one item.
-            State::Streaming(received) if received.end.is_none() => {
-                let whole = result.map(|response| {
-                    received.items.push_back(Item {
-                        codec: response.codec,
-                        body: response.body,
-                        buffers: response.buffers,
-                    });
-                });
-                received.end = Some(whole);
-            }
-            State::Streaming(_) | State::Done(_) => {}
-        }
-    }
-
-    fn item(&mut self, number: u32, item: Item) {
-        match &mut self.state {
-            State::Waiting => self.finish(Err(CallError::Shape { stream: true })),
-            State::Streaming(received) if received.end.is_none() => {
-                if received.room == 0 {
-                    let reason = "an item of the stream came without leave".to_owned();
-                    self.finish(Err(CallError::Layer(reason)));
-                } else if number == received.next {
-                    received.room -= 1;
-                    received.next = received.next.wrapping_add(1);
-                    received.items.push_back(item);
-                } else {
-                    let (received, sent) = (received.next, number);
-                    self.finish(Err(CallError::Incomplete { received, sent }));
-                }
-            }
-            State::Streaming(_) | State::Done(_) => {}
-        }
-    }
-
-    fn end(&mut self, sent: u32) {
-        match &mut self.state {
-            State::Waiting => self.finish(Err(CallError::Shape { stream: true })),
-            State::Streaming(received) if received.end.is_none() => {
-                let received_items = received.next;
-                received.end = Some(match received_items == sent {
-                    true => Ok(()),
-                    false => Err(CallError::Incomplete {
-                        received: received_items,
-                        sent,
-                    }),
-                });
-                self.upload = None;
-            }
-            State::Streaming(_) | State::Done(_) => {}
-        }
-    }
+fn number(generation: u32, index: usize) -> u64 {
+    u64::from(generation) << 32 | index as u64
 }
 
 fn response(envelope: Envelope) -> Response {
@@ -477,3 +310,6 @@ fn item(envelope: Envelope) -> Item {
         buffers: envelope.buffers,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,25 +1,25 @@
-//! A client: its handle, and the future of a call.
+//! A client's handle.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use flexbond_session::Endpoint;
 use flexbond_session::socket::{ConnectError, IntoEndpoint, OptionError};
-use futures_util::StreamExt;
 use thiserror::Error;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower::Service;
+use tower::load::Load;
 
-use super::calls::{Beginning, Next, Patience};
+use super::calling::{Calling, Guard, upload};
 use super::driver;
 use super::options::Options;
-use super::shared::{Link, Shared, is_sooner};
-use crate::envelope::{EncodeError, Envelope, Flags};
+use super::room::Place;
+use super::shared::{Link, Shared};
+use super::slot::{Kind, Patience};
+use crate::envelope::{self, Envelope, Flags, Header};
 use crate::error::CallError;
 use crate::request::{Items, Request, Response, Wants};
 
@@ -27,14 +27,19 @@ use crate::request::{Items, Request, Response, Wants};
 ///
 /// One task sees to the connection: it connects again when the connection is lost. What was sent by then and not
 /// answered fails with [`CallError::Disconnected`], for it may have run; what was not sent yet waits for the next
-/// connection. Any number of calls are under way at once.
+/// connection. Any number of calls are under way at once. A server that drains ends the calls that it has; those that
+/// come then wait for the next connection, which is made as soon as the last of them has ended.
 ///
-/// Dropping the future of a call cancels it, here and on the server. When the last clone is dropped, what was sent
-/// still leaves within [`Options::linger`].
+/// Dropping the future of a call cancels it, here and on the server. Calls and streams outlive the clients that made
+/// them: the connection is closed once neither a clone nor a call is left, and what was sent still leaves within
+/// [`Options::linger`].
+///
+/// As a [`Load`] it is the calls under way, and a great many more while there is no connection, so that tower's
+/// balancers prefer any client that has one.
 pub struct Client {
     shared: Arc<Shared>,
-    /// Room for one more call, once this is ready.
-    room: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
+    /// Room for one more call.
+    place: Place,
 }
 
 /// Why there is no client.
@@ -47,6 +52,9 @@ pub enum ClientError {
     /// The endpoint is none that can be connected to.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// A client of several servers was given none.
+    #[error("no endpoint to connect to")]
+    NoEndpoint,
 }
 
 impl Client {
@@ -72,7 +80,10 @@ impl Client {
         let dialled = driver::dial(&shared)?;
         dialled.0.connect(&shared.endpoint)?;
         runtime.spawn(driver::run(Arc::clone(&shared), dialled));
-        Ok(Client { shared, room: None })
+        Ok(Client {
+            shared,
+            place: Place::None,
+        })
     }
 
     /// The server's endpoint.
@@ -107,8 +118,8 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn connected(&self, limit: Duration) -> Result<(), CallError> {
-        let up = until(&self.shared, |_| self.is_connected());
-        if tokio::time::timeout(limit, up).await.is_ok() {
+        // Over, too, when there will never be one.
+        if let Ok(true) = tokio::time::timeout(limit, self.up()).await {
             return Ok(());
         }
         Err(CallError::Unconnected {
@@ -117,115 +128,185 @@ impl Client {
         })
     }
 
+    /// Waits until there is a connection, or there will never be one; which of them.
+    pub(crate) async fn up(&self) -> bool {
+        until(&self.shared, || {
+            let state = self.shared.state.lock();
+            matches!(state.link, Link::Up { .. }) || state.refusal(&self.shared.endpoint).is_some()
+        })
+        .await;
+        self.is_connected()
+    }
+
+    /// Calls under way, if there is a connection.
+    pub(crate) fn connected_load(&self) -> Option<usize> {
+        let state = self.shared.state.lock();
+        matches!(state.link, Link::Up { .. }).then(|| state.calls.len())
+    }
+
     /// Calls under way.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.shared.state.lock().calls.len()
     }
 
-    /// Begins a call, without asking whether there is room for one more. [`Service::call`] does the same.
+    /// Begins a call, without asking whether there is room for one more: it may be one more than
+    /// [`Options::max_in_flight`].
     #[must_use = "a call whose future is dropped is cancelled"]
     pub fn begin(&self, request: Request) -> Calling {
-        Calling(match self.start(request) {
-            Ok(stage) => stage,
-            Err(error) => Stage::Refused(Some(error)),
-        })
+        self.begin_at(&mut Place::None, request)
     }
 
-    /// Waits for room for one more call, then makes it.
+    /// Waits for room for one more call, then makes it. To wait counts to the call's time.
     ///
     /// # Errors
     /// [`CallError`]; [`CallError::may_have_run`] says whether a retry is sound.
     ///
     /// # Cancel safety
     /// When the future is dropped, the call is cancelled, here and on the server.
-    pub async fn request(&self, request: Request) -> Result<Response, CallError> {
-        if !self.shared.has_room() {
-            until(&self.shared, Shared::has_room).await;
+    pub async fn request(&self, mut request: Request) -> Result<Response, CallError> {
+        let mut seat = Seat {
+            shared: &self.shared,
+            place: Place::None,
+        };
+        let look = poll_fn(|cx| Poll::Ready(self.shared.poll_place(cx, &mut seat.place)));
+        if let Poll::Ready(ready) = look.await {
+            ready?;
+            return self.begin_at(&mut seat.place, request).await;
         }
-        self.begin(request).await
+        let ready = poll_fn(|cx| self.shared.poll_place(cx, &mut seat.place));
+        if let Some(limit) = request.timeout.or(self.shared.options.timeout) {
+            let begun = Instant::now();
+            let Ok(ready) = tokio::time::timeout(limit, ready).await else {
+                return Err(CallError::DeadlineExceeded {
+                    timeout: limit,
+                    unconnected: Some(format!(
+                        "{} calls are under way, as many as may be",
+                        self.in_flight()
+                    )),
+                });
+            };
+            ready?;
+            request.timeout = request.timeout.map(|limit| limit.saturating_sub(begun.elapsed()));
+        } else {
+            ready.await?;
+        }
+        self.begin_at(&mut seat.place, request).await
     }
 
-    fn start(&self, request: Request) -> Result<Stage, CallError> {
-        let shared = &self.shared;
-        let size = request.size();
-        let streams = matches!(request.wants, Wants::Stream(_));
-        let patience = match (request.timeout, shared.options.timeout) {
-            (Some(timeout), _) => Patience::Whole(timeout),
-            (None, None) => Patience::Endless,
-            (None, Some(timeout)) if streams || request.items.is_some() => Patience::Each(timeout),
-            (None, Some(timeout)) => Patience::Whole(timeout),
-        };
-        let uploading = request.items.is_some().then(|| Arc::new(Semaphore::new(0)));
-        let window = match request.wants {
-            Wants::Stream(items) => Some(items.max(1)),
-            Wants::Answer | Wants::Nothing => None,
-        };
-        let is_one_way = request.wants == Wants::Nothing;
-        let (mut envelope, items) = envelope(request, window);
-        if let Patience::Whole(timeout) = patience {
-            envelope.header.deadline = Some(timeout);
+    /// Begins a call if there is room for one more; `make` makes it.
+    pub(super) fn begin_if_room(
+        &self,
+        make: impl FnOnce() -> Result<Request, CallError>,
+    ) -> Option<Result<Calling, CallError>> {
+        let mut place = Place::None;
+        if !self.shared.state.lock().calls.room.try_hold(&mut place) {
+            return None;
         }
-        envelope.check()?;
-
-        let now = Instant::now();
-        let mut state = shared.state.lock();
-        if state.is_closed() {
-            return Err(CallError::Closed);
-        }
-        let limit = state.max_request();
-        if size > limit {
-            return Err(CallError::TooLarge {
-                size,
-                limit,
-                answer: false,
-            });
-        }
-        if !shared.options.wait_for_connection
-            && let Some(reason) = state.unconnected()
-        {
-            return Err(CallError::Unconnected {
-                endpoint: shared.endpoint.to_string(),
-                reason: reason.to_owned(),
-            });
-        }
-        let call = state.calls.insert(now, patience, window, uploading.clone());
-        envelope.header.call = call;
-        let message = match envelope.encode() {
-            Ok(message) => message,
-            Err(error) => return Err(error_of(&mut state.calls, call, error)),
-        };
-        let asks = state.send(call, message);
-        let asks = asks || is_sooner(state.calls.poll_timeout(), state.alarm);
-        drop(state);
-        if asks {
-            shared.work.notify_one();
-        }
-        // From here on, dropping it cancels the call.
-        let guard = Guard {
-            shared: Arc::clone(shared),
-            call,
-        };
-        if is_one_way {
-            return Ok(Stage::Leaving(guard));
-        }
-        if let (Some(items), Some(leave)) = (items, uploading) {
-            tokio::spawn(upload(Arc::clone(shared), call, items, leave));
-        }
-        Ok(Stage::Waiting {
-            guard,
-            window: window.unwrap_or_default(),
+        Some(match make() {
+            Ok(request) => Ok(self.begin_at(&mut place, request)),
+            Err(error) => {
+                self.shared.leave(&mut place);
+                Err(error)
+            }
         })
     }
+
+    fn begin_at(&self, place: &mut Place, request: Request) -> Calling {
+        let calling = self.start(place, request);
+        self.shared.leave(place);
+        calling.unwrap_or_else(Calling::refused)
+    }
+
+    /// Begins a call at `place`, which stays as it is if there is none.
+    fn start(&self, place: &mut Place, request: Request) -> Result<Calling, CallError> {
+        let shared = &self.shared;
+        let size = request.size();
+        let kind = kind(&request, shared.options.timeout);
+        if kind.is_one_way && kind.uploads {
+            return Err(CallError::OneWayItems);
+        }
+        let (mut envelope, items) = envelope(request, kind.window);
+        if let Patience::Whole(timeout) = kind.patience {
+            if timeout.is_zero() {
+                return Err(CallError::DeadlineExceeded {
+                    timeout,
+                    unconnected: Some("its time was over before it began".to_owned()),
+                });
+            }
+            envelope.header.deadline = Some(timeout);
+        }
+
+        let call = shared.with(|state, wakers| {
+            if let Some(error) = state.refusal(&shared.endpoint) {
+                return Err(error);
+            }
+            let limits = state.limits();
+            limits.check_request(size)?;
+            if !shared.options.wait_for_connection
+                && let Some(reason) = state.unconnected()
+            {
+                return Err(CallError::Unconnected {
+                    endpoint: shared.endpoint.to_string(),
+                    reason: reason.to_owned(),
+                });
+            }
+            let now = Instant::now();
+            let call = state.calls.insert(now, kind, place);
+            envelope.header.call = call;
+            let message = envelope.encode().map_err(CallError::from).and_then(|message| {
+                limits.check(size, &message)?;
+                Ok(message)
+            });
+            match message {
+                Ok(message) => state.send(now, call, size, message, wakers),
+                // It ends before it was sent.
+                Err(error) => {
+                    let _ = state.calls.fail(call, error, wakers);
+                }
+            }
+            Ok(call)
+        })?;
+        if let Some(items) = items {
+            tokio::spawn(upload(Arc::clone(shared), call, items));
+        }
+        Ok(Calling::waiting(Guard::new(Arc::clone(shared), call)))
+    }
 }
 
-#[cold]
-fn error_of(calls: &mut super::calls::Calls, call: u64, error: EncodeError) -> CallError {
-    calls.cancel(call);
-    error.into()
+/// A place that is given back if no call is made.
+struct Seat<'a> {
+    shared: &'a Shared,
+    place: Place,
 }
 
-/// The message of a request, but for the number of the call; and the items to send behind it.
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.shared.leave(&mut self.place);
+    }
+}
+
+/// What a request is, where `timeout` is that of calls that name none.
+fn kind(request: &Request, timeout: Option<Duration>) -> Kind {
+    let window = match request.wants {
+        Wants::Stream(items) => Some(items.max(1)),
+        Wants::Answer | Wants::Nothing => None,
+    };
+    let uploads = request.items.is_some();
+    Kind {
+        patience: match (request.timeout, timeout) {
+            (Some(timeout), _) => Patience::Whole(timeout),
+            (None, None) => Patience::Endless,
+            (None, Some(timeout)) if window.is_some() || uploads => Patience::Each(timeout),
+            (None, Some(timeout)) => Patience::Whole(timeout),
+        },
+        window,
+        uploads,
+        is_one_way: request.wants == Wants::Nothing,
+    }
+}
+
+/// The message of a request, but for the number of the call and its deadline; and the items to send behind it.
 fn envelope(request: Request, window: Option<u32>) -> (Envelope, Option<Items>) {
     let mut flags = Flags::NONE;
     for (flag, on) in [
@@ -237,63 +318,36 @@ fn envelope(request: Request, window: Option<u32>) -> (Envelope, Option<Items>) 
             flags = flags | flag;
         }
     }
-    let mut envelope = match request.wants {
-        Wants::Nothing => Envelope::one_way(0, request.method, request.body),
-        Wants::Answer | Wants::Stream(_) => Envelope::request(0, request.method, request.body),
+    let kind = match request.wants {
+        Wants::Nothing => envelope::Kind::OneWay,
+        Wants::Answer | Wants::Stream(_) => envelope::Kind::Request,
     };
-    envelope = envelope
-        .with_codec(request.codec)
-        .with_flags(flags)
-        .with_metadata(request.metadata)
-        .with_count(window.unwrap_or_default());
-    envelope.buffers = request.buffers;
+    let mut header = Header::new(kind, 0);
+    header.codec = request.codec;
+    header.flags = flags;
+    header.count = window.unwrap_or_default();
+    // In one go: it is large, and each step of a builder would copy it.
+    let envelope = Envelope {
+        header,
+        method: Some(request.method),
+        body: request.body,
+        metadata: request.metadata,
+        buffers: request.buffers,
+    };
     (envelope, request.items)
 }
 
-/// Waits until a condition of what is shared holds.
-async fn until(shared: &Shared, mut condition: impl FnMut(&Shared) -> bool) {
+/// Waits until a condition of the connection holds.
+async fn until(shared: &Shared, mut condition: impl FnMut() -> bool) {
     loop {
         let change = shared.change.notified();
         tokio::pin!(change);
         // Before looking, so that no change is missed.
         change.as_mut().enable();
-        if condition(shared) {
+        if condition() {
             return;
         }
         change.await;
-    }
-}
-
-/// Sends streamed arguments as the server takes them, until the call ends.
-async fn upload(shared: Arc<Shared>, call: u64, mut items: Items, leave: Arc<Semaphore>) {
-    let mut number = 0_u32;
-    let done = async {
-        loop {
-            match leave.acquire().await {
-                Ok(leave) => leave.forget(),
-                Err(_) => return Ok(()),
-            }
-            let Some(item) = items.next().await else {
-                shared.send(&Envelope::stream_end(call, number));
-                return Ok(());
-            };
-            let item = item?;
-            let mut envelope = Envelope::stream_item(call, number, item.body).with_codec(item.codec);
-            envelope.buffers = item.buffers;
-            envelope.check()?;
-            shared.send(&envelope);
-            number = number.wrapping_add(1);
-        }
-    };
-    let over = until(&shared, |shared| !shared.state.lock().calls.is_open(call));
-    let failed: Result<(), CallError> = tokio::select! {
-        done = done => done,
-        () = over => return,
-    };
-    if let Err(error) = failed {
-        let waker = shared.state.lock().calls.fail(call, error);
-        shared.send(&Envelope::cancel(call));
-        Shared::wake(waker);
     }
 }
 
@@ -302,128 +356,43 @@ impl Service<Request> for Client {
     type Error = CallError;
     type Future = Calling;
 
-    /// Ready when fewer calls are under way than [`Options::max_in_flight`].
+    /// Ready when fewer calls are under way than [`Options::max_in_flight`]. A place is kept for the call that follows,
+    /// or until this clone is dropped.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
-        loop {
-            if self.room.is_none() {
-                if self.shared.has_room() {
-                    return Poll::Ready(Ok(()));
-                }
-                let shared = Arc::clone(&self.shared);
-                self.room = Some(Box::pin(async move {
-                    until(&shared, Shared::has_room).await;
-                }));
-            }
-            if let Some(room) = &mut self.room {
-                std::task::ready!(room.as_mut().poll(cx));
-                self.room = None;
-            }
-        }
+        self.shared.poll_place(cx, &mut self.place)
     }
 
     fn call(&mut self, request: Request) -> Calling {
-        self.begin(request)
+        let mut place = std::mem::take(&mut self.place);
+        self.begin_at(&mut place, request)
     }
 }
 
-/// A call under way. Dropping it cancels the call, here and on the server.
-#[must_use = "a call whose future is dropped is cancelled"]
-pub struct Calling(Stage);
+impl Load for Client {
+    type Metric = usize;
 
-enum Stage {
-    Refused(Option<CallError>),
-    Leaving(Guard),
-    Waiting { guard: Guard, window: u32 },
-    Over,
-}
-
-/// Ends a call when it is dropped.
-struct Guard {
-    shared: Arc<Shared>,
-    call: u64,
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.shared.cancel(self.call);
+    fn load(&self) -> usize {
+        self.connected_load()
+            .unwrap_or_else(|| self.in_flight() + UNCONNECTED)
     }
 }
 
-impl Future for Calling {
-    type Output = Result<Response, CallError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            Stage::Refused(error) => Poll::Ready(Err(error.take().unwrap_or(CallError::Closed))),
-            Stage::Leaving(guard) => {
-                let left = guard.shared.state.lock().calls.poll_left(cx, guard.call);
-                let left = std::task::ready!(left);
-                self.0 = Stage::Over;
-                Poll::Ready(left.map(|()| Response::default()))
-            }
-            Stage::Waiting { guard, .. } => {
-                let answer = guard.shared.state.lock().calls.poll_answer(cx, guard.call);
-                let answer = std::task::ready!(answer);
-                let stage = std::mem::replace(&mut self.0, Stage::Over);
-                let Stage::Waiting { guard, window } = stage else {
-                    return Poll::Ready(Err(CallError::Closed));
-                };
-                Poll::Ready(answer.map(|beginning| match beginning {
-                    Beginning::Whole(response) => response,
-                    Beginning::Stream => Response {
-                        items: Some(read(guard, window)),
-                        ..Response::default()
-                    },
-                }))
-            }
-            Stage::Over => Poll::Ready(Err(CallError::Closed)),
-        }
-    }
-}
-
-/// The items of a streamed answer. Dropping it ends the stream, here and on the server.
-fn read(guard: Guard, window: u32) -> Items {
-    let mut guard = Some(guard);
-    let mut taken = 0;
-    Items::new(futures_util::stream::poll_fn(move |cx| {
-        let Some(Guard { shared, call }) = &guard else {
-            return Poll::Ready(None);
-        };
-        let next = shared.state.lock().calls.poll_item(Instant::now(), cx, *call);
-        match std::task::ready!(next) {
-            Ok(Next::Item(item)) => {
-                taken += 1;
-                // Half a window at a time: few messages, and the server need not stop.
-                if taken >= window.div_ceil(2) {
-                    shared.state.lock().calls.grant(*call, taken);
-                    shared.send(&Envelope::credit(*call, std::mem::take(&mut taken)));
-                }
-                Poll::Ready(Some(Ok(item)))
-            }
-            Ok(Next::End) => {
-                guard = None;
-                Poll::Ready(None)
-            }
-            Err(error) => {
-                guard = None;
-                Poll::Ready(Some(Err(error)))
-            }
-        }
-    }))
-}
+/// What a client without a connection is loaded with, in calls.
+const UNCONNECTED: usize = 1 << 24;
 
 impl Clone for Client {
     fn clone(&self) -> Self {
         self.shared.add_handle();
         Client {
             shared: Arc::clone(&self.shared),
-            room: None,
+            place: Place::None,
         }
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
+        self.shared.leave(&mut self.place);
         self.shared.drop_handle();
     }
 }
@@ -434,11 +403,5 @@ impl fmt::Debug for Client {
             .field("endpoint", &self.shared.endpoint)
             .field("connected", &self.is_connected())
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Calling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Calling")
     }
 }

@@ -1,16 +1,16 @@
 //! The task of a client: one connection after the other, and what comes by them.
 
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use flexbond_session::socket::{Dealer, Event, Monitor, OptionError, RecvError};
 use flexbond_transport::Message;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
-use super::shared::{GRAIN, Link, Shared};
-use crate::CallError;
+use super::shared::{Link, Shared, State};
 use crate::envelope::{Envelope, Header, Kind};
 use crate::property;
 
@@ -19,11 +19,21 @@ const BATCH: usize = 256;
 
 /// What the task waits for ended.
 enum Happened {
+    Flushed,
     Received(Result<usize, RecvError>),
     Event(Option<Event>),
     Work,
     Alarm,
-    Flushed,
+}
+
+/// What follows on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    /// Another one.
+    Another,
+    /// Another one: the server drains, and has done all it had to do for this client.
+    Drained,
+    Nothing,
 }
 
 /// A socket that connects. Its messages go by one connection only: those of a call that may have run are never sent
@@ -40,8 +50,10 @@ pub(super) fn dial(shared: &Shared) -> Result<(Dealer, Monitor), OptionError> {
     Ok((dealer, monitor))
 }
 
-/// Runs until the last handle is gone.
+/// Runs until neither a handle nor a call is left, or no connection will ever be made.
 pub(super) async fn run(shared: Arc<Shared>, first: (Dealer, Monitor)) {
+    // However the task ends, with its runtime for instance: calls must not wait for it.
+    let _closer = Closer(&shared);
     let mut next = Some(first);
     // The first one was connected by who made it.
     let mut pause = None;
@@ -52,28 +64,37 @@ pub(super) async fn run(shared: Arc<Shared>, first: (Dealer, Monitor)) {
             dealer,
             monitor,
             answers: Vec::new(),
+            wakers: Vec::new(),
+            alarm: None,
+            sleep: Box::pin(tokio::time::sleep_until(begun)),
             connect_at: pause.map(|pause| begun + pause),
         };
-        let goes_on = connection.run().await;
-        let linger = match goes_on {
+        let after = connection.run().await;
+        let dealer = connection.dealer.clone();
+        drop(connection);
+        match after {
+            After::Nothing => {
+                dealer.as_socket().close_within(Some(shared.options.linger)).await;
+                return;
+            }
             // What was not sent is not to be sent later.
-            true => Duration::ZERO,
-            false => shared.options.linger,
-        };
-        connection.dealer.as_socket().close_within(Some(linger)).await;
-        if goes_on {
-            pause = Some(match begun.elapsed() {
-                lived if lived > LONG => Duration::ZERO,
-                // A server that takes connections and drops them is not to be asked all the time.
-                _ => (pause.unwrap_or_default() * 2).clamp(PAUSE, LONG),
-            });
-            // The first one had the same options.
-            next = dial(&shared).ok();
+            After::Another => {
+                dealer.as_socket().close_within(Some(Duration::ZERO)).await;
+            }
+            // One-way calls may still be on their way, which the next connection need not wait for.
+            After::Drained => {
+                let linger = Some(shared.options.linger);
+                tokio::spawn(async move { dealer.as_socket().close_within(linger).await });
+            }
         }
+        pause = Some(match begun.elapsed() {
+            lived if lived > LONG => Duration::ZERO,
+            // A server that takes connections and drops them is not to be asked all the time.
+            _ => (pause.unwrap_or_default() * 2).clamp(PAUSE, LONG),
+        });
+        // The first one had the same options.
+        next = dial(&shared).ok();
     }
-    let wakers = shared.state.lock().close();
-    Shared::wake(wakers);
-    shared.change.notify_waiters();
 }
 
 /// A connection that lives so long was a good one.
@@ -81,162 +102,221 @@ const LONG: Duration = Duration::from_secs(2);
 /// The first pause before the next connection after one that was not.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// Closes a client when it is dropped.
+struct Closer<'a>(&'a Shared);
+
+impl Drop for Closer<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 struct Connection<'a> {
     shared: &'a Shared,
     dealer: Dealer,
     monitor: Monitor,
     answers: Vec<Message>,
+    wakers: Vec<Waker>,
+    /// When to look at the clock, at the latest; and what sleeps until then.
+    alarm: Option<Instant>,
+    sleep: Pin<Box<Sleep>>,
     /// When to begin.
     connect_at: Option<Instant>,
 }
 
 impl Connection<'_> {
-    /// Runs until the connection is lost; whether another one is wanted.
-    async fn run(&mut self) -> bool {
+    /// Runs until the connection is lost, or not wanted any more.
+    async fn run(&mut self) -> After {
         loop {
             if self.connect_at.is_some_and(|at| at <= Instant::now()) {
                 self.connect_at = None;
                 if let Err(error) = self.dealer.connect(&self.shared.endpoint) {
-                    self.shared.state.lock().link = Link::Down {
+                    self.lose(Link::Stopped {
                         reason: error.to_string(),
-                    };
-                    return false;
+                    });
+                    return After::Nothing;
                 }
             }
             match self.next().await {
                 Happened::Received(Ok(_)) => self.take(),
-                Happened::Received(Err(_)) => return false,
+                Happened::Received(Err(_)) => return After::Nothing,
                 Happened::Event(event) => {
-                    if let Some(goes_on) = self.note(event) {
-                        return goes_on;
+                    if let Some(after) = self.note(event) {
+                        return after;
                     }
                 }
                 Happened::Work => {
                     if self.shared.is_abandoned() {
-                        return false;
+                        self.flush().await;
+                        return After::Nothing;
                     }
                 }
                 Happened::Alarm | Happened::Flushed => {}
             }
-            self.look_at_the_clock();
+            if let Some(after) = self.look() {
+                return after;
+            }
         }
     }
 
     async fn next(&mut self) -> Happened {
-        let alarm = self.shared.state.lock().alarm;
-        let alarm = alarm.into_iter().chain(self.connect_at).min();
-        let alarmed = async {
-            match alarm {
-                Some(alarm) => tokio::time::sleep_until(alarm).await,
-                None => pending().await,
-            }
-        };
-        let room = poll_fn(|cx| {
-            let mut state = self.shared.state.lock();
-            match state.has_waiting() {
-                true => state.poll_flush(cx),
-                false => Poll::Pending,
-            }
+        let alarm = self.alarm.into_iter().chain(self.connect_at).min();
+        if let Some(alarm) = alarm
+            && alarm != self.sleep.deadline()
+        {
+            self.sleep.as_mut().reset(alarm);
+        }
+        let Connection {
+            shared,
+            dealer,
+            monitor,
+            answers,
+            wakers,
+            sleep,
+            ..
+        } = self;
+        let alarmed = poll_fn(|cx| match alarm {
+            Some(_) => sleep.as_mut().poll(cx),
+            None => Poll::Pending,
         });
+        let room = poll_fn(|cx| flush(shared, cx, wakers).unwrap_or(Poll::Pending));
         tokio::select! {
             biased;
-            received = self.dealer.recv_many(&mut self.answers, BATCH) => Happened::Received(received),
-            event = self.monitor.recv() => Happened::Event(event),
-            () = self.shared.work.notified() => Happened::Work,
-            () = alarmed => Happened::Alarm,
+            // First: what waits to be sent must not wait for a pause between answers.
             () = room => Happened::Flushed,
+            received = dealer.recv_many(answers, BATCH) => Happened::Received(received),
+            event = monitor.recv() => Happened::Event(event),
+            () = shared.work.notified() => Happened::Work,
+            () = alarmed => Happened::Alarm,
         }
+    }
+
+    /// Lets what was said last leave, cancellations for instance, but not for ever.
+    async fn flush(&mut self) {
+        let (shared, wakers) = (self.shared, &mut self.wakers);
+        let flushed = poll_fn(|cx| flush(shared, cx, wakers).unwrap_or(Poll::Ready(())));
+        // What has not left by then never will.
+        let _ = tokio::time::timeout(shared.options.linger, flushed).await;
     }
 
     /// Hands the answers to their calls.
     fn take(&mut self) {
         let now = Instant::now();
         let mut state = self.shared.state.lock();
-        let mut wakers = Vec::with_capacity(self.answers.len());
         for message in self.answers.drain(..) {
-            let header = message.get(0).and_then(|first| first.first_chunk()).copied();
-            let envelope = match Envelope::decode(message) {
-                Ok(envelope) => envelope,
-                Err(error) => {
-                    // What says of no call that it is its answer concerns nobody.
-                    let header = header.and_then(|bytes: [u8; Header::LEN]| Header::decode(&bytes).ok());
-                    let malformed = CallError::Malformed(error);
-                    wakers.extend(header.and_then(|header| state.calls.fail(header.call, malformed)));
-                    continue;
-                }
-            };
-            if envelope.header.kind == Kind::Draining {
-                state.link = Link::Draining;
-            } else {
-                wakers.extend(state.calls.answer(now, envelope));
-            }
+            take(self.shared, &mut state, now, message, &mut self.wakers);
         }
+    }
+
+    /// Takes note of an event; when the connection is lost, what is to follow.
+    fn note(&mut self, event: Option<Event>) -> Option<After> {
+        let lost = |reason: String, retry_in: Option<Duration>| match retry_in {
+            Some(_) => Link::Down { reason },
+            None => Link::Stopped { reason },
+        };
+        let (link, is_over) = match event? {
+            Event::Ready { peer } => {
+                let limits = property::limits(&peer);
+                let mut state = self.shared.state.lock();
+                state.connected(self.dealer.clone(), limits, &mut self.wakers);
+                drop(state);
+                self.shared.change.notify_waiters();
+                return None;
+            }
+            Event::Disconnected { reason, retry_in, .. } => (lost(reason, retry_in), true),
+            // It may have been the end of the connection that was missed.
+            Event::Missed(count) => {
+                let reason = format!("{count} events of the connection were missed");
+                (Link::Down { reason }, true)
+            }
+            Event::ConnectFailed { error, retry_in, .. } | Event::HandshakeFailed { error, retry_in, .. } => {
+                (lost(error, retry_in), retry_in.is_none())
+            }
+            _ => return None,
+        };
+        // What came before it counts.
+        while self.dealer.as_socket().try_recv().is_ok_and(|message| {
+            self.answers.push(message);
+            true
+        }) {}
+        self.take();
+        let after = match &link {
+            Link::Stopped { .. } => After::Nothing,
+            _ if self.shared.is_abandoned() => After::Nothing,
+            _ => After::Another,
+        };
+        self.lose(link);
+        is_over.then_some(after)
+    }
+
+    /// There is no connection, for the reason in `link`.
+    fn lose(&mut self, link: Link) {
+        let waits = self.shared.options.wait_for_connection;
+        let mut state = self.shared.state.lock();
+        state.lose(&self.shared.endpoint, link, waits, &mut self.wakers);
         drop(state);
-        Shared::wake(wakers);
         self.shared.change.notify_waiters();
     }
 
-    /// Takes note of an event; when the connection is lost, whether another one is wanted.
-    fn note(&mut self, event: Option<Event>) -> Option<bool> {
-        match event? {
-            Event::Ready { peer } => {
-                let mut state = self.shared.state.lock();
-                state.link = Link::Up {
-                    dealer: self.dealer.clone(),
-                    max_request: property::max_request(&peer).unwrap_or(usize::MAX),
-                };
-                drop(state);
-                self.shared.change.notify_waiters();
-                None
-            }
-            Event::Disconnected { reason, .. } => {
-                // What came before it counts.
-                while self.dealer.as_socket().try_recv().is_ok_and(|message| {
-                    self.answers.push(message);
-                    true
-                }) {}
-                self.take();
-                let mut state = self.shared.state.lock();
-                let wakers = state.lose(&self.shared.endpoint, &reason);
-                state.link = Link::Down { reason };
-                drop(state);
-                Shared::wake(wakers);
-                self.shared.change.notify_waiters();
-                Some(!self.shared.is_abandoned())
-            }
-            Event::ConnectFailed { error, .. } | Event::HandshakeFailed { error, .. } => {
-                let mut state = self.shared.state.lock();
-                state.link = Link::Down {
-                    reason: error.clone(),
-                };
-                let wakers = match self.shared.options.wait_for_connection {
-                    true => Vec::new(),
-                    false => state.calls.fail_all(|_| {
-                        Some(CallError::Unconnected {
-                            endpoint: self.shared.endpoint.to_string(),
-                            reason: error.clone(),
-                        })
-                    }),
-                };
-                drop(state);
-                Shared::wake(wakers);
-                self.shared.change.notify_waiters();
-                None
-            }
-            _ => None,
-        }
-    }
-
-    fn look_at_the_clock(&mut self) {
+    /// Looks at the clock, and whether a server that drains has done all it had to do. Then wakes all whom something
+    /// concerns.
+    fn look(&mut self) -> Option<After> {
         let now = Instant::now();
         let mut state = self.shared.state.lock();
-        let unconnected = state.unconnected().map(str::to_owned);
-        let (cancelled, wakers) = state.calls.expire(now, unconnected.as_deref());
-        state.alarm = state.calls.poll_timeout().map(|next| next.max(now + GRAIN));
-        drop(state);
-        Shared::wake(wakers);
-        for call in cancelled {
-            self.shared.send(&Envelope::cancel(call));
+        self.alarm = state.look_at_the_clock(now, &mut self.wakers);
+        let is_drained = state.is_drained();
+        if is_drained {
+            // The next server may be there already; this one closes anyway.
+            let reason = "the server has ended".to_owned();
+            let link = Link::Down { reason };
+            state.lose(&self.shared.endpoint, link, true, &mut self.wakers);
         }
+        drop(state);
+        self.wakers.drain(..).for_each(Waker::wake);
+        if is_drained {
+            self.shared.change.notify_waiters();
+        }
+        is_drained.then_some(After::Drained)
     }
+}
+
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+}
+
+/// Sends what waits, if anything does, and wakes whom that concerns.
+fn flush(shared: &Shared, cx: &mut Context<'_>, wakers: &mut Vec<Waker>) -> Option<Poll<()>> {
+    let mut state = shared.state.lock();
+    if !state.has_waiting() {
+        return None;
+    }
+    let flushed = state.poll_flush(Instant::now(), cx, wakers);
+    drop(state);
+    wakers.drain(..).for_each(Waker::wake);
+    Some(flushed)
+}
+
+/// Hands a message to its call.
+fn take(shared: &Shared, state: &mut State, now: Instant, message: Message, wakers: &mut Vec<Waker>) {
+    let header = message.get(0).and_then(|first| first.first_chunk()).copied();
+    let (call, server) = match Envelope::decode(message) {
+        Ok(envelope) if envelope.header.kind == Kind::Draining => {
+            return state.drain(&shared.endpoint, shared.options.wait_for_connection, wakers);
+        }
+        Ok(envelope) => {
+            let call = envelope.header.call;
+            (call, state.calls.answer(now, envelope, wakers))
+        }
+        Err(error) => {
+            // What says of no call that it is its answer concerns nobody.
+            let header = header.and_then(|bytes: [u8; Header::LEN]| Header::decode(&bytes).ok());
+            let Some(header) = header else {
+                return;
+            };
+            (header.call, state.calls.malformed(header, error, wakers))
+        }
+    };
+    state.stop(call, server);
 }

@@ -1,13 +1,19 @@
 //! Clients: tower services that call what a server offers.
 
 mod call;
+mod calling;
 mod calls;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
 mod client;
 mod driver;
 mod options;
+mod room;
 mod shared;
+mod slot;
 
 pub use call::{Call, Values};
-pub use client::{Calling, Client, ClientError};
+#[cfg(feature = "macros")]
+pub(crate) use call::{DEFAULT_WINDOW, written};
+pub use calling::Calling;
+pub use client::{Client, ClientError};
 pub use options::Options;

@@ -207,6 +207,16 @@ impl Envelope {
     /// [`DecodeError`]. [`Header::decode`] of the first 24 bytes of the first frame may still tell which call was
     /// meant.
     pub fn decode(mut message: Message) -> Result<Self, DecodeError> {
+        if let [frame] = message.frames()
+            && let Some((header, rest)) = frame.split_first_chunk::<{ Header::LEN }>()
+            && !rest.is_empty()
+        {
+            // The usual case apart: nothing is moved that need not be.
+            let header = Header::decode(header)?;
+            if !header.flags.contains(Flags::METADATA) {
+                return split(header, frame);
+            }
+        }
         let count = message.len();
         let Some(first) = message.pop_front() else {
             return Err(DecodeError::TooFewFrames { count });
@@ -217,20 +227,13 @@ impl Envelope {
             None => return Err(DecodeError::HeaderLength { len }),
         };
         let (method, body) = if len > Header::LEN {
-            split(&first)?
+            let Envelope { method, body, .. } = split(header, &first)?;
+            (method, body)
         } else {
             match (message.pop_front(), message.pop_front()) {
-                (Some(method), Some(body)) => (method, body),
+                (Some(method), Some(body)) => (named(header.kind, &method)?, body),
                 _ => return Err(DecodeError::TooFewFrames { count }),
             }
-        };
-        let kind = header.kind;
-        let method = if kind.has_method() {
-            Some(Method::new(method).map_err(|source| DecodeError::Method { source })?)
-        } else if method.is_empty() {
-            None
-        } else {
-            return Err(DecodeError::UnexpectedMethod { kind });
         };
         let metadata = if header.flags.contains(Flags::METADATA) {
             let Some(frame) = message.pop_front() else {
@@ -280,18 +283,38 @@ fn compact(header: &[u8; Header::LEN], method: &[u8], body: &[u8]) -> Frame {
     Frame::from(bytes)
 }
 
-/// Method and body of a frame that holds them all.
-fn split(frame: &Frame) -> Result<(Frame, Frame), DecodeError> {
+/// What a frame holds behind the header, method and body, as an envelope.
+#[inline]
+fn split(header: Header, frame: &Frame) -> Result<Envelope, DecodeError> {
     let rest = &frame[Header::LEN..];
     let (&len, rest) = rest.split_first().unwrap_or((&0, rest));
     let len = usize::from(len);
-    let Some(method) = rest.get(..len) else {
+    let Some((method, body)) = rest.split_at_checked(len) else {
         return Err(DecodeError::Truncated);
     };
-    let start = Header::LEN + 1 + len;
-    let body = match frame.as_shared() {
-        Some(shared) if frame.len() - start > Frame::INLINE => Frame::from_shared(shared.slice(start..)),
-        _ => Frame::copy_from_slice(&frame[start..]),
-    };
-    Ok((Frame::copy_from_slice(method), body))
+    Ok(Envelope {
+        header,
+        method: named(header.kind, method)?,
+        body: match frame.as_shared() {
+            Some(shared) if body.len() > Frame::INLINE => {
+                Frame::from_shared(shared.slice(frame.len() - body.len()..))
+            }
+            _ => Frame::copy_from_slice(body),
+        },
+        metadata: Metadata::new(),
+        buffers: Vec::new(),
+    })
+}
+
+/// The name of what is called, where there is to be one.
+#[inline]
+fn named(kind: Kind, name: &[u8]) -> Result<Option<Method>, DecodeError> {
+    if kind.has_method() {
+        let method = Method::of_bytes(name).map_err(|source| DecodeError::Method { source })?;
+        return Ok(Some(method));
+    }
+    match name.is_empty() {
+        true => Ok(None),
+        false => Err(DecodeError::UnexpectedMethod { kind }),
+    }
 }

@@ -229,8 +229,10 @@ impl Flags {
     pub const METADATA: Flags = Flags(4);
     /// The caller sends items after the call: arguments as a stream.
     pub const UPLOAD: Flags = Flags(8);
+    /// In an error message: the work of the call had begun, whatever the kind of the failure says.
+    pub const BEGUN: Flags = Flags(16);
     /// All that there are.
-    const ALL: Flags = Flags(15);
+    const ALL: Flags = Flags(31);
 
     /// Whether all of `flags` are set.
     #[must_use]
@@ -266,6 +268,7 @@ impl fmt::Debug for Flags {
             (Flags::IDEMPOTENT, "IDEMPOTENT"),
             (Flags::METADATA, "METADATA"),
             (Flags::UPLOAD, "UPLOAD"),
+            (Flags::BEGUN, "BEGUN"),
         ];
         let set = named.into_iter().filter(|(flag, _)| self.contains(*flag));
         f.debug_set().entries(set.map(|(_, name)| name)).finish()
@@ -309,7 +312,7 @@ mod tests {
         assert_eq!(with(1, 12), Err(DecodeError::Kind { kind: 12 }));
         assert_eq!(with(2, 4), Err(DecodeError::Codec { codec: 4 }));
         assert_eq!(with(2, 127), Err(DecodeError::Codec { codec: 127 }));
-        assert_eq!(with(3, 16), Err(DecodeError::Flags { flags: 16 }));
+        assert_eq!(with(3, 32), Err(DecodeError::Flags { flags: 32 }));
         assert!(with(2, 128).is_ok());
         for len in [0, 23] {
             assert_eq!(

@@ -29,15 +29,15 @@ impl Method {
     /// [`MethodError`] when it is empty, too long or not UTF-8.
     pub fn new(name: impl Into<Frame>) -> Result<Self, MethodError> {
         let name = name.into();
-        match name.len() {
-            0 => return Err(MethodError::Empty),
-            1..=Self::MAX_LEN => {}
-            len => return Err(MethodError::TooLong { len }),
-        }
-        match name.to_str() {
-            Ok(_) => Ok(Method(name)),
-            Err(source) => Err(MethodError::NotUtf8 { source }),
-        }
+        check(&name)?;
+        Ok(Method(name))
+    }
+
+    /// The same of bytes, which are copied.
+    #[inline]
+    pub(super) fn of_bytes(name: &[u8]) -> Result<Self, MethodError> {
+        check(name)?;
+        Ok(Method(Frame::copy_from_slice(name)))
     }
 
     /// The name.
@@ -49,6 +49,18 @@ impl Method {
 
     pub(super) fn frame(&self) -> &Frame {
         &self.0
+    }
+}
+
+#[inline]
+fn check(name: &[u8]) -> Result<(), MethodError> {
+    match name.len() {
+        0 => Err(MethodError::Empty),
+        1..=Method::MAX_LEN => match std::str::from_utf8(name) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(MethodError::NotUtf8 { source }),
+        },
+        len => Err(MethodError::TooLong { len }),
     }
 }
 

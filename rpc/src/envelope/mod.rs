@@ -26,13 +26,32 @@
 //! | 0 | version | 1 |
 //! | 1 | kind | 1 request, 2 response, 3 error, 4 stream item, 5 stream end, 6 credit, 7 cancel, 8 one-way, 9 ping, 10 pong, 11 draining |
 //! | 2 | codec | of the body: 0 raw bytes, 1 postcard, 2 JSON, 3 MessagePack; 128 to 255 are the application's own |
-//! | 3 | flags | bit 0: the caller wants a stream; bit 1: the call is idempotent, a retry is sound; bit 2: there is metadata; bit 3: the caller sends items after the call; the others are 0 |
+//! | 3 | flags | bit 0: the caller wants a stream; bit 1: the call is idempotent, a retry is sound; bit 2: there is metadata; bit 3: the caller sends items after the call; bit 4: an error of a call whose work had begun, see below; the others are 0 |
 //! | 4–7 | count | request: how many items of the streamed answer may come at once; stream item: its number, from 0; stream end: how many items there were; credit: how many more items may come; else 0 |
 //! | 8–15 | call | the caller's number for the call; everything that belongs to the call repeats it |
-//! | 16–23 | deadline | how many microseconds the caller still waits, measured when the message was sent; 0 for no deadline |
+//! | 16–23 | deadline | how many microseconds the caller still waits, measured when the message was sent; 0 for no deadline, 1 for one that is over: nothing runs |
 //!
 //! The deadline is a remaining time and not a time of day, so clocks need not agree. What a kind has no use for is
 //! written as 0 and ignored when read. A reader refuses versions, kinds and flags that it does not know.
+//!
+//! # What a server does with it
+//!
+//! A call has one answer: a response, an error, or items and the end of a stream; none once it was cancelled. Its number
+//! is free again with the answer. A message that is no request, or one that cannot be read, is answered with an error
+//! of the kind `malformed` and the number that it has (0 if it has none), unless a call of this number is under way:
+//! that one shall not be hit by it. For the same reason a request with the number of a call that is under way is
+//! dropped. The server counts both.
+//!
+//! Items of a streamed answer come as the caller gives leave, but the end of a stream, and its failure, need none: the
+//! server makes one item ahead.
+//!
+//! An error's kind says whether the call may have had effects: those of `unknown_method`, `bad_arguments`,
+//! `overloaded`, `unavailable`, `too_large`, `malformed`, `unauthenticated` and `permission_denied` had none, and a
+//! retry is sound, unless bit 4 of the flags is set: then the work had begun when it failed so. All other kinds may
+//! have had effects.
+//!
+//! A request that is larger than the server allows is answered with an error of the kind `too_large`; one that is larger
+//! than its socket reads (1 GiB over all frames, unless it was told otherwise) cannot be: the connection ends.
 //!
 //! In Python (`socket` is any pyzmq socket of a suitable pattern):
 //!

@@ -5,32 +5,48 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc};
 
+use super::hub::Held;
 use crate::credit;
 use crate::error::CallError;
 use crate::failure::{Failure, FailureKind};
-use crate::request::Item;
+use crate::request::{Item, Wants};
 
-/// The calls under way of one connection. `T` ends the work of one when it is dropped or asked to.
+/// The calls under way of one connection. `T` ends the work of one when it is asked to.
 #[derive(Debug)]
 pub(super) struct Calls<T> {
     running: HashMap<u64, Running<T>>,
+    /// Those that want no answer: they have no number, and nobody can cancel them.
+    one_way: usize,
+    begun: u64,
     limit: usize,
+}
+
+/// One call, told from all others that had its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticket {
+    /// The caller's number.
+    pub(super) call: u64,
+    serial: u64,
 }
 
 /// A call under way.
 #[derive(Debug)]
 pub(super) struct Running<T> {
+    serial: u64,
     /// Its task, once there is one.
     pub(super) task: Option<T>,
     /// Items of its answer that the caller has room for.
-    pub(super) credit: Option<Arc<Semaphore>>,
+    credit: Option<Arc<Semaphore>>,
     upload: Option<Upload>,
 }
+
+/// An item of streamed arguments that the handler has not read, and the room that it takes.
+pub(super) type Arrived = Result<(Item, Held), CallError>;
 
 /// Arguments that come as a stream.
 #[derive(Debug)]
 pub(super) struct Upload {
-    items: mpsc::UnboundedSender<Result<Item, CallError>>,
+    items: mpsc::UnboundedSender<Arrived>,
     /// Items that may still come.
     window: u32,
     next: u32,
@@ -38,7 +54,7 @@ pub(super) struct Upload {
 
 impl Upload {
     /// At first, `window` items may come.
-    pub(super) fn new(items: mpsc::UnboundedSender<Result<Item, CallError>>, window: u32) -> Self {
+    pub(super) fn new(items: mpsc::UnboundedSender<Arrived>, window: u32) -> Self {
         Upload {
             items,
             window,
@@ -51,8 +67,38 @@ impl<T> Calls<T> {
     pub(super) fn new(limit: usize) -> Self {
         Calls {
             running: HashMap::new(),
+            one_way: 0,
+            begun: 0,
             limit,
         }
+    }
+
+    /// Whether a call of this number is under way.
+    pub(super) fn is_running(&self, call: u64) -> bool {
+        self.running.contains_key(&call)
+    }
+
+    /// Whether this call is under way, and not another of its number.
+    pub(super) fn is_this(&self, ticket: Ticket) -> bool {
+        self.running
+            .get(&ticket.call)
+            .is_some_and(|running| running.serial == ticket.serial)
+    }
+
+    /// Whether a call of this number may begin; one that wants nothing has none.
+    pub(super) fn check(&self, call: u64, wants: Wants) -> Result<(), Failure> {
+        if wants != Wants::Nothing {
+            self.check_number(call)?;
+        }
+        self.check_room()
+    }
+
+    fn check_number(&self, call: u64) -> Result<(), Failure> {
+        if !self.is_running(call) {
+            return Ok(());
+        }
+        let message = format!("call {call} is under way already: each needs a number of its own");
+        Err(Failure::new(FailureKind::Malformed, message))
     }
 
     /// Takes note of a call that begins.
@@ -61,44 +107,66 @@ impl<T> Calls<T> {
         call: u64,
         credit: Option<Arc<Semaphore>>,
         upload: Option<Upload>,
-    ) -> Result<(), Failure> {
-        if self.running.len() >= self.limit {
-            let message = format!("{} calls of this connection are under way", self.limit);
-            return Err(Failure::new(FailureKind::Overloaded, message));
-        }
-        if self.running.contains_key(&call) {
-            let message = format!("call {call} is under way already: each needs a number of its own");
-            return Err(Failure::new(FailureKind::Malformed, message));
-        }
+    ) -> Result<Ticket, Failure> {
+        self.check_number(call)?;
+        self.check_room()?;
+        self.begun += 1;
+        let serial = self.begun;
         self.running.insert(
             call,
             Running {
+                serial,
                 task: None,
                 credit,
                 upload,
             },
         );
+        Ok(Ticket { call, serial })
+    }
+
+    /// The same for one that wants no answer.
+    pub(super) fn begin_one_way(&mut self) -> Result<(), Failure> {
+        self.check_room()?;
+        self.one_way += 1;
         Ok(())
     }
 
+    /// A call that wants no answer ends.
+    pub(super) fn end_one_way(&mut self) {
+        self.one_way = self.one_way.saturating_sub(1);
+    }
+
+    fn check_room(&self) -> Result<(), Failure> {
+        if self.running.len() + self.one_way < self.limit {
+            return Ok(());
+        }
+        let message = format!("{} calls of this connection are under way", self.limit);
+        Err(Failure::new(FailureKind::Overloaded, message))
+    }
+
     /// The work of a call has begun. Hands the task back if the call has ended meanwhile.
-    pub(super) fn attach(&mut self, call: u64, task: T) -> Option<T> {
-        match self.running.get_mut(&call) {
-            Some(running) => {
+    pub(super) fn attach(&mut self, ticket: Ticket, task: T) -> Option<T> {
+        match self.running.get_mut(&ticket.call) {
+            Some(running) if running.serial == ticket.serial => {
                 running.task = Some(task);
                 None
             }
-            None => Some(task),
+            _ => Some(task),
         }
     }
 
-    /// A call ends, for whatever reason.
-    pub(super) fn end(&mut self, call: u64) -> Option<Running<T>> {
+    /// A call ends by itself. False if something else has ended it: then nothing more is said of it.
+    pub(super) fn end(&mut self, ticket: Ticket) -> bool {
+        self.is_this(ticket) && self.running.remove(&ticket.call).is_some()
+    }
+
+    /// A call is ended from without.
+    pub(super) fn stop(&mut self, call: u64) -> Option<Running<T>> {
         self.running.remove(&call)
     }
 
-    /// All calls end.
-    pub(super) fn end_all(&mut self) -> impl Iterator<Item = Running<T>> + use<T> {
+    /// All calls end, but those that want no answer.
+    pub(super) fn stop_all(&mut self) -> impl Iterator<Item = Running<T>> + use<T> {
         std::mem::take(&mut self.running).into_values()
     }
 
@@ -113,8 +181,14 @@ impl<T> Calls<T> {
         }
     }
 
-    /// An item of streamed arguments came. An error is for the caller, and ends the call.
-    pub(super) fn item(&mut self, call: u64, number: u32, item: Item) -> Result<(), Failure> {
+    /// An item of streamed arguments came, and `hold` makes room for it. An error is for the caller, and ends the call.
+    pub(super) fn item(
+        &mut self,
+        call: u64,
+        number: u32,
+        item: Item,
+        hold: impl FnOnce() -> Result<Held, Failure>,
+    ) -> Result<(), Failure> {
         // The call may have ended before its items.
         let Some(upload) = self.upload(call) else {
             return Ok(());
@@ -130,7 +204,9 @@ impl<T> Calls<T> {
         upload.window = window;
         upload.next = upload.next.wrapping_add(1);
         // A handler that reads no more is not an error.
-        let _ = upload.items.send(Ok(item));
+        if !upload.items.is_closed() {
+            let _ = upload.items.send(Ok((item, hold()?)));
+        }
         Ok(())
     }
 
@@ -163,47 +239,87 @@ impl<T> Calls<T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::hub::Hub;
+    use super::super::options::Options;
     use super::*;
 
-    fn kind(result: Result<(), Failure>) -> FailureKind {
-        result.unwrap_err().kind()
+    fn kind<T>(result: Result<T, Failure>) -> FailureKind {
+        result.map(drop).unwrap_err().kind()
     }
 
     #[test]
-    fn each_call_has_a_number_of_its_own_and_there_is_a_limit() {
-        let mut calls = Calls::<()>::new(2);
-        calls.begin(1, None, None).unwrap();
+    fn there_is_a_limit_and_one_way_calls_count() {
+        let mut calls = Calls::<()>::new(3);
+        let one = calls.begin(1, None, None).unwrap();
         assert_eq!(kind(calls.begin(1, None, None)), FailureKind::Malformed);
         calls.begin(2, None, None).unwrap();
+        calls.begin_one_way().unwrap();
         assert_eq!(kind(calls.begin(3, None, None)), FailureKind::Overloaded);
-        assert!(calls.end(1).is_some());
-        assert!(calls.end(1).is_none());
+        assert_eq!(kind(calls.begin_one_way()), FailureKind::Overloaded);
+        assert!(calls.end(one));
+        assert!(!calls.end(one));
+        calls.begin(3, None, None).unwrap();
+        calls.end_one_way();
+        calls.begin_one_way().unwrap();
+        assert_eq!(calls.stop_all().count(), 2);
         calls.begin(1, None, None).unwrap();
-        assert!(calls.attach(2, ()).is_none());
-        assert!(calls.attach(9, ()).is_some());
-        assert_eq!(calls.end_all().count(), 2);
+        calls.begin(2, None, None).unwrap();
+        assert_eq!(kind(calls.begin(3, None, None)), FailureKind::Overloaded);
+    }
+
+    #[test]
+    fn a_call_is_not_another_of_its_number() {
+        let mut calls = Calls::new(9);
+        let first = calls.begin(1, None, None).unwrap();
+        assert!(calls.attach(first, "first").is_none());
+        assert_eq!(calls.stop(1).unwrap().task, Some("first"));
+        let second = calls.begin(1, None, None).unwrap();
+        assert!(calls.is_running(1) && calls.is_this(second) && !calls.is_this(first));
+        assert_eq!(calls.attach(first, "late"), Some("late"));
+        assert!(!calls.end(first));
+        assert!(calls.end(second));
+        assert!(!calls.is_running(1));
+        assert!(calls.stop(1).is_none());
     }
 
     #[test]
     fn items_come_in_order_and_with_leave() {
+        let hub = Hub::new(Options::new().max_in_flight_bytes(10));
         let mut calls = Calls::<()>::new(9);
         let (tx, mut rx) = mpsc::unbounded_channel();
         calls.begin(1, None, Some(Upload::new(tx, 2))).unwrap();
-        calls.item(7, 0, Item::default()).unwrap();
-        calls.item(1, 0, Item::default()).unwrap();
-        assert_eq!(kind(calls.item(1, 2, Item::default())), FailureKind::Malformed);
-        calls.item(1, 1, Item::default()).unwrap();
-        assert_eq!(kind(calls.item(1, 2, Item::default())), FailureKind::Malformed);
+        let item =
+            |calls: &mut Calls<()>, call, number| calls.item(call, number, Item::default(), || hub.hold(4));
+        item(&mut calls, 7, 0).unwrap();
+        item(&mut calls, 1, 0).unwrap();
+        assert_eq!(kind(item(&mut calls, 1, 2)), FailureKind::Malformed);
+        item(&mut calls, 1, 1).unwrap();
+        assert_eq!(kind(item(&mut calls, 1, 2)), FailureKind::Malformed);
         assert!(calls.grant(1, 1));
-        calls.item(1, 2, Item::default()).unwrap();
-        calls.items_end(1, 4);
+        assert_eq!(kind(item(&mut calls, 1, 2)), FailureKind::Overloaded);
+        assert!(rx.try_recv().unwrap().is_ok());
+        assert!(calls.grant(1, 1));
+        item(&mut calls, 1, 3).unwrap();
+        calls.items_end(1, 5);
         assert!(!calls.grant(1, 1));
-        for _ in 0..3 {
+        for _ in 0..2 {
             assert!(rx.try_recv().unwrap().is_ok());
         }
-        let incomplete = CallError::Incomplete { received: 3, sent: 4 };
-        assert_eq!(rx.try_recv().unwrap(), Err(incomplete));
+        let incomplete = CallError::Incomplete { received: 4, sent: 5 };
+        assert_eq!(rx.try_recv().unwrap().unwrap_err(), incomplete);
         assert!(rx.try_recv().is_err());
+    }
+
+    #[test]
+    fn items_that_nobody_reads_are_thrown_away() {
+        let hub = Hub::new(Options::default());
+        let mut calls = Calls::<()>::new(9);
+        let (tx, rx) = mpsc::unbounded_channel();
+        calls.begin(1, None, Some(Upload::new(tx, 2))).unwrap();
+        drop(rx);
+        let hold = || unreachable!("it takes no room");
+        calls.item(1, 0, Item::default(), hold).unwrap();
+        drop(hub);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 
 use futures_core::Stream;
@@ -14,7 +15,7 @@ use crate::codec::CodecError;
 use crate::envelope::Codec;
 use crate::error::CallError;
 use crate::failure::{Failure, FailureKind};
-use crate::request::{Item, Items, Request, Response};
+use crate::request::{Item, Items, Request, Response, Wants};
 
 /// What a call of a method becomes.
 pub type Answering = Pin<Box<dyn Future<Output = Result<Response, Failure>> + Send>>;
@@ -115,9 +116,9 @@ where
     Args: DeserializeOwned,
     Answer: Serialize,
 {
-    action(move |codec, context, arguments, _| {
+    action(ONE, move |codec, context, arguments, _| {
         let answering = handler.call(context, arguments);
-        Box::pin(async move { value(codec, &answering.await?) })
+        Box::pin(async move { value(codec, &answering.await.map_err(Failure::begun)?) })
     })
 }
 
@@ -128,9 +129,12 @@ where
     T: Serialize,
     E: Into<Failure>,
 {
-    action(move |codec, context, arguments, _| {
+    action(STREAM, move |codec, context, arguments, _| {
         let answering = handler.call(context, arguments);
-        Box::pin(async move { Ok(Response::from_items(codec, items(codec, answering.await?))) })
+        Box::pin(async move {
+            let answer = answering.await.map_err(Failure::begun)?;
+            Ok(Response::from_items(codec, items(codec, answer)))
+        })
     })
 }
 
@@ -140,9 +144,9 @@ where
     T: DeserializeOwned,
     Answer: Serialize,
 {
-    action(move |codec, context, arguments, sent| {
+    action(ONE, move |codec, context, arguments, sent| {
         let answering = handler.call(context, (arguments, Incoming::new(sent)));
-        Box::pin(async move { value(codec, &answering.await?) })
+        Box::pin(async move { value(codec, &answering.await.map_err(Failure::begun)?) })
     })
 }
 
@@ -154,18 +158,52 @@ where
     U: Serialize,
     E: Into<Failure>,
 {
-    action(move |codec, context, arguments, sent| {
+    action(STREAM, move |codec, context, arguments, sent| {
         let answering = handler.call(context, (arguments, Incoming::new(sent)));
-        Box::pin(async move { Ok(Response::from_items(codec, items(codec, answering.await?))) })
+        Box::pin(async move {
+            let answer = answering.await.map_err(Failure::begun)?;
+            Ok(Response::from_items(codec, items(codec, answer)))
+        })
     })
 }
 
-/// Takes a request apart for `call`, or refuses it.
+/// A function of the request as it came.
+pub(super) fn raw<F, Fut>(handler: F) -> Action
+where
+    F: Fn(Request) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Response, Failure>> + Send + 'static,
+{
+    Box::new(move |request| {
+        let answering = handler(request);
+        Box::pin(async move { answering.await.map_err(Failure::begun) })
+    })
+}
+
+/// Methods with one answer, and those that stream it.
+const ONE: bool = false;
+const STREAM: bool = true;
+
+/// Does it. A panic before there is a future is one of the future's: a layer such as tower's buffer, whose worker calls
+/// for all, is not to die of it.
+pub(super) fn act(action: &Action, request: Request) -> Answering {
+    match std::panic::catch_unwind(AssertUnwindSafe(|| action(request))) {
+        Ok(answering) => answering,
+        Err(panic) => Box::pin(async move { std::panic::resume_unwind(panic) }),
+    }
+}
+
+/// Takes a request apart for `call`, or refuses it. What is refused here has not run; what `call` fails with has.
 fn action<Args: DeserializeOwned>(
+    streams: bool,
     call: impl Fn(Codec, Context, Args, Option<Items>) -> Answering + Send + Sync + 'static,
 ) -> Action {
     Box::new(move |request| {
         let codec = request.codec;
+        if streams && request.wants == Wants::Answer {
+            let message = format!("{} streams its answer: ask for a stream", request.method);
+            let failure = Failure::new(FailureKind::BadArguments, message);
+            return Box::pin(std::future::ready(Err(failure)));
+        }
         match taken(request) {
             Ok((context, arguments, items)) => call(codec, context, arguments, items),
             Err(failure) => Box::pin(std::future::ready(Err(failure))),

@@ -1,5 +1,7 @@
 //! Servers: any tower service of [`Request`](crate::Request)s, at any endpoint.
 
+mod at_once;
+mod backlog;
 mod calls;
 mod context;
 mod handler;
@@ -9,6 +11,7 @@ mod options;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
 mod server;
 mod session;
+mod work;
 
 pub use context::{Connection, Context};
 pub use handler::{Answering, Handler, Incoming, OfArguments, OfContext};

@@ -2,38 +2,83 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::{pending, poll_fn};
+use std::future::pending;
 use std::num::NonZeroUsize;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use flexbond_session::Endpoint;
 use flexbond_session::socket::{
     BindError, Event, IntoEndpoint, Monitor, OptionError, RecvError, Route, Router,
 };
 use flexbond_transport::Message;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tower::{BoxError, Service};
 
+use super::at_once::Trial;
 use super::hub::Hub;
 use super::options::Options;
 use super::session::Session;
 use crate::property;
 use crate::request::{Request, Response};
 
-/// A server: answers the calls that come in at its endpoints with a tower service, each in a task of its own.
+/// A server: answers the calls that come in at its endpoints with a tower service, each in a task of its own. On a
+/// current-thread runtime, one that is done when it is polled first needs none.
 ///
 /// The service is cloned for each call, and asked whether it is ready before it is called. What it answers with an
 /// error reaches the caller as a [`Failure`](crate::Failure): one of this crate's as it is, any other as
-/// [`Internal`](crate::FailureKind::Internal) with its text. A panic is caught.
+/// [`Internal`](crate::FailureKind::Internal) with its text, and those of tower's timeout and load shedding by what they
+/// mean. A panic is caught.
+///
+/// Work ends when nobody waits for it any more: its caller has given up, its deadline is over, its connection is lost.
+/// Then its future is dropped, at the next point where it waits; code that never waits, and what it handed to other
+/// threads, goes on. A one-way call has no caller that could go: it ends by itself, or with the server.
 pub struct Server<S> {
     service: S,
     router: Router,
     monitor: Monitor,
     hub: Arc<Hub>,
-    sessions: HashMap<u64, Arc<Session>>,
+    sessions: Sessions,
     /// Those whose peers do not read as fast as they are answered.
-    stalled: Vec<Arc<Session>>,
+    stalled: FuturesUnordered<Stalled>,
+    trial: Trial,
+}
+
+/// The connections by their numbers. Their calls end with them.
+struct Sessions {
+    by_id: HashMap<u64, Arc<Session>>,
+    hub: Arc<Hub>,
+}
+
+impl Sessions {
+    /// Ends all calls, also those that want no answer.
+    fn end(&mut self) {
+        for session in std::mem::take(&mut self.by_id).into_values() {
+            session.lost();
+        }
+        self.hub.abort_loose();
+        drop(self.hub.newly_stalled());
+    }
+}
+
+impl Drop for Sessions {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Ready once the peer of a connection has read enough.
+struct Stalled(Arc<Session>);
+
+impl Future for Stalled {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_stalled(cx)
+    }
 }
 
 /// What a server has done so far.
@@ -42,20 +87,25 @@ pub struct Server<S> {
 pub struct ServerStats {
     /// Calls begun.
     pub calls: u64,
-    /// Of these, answered with a failure.
+    /// Of these, failed.
     pub failures: u64,
     /// Of these, because the handler panicked.
     pub panics: u64,
-    /// Calls given up by their callers, or lost with their connections.
+    /// Of these, given up by their callers, or lost with their connections.
     pub cancelled: u64,
     /// Calls not begun: too many, too large, or too late.
     pub refused: u64,
-    /// Messages that were none of this protocol.
+    /// Messages that were none of this protocol, and calls with the number of one under way.
     pub malformed: u64,
     /// Calls under way.
     pub in_flight: u64,
     /// Connections that sent something and are there now.
     pub connections: u64,
+    /// Connections ended because their peers did not read their answers; see [`Options::max_unread`] and
+    /// [`Options::max_unread_bytes`].
+    pub slow_peers: u64,
+    /// Answers that waited for a connection beside its socket's queue when it was lost or ended.
+    pub undelivered: u64,
 }
 
 /// How a server ended.
@@ -93,17 +143,26 @@ where
     /// # Errors
     /// The first option of the socket that is out of bounds.
     pub fn with_options(service: S, options: Options) -> Result<Self, OptionError> {
+        let options = options.fitted();
         let mut socket = options.socket.clone();
-        let said = property::of_server(options.max_request);
+        let said = property::of_server(property::Limits {
+            request: options.max_request,
+            message: socket.max_message_size,
+        });
         socket.metadata.push((property::NAME.to_owned(), said.into()));
         let router = Router::with_options(socket)?;
+        let hub = Hub::new(options);
         Ok(Server {
             monitor: router.monitor(),
             service,
             router,
-            hub: Hub::new(options),
-            sessions: HashMap::new(),
-            stalled: Vec::new(),
+            sessions: Sessions {
+                by_id: HashMap::new(),
+                hub: Arc::clone(&hub),
+            },
+            hub,
+            stalled: FuturesUnordered::new(),
+            trial: Trial::new(),
         })
     }
 
@@ -127,8 +186,8 @@ where
     /// Answers calls for ever.
     ///
     /// # Cancel safety
-    /// When the future is dropped, calls under way go on, but their answers are lost; see
-    /// [`run_until`](Self::run_until).
+    /// When the future is dropped, the server ends at once: calls under way are aborted, and their callers see the
+    /// connection lost. [`run_until`](Self::run_until) lets them end.
     pub async fn run(self) -> Stopped {
         self.run_until(pending()).await
     }
@@ -137,16 +196,41 @@ where
     /// ([`Unavailable`](crate::FailureKind::Unavailable)), those under way may end within
     /// [`Options::drain_timeout`], and their answers leave.
     ///
+    /// ```no_run
+    /// use flexbond_rpc::{Failure, Methods, Server};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let methods = Methods::new().add("add", async |(a, b): (i64, i64)| Ok::<_, Failure>(a + b))?;
+    /// let server = Server::new(methods);
+    /// server.bind("tcp://*:7000").await?;
+    /// let stopped = server
+    ///     .run_until(async {
+    ///         let _ = tokio::signal::ctrl_c().await;
+    ///     })
+    ///     .await;
+    /// println!("{} calls, {} of them aborted at the end", stopped.stats.calls, stopped.aborted);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// As for [`run`](Self::run).
     pub async fn run_until(mut self, shutdown: impl Future<Output = ()>) -> Stopped {
         let mut messages = Vec::new();
+        // It may have been made on another runtime.
+        self.trial = Trial::new();
         {
             tokio::pin!(shutdown);
             while !self.turn(&mut messages, shutdown.as_mut()).await {}
         }
         self.hub.drain();
-        for session in self.sessions.values() {
+        // Who comes now is to find the next server, which may listen already.
+        for endpoint in self.router.bound() {
+            // One that is not there any more need not be given up.
+            let _ = self.router.unbind(endpoint).await;
+        }
+        for session in self.sessions.by_id.values() {
             session.announce_drain();
         }
         let hub = Arc::clone(&self.hub);
@@ -157,7 +241,7 @@ where
                 while !self.turn(&mut messages, idle.as_mut()).await {}
             }
             // Their answers are on the way; some may wait for peers that do not read.
-            self.stalled.extend(self.hub.newly_stalled());
+            self.take_stalled();
             while !self.stalled.is_empty() {
                 self.turn(&mut messages, std::pin::pin!(pending())).await;
             }
@@ -167,9 +251,8 @@ where
             Err(_) => self.hub.in_flight() as u64,
         };
         let stats = stats(&self.hub);
-        for session in self.sessions.values().filter(|_| aborted > 0) {
-            session.lost();
-        }
+        self.sessions.end();
+        let dropped = undelivered(&self.hub) - stats.undelivered;
         let closed = self
             .router
             .as_socket()
@@ -178,55 +261,48 @@ where
         Stopped {
             stats,
             aborted,
-            undelivered: closed.undelivered,
+            undelivered: closed.undelivered + dropped,
         }
     }
 
+    fn take_stalled(&mut self) {
+        self.stalled
+            .extend(self.hub.newly_stalled().into_iter().map(Stalled));
+    }
+
     /// Handles what there is next; true once `end` is ready.
-    async fn turn(
-        &mut self,
-        messages: &mut Vec<Message>,
-        end: std::pin::Pin<&mut impl Future<Output = ()>>,
-    ) -> bool {
-        let stalled = &mut self.stalled;
-        let unread = poll_fn(|cx| {
-            let before = stalled.len();
-            stalled.retain(|session| session.poll_unread(cx).is_pending());
-            match stalled.len() < before {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
-            }
-        });
+    async fn turn(&mut self, messages: &mut Vec<Message>, end: Pin<&mut impl Future<Output = ()>>) -> bool {
         tokio::select! {
             biased;
-            // First: however many calls come, the end does too.
+            // First: however many calls come, the end does too, and those who read again are not forgotten.
             () = end => return true,
+            () = self.hub.stall() => self.take_stalled(),
+            Some(()) = self.stalled.next() => {}
+            event = self.monitor.recv() => self.note(event.as_ref()),
             received = self.router.recv_batch(messages, BATCH) => match received {
                 Ok(route) => self.handle(route, messages),
                 Err(RecvError::Closed) => return true,
                 // No other error comes of a ROUTER without a receive timeout; with one there is simply nothing.
                 Err(_) => {}
             },
-            event = self.monitor.recv() => self.note(event.as_ref()),
-            () = self.hub.stall() => self.stalled.extend(self.hub.newly_stalled()),
-            () = unread => {}
         }
         false
     }
 
     fn handle(&mut self, route: Route, messages: &mut Vec<Message>) {
-        let session = match self.sessions.get(&route.id()) {
+        let session = match self.sessions.by_id.get(&route.id()) {
             Some(session) => session,
             // One that is gone already is not kept, but what it sent last is handled: it may be a one-way call.
             None if !route.is_ready() => &Session::new(route, Arc::clone(&self.hub)),
             None => {
                 let id = route.id();
                 let session = Session::new(route, Arc::clone(&self.hub));
-                self.sessions.entry(id).or_insert(session)
+                self.sessions.by_id.entry(id).or_insert(session)
             }
         };
+        self.trial.renew();
         for message in messages.drain(..) {
-            session.handle(&self.service, message);
+            session.handle(&self.service, message, &mut self.trial);
         }
         if !session.is_alive() {
             session.lost();
@@ -235,7 +311,7 @@ where
     }
 
     fn count_connections(&self) {
-        let connections = self.sessions.len() as u64;
+        let connections = self.sessions.by_id.len() as u64;
         self.hub
             .counters
             .connections
@@ -245,11 +321,11 @@ where
     fn note(&mut self, event: Option<&Event>) {
         match event {
             Some(Event::Disconnected { peer, .. }) => {
-                if let Some(session) = self.sessions.remove(&peer.id()) {
+                if let Some(session) = self.sessions.by_id.remove(&peer.id()) {
                     session.lost();
                 }
             }
-            Some(Event::Missed(_)) => self.sessions.retain(|_, session| {
+            Some(Event::Missed(_)) => self.sessions.by_id.retain(|_, session| {
                 let alive = session.is_alive();
                 if !alive {
                     session.lost();
@@ -260,6 +336,10 @@ where
         }
         self.count_connections();
     }
+}
+
+fn undelivered(hub: &Hub) -> u64 {
+    hub.counters.undelivered.load(Ordering::Relaxed)
 }
 
 fn stats(hub: &Hub) -> ServerStats {
@@ -273,6 +353,8 @@ fn stats(hub: &Hub) -> ServerStats {
         malformed: counters.malformed.load(Ordering::Relaxed),
         in_flight: hub.in_flight() as u64,
         connections: counters.connections.load(Ordering::Relaxed),
+        slow_peers: counters.slow_peers.load(Ordering::Relaxed),
+        undelivered: undelivered(hub),
     }
 }
 
@@ -280,7 +362,7 @@ impl<S> fmt::Debug for Server<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
             .field("bound", &self.router.bound())
-            .field("connections", &self.sessions.len())
+            .field("connections", &self.sessions.by_id.len())
             .finish_non_exhaustive()
     }
 }

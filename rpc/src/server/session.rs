@@ -1,56 +1,80 @@
-//! One connection: its calls, and the answers on their way back.
+//! One connection: what comes in by it, and the answers on their way back.
 
-use std::any::Any;
-use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
+use std::task::{Context as TaskContext, Poll, Waker};
 
 use flexbond_session::socket::{Route, SendErrorKind, SocketType};
 use flexbond_transport::{Frame, Message};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::TryFutureExt;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
-use tower::{BoxError, Service, ServiceExt};
+use tower::{BoxError, Service};
 
-use super::calls::{Calls, Upload};
+use super::at_once::{Trial, Tried, try_now};
+use super::backlog::Backlog;
+use super::calls::{Arrived, Calls, Ticket, Upload};
 use super::context::{Connection, Context};
 use super::hub::{Counters, Hub, InFlight};
+use super::work::{Call, Hold, Work, answer_at_once, called, failed_at_once, late, panicked};
 use crate::envelope::{Codec, Envelope, Flags, Header, Kind};
-use crate::error::CallError;
 use crate::failure::{Failure, FailureKind};
 use crate::property;
 use crate::request::{Item, Items, Request, Response, Wants};
+
+/// What a server serves.
+pub(super) trait Serves:
+    Service<Request, Response = Response, Error: Into<BoxError>, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> Serves for S where
+    S: Service<Request, Response = Response, Error: Into<BoxError>, Future: Send> + Clone + Send + 'static
+{
+}
 
 /// One connection of a server.
 #[derive(Debug)]
 pub(super) struct Session {
     route: Route,
     connection: Connection,
-    hub: Arc<Hub>,
+    pub(super) hub: Arc<Hub>,
     state: Mutex<State>,
+    /// Told when streams may go on.
+    room: Notify,
 }
 
 #[derive(Debug)]
 struct State {
     calls: Calls<AbortHandle>,
-    /// Answers that the queue has no room for.
-    unread: VecDeque<Message>,
+    backlog: Backlog,
     /// A REQ is at the other end: an empty frame stands before each answer.
     delimited: bool,
+    /// The server's task waits for the peer to read.
+    stalled: bool,
+    /// That task, to be told when nothing is waited for any more.
+    waker: Option<Waker>,
     gone: bool,
 }
 
-/// What a call is to its answer.
-#[derive(Clone, Copy, Debug)]
-struct Call {
-    id: u64,
-    codec: Codec,
-    wants: Wants,
+/// What follows when a message was taken to be sent, without the lock.
+#[derive(Clone, Copy)]
+#[must_use]
+enum Then {
+    Nothing,
+    /// The server's task is to see to the rest.
+    Stall,
+    /// The peer does not read.
+    End,
 }
+
+/// Bytes of large messages in the socket's queue from which on streams wait: enough to keep a connection busy, and few
+/// enough that a reader who stops costs no more.
+const AHEAD: usize = 4 << 20;
+
+/// The least deadline that the wire can say: of one that is over.
+const OVER: std::time::Duration = std::time::Duration::from_micros(1);
 
 impl Session {
     pub(super) fn new(route: Route, hub: Arc<Hub>) -> Arc<Self> {
@@ -58,13 +82,16 @@ impl Session {
         Arc::new(Session {
             state: Mutex::new(State {
                 calls: Calls::new(hub.options.max_in_flight_per_connection),
-                unread: VecDeque::new(),
+                backlog: Backlog::default(),
                 delimited: peer.socket_type() == Some(SocketType::Req),
+                stalled: false,
+                waker: None,
                 gone: false,
             }),
             connection: Connection::new(peer),
             route,
             hub,
+            room: Notify::new(),
         })
     }
 
@@ -74,12 +101,7 @@ impl Session {
     }
 
     /// Handles what came from the other end.
-    pub(super) fn handle<S>(self: &Arc<Self>, service: &S, mut message: Message)
-    where
-        S: Service<Request, Response = Response> + Clone + Send + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send,
-    {
+    pub(super) fn handle<S: Serves>(self: &Arc<Self>, service: &S, mut message: Message, trial: &mut Trial) {
         if message.len() > 1 && message[0].is_empty() {
             message.pop_front();
         }
@@ -90,238 +112,210 @@ impl Session {
         let envelope = match Envelope::decode(message) {
             Ok(envelope) => envelope,
             Err(error) => {
-                Counters::add(&self.hub.counters.malformed);
-                let failure = Failure::new(FailureKind::Malformed, error.to_string());
                 // An answer to the call that was meant, if that can be told.
                 let header = header.and_then(|bytes| Header::decode(&bytes).ok());
                 let call = header.map_or(0, |header| header.call);
                 let codec = header.map_or(Codec::Json, |header| header.codec);
-                return self.send(&failure.to_envelope(call, codec));
+                return self.malformed(call, codec, error.to_string());
             }
         };
         let Header {
             kind, call, count, ..
         } = envelope.header;
         match kind {
-            Kind::Request | Kind::OneWay => self.begin(service, envelope),
+            Kind::Request | Kind::OneWay => self.begin(service, envelope, trial),
             Kind::Cancel => self.cancel(call),
             Kind::Credit => self.state.lock().calls.credit(call, count),
             Kind::StreamItem => self.item(envelope),
             Kind::StreamEnd => self.state.lock().calls.items_end(call, count),
             Kind::Ping => self.send(&Envelope::pong(call)),
             Kind::Response | Kind::Error | Kind::Pong | Kind::Draining => {
-                Counters::add(&self.hub.counters.malformed);
-                let message = format!("a server takes no {kind}");
-                self.send(&Failure::new(FailureKind::Malformed, message).to_envelope(call, Codec::Json));
+                self.malformed(call, Codec::Json, format!("a server takes no {kind}"));
             }
+        }
+    }
+
+    /// Something came that is none of this protocol. A call under way that has its number shall not be hit.
+    fn malformed(self: &Arc<Self>, call: u64, codec: Codec, message: String) {
+        Counters::add(&self.hub.counters.malformed);
+        if !self.state.lock().calls.is_running(call) {
+            let failure = Failure::new(FailureKind::Malformed, message);
+            self.send(&failure.to_envelope(call, codec));
         }
     }
 
     /// Begins the work of a call, or answers why not.
-    fn begin<S>(self: &Arc<Self>, service: &S, envelope: Envelope)
-    where
-        S: Service<Request, Response = Response> + Clone + Send + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send,
-    {
-        let header = envelope.header;
-        let wants = match header.kind {
+    fn begin<S: Serves>(self: &Arc<Self>, service: &S, envelope: Envelope, trial: &mut Trial) {
+        let Header {
+            kind,
+            call,
+            codec,
+            flags,
+            count,
+            ..
+        } = envelope.header;
+        let wants = match kind {
             Kind::OneWay => Wants::Nothing,
-            _ if header.flags.contains(Flags::STREAM) => Wants::Stream(header.count),
+            _ if flags.contains(Flags::STREAM) => Wants::Stream(count),
             _ => Wants::Answer,
         };
-        let call = Call {
-            id: header.call,
-            codec: header.codec,
-            wants,
+        let Err(failure) = self.start(service, wants, envelope, trial) else {
+            return;
         };
-        if let Err(failure) = self.start(service, call, envelope) {
-            Counters::add(&self.hub.counters.refused);
-            if wants != Wants::Nothing {
-                self.send(&failure.to_envelope(call.id, call.codec));
-            }
+        if wants != Wants::Nothing && self.state.lock().calls.is_running(call) {
+            // Any answer would be taken for that of the call under way.
+            return Counters::add(&self.hub.counters.malformed);
+        }
+        Counters::add(&self.hub.counters.refused);
+        if wants != Wants::Nothing {
+            self.send(&failure.to_envelope(call, codec));
         }
     }
 
-    fn start<S>(self: &Arc<Self>, service: &S, call: Call, envelope: Envelope) -> Result<(), Failure>
-    where
-        S: Service<Request, Response = Response> + Clone + Send + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send,
-    {
+    fn start<S: Serves>(
+        self: &Arc<Self>,
+        service: &S,
+        wants: Wants,
+        envelope: Envelope,
+        trial: &mut Trial,
+    ) -> Result<(), Failure> {
         let hub = &self.hub;
         if hub.is_draining() {
             let message = "the server ends and takes no more calls";
             return Err(Failure::new(FailureKind::Unavailable, message));
         }
-        check_size("arguments", envelope.size(), hub.options.max_request)?;
         let header = envelope.header;
+        if header.deadline.is_some_and(|left| left <= OVER) {
+            return Err(late(header.deadline));
+        }
+        let size = envelope.size();
+        check_size("arguments", size, hub.options.max_request)?;
         let Some(method) = envelope.method else {
             return Err(Failure::new(FailureKind::Malformed, "no method"));
         };
-        let Some(in_flight) = hub.admit() else {
-            let message = format!("{} calls are under way", hub.options.max_in_flight);
-            return Err(Failure::new(FailureKind::Overloaded, message));
+        // Its author may not have thought of that; one call is to suffer, not all.
+        let service = std::panic::catch_unwind(AssertUnwindSafe(|| service.clone()))
+            .map_err(|panic| panicked(hub, &*panic))?;
+        let call = Call {
+            id: header.call,
+            codec: header.codec,
+            timeout: header.deadline,
+            deadline: header.deadline.and_then(|left| trial.now().checked_add(left)),
         };
-        let credit = match call.wants {
-            Wants::Stream(items) => {
-                let items = (items as usize).min(Semaphore::MAX_PERMITS);
-                Some(Arc::new(Semaphore::new(items)))
-            }
-            Wants::Answer | Wants::Nothing => None,
-        };
-        let uploads = header.flags.contains(Flags::UPLOAD);
-        let window = hub.options.upload_window.max(1);
-        let (upload, items) = match uploads {
-            true => {
-                let (tx, rx) = mpsc::unbounded_channel();
-                let items = self.items(call.id, window, rx);
-                (Some(Upload::new(tx, window)), Some(items))
-            }
-            false => (None, None),
-        };
-        // A one-way call has no number, and cannot be cancelled.
-        let is_listed = call.wants != Wants::Nothing;
-        if is_listed {
-            self.state.lock().calls.begin(call.id, credit.clone(), upload)?;
-        }
-        if uploads {
-            self.send(&Envelope::credit(call.id, window));
-        }
-        let deadline = header.deadline.and_then(|left| Instant::now().checked_add(left));
-        let request = Request {
+        let mut request = Request {
             method,
             codec: header.codec,
             body: envelope.body,
             buffers: envelope.buffers,
             metadata: envelope.metadata,
             timeout: header.deadline,
-            wants: call.wants,
+            wants,
             idempotent: header.flags.contains(Flags::IDEMPOTENT),
-            items,
-            context: Some(Context::new(self.connection.clone(), deadline)),
+            items: None,
+            context: Some(Context::new(self.connection.clone(), call.deadline)),
         };
-        let work = Arc::clone(self).run(service.clone(), call, request, deadline, credit, in_flight);
-        let task = tokio::spawn(work);
-        if is_listed {
-            // If it has ended already there is nothing to abort.
-            drop(self.state.lock().calls.attach(call.id, task.abort_handle()));
+        let uploads = header.flags.contains(Flags::UPLOAD) && wants != Wants::Nothing;
+        if !uploads && !matches!(wants, Wants::Stream(_)) && trial.is_on() {
+            let tried = hub.admit_for_now(size)?;
+            self.state.lock().calls.check(call.id, wants)?;
+            let finish = |answered| answer_at_once(hub, call, wants, answered);
+            let rest = match try_now(service, request, finish) {
+                Ok(Tried::Done(answer)) => {
+                    self.finish_at_once(answer);
+                    return Ok(());
+                }
+                Err(panic) => {
+                    self.finish_at_once(failed_at_once(hub, call, wants, &panicked(hub, &*panic)));
+                    return Ok(());
+                }
+                Ok(rest) => rest,
+            };
+            // Counted in the usual way from here on, which is no second time.
+            drop(tried);
+            let in_flight = hub.admit(size)?;
+            let hold = self.hold(call, wants, None, None)?;
+            match rest {
+                Tried::Begun(answering) => {
+                    self.spawn(call, hold, in_flight, None, answering.map_err(Into::into));
+                }
+                Tried::NotReady(unready) => {
+                    let (service, request) = *unready;
+                    self.spawn(call, hold, in_flight, None, called(service, request));
+                }
+                Tried::Done(_) => {}
+            }
+            return Ok(());
         }
+        let in_flight = hub.admit(size)?;
+        let credit = match wants {
+            Wants::Stream(items) => {
+                let items = (items as usize).min(Semaphore::MAX_PERMITS);
+                Some(Arc::new(Semaphore::new(items)))
+            }
+            Wants::Answer | Wants::Nothing => None,
+        };
+        let window = hub.options.upload_window.max(1);
+        let upload = uploads.then(|| {
+            let (tx, rx) = mpsc::unbounded_channel();
+            request.items = Some(self.items(call.id, window, rx));
+            Upload::new(tx, window)
+        });
+        let hold = self.hold(call, wants, credit.clone(), upload)?;
+        if uploads {
+            self.send(&Envelope::credit(call.id, window));
+        }
+        self.spawn(call, hold, in_flight, credit, called(service, request));
         Ok(())
     }
 
-    /// The work of one call, from its request to its answer.
-    async fn run<S>(
-        self: Arc<Self>,
-        service: S,
+    /// Takes note of a call that is under way.
+    fn hold(
+        &self,
         call: Call,
-        request: Request,
-        deadline: Option<Instant>,
+        wants: Wants,
         credit: Option<Arc<Semaphore>>,
+        upload: Option<Upload>,
+    ) -> Result<Hold, Failure> {
+        let calls = &mut self.state.lock().calls;
+        Ok(match wants {
+            Wants::Nothing => {
+                calls.begin_one_way()?;
+                Hold::Loose(self.hub.loosen())
+            }
+            Wants::Answer | Wants::Stream(_) => Hold::Ticket(calls.begin(call.id, credit, upload)?),
+        })
+    }
+
+    /// Lets a task see to the rest of a call.
+    fn spawn(
+        self: &Arc<Self>,
+        call: Call,
+        hold: Hold,
         in_flight: InFlight,
-    ) where
-        S: Service<Request, Response = Response> + Send + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send,
-    {
-        Counters::add(&self.hub.counters.calls);
-        let timeout = request.timeout;
-        let work = async {
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                return Err(late(timeout));
-            }
-            let answered = AssertUnwindSafe(service.oneshot(request)).catch_unwind().await;
-            let response = answered
-                .map_err(|panic| self.panicked(&*panic))?
-                .map_err(|error| CallError::from_boxed(error.into()).into_failure())?;
-            AssertUnwindSafe(self.deliver(call, response, credit))
-                .catch_unwind()
-                .await
-                .map_err(|panic| self.panicked(&*panic))?
-        };
-        let done = match deadline {
-            None => work.await,
-            Some(deadline) => match tokio::time::timeout_at(deadline, work).await {
-                Ok(done) => done,
-                Err(_) => Err(late(timeout)),
-            },
-        };
-        let last = match done {
-            Ok(last) => last,
-            Err(failure) => {
-                Counters::add(&self.hub.counters.failures);
-                failure.to_envelope(call.id, call.codec)
-            }
-        };
-        if call.wants != Wants::Nothing {
-            // Before the answer goes out: the caller may use the number again then.
-            self.state.lock().calls.end(call.id);
-            self.send(&last);
-        }
-        drop(in_flight);
-    }
-
-    /// Sends all of an answer but its last message, which is returned.
-    async fn deliver(
-        self: &Arc<Self>,
-        call: Call,
-        response: Response,
         credit: Option<Arc<Semaphore>>,
-    ) -> Result<Envelope, Failure> {
-        let limit = self.hub.options.max_response;
-        match (response.items, credit) {
-            (Some(items), Some(credit)) => self.deliver_items(call, items, &credit).await,
-            (Some(_), None) if call.wants == Wants::Nothing => Ok(Envelope::response(call.id, Frame::new())),
-            (Some(_), None) => {
-                let message = "this method streams its answer: ask for a stream";
-                Err(Failure::new(FailureKind::BadArguments, message))
-            }
-            (None, _) => {
-                let mut answer = Envelope::response(call.id, response.body)
-                    .with_codec(response.codec)
-                    .with_metadata(response.metadata);
-                answer.buffers = response.buffers;
-                check_size("the answer", answer.size(), limit)?;
-                check_form(&answer)?;
-                Ok(answer)
-            }
+        answering: impl Future<Output = Result<Response, BoxError>> + Send + 'static,
+    ) {
+        let known = hold.known();
+        let work = Work::new(Arc::clone(self), call, hold, in_flight);
+        let task = tokio::spawn(work.run(answering, credit));
+        // If it has ended already there is nothing to abort.
+        match known {
+            Ok(ticket) => drop(self.state.lock().calls.attach(ticket, task.abort_handle())),
+            Err(number) => self.hub.attach_loose(number, task.abort_handle()),
         }
     }
 
-    async fn deliver_items(
-        self: &Arc<Self>,
-        call: Call,
-        mut items: Items,
-        credit: &Semaphore,
-    ) -> Result<Envelope, Failure> {
-        let mut number = 0_u32;
-        loop {
-            // First the leave, then the item: what the caller has no room for is not even made.
-            match credit.acquire().await {
-                Ok(leave) => leave.forget(),
-                Err(_) => return Err(Failure::new(FailureKind::Cancelled, "nobody reads the stream")),
-            }
-            let Some(item) = items.next().await else {
-                return Ok(Envelope::stream_end(call.id, number));
-            };
-            let item = item.map_err(CallError::into_failure)?;
-            let mut envelope = Envelope::stream_item(call.id, number, item.body).with_codec(item.codec);
-            envelope.buffers = item.buffers;
-            check_size("an item", envelope.size(), self.hub.options.max_response)?;
-            check_form(&envelope)?;
-            self.send(&envelope);
-            number = number.wrapping_add(1);
-            tokio::task::coop::consume_budget().await;
+    /// Answers a call of which nobody took note, for it was over at once.
+    fn finish_at_once(self: &Arc<Self>, answer: Option<Message>) {
+        Counters::add(&self.hub.counters.calls);
+        if let Some(message) = answer {
+            let then = self.push(&mut self.state.lock(), message);
+            self.follow(then);
         }
     }
 
     /// The items of streamed arguments, as their handler reads them.
-    fn items(
-        self: &Arc<Self>,
-        call: u64,
-        window: u32,
-        mut rx: mpsc::UnboundedReceiver<Result<Item, CallError>>,
-    ) -> Items {
+    fn items(self: &Arc<Self>, call: u64, window: u32, mut rx: mpsc::UnboundedReceiver<Arrived>) -> Items {
         let session = Arc::downgrade(self);
         let mut read = 0;
         Items::new(futures_util::stream::poll_fn(move |cx| {
@@ -335,7 +329,7 @@ impl Session {
                     session.grant(call, std::mem::take(&mut read));
                 }
             }
-            Poll::Ready(item)
+            Poll::Ready(item.map(|arrived| arrived.map(|(item, _)| item)))
         }))
     }
 
@@ -350,103 +344,227 @@ impl Session {
         let Header {
             call, count, codec, ..
         } = envelope.header;
-        let checked = check_size("an item", envelope.size(), self.hub.options.max_request);
+        let size = envelope.size();
+        let checked = check_size("an item", size, self.hub.options.max_request);
         let item = Item {
             codec,
             body: envelope.body,
             buffers: envelope.buffers,
         };
-        let taken = checked.and_then(|()| self.state.lock().calls.item(call, count, item));
+        let hold = || self.hub.hold(size);
+        let taken = checked.and_then(|()| self.state.lock().calls.item(call, count, item, hold));
         if let Err(failure) = taken {
             // The call cannot be right any more: it ends with this answer.
-            let ended = self.state.lock().calls.end(call);
-            if let Some(task) = ended.and_then(|running| running.task) {
-                task.abort();
-                self.send(&failure.to_envelope(call, codec));
+            let stopped = self.state.lock().calls.stop(call);
+            if let Some(running) = stopped {
+                Counters::add(&self.hub.counters.failures);
+                running.task.inspect(AbortHandle::abort);
+                self.send(&failure.begun().to_envelope(call, codec));
             }
         }
     }
 
     fn cancel(&self, call: u64) {
-        let ended = self.state.lock().calls.end(call);
-        if let Some(task) = ended.and_then(|running| running.task) {
+        let stopped = self.state.lock().calls.stop(call);
+        if let Some(running) = stopped {
             Counters::add(&self.hub.counters.cancelled);
-            task.abort();
+            running.task.inspect(AbortHandle::abort);
         }
     }
 
-    /// The other end is gone: nobody waits for its calls.
+    /// The other end is gone: nobody waits for its calls. Those that want no answer go on.
     pub(super) fn lost(&self) {
         let mut state = self.state.lock();
         state.gone = true;
-        state.unread.clear();
-        let ended = state.calls.end_all();
+        Counters::add_many(&self.hub.counters.undelivered, state.backlog.clear());
+        let stopped = state.calls.stop_all();
+        let waker = state.waker.take();
         drop(state);
-        for task in ended.filter_map(|running| running.task) {
+        for running in stopped {
             Counters::add(&self.hub.counters.cancelled);
-            task.abort();
+            running.task.inspect(AbortHandle::abort);
+        }
+        self.room.notify_waiters();
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 
-    fn panicked(&self, panic: &(dyn Any + Send)) -> Failure {
-        Counters::add(&self.hub.counters.panics);
-        let text = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        Failure::new(FailureKind::Panicked, text.unwrap_or("without a text"))
+    /// A call that wants no answer has ended.
+    pub(super) fn forget_one_way(&self) {
+        self.state.lock().calls.end_one_way();
     }
 
-    /// Sends, or keeps for when there is room. Nobody waits: what may be kept is bounded by the calls under way.
-    fn send(self: &Arc<Self>, envelope: &Envelope) {
+    /// Whether nothing has ended this call.
+    pub(super) fn is_running(&self, ticket: Ticket) -> bool {
+        self.state.lock().calls.is_this(ticket)
+    }
+
+    /// Sends the last message of a call, unless something else has ended it.
+    pub(super) fn finish(self: &Arc<Self>, ticket: Ticket, envelope: &Envelope) {
         // What cannot be encoded was refused before.
-        let Ok(mut message) = envelope.encode() else {
+        let message = envelope.encode().ok();
+        let mut state = self.state.lock();
+        // With the answer: the caller may use the number again as soon as it has come.
+        let then = match (state.calls.end(ticket), message) {
+            (true, Some(message)) => self.push(&mut state, message),
+            _ => Then::Nothing,
+        };
+        drop(state);
+        self.follow(then);
+    }
+
+    /// Sends an item of a streamed answer, once the peer has read so much that there is room. False when the call has
+    /// ended.
+    pub(super) async fn send_item(self: &Arc<Self>, ticket: Ticket, envelope: &Envelope) -> bool {
+        let Ok(message) = envelope.encode() else {
+            return false;
+        };
+        let mut message = Some(message);
+        loop {
+            let room = self.room.notified();
+            tokio::pin!(room);
+            // Before looking, so that no change is missed.
+            room.as_mut().enable();
+            if let Some(sent) = self.try_item(ticket, &mut message) {
+                return sent;
+            }
+            room.await;
+        }
+    }
+
+    /// None while there is no room.
+    fn try_item(self: &Arc<Self>, ticket: Ticket, message: &mut Option<Message>) -> Option<bool> {
+        let mut state = self.state.lock();
+        if state.gone || !state.calls.is_this(ticket) {
+            return Some(false);
+        }
+        let then = match self.has_room(&mut state) {
+            // However large it is: one at a time.
+            true => self.hand_over(&mut state, message.take()?),
+            false => stall(&mut state),
+        };
+        drop(state);
+        self.follow(then);
+        message.is_none().then_some(true)
+    }
+
+    fn has_room(&self, state: &mut State) -> bool {
+        if state.backlog.len() > 0 {
+            return false;
+        }
+        if state.backlog.bytes() > AHEAD {
+            state.backlog.left(self.route.waiting());
+        }
+        state.backlog.bytes() <= AHEAD
+    }
+
+    /// Sends something that is not the end of a call.
+    fn send(self: &Arc<Self>, envelope: &Envelope) {
+        // All that are sent so can be encoded.
+        let Ok(message) = envelope.encode() else {
             return;
         };
-        let mut state = self.state.lock();
+        let then = self.push(&mut self.state.lock(), message);
+        self.follow(then);
+    }
+
+    /// Sends, or keeps for when there is room. Nobody waits: how much is kept is bounded.
+    fn push(&self, state: &mut State, message: Message) -> Then {
         if state.gone {
-            return;
+            return Then::Nothing;
+        }
+        let size = message.size();
+        let options = &self.hub.options;
+        let is_over =
+            |backlog: &Backlog| backlog.bytes() > 0 && backlog.bytes() + size > options.max_unread_bytes;
+        if is_over(&state.backlog) {
+            // As far as is known: it may have left.
+            state.backlog.left(self.route.waiting());
+        }
+        let kept = state.backlog.len();
+        if !is_over(&state.backlog) && (kept == 0 || kept < options.max_unread) {
+            return self.hand_over(state, message);
+        }
+        state.gone = true;
+        let dropped = 1 + state.backlog.clear();
+        Counters::add_many(&self.hub.counters.undelivered, dropped);
+        Then::End
+    }
+
+    fn hand_over(&self, state: &mut State, mut message: Message) -> Then {
+        if state.gone {
+            return Then::Nothing;
         }
         if state.delimited {
             message.push_front(Frame::new());
         }
-        if state.unread.is_empty() {
-            match self.route.try_send(message) {
-                Ok(()) => {}
-                Err(error) if *error.kind() == SendErrorKind::WouldBlock => {
-                    state.unread.push_back(error.into_message());
-                    drop(state);
-                    self.hub.stalls(Arc::clone(self));
-                }
-                Err(_) => state.gone = true,
+        if state.backlog.len() > 0 {
+            state.backlog.keep(message);
+            return Then::Nothing;
+        }
+        let size = message.size();
+        match self.route.try_send(message) {
+            Ok(()) => {
+                state.backlog.hand(size);
+                Then::Nothing
             }
-        } else if state.unread.len() < self.hub.options.max_unread {
-            state.unread.push_back(message);
-        } else {
-            state.gone = true;
-            drop(state);
-            self.route.end("it does not read its answers");
+            Err(error) if *error.kind() == SendErrorKind::WouldBlock => {
+                state.backlog.keep(error.into_message());
+                stall(state)
+            }
+            Err(_) => {
+                state.gone = true;
+                Then::Nothing
+            }
         }
     }
 
-    /// Sends what was kept, as far as there is room. Ready when nothing is left.
-    pub(super) fn poll_unread(&self, cx: &mut TaskContext<'_>) -> Poll<()> {
+    fn follow(self: &Arc<Self>, then: Then) {
+        match then {
+            Then::Nothing => {}
+            Then::Stall => self.hub.stalls(Arc::clone(self)),
+            Then::End => {
+                Counters::add(&self.hub.counters.slow_peers);
+                self.route.end("it does not read its answers");
+                // Nobody will hear of their ends.
+                self.lost();
+            }
+        }
+    }
+
+    /// Sends what was kept, as far as there is room. Ready when streams may go on, too.
+    pub(super) fn poll_stalled(&self, cx: &mut TaskContext<'_>) -> Poll<()> {
         let mut state = self.state.lock();
-        while let Some(message) = state.unread.pop_front() {
+        while let Some(message) = state.backlog.pop() {
+            let size = message.size();
             let mut message = Some(message);
             match self.route.poll_send(cx, &mut message) {
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(())) => state.backlog.hand(size),
                 Poll::Ready(Err(_)) => {
                     state.gone = true;
-                    state.unread.clear();
+                    let dropped = 1 + state.backlog.clear();
+                    Counters::add_many(&self.hub.counters.undelivered, dropped);
                 }
                 Poll::Pending => {
-                    state.unread.extend(message);
-                    state.unread.rotate_right(1);
+                    state.backlog.undo(message.unwrap_or_default());
+                    state.waker = Some(cx.waker().clone());
                     return Poll::Pending;
                 }
             }
         }
+        if !state.gone {
+            let waiting = self.route.poll_waiting(cx);
+            state.backlog.left(waiting);
+            if state.backlog.bytes() > AHEAD {
+                state.waker = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+        }
+        state.stalled = false;
+        state.waker = None;
+        drop(state);
+        self.room.notify_waiters();
         Poll::Ready(())
     }
 
@@ -459,26 +577,17 @@ impl Session {
     }
 }
 
-fn late(timeout: Option<Duration>) -> Failure {
-    let message = format!(
-        "the caller waits {:?}, and that is over",
-        timeout.unwrap_or_default()
-    );
-    Failure::new(FailureKind::DeadlineExceeded, message)
+fn stall(state: &mut State) -> Then {
+    match std::mem::replace(&mut state.stalled, true) {
+        true => Then::Nothing,
+        false => Then::Stall,
+    }
 }
 
-fn check_size(what: &str, size: usize, limit: usize) -> Result<(), Failure> {
+pub(super) fn check_size(what: &str, size: usize, limit: usize) -> Result<(), Failure> {
     if size <= limit {
         return Ok(());
     }
     let message = format!("{what}: {size} bytes are more than the {limit} that are allowed");
     Err(Failure::new(FailureKind::TooLarge, message))
-}
-
-/// Whether it can be encoded, as far as that is up to the handler.
-fn check_form(envelope: &Envelope) -> Result<(), Failure> {
-    match envelope.check() {
-        Ok(()) => Ok(()),
-        Err(error) => Err(Failure::new(FailureKind::Internal, error.to_string())),
-    }
 }

@@ -60,6 +60,15 @@ impl Out {
         }
     }
 
+    /// How many messages wait for a peer that still takes them; remembers `waker`, the last one only, if there are any,
+    /// and wakes it once some have left.
+    pub(crate) fn waiting(&self, waker: Option<&Waker>) -> usize {
+        match self {
+            Out::Served(queue) => queue.waiting(waker),
+            Out::Direct(pipe) => pipe.waiting(waker),
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }

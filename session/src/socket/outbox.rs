@@ -213,6 +213,23 @@ impl Outbox {
         self.with(|queue| queue.len())
     }
 
+    /// As [`len`](Self::len), but nothing waits for a writer that is gone; if something does, remembers `waker`, the
+    /// last one only, and wakes it once some have left.
+    pub(crate) fn waiting(&self, waker: Option<&Waker>) -> usize {
+        self.with(|queue| {
+            if queue.writer_gone {
+                return 0;
+            }
+            let len = queue.len();
+            if let Some(waker) = waker
+                && len > 0
+            {
+                register(&mut queue.sender, waker);
+            }
+            len
+        })
+    }
+
     /// Ends the queue from the sender's side: what waits is still written. Idempotent.
     pub(crate) fn close(&self) {
         wake(self.with(|queue| {

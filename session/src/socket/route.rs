@@ -89,6 +89,19 @@ impl Route {
         }
     }
 
+    /// How many messages wait for this peer: to be written, those included that are being written, or over inproc to
+    /// be taken by it.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.lane.tx().waiting(None)
+    }
+
+    /// As [`waiting`](Self::waiting), and wakes the context's task once some have left. One task waits at a time: the
+    /// last one that asked, here or by [`poll_send`](Self::poll_send).
+    pub fn poll_waiting(&self, cx: &mut Context<'_>) -> usize {
+        self.lane.tx().waiting(Some(cx.waker()))
+    }
+
     /// The error is none when the queue is full.
     fn push(&self, message: &mut Message, waker: Option<&Waker>) -> Result<(), Option<SendErrorKind>> {
         if self.core.is_closed() {

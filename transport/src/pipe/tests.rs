@@ -228,3 +228,23 @@ fn a_sender_learns_what_was_dropped_unread_and_that_its_receiver_went() {
     assert_eq!(count.0.load(Ordering::SeqCst), 1);
     assert!(tx.poll_closed(&mut Context::from_waker(&waker)).is_ready());
 }
+
+#[test]
+fn who_asks_what_waits_is_woken_once_some_of_it_was_taken() {
+    let (tx, mut rx) = pipe(8);
+    let (count, waker) = counter();
+    assert_eq!(tx.waiting(Some(&waker)), 0);
+    tx.try_push(1, None).unwrap();
+    tx.try_push(2, None).unwrap();
+    assert_eq!(tx.waiting(Some(&waker)), 2);
+    assert_eq!(rx.fill(None), Poll::Ready(true));
+    assert_eq!((rx.pop(), rx.pop()), (Some(1), Some(2)));
+    assert_eq!(rx.fill(None), Poll::Pending);
+    assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    assert_eq!(tx.waiting(Some(&waker)), 0);
+    tx.try_push(3, None).unwrap();
+    assert_eq!(tx.waiting(Some(&waker)), 1);
+    drop(rx);
+    assert_eq!(count.0.load(Ordering::SeqCst), 2);
+    assert_eq!(tx.waiting(Some(&waker)), 0);
+}

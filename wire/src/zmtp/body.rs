@@ -28,7 +28,8 @@ impl Body {
         let mut buffer = if len <= Self::FIRST {
             spare::take(len)
         } else {
-            BytesMut::with_capacity(Self::FIRST.max(arrived.len()))
+            let first = || BytesMut::with_capacity(Self::FIRST.max(arrived.len()));
+            spare::take_large(len).unwrap_or_else(first)
         };
         buffer.extend_from_slice(arrived);
         Body { header, buffer, len }
@@ -56,13 +57,8 @@ impl Body {
 
     /// The whole body. The memory comes back to [`spare`] with the frame's last clone.
     pub(crate) fn finish(self) -> (Header, Frame) {
-        let Body { header, buffer, len } = self;
-        let bytes = if len <= Self::FIRST {
-            spare::lend(buffer)
-        } else {
-            buffer.freeze()
-        };
-        (header, Frame::from(bytes))
+        let Body { header, buffer, .. } = self;
+        (header, Frame::from(spare::lend(buffer)))
     }
 
     #[cfg(test)]

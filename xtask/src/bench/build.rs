@@ -43,9 +43,24 @@ pub(super) fn sockets(workspace: &Workspace, report: &mut Report) -> Result<Vec<
     {
         eprintln!("{error:#}");
     }
+    let names = [OURS].into_iter().chain(PEERS).chain([RAW]);
+    let programs: Vec<_> = names.map(|name| (name, name)).collect();
+    contenders(workspace, &programs, report)
+}
+
+/// Builds contenders, given by their names in reports and those of their programs; those that fail are noted in the
+/// report.
+///
+/// # Errors
+/// When flexbond itself does not build.
+pub(super) fn contenders(
+    workspace: &Workspace,
+    programs: &[(&'static str, &str)],
+    report: &mut Report,
+) -> Result<Vec<Contender>> {
     let mut contenders = Vec::new();
-    for name in [OURS].into_iter().chain(PEERS).chain([RAW]) {
-        match build(workspace, name) {
+    for &(name, program) in programs {
+        match build(workspace, program) {
             Ok(program) => contenders.push(Contender { name, program }),
             Err(error) if name == OURS => return Err(error),
             Err(error) => {
@@ -151,6 +166,10 @@ pub(super) fn versions(workspace: &Workspace) -> Option<String> {
         "zmq",
         "camure",
         "quinn-udp",
+        "flexbond-rpc",
+        "tarpc",
+        "tonic",
+        "capnp-rpc",
         "tokio",
     ]
     .into_iter()

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use super::case::{Case, Outcome};
 use super::record::{Entry, Parts, Report};
 use super::series::Series;
-use super::{Contender, OURS, PEERS, RAW, run};
+use super::{Contender, OURS, RAW, run};
 
 /// The high-water mark of every socket, in messages.
 const HWM: usize = 1000;
@@ -78,7 +78,8 @@ impl<'a> Contest<'a> {
             .enter(OURS, self.case.ours, report)?
             .context("flexbond cannot be measured")?;
         let mut others = Vec::new();
-        for name in PEERS {
+        let peers = self.contenders.iter().map(|contender| contender.name);
+        for name in peers.filter(|name| ![OURS, RAW].contains(name)) {
             others.extend(self.enter(name, None, report)?);
         }
         // Ping-pong on the runtime that we run on.

@@ -7,6 +7,7 @@ use super::case::bytes;
 use super::record::{Entry, Report};
 use super::roster::{GROUPS, Group};
 use super::table::{number, ratio};
+use super::{bars, rpc};
 
 /// The whole document.
 pub(super) fn render(report: &Report) -> String {
@@ -20,6 +21,12 @@ pub(super) fn render(report: &Report) -> String {
     );
     for group in &GROUPS {
         table(&mut text, report, group);
+    }
+    let bars = bars::table(&rpc::bars(), report);
+    if !bars.is_empty() {
+        text.push_str("## Bars of rpc\n\nAbove 1 a bar is reached:\n\n");
+        text.push_str(&bars.join("\n"));
+        text.push_str("\n\n");
     }
     settings(&mut text, report);
     let missing = report.missing();

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: measures flexbond and its peers side by side.
 
+mod bars;
 mod build;
 mod case;
 mod chart;
@@ -14,6 +15,7 @@ mod markdown;
 mod ranks;
 mod record;
 mod roster;
+mod rpc;
 mod run;
 mod series;
 mod sockets;
@@ -27,7 +29,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
-use build::{Contender, OURS, PEERS, RAW};
+use build::{Contender, OURS, RAW};
 use record::Report;
 use roster::{AnyCase, Field, GROUPS, Manner};
 
@@ -51,9 +53,12 @@ use roster::{AnyCase, Field, GROUPS, Manner};
 /// C code of the Python packages bitshuffle and hdf5plugin (xtask/bench-requirements.txt). `--only record`: m_dump --record
 /// and the recorder alone beside dd on the same disk, synced alike; needs 4 GiB of the target folder's disk. `--only
 /// split`: m_split to four receivers, one of which stops to receive, beside the same with none that does.
+///
+/// `rpc`: calls over tcp beside tarpc, tonic, capnp-rpc and plain streams, with the best of each contender's settings;
+/// ours over ipc and inproc, too. Says how far the bars are reached. 10,000 connections need as many open files (`ulimit -n`).
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only this group of cases: sockets, groups, collectives or streams.
+    /// Only this group of cases: sockets, groups, collectives, streams or rpc.
     group: Option<String>,
     /// One short run of each; good to see that everything works, too short for conclusions.
     #[arg(long)]
@@ -121,6 +126,9 @@ pub fn run(args: &Args) -> Result<()> {
         write(&folder, &report)?;
     }
     println!("{}", table::render(&report));
+    for line in bars::table(&rpc::bars(), &report) {
+        println!("{line}");
+    }
     println!("written: {}", folder.join("report.{json,md,svg}").display());
     if !failed.is_empty() {
         bail!("flexbond could not be measured in: {}", failed.join("; "));
@@ -130,7 +138,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Those that are missing were named when they failed.
 fn print_programs(field: &Field) {
-    for contender in &field.contenders {
+    for contender in field.contenders.iter().chain(&field.callers) {
         println!("{:<20} {}", contender.name, contender.program.display());
     }
     for (name, program) in &field.programs {

@@ -11,7 +11,7 @@ use super::lab::LabCase;
 use super::ranks::{self, RanksCase};
 use super::record::Report;
 use super::streams::{self, StreamCase};
-use super::{OURS, collectives, groups, sockets};
+use super::{OURS, collectives, groups, rpc, sockets};
 use crate::workspace::Workspace;
 
 /// Cases of one kind.
@@ -19,13 +19,13 @@ pub(super) struct Group {
     pub(super) name: &'static str,
     /// Whom flexbond is set beside, in the order of reports.
     pub(super) peers: &'static [&'static str],
-    /// The programs that are built for it, where sockets do not bring theirs.
+    /// The programs that are built for it, where sockets and rpc do not bring theirs.
     programs: &'static [&'static str],
     cases: fn(quick: bool) -> Vec<AnyCase>,
 }
 
 /// All groups, in the order in which they are measured.
-pub(super) const GROUPS: [Group; 4] = [
+pub(super) const GROUPS: [Group; 5] = [
     Group {
         name: "sockets",
         peers: &PEERS,
@@ -55,6 +55,12 @@ pub(super) const GROUPS: [Group; 4] = [
         programs: &streams::PROGRAMS,
         cases: |quick| streams::cases(quick).into_iter().map(AnyCase::Streams).collect(),
     },
+    Group {
+        name: "rpc",
+        peers: &rpc::PEERS,
+        programs: &[],
+        cases: |_| rpc::cases().into_iter().map(AnyCase::Rpc).collect(),
+    },
 ];
 
 /// A case of any group.
@@ -64,6 +70,7 @@ pub(super) enum AnyCase {
     Lab(LabCase),
     Ranks(RanksCase),
     Streams(StreamCase),
+    Rpc(Case),
 }
 
 /// The cases of one group, or of all.
@@ -78,6 +85,8 @@ pub(super) fn cases(group: Option<&str>, quick: bool) -> Vec<AnyCase> {
 /// What was built for a number of groups.
 pub(super) struct Field {
     pub(super) contenders: Vec<Contender>,
+    /// Those of remote calls.
+    pub(super) callers: Vec<Contender>,
     pub(super) programs: Programs,
 }
 
@@ -93,14 +102,17 @@ impl Field {
     ) -> Result<Field> {
         let mut field = Field {
             contenders: Vec::new(),
+            callers: Vec::new(),
             programs: Programs::new(),
         };
         for group in GROUPS.iter().filter(|group| is_wanted(group)) {
-            if group.programs.is_empty() {
-                field.contenders = build::sockets(workspace, report)?;
-            } else {
-                let programs = build::programs(workspace, group.programs, report);
-                field.programs.extend(programs);
+            match group.name {
+                "sockets" => field.contenders = build::sockets(workspace, report)?,
+                "rpc" => field.callers = build::contenders(workspace, &rpc::PROGRAMS, report)?,
+                _ => {
+                    let programs = build::programs(workspace, group.programs, report);
+                    field.programs.extend(programs);
+                }
             }
         }
         report.facts.extend(build::versions(workspace));
@@ -126,6 +138,7 @@ impl Manner {
             "groups" => groups::rules(self.quick, self.runs),
             "collectives" => collectives::rules(self.runs),
             "streams" => streams::rules(self.quick, self.runs),
+            "rpc" => rpc::rules(self.runs, self.timing().window_ms),
             _ => contest::rules(self.runs, self.timing()),
         }
     }
@@ -134,7 +147,7 @@ impl Manner {
 impl AnyCase {
     pub(super) fn heading(&self) -> &Heading {
         match self {
-            AnyCase::Sockets(case) => &case.heading,
+            AnyCase::Sockets(case) | AnyCase::Rpc(case) => &case.heading,
             AnyCase::Lab(case) => &case.heading,
             AnyCase::Ranks(case) => &case.heading,
             AnyCase::Streams(case) => case.heading(),
@@ -146,19 +159,29 @@ impl AnyCase {
     pub(super) fn hold(&self, field: &Field, manner: Manner, folder: &Path, report: &mut Report) -> bool {
         let runs = manner.runs;
         match self {
-            AnyCase::Sockets(case) => {
-                let contest = Contest::new(case, &field.contenders, manner.timing(), folder);
-                let held = contest.hold(runs, report);
-                if let Err(error) = &held {
-                    report.miss(&case.heading, OURS, &format!("{error:#}"));
-                }
-                held.is_ok()
-            }
+            AnyCase::Sockets(case) => contest(case, &field.contenders, manner, folder, report),
+            AnyCase::Rpc(case) => contest(case, &field.callers, manner, folder, report),
             AnyCase::Lab(case) => case.hold(&field.programs, runs, report),
             AnyCase::Ranks(case) => case.hold(&field.programs, runs, report),
             AnyCase::Streams(case) => case.hold(&field.programs, runs, folder, report),
         }
     }
+}
+
+/// Measures contenders that have settings of their own.
+fn contest(
+    case: &Case,
+    contenders: &[Contender],
+    manner: Manner,
+    folder: &Path,
+    report: &mut Report,
+) -> bool {
+    let contest = Contest::new(case, contenders, manner.timing(), folder);
+    let held = contest.hold(manner.runs, report);
+    if let Err(error) = &held {
+        report.miss(&case.heading, OURS, &format!("{error:#}"));
+    }
+    held.is_ok()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod control;
 mod latency;
 mod meter;
 mod program;
+pub mod rpc;
 mod traffic;
 mod usage;
 mod words;
