@@ -38,11 +38,12 @@
 //! | `collectives` | yes | [`collectives`]: barrier, broadcast, allreduce and the others, among the ranks of one computation |
 //! | `group` | yes | [`group`]: sessions of many members over reliable UDP multicast; with `stream`, streams over them |
 //! | `group-crypto` | yes | group sessions with a key; builds AWS-LC with a C compiler |
+//! | `rpc` | yes | [`rpc`]: functions called on other machines, by name, with any codec |
 //! | `stream` | yes | [`stream`]: typed data streams with statistics, and recordings of them |
 //! | `recording-zstd` | no | recordings compressed with Zstandard; builds its C library with a C compiler |
 //! | `hdf5` | no | arrays of recordings exported to HDF5 |
-//! | `ndarray` | no | arrays of streams as views of the `ndarray` crate |
-//! | `blocking` | yes | [`blocking`]: sockets for code without a runtime |
+//! | `ndarray` | no | arrays of streams and calls as views of the `ndarray` crate |
+//! | `blocking` | yes | [`blocking`]: sockets, and with `rpc` calls, for code without a runtime |
 //! | `cli` | yes | the programs, and all features above but `blocking`; libraries want `default-features = false` |
 //! | `tui` | yes | `m_stats --tui`: a stream live in the terminal |
 //! | `interop-tests` | no | this crate's own tests against pyzmq and Python mflow |
@@ -59,6 +60,8 @@ pub mod prelude;
 
 #[cfg(feature = "collectives")]
 pub use flexbond_collectives as collectives;
+#[cfg(feature = "rpc")]
+pub use flexbond_rpc as rpc;
 pub use flexbond_session as session;
 #[cfg(feature = "group")]
 pub use flexbond_session::group;

@@ -9,7 +9,7 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::envelope::MAX_BUFFERS;
+use crate::envelope::{Codec, MAX_BUFFERS};
 
 /// Large data in the arguments or the answer of a call: bytes that are never copied nor encoded.
 ///
@@ -61,8 +61,8 @@ impl Deref for Buffer {
 /// The buffers of the value that is being written or read on this thread.
 enum Beside {
     Outside,
-    Collecting(Vec<Frame>),
-    Lending(Vec<Frame>),
+    Collecting(Codec, Vec<Frame>),
+    Lending(Codec, Vec<Frame>),
 }
 
 thread_local! {
@@ -84,31 +84,39 @@ fn enter(now: Beside) -> Restore {
     Restore(Some(BESIDE.with(|beside| beside.replace(now))))
 }
 
-/// Runs `write`, and returns the buffers that it came by, too.
-pub(crate) fn collect<T>(write: impl FnOnce() -> T) -> (T, Vec<Frame>) {
-    let _restore = enter(Beside::Collecting(Vec::new()));
+/// The codec of the value that is being written or read on this thread.
+pub(crate) fn codec() -> Option<Codec> {
+    BESIDE.with(|beside| match &*beside.borrow() {
+        Beside::Outside => None,
+        Beside::Collecting(codec, _) | Beside::Lending(codec, _) => Some(*codec),
+    })
+}
+
+/// Runs `write`, which writes in this codec, and returns the buffers that it came by, too.
+pub(crate) fn collect<T>(codec: Codec, write: impl FnOnce() -> T) -> (T, Vec<Frame>) {
+    let _restore = enter(Beside::Collecting(codec, Vec::new()));
     let written = write();
     let beside = BESIDE.with(|beside| beside.replace(Beside::Outside));
     match beside {
-        Beside::Collecting(buffers) => (written, buffers),
-        Beside::Outside | Beside::Lending(_) => (written, Vec::new()),
+        Beside::Collecting(_, buffers) => (written, buffers),
+        Beside::Outside | Beside::Lending(..) => (written, Vec::new()),
     }
 }
 
-/// Runs `read`, which may refer to these buffers.
-pub(crate) fn lend<T>(buffers: Vec<Frame>, read: impl FnOnce() -> T) -> T {
-    let _restore = enter(Beside::Lending(buffers));
+/// Runs `read`, which reads this codec and may refer to these buffers.
+pub(crate) fn lend<T>(codec: Codec, buffers: Vec<Frame>, read: impl FnOnce() -> T) -> T {
+    let _restore = enter(Beside::Lending(codec, buffers));
     read()
 }
 
 impl Serialize for Buffer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let buffer = BESIDE.with(|beside| match &mut *beside.borrow_mut() {
-            Beside::Collecting(buffers) if buffers.len() == MAX_BUFFERS => {
+            Beside::Collecting(_, buffers) if buffers.len() == MAX_BUFFERS => {
                 Err(S::Error::custom(format_args!("more than {MAX_BUFFERS} buffers")))
             }
-            Beside::Collecting(buffers) => {
-                buffers.push(Frame::from_shared(self.0.clone()));
+            Beside::Collecting(_, buffers) => {
+                buffers.push(Frame::from(self.0.clone()));
                 Ok(buffers.len() - 1)
             }
             _ => Err(S::Error::custom("a buffer is written in a call only")),
@@ -124,7 +132,7 @@ impl<'de> Deserialize<'de> for Buffer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Reference { buffer } = Reference::deserialize(deserializer)?;
         BESIDE.with(|beside| match &*beside.borrow() {
-            Beside::Lending(buffers) => match buffers.get(buffer as usize) {
+            Beside::Lending(_, buffers) => match buffers.get(buffer as usize) {
                 Some(frame) => Ok(Buffer(frame.clone().into_bytes())),
                 None => Err(D::Error::custom(format_args!(
                     "buffer {buffer} of {}: there are no more behind the body",
@@ -133,5 +141,23 @@ impl<'de> Deserialize<'de> for Buffer {
             },
             _ => Err(D::Error::custom("a buffer is read in a call only")),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::Codec;
+
+    #[test]
+    fn a_buffer_may_be_of_any_length() {
+        for len in [0, 1, Frame::INLINE, Frame::INLINE + 1] {
+            let buffer = Buffer::from(vec![7; len]);
+            let encoded = Codec::Postcard.encode(&buffer).expect("can be written");
+            let back: Buffer = Codec::Postcard
+                .decode(&encoded.body, encoded.buffers)
+                .expect("can be read");
+            assert_eq!(back, buffer, "{len} bytes");
+        }
     }
 }

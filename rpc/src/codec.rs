@@ -67,7 +67,7 @@ impl Codec {
     /// # Errors
     /// [`CodecError`] when the value cannot be written, and always for raw bytes and an application's codec.
     pub fn encode<T: Serialize + ?Sized>(self, value: &T) -> Result<Encoded, CodecError> {
-        let (body, buffers) = buffer::collect(|| self.encode_plain(value));
+        let (body, buffers) = buffer::collect(self, || self.encode_plain(value));
         Ok(Encoded { body: body?, buffers })
     }
 
@@ -77,7 +77,7 @@ impl Codec {
     /// [`CodecError`] says what is wrong and, where the codec allows, in which field; always for raw bytes and an
     /// application's codec.
     pub fn decode<T: DeserializeOwned>(self, body: &[u8], buffers: Vec<Frame>) -> Result<T, CodecError> {
-        buffer::lend(buffers, || self.decode_plain(body))
+        buffer::lend(self, buffers, || self.decode_plain(body))
     }
 
     pub(crate) fn encode_plain<T: Serialize + ?Sized>(self, value: &T) -> Result<Frame, CodecError> {

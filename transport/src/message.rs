@@ -113,7 +113,11 @@ impl Message {
         match &mut self.0 {
             Parts::Many(frames) if frames.is_empty() => None,
             Parts::Many(frames) => Some(frames.remove(0)),
-            Parts::One(_) => std::mem::take(self).into_iter().next(),
+            Parts::One(frame) => {
+                let frame = std::mem::take(frame);
+                self.0 = Parts::Many(Vec::new());
+                Some(frame)
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! Sockets for code without a runtime: every call simply waits.
+//! Sockets, and remote calls with the feature `rpc`, for code without a runtime: every call simply waits.
 //!
 //! The types are those of [`session::socket`](crate::session::socket), and so are their rules. Their connections live
 //! on one background thread, `flexbond-io`, that the first call starts and that serves every blocking socket of the
@@ -31,10 +31,14 @@
 //! right afterwards ends the background thread too, so call `close` where the last messages matter.
 
 mod error;
+#[cfg(feature = "rpc")]
+mod rpc;
 mod runtime;
 mod socket;
 mod typed;
 
 pub use error::{CallError, SendError, SendErrorKind};
+#[cfg(feature = "rpc")]
+pub use rpc::{Client, Items, call_remote_func};
 pub use socket::{Monitor, Socket};
 pub use typed::{Dealer, Pair, Pub, Pull, Push, Rep, Req, Router, Sub, XPub, XSub};

@@ -1,6 +1,7 @@
 //! The command line: what `flexbond` and the programs called `m_…` do. Not part of the library's interface.
 
 mod argument;
+mod call;
 mod carriage;
 mod closing;
 mod completions;
@@ -43,7 +44,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use failure::{Exit, Failure};
 
-/// Sockets that speak ØMQ, data streams, sessions of many members, and a look at what this machine does with them.
+/// Sockets that speak ØMQ, remote calls, data streams, sessions of many members, and a look at what this machine does
+/// with them.
 #[derive(Parser)]
 #[command(name = "flexbond", version, max_term_width = 100, propagate_version = true)]
 struct Flexbond {
@@ -55,6 +57,7 @@ struct Flexbond {
 enum Command {
     Demo(demo::Demo),
     Socket(Box<socket::SocketCommand>),
+    Call(Box<call::CallCommand>),
     Stats(stats::StatsCommand),
     Generate(Box<generate::Generate>),
     Dump(Box<dump::Dump>),
@@ -108,6 +111,7 @@ pub fn flexbond() -> ExitCode {
     run("flexbond", |program: Flexbond| match program.command {
         Command::Demo(command) => command.run(),
         Command::Socket(command) => command.run(),
+        Command::Call(command) => command.run(),
         Command::Stats(command) => command.run(),
         Command::Generate(command) => command.run(),
         Command::Dump(command) => command.run(),

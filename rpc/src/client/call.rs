@@ -1,6 +1,7 @@
 //! Calls with values: arguments written, answers read.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,25 +9,28 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 use tower::{BoxError, Service, ServiceExt};
 
 use super::client::Client;
-use crate::envelope::{Codec, Metadata, MetadataError, Method};
+use crate::envelope::{Codec, Metadata, MetadataError, Method, MethodError};
 use crate::error::CallError;
 use crate::request::{Item, Items, Request, Response, Wants};
 
 /// Items of a streamed answer that may come before the caller has read any, where nobody says otherwise.
-const WINDOW: u32 = 64;
+pub(crate) const DEFAULT_WINDOW: u32 = 64;
 
 /// A call that is being put together: of one method, by any service of [`Request`]s.
 #[derive(Clone, Debug)]
 #[must_use = "a call is made by one of its async methods"]
 pub struct Call<S> {
     service: S,
-    method: String,
+    /// How long the service may take to be ready, where no timeout is named.
+    patience: Option<Duration>,
+    method: Result<Method, MethodError>,
     codec: Codec,
     timeout: Option<Duration>,
     metadata: Metadata,
@@ -35,16 +39,19 @@ pub struct Call<S> {
 }
 
 impl<S> Call<S> {
-    /// A call by `service`, which may be a [`Client`] or layers around it.
-    pub fn new(service: S, method: impl Into<String>) -> Self {
+    /// A call by `service`, which may be a [`Client`] or layers around it: in postcard, with a window of 64 items.
+    /// [`Client::method`] with [`by`](Self::by) has the client's codec and window instead.
+    pub fn new(service: S, method: impl AsRef<str>) -> Self {
         Call {
             service,
-            method: method.into(),
+            patience: None,
+            // What is no name is said when the call is made.
+            method: Method::new(method.as_ref()),
             codec: Codec::Postcard,
             timeout: None,
             metadata: Metadata::new(),
             idempotent: false,
-            window: WINDOW,
+            window: DEFAULT_WINDOW,
         }
     }
 
@@ -54,7 +61,48 @@ impl<S> Call<S> {
         self
     }
 
-    /// The same with so long to wait, from call to answer; of a stream, to its end.
+    /// The same call made by another service: layers around the client, for instance.
+    ///
+    /// ```
+    /// # #[cfg(feature = "inproc")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use flexbond_rpc::layers::Retry;
+    /// use flexbond_rpc::{Client, Failure, Methods, Server};
+    /// use tower::ServiceBuilder;
+    ///
+    /// let methods = Methods::new().add("half", async |x: f64| Ok::<_, Failure>(x / 2.0))?;
+    /// let server = Server::new(methods);
+    /// let endpoint = server.bind("inproc://halves").await?;
+    /// tokio::spawn(server.run());
+    ///
+    /// let client = Client::connect(endpoint)?;
+    /// let retrying = ServiceBuilder::new().retry(Retry::new()).service(client.clone());
+    /// let half: f64 = client.method("half").by(retrying).idempotent().value(&3.0).await?;
+    /// assert_eq!(half, 1.5);
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(feature = "inproc"))]
+    /// # fn main() {}
+    /// ```
+    pub fn by<T>(self, service: T) -> Call<T> {
+        Call {
+            service,
+            patience: self.patience,
+            method: self.method,
+            codec: self.codec,
+            timeout: self.timeout,
+            metadata: self.metadata,
+            idempotent: self.idempotent,
+            window: self.window,
+        }
+    }
+
+    /// The same with so long to wait, from call to answer; of a stream, to its end. What is over before it begins is
+    /// not sent.
+    ///
+    /// A call that names no timeout has that of [`Options::timeout`](super::Options::timeout): for the whole call or,
+    /// of a stream or with streamed arguments, for each sign of life that the server owes.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -82,7 +130,7 @@ impl<S> Call<S> {
     }
 
     fn request<A: Serialize + ?Sized>(&self, arguments: &A, wants: Wants) -> Result<Request, CallError> {
-        let method = Method::new(self.method.as_str())?;
+        let method = self.method.clone()?;
         let arguments = self.codec.encode(arguments).map_err(CallError::Arguments)?;
         let mut request = Request::new(method, self.codec, arguments);
         request.timeout = self.timeout;
@@ -98,11 +146,6 @@ where
     S: Service<Request, Response = Response>,
     S::Error: Into<BoxError>,
 {
-    async fn make(self, request: Request) -> Result<Response, CallError> {
-        let answered = self.service.oneshot(request).await;
-        answered.map_err(|error| CallError::from_boxed(error.into()))
-    }
-
     /// Calls with these arguments, and reads the answer.
     ///
     /// # Errors
@@ -116,7 +159,7 @@ where
         R: DeserializeOwned,
     {
         let request = self.request(arguments, Wants::Answer)?;
-        self.make(request).await?.value()
+        make(self.service, self.patience, request).await?.value()
     }
 
     /// Calls with these arguments, without waiting for any answer. Done when the call was handed to the connection:
@@ -129,7 +172,7 @@ where
     /// When the future is dropped before it is ready, nothing was sent.
     pub async fn one_way<A: Serialize + ?Sized>(self, arguments: &A) -> Result<(), CallError> {
         let request = self.request(arguments, Wants::Nothing)?;
-        self.make(request).await.map(drop)
+        make(self.service, self.patience, request).await.map(drop)
     }
 
     /// Calls with these arguments, and reads the answer as a stream; ready when its first item or its end is there.
@@ -146,7 +189,7 @@ where
         T: DeserializeOwned,
     {
         let request = self.request(arguments, Wants::Stream(self.window))?;
-        Ok(Values::new(self.make(request).await?))
+        Ok(Values::new(make(self.service, self.patience, request).await?))
     }
 
     /// Calls with these arguments and a stream of values behind them, which is read as the server takes it.
@@ -168,7 +211,7 @@ where
     {
         let mut request = self.request(arguments, Wants::Answer)?;
         request.items = Some(written(self.codec, values));
-        self.make(request).await?.value()
+        make(self.service, self.patience, request).await?.value()
     }
 
     /// Calls with these arguments and a stream of values behind them, and reads the answer as a stream.
@@ -190,11 +233,42 @@ where
     {
         let mut request = self.request(arguments, Wants::Stream(self.window))?;
         request.items = Some(written(self.codec, values));
-        Ok(Values::new(self.make(request).await?))
+        Ok(Values::new(make(self.service, self.patience, request).await?))
     }
 }
 
-fn written<T: Serialize>(codec: Codec, values: impl Stream<Item = T> + Send + 'static) -> Items {
+/// Calls `service` once it is ready. How long that may take is up to the request or, where it does not say, `patience`.
+async fn make<S>(
+    mut service: S,
+    patience: Option<Duration>,
+    mut request: Request,
+) -> Result<Response, CallError>
+where
+    S: Service<Request, Response = Response>,
+    S::Error: Into<BoxError>,
+{
+    let boxed = |error: S::Error| CallError::from_boxed(error.into());
+    let look = poll_fn(|cx| Poll::Ready(service.poll_ready(cx)));
+    match (look.await, request.timeout.or(patience)) {
+        (Poll::Ready(ready), _) => ready.map_err(boxed)?,
+        (Poll::Pending, None) => service.ready().await.map(drop).map_err(boxed)?,
+        // To wait counts to the call's time.
+        (Poll::Pending, Some(timeout)) => {
+            let begun = Instant::now();
+            let Ok(ready) = tokio::time::timeout(timeout, service.ready()).await else {
+                return Err(CallError::DeadlineExceeded {
+                    timeout,
+                    unconnected: Some("there was no room for one more call".to_owned()),
+                });
+            };
+            ready.map(drop).map_err(boxed)?;
+            request.timeout = request.timeout.map(|limit| limit.saturating_sub(begun.elapsed()));
+        }
+    }
+    service.call(request).await.map_err(boxed)
+}
+
+pub(crate) fn written<T: Serialize>(codec: Codec, values: impl Stream<Item = T> + Send + 'static) -> Items {
     Items::new(values.map(move |value| Item::with_value(codec, &value).map_err(CallError::Arguments)))
 }
 
@@ -206,9 +280,18 @@ pub struct Values<T> {
 }
 
 impl<T: DeserializeOwned> Values<T> {
-    fn new(response: Response) -> Self {
+    /// One answer in place of a stream, which a layer may give, is a stream of one.
+    pub(crate) fn new(response: Response) -> Self {
+        let items = response.items.unwrap_or_else(|| {
+            let item = Item {
+                codec: response.codec,
+                body: response.body,
+                buffers: response.buffers,
+            };
+            Items::new(stream::iter([Ok(item)]))
+        });
         Values {
-            items: response.items,
+            items: Some(items),
             values: PhantomData,
         }
     }
@@ -249,10 +332,13 @@ impl<T> fmt::Debug for Values<T> {
 
 impl Client {
     /// A call of `method`, to be put together: with the client's codec, and its timeout unless another is named.
-    pub fn method(&self, method: impl Into<String>) -> Call<Client> {
-        Call::new(self.clone(), method)
-            .codec(self.options().codec)
-            .window(self.options().stream_window)
+    pub fn method(&self, method: impl AsRef<str>) -> Call<Client> {
+        let options = self.options();
+        let mut call = Call::new(self.clone(), method)
+            .codec(options.codec)
+            .window(options.stream_window);
+        call.patience = options.timeout;
+        call
     }
 
     /// Calls `method` with these arguments, and reads the answer. For more say in it see [`method`](Self::method).

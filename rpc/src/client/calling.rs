@@ -173,18 +173,11 @@ pub(super) async fn upload(shared: Arc<Shared>, call: u64, mut items: Items) {
 fn send(shared: &Shared, call: u64, number: u32, item: Item) -> Result<(), CallError> {
     let mut envelope = Envelope::stream_item(call, number, item.body).with_codec(item.codec);
     envelope.buffers = item.buffers;
-    envelope.check()?;
     let size = envelope.size();
+    let message = envelope.encode()?;
     shared.with(|state, _| {
-        let limit = state.max_request();
-        if size > limit {
-            return Err(CallError::TooLarge {
-                size,
-                limit,
-                answer: false,
-            });
-        }
-        state.tell(&envelope);
+        state.limits().check(size, &message)?;
+        state.tell_message(message);
         state.calls.uploaded(Instant::now(), call);
         Ok(())
     })

@@ -46,9 +46,11 @@ impl Calls {
     pub(super) fn insert(&mut self, now: Instant, kind: slot::Kind, place: &mut Place) -> u64 {
         self.room.enter(place);
         self.generation = self.generation.wrapping_add(1);
-        let slot = Slot::new(self.generation, now, kind);
-        self.expect(slot.deadline);
-        let index = self.slots.insert(slot);
+        let deadline = kind.deadline(now);
+        self.expect(deadline);
+        let entry = self.slots.vacant_entry();
+        let index = entry.key();
+        entry.insert(Slot::new(self.generation, deadline, kind));
         number(self.generation, index)
     }
 

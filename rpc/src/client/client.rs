@@ -52,6 +52,9 @@ pub enum ClientError {
     /// The endpoint is none that can be connected to.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// A client of several servers was given none.
+    #[error("no endpoint to connect to")]
+    NoEndpoint,
 }
 
 impl Client {
@@ -116,18 +119,29 @@ impl Client {
     /// Dropping the future changes nothing.
     pub async fn connected(&self, limit: Duration) -> Result<(), CallError> {
         // Over, too, when there will never be one.
-        let over = until(&self.shared, || {
-            let state = self.shared.state.lock();
-            matches!(state.link, Link::Up { .. }) || state.refusal(&self.shared.endpoint).is_some()
-        });
-        let _ = tokio::time::timeout(limit, over).await;
-        if self.is_connected() {
+        if let Ok(true) = tokio::time::timeout(limit, self.up()).await {
             return Ok(());
         }
         Err(CallError::Unconnected {
             endpoint: self.shared.endpoint.to_string(),
             reason: self.trouble().unwrap_or_default(),
         })
+    }
+
+    /// Waits until there is a connection, or there will never be one; which of them.
+    pub(crate) async fn up(&self) -> bool {
+        until(&self.shared, || {
+            let state = self.shared.state.lock();
+            matches!(state.link, Link::Up { .. }) || state.refusal(&self.shared.endpoint).is_some()
+        })
+        .await;
+        self.is_connected()
+    }
+
+    /// Calls under way, if there is a connection.
+    pub(crate) fn connected_load(&self) -> Option<usize> {
+        let state = self.shared.state.lock();
+        matches!(state.link, Link::Up { .. }).then(|| state.calls.len())
     }
 
     /// Calls under way.
@@ -220,20 +234,13 @@ impl Client {
             }
             envelope.header.deadline = Some(timeout);
         }
-        envelope.check()?;
 
         let call = shared.with(|state, wakers| {
             if let Some(error) = state.refusal(&shared.endpoint) {
                 return Err(error);
             }
-            let limit = state.max_request();
-            if size > limit {
-                return Err(CallError::TooLarge {
-                    size,
-                    limit,
-                    answer: false,
-                });
-            }
+            let limits = state.limits();
+            limits.check_request(size)?;
             if !shared.options.wait_for_connection
                 && let Some(reason) = state.unconnected()
             {
@@ -245,11 +252,15 @@ impl Client {
             let now = Instant::now();
             let call = state.calls.insert(now, kind, place);
             envelope.header.call = call;
-            match envelope.encode() {
+            let message = envelope.encode().map_err(CallError::from).and_then(|message| {
+                limits.check(size, &message)?;
+                Ok(message)
+            });
+            match message {
                 Ok(message) => state.send(now, call, size, message, wakers),
-                // The check above found nothing; were there anything, the call would end with it.
+                // It ends before it was sent.
                 Err(error) => {
-                    let _ = state.calls.fail(call, error.into(), wakers);
+                    let _ = state.calls.fail(call, error, wakers);
                 }
             }
             Ok(call)
@@ -293,7 +304,7 @@ fn kind(request: &Request, timeout: Option<Duration>) -> Kind {
     }
 }
 
-/// The message of a request, but for the number of the call; and the items to send behind it.
+/// The message of a request, but for the number of the call and its deadline; and the items to send behind it.
 fn envelope(request: Request, window: Option<u32>) -> (Envelope, Option<Items>) {
     let mut flags = Flags::NONE;
     for (flag, on) in [
@@ -313,7 +324,7 @@ fn envelope(request: Request, window: Option<u32>) -> (Envelope, Option<Items>) 
     header.codec = request.codec;
     header.flags = flags;
     header.count = window.unwrap_or_default();
-    // In place: each `with_…` would move it.
+    // In one go: it is large, and each step of a builder would copy it.
     let envelope = Envelope {
         header,
         method: Some(request.method),
@@ -359,12 +370,8 @@ impl Load for Client {
     type Metric = usize;
 
     fn load(&self) -> usize {
-        let state = self.shared.state.lock();
-        let penalty = match state.link {
-            Link::Up { .. } => 0,
-            Link::Draining { .. } | Link::Down { .. } | Link::Stopped { .. } => UNCONNECTED,
-        };
-        state.calls.len() + penalty
+        self.connected_load()
+            .unwrap_or_else(|| self.in_flight() + UNCONNECTED)
     }
 }
 

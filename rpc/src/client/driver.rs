@@ -204,7 +204,7 @@ impl Connection<'_> {
         let now = Instant::now();
         let mut state = self.shared.state.lock();
         for message in self.answers.drain(..) {
-            take(&mut state, now, message, &mut self.wakers);
+            take(self.shared, &mut state, now, message, &mut self.wakers);
         }
     }
 
@@ -216,9 +216,9 @@ impl Connection<'_> {
         };
         let (link, is_over) = match event? {
             Event::Ready { peer } => {
-                let max_request = property::max_request(&peer).unwrap_or(usize::MAX);
+                let limits = property::limits(&peer);
                 let mut state = self.shared.state.lock();
-                state.connected(self.dealer.clone(), max_request, &mut self.wakers);
+                state.connected(self.dealer.clone(), limits, &mut self.wakers);
                 drop(state);
                 self.shared.change.notify_waiters();
                 return None;
@@ -299,10 +299,12 @@ fn flush(shared: &Shared, cx: &mut Context<'_>, wakers: &mut Vec<Waker>) -> Opti
 }
 
 /// Hands a message to its call.
-fn take(state: &mut State, now: Instant, message: Message, wakers: &mut Vec<Waker>) {
+fn take(shared: &Shared, state: &mut State, now: Instant, message: Message, wakers: &mut Vec<Waker>) {
     let header = message.get(0).and_then(|first| first.first_chunk()).copied();
     let (call, server) = match Envelope::decode(message) {
-        Ok(envelope) if envelope.header.kind == Kind::Draining => return state.drain(),
+        Ok(envelope) if envelope.header.kind == Kind::Draining => {
+            return state.drain(&shared.endpoint, shared.options.wait_for_connection, wakers);
+        }
         Ok(envelope) => {
             let call = envelope.header.call;
             (call, state.calls.answer(now, envelope, wakers))

@@ -12,6 +12,8 @@ mod shared;
 mod slot;
 
 pub use call::{Call, Values};
+#[cfg(feature = "macros")]
+pub(crate) use call::{DEFAULT_WINDOW, written};
 pub use calling::Calling;
 pub use client::{Client, ClientError};
 pub use options::Options;

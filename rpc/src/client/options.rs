@@ -13,12 +13,14 @@ pub struct Options {
     /// The codec of calls that name none. Default: postcard, which needs a server in Rust; with any other, use JSON
     /// or MessagePack.
     pub codec: Codec,
-    /// How long a call that names no timeout waits for its answer; none for ever. For a stream, how long it waits for
-    /// the next item. Default: 30 s.
+    /// How long a call that names no timeout waits for its answer; none for ever. For a stream, or a call with streamed
+    /// arguments, how long it waits for each sign of life that the server owes: the next item, leave to send more, the
+    /// answer. While the caller does not read, or has nothing to send, no time runs out. Default: 30 s.
     pub timeout: Option<Duration>,
-    /// Calls that may be under way at once; more wait to be sent. Default: 16,384.
+    /// Calls that may be under way at once, one at least; more wait to be begun, in their order. Default: 16,384.
     pub max_in_flight: usize,
-    /// Bytes of an answer, or of one item of it, buffers included. Default: 256 MiB.
+    /// Bytes of an answer, or of one item of it, buffers included. An answer that is larger than the
+    /// `max_message_size` of the socket, by default 1 GiB, ends the connection: keep it above this. Default: 256 MiB.
     pub max_response: usize,
     /// Items of a streamed answer that may come before the caller has read any. Default: 64.
     pub stream_window: u32,
@@ -28,7 +30,8 @@ pub struct Options {
     /// How long what was sent last (one-way calls, cancellations) may take to leave when the client is dropped.
     /// Default: 5 s.
     pub linger: Duration,
-    /// Options of the socket below: how to reconnect, heartbeats, security.
+    /// Options of the socket below: how to reconnect, heartbeats, security. Where they say that no other attempt is
+    /// made, calls fail with [`Unconnected`](crate::CallError::Unconnected) from then on.
     pub socket: socket::Options,
 }
 
@@ -75,6 +78,41 @@ impl Options {
     #[must_use]
     pub fn wait_for_connection(mut self, wait: bool) -> Self {
         self.wait_for_connection = wait;
+        self
+    }
+
+    /// Sets [`max_in_flight`](Self#structfield.max_in_flight).
+    #[must_use]
+    pub fn max_in_flight(mut self, calls: usize) -> Self {
+        self.max_in_flight = calls;
+        self
+    }
+
+    /// Sets [`max_response`](Self#structfield.max_response).
+    #[must_use]
+    pub fn max_response(mut self, bytes: usize) -> Self {
+        self.max_response = bytes;
+        self
+    }
+
+    /// Sets [`stream_window`](Self#structfield.stream_window).
+    #[must_use]
+    pub fn stream_window(mut self, items: u32) -> Self {
+        self.stream_window = items;
+        self
+    }
+
+    /// Sets [`linger`](Self#structfield.linger).
+    #[must_use]
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// Sets [`socket`](Self#structfield.socket).
+    #[must_use]
+    pub fn socket(mut self, socket: socket::Options) -> Self {
+        self.socket = socket;
         self
     }
 }

@@ -19,6 +19,7 @@ use super::room::Place;
 use super::slot::Server;
 use crate::envelope::Envelope;
 use crate::error::CallError;
+use crate::property::Limits;
 
 /// What a client's handles, its calls and its task share.
 #[derive(Debug)]
@@ -66,14 +67,12 @@ struct Waiting {
 pub(super) enum Link {
     Up {
         dealer: Dealer,
-        /// Bytes of arguments that the server takes, as far as it said.
-        max_request: usize,
+        limits: Limits,
     },
     /// The server takes no more calls by this connection. Those under way go on.
     Draining {
         dealer: Dealer,
-        /// As above, for items of arguments.
-        max_request: usize,
+        limits: Limits,
     },
     Down {
         reason: String,
@@ -143,11 +142,6 @@ impl Shared {
         }
         wakers.into_iter().for_each(Waker::wake);
         done
-    }
-
-    /// Sends something of a call that the server knows.
-    pub(super) fn send(&self, envelope: &Envelope) {
-        self.with(|state, _| state.tell(envelope));
     }
 
     /// The caller of this call is gone.
@@ -222,12 +216,16 @@ impl State {
 
     /// Sends something of a call that the server knows.
     pub(super) fn tell(&mut self, envelope: &Envelope) {
+        // All that is told so can be encoded: there is neither a method nor a buffer.
+        if let Ok(message) = envelope.encode() {
+            self.tell_message(message);
+        }
+    }
+
+    /// The same, encoded.
+    pub(super) fn tell_message(&mut self, mut message: Message) {
         // What is said of calls of a lost connection concerns nobody any more.
         let Some(dealer) = self.link.dealer() else {
-            return;
-        };
-        // All that is told can be encoded: there is no method, and buffers were counted before.
-        let Ok(mut message) = envelope.encode() else {
             return;
         };
         if self.control.is_empty() {
@@ -320,31 +318,35 @@ impl State {
     }
 
     /// There is a connection. Calls that are too large for this server end here: sent, they would end it.
-    pub(super) fn connected(&mut self, dealer: Dealer, max_request: usize, wakers: &mut Vec<Waker>) {
-        self.link = Link::Up { dealer, max_request };
+    pub(super) fn connected(&mut self, dealer: Dealer, limits: Limits, wakers: &mut Vec<Waker>) {
+        self.link = Link::Up { dealer, limits };
         let calls = &mut self.calls;
         self.waiting.retain(|waiting| {
-            let size = waiting.size;
-            let fits = size <= max_request;
-            if !fits {
-                let error = CallError::TooLarge {
-                    size,
-                    limit: max_request,
-                    answer: false,
-                };
+            let checked = limits.check(waiting.size, &waiting.message);
+            let fits = checked.is_ok();
+            if let Err(error) = checked {
+                // It was never sent, so there is nobody to tell.
                 let _ = calls.fail(waiting.call, error, wakers);
             }
             fits
         });
     }
 
-    /// The server takes no more calls by this connection.
-    pub(super) fn drain(&mut self) {
-        if let Link::Up { dealer, max_request } = &self.link {
-            self.link = Link::Draining {
-                dealer: dealer.clone(),
-                max_request: *max_request,
+    /// The server takes no more calls by this connection. What was not sent fails, if nobody is to wait for the next.
+    pub(super) fn drain(&mut self, endpoint: &Endpoint, waits: bool, wakers: &mut Vec<Waker>) {
+        let Link::Up { dealer, limits } = &self.link else {
+            return;
+        };
+        self.link = Link::Draining {
+            dealer: dealer.clone(),
+            limits: *limits,
+        };
+        if !waits {
+            let error = CallError::Unconnected {
+                endpoint: endpoint.to_string(),
+                reason: DRAINS.to_owned(),
             };
+            self.calls.fail_all(|sent| (!sent).then(|| error.clone()), wakers);
         }
     }
 
@@ -423,16 +425,16 @@ impl State {
     pub(super) fn unconnected(&self) -> Option<&str> {
         match &self.link {
             Link::Down { reason } | Link::Stopped { reason } => Some(reason),
-            Link::Draining { .. } => Some("the server ends and takes no more calls"),
+            Link::Draining { .. } => Some(DRAINS),
             Link::Up { .. } => None,
         }
     }
 
-    /// How long arguments may be, as far as the server said.
-    pub(super) fn max_request(&self) -> usize {
+    /// What the server takes, as far as it said.
+    pub(super) fn limits(&self) -> Limits {
         match &self.link {
-            Link::Up { max_request, .. } | Link::Draining { max_request, .. } => *max_request,
-            Link::Down { .. } | Link::Stopped { .. } => usize::MAX,
+            Link::Up { limits, .. } | Link::Draining { limits, .. } => *limits,
+            Link::Down { .. } | Link::Stopped { .. } => Limits::default(),
         }
     }
 
@@ -441,7 +443,7 @@ impl State {
         let link = &self.link;
         let unsent = || match link {
             Link::Down { reason } | Link::Stopped { reason } => reason.clone(),
-            Link::Draining { .. } => "the server ends and takes no more calls".to_owned(),
+            Link::Draining { .. } => DRAINS.to_owned(),
             Link::Up { .. } => "the connection has no room".to_owned(),
         };
         for call in self.calls.expire(now, unsent, wakers) {
@@ -481,6 +483,9 @@ impl Link {
         }
     }
 }
+
+/// Why calls wait for the next connection while there is one.
+const DRAINS: &str = "the server ends and takes no more calls";
 
 /// The least time between two looks at deadlines: so many calls, each with its own, are looked at together.
 const GRAIN: Duration = Duration::from_millis(1);

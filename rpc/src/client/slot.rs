@@ -41,6 +41,13 @@ pub(super) struct Kind {
     pub(super) is_one_way: bool,
 }
 
+impl Kind {
+    /// When the first sign of life is due, if it begins now.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        now.checked_add(self.patience.limit()?)
+    }
+}
+
 /// One call under way.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -117,11 +124,11 @@ pub(super) enum Server {
 }
 
 impl Slot {
-    pub(super) fn new(generation: u32, now: Instant, kind: Kind) -> Self {
+    pub(super) fn new(generation: u32, deadline: Option<Instant>, kind: Kind) -> Self {
         Slot {
             generation,
             patience: kind.patience,
-            deadline: kind.patience.limit().and_then(|limit| now.checked_add(limit)),
+            deadline,
             sent: false,
             is_one_way: kind.is_one_way,
             state: match kind.window {

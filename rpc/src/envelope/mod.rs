@@ -42,6 +42,9 @@
 //! that one shall not be hit by it. For the same reason a request with the number of a call that is under way is
 //! dropped. The server counts both.
 //!
+//! Items of a streamed answer come as the caller gives leave, but the end of a stream, and its failure, need none: the
+//! server makes one item ahead.
+//!
 //! An error's kind says whether the call may have had effects: those of `unknown_method`, `bad_arguments`,
 //! `overloaded`, `unavailable`, `too_large`, `malformed`, `unauthenticated` and `permission_denied` had none, and a
 //! retry is sound, unless bit 4 of the flags is set: then the work had begun when it failed so. All other kinds may

@@ -284,9 +284,7 @@ mod tests {
 
     #[test]
     fn items_come_in_order_and_with_leave() {
-        let mut options = Options::default();
-        options.max_in_flight_bytes = 10;
-        let hub = Hub::new(options);
+        let hub = Hub::new(Options::new().max_in_flight_bytes(10));
         let mut calls = Calls::<()>::new(9);
         let (tx, mut rx) = mpsc::unbounded_channel();
         calls.begin(1, None, Some(Upload::new(tx, 2))).unwrap();

@@ -228,10 +228,32 @@ fn taken<Args: DeserializeOwned>(request: Request) -> Result<(Context, Args, Opt
             "a request without its context",
         ));
     };
-    let arguments = codec
-        .decode(&body, buffers)
-        .map_err(|error| bad_arguments(method.as_str(), &error))?;
+    let arguments = match codec.decode(&body, buffers) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let none = none(codec, &body).unwrap_or(Err(error));
+            none.map_err(|error| bad_arguments(method.as_str(), &error))?
+        }
+    };
     Ok((context, arguments, items))
+}
+
+/// Arguments where none were given: nothing, null, and an empty map or list all say so, and what is wanted may be any of
+/// these, or a structure whose fields all have defaults. If it is none of these, the error names what is missing.
+#[cold]
+fn none<Args: DeserializeOwned>(codec: Codec, body: &[u8]) -> Option<Result<Args, CodecError>> {
+    let ways: [&[u8]; 3] = match codec {
+        Codec::Json => [b"null", b"[]", b"{}"],
+        Codec::MessagePack => [&[0xc0], &[0x90], &[0x80]],
+        _ => return None,
+    };
+    let body = body.trim_ascii();
+    if !body.is_empty() && !ways.contains(&body) {
+        return None;
+    }
+    ways.iter()
+        .map(|way| codec.decode(way, Vec::new()))
+        .reduce(Result::or)
 }
 
 fn bad_arguments(what: &str, error: &CodecError) -> Failure {

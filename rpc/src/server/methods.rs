@@ -267,6 +267,35 @@ impl Methods {
         Ok(self)
     }
 
+    /// All methods of both, for two services in one server.
+    ///
+    /// ```
+    /// use flexbond_rpc::{Failure, Methods};
+    ///
+    /// let sums = Methods::new().add("add", async |(a, b): (i64, i64)| Ok::<_, Failure>(a + b))?;
+    /// let texts = Methods::new().add("upper", async |text: String| Ok::<_, Failure>(text.to_uppercase()))?;
+    /// let both = sums.merge(texts.clone())?;
+    /// assert!(both.infos().iter().any(|info| info.name == "upper"));
+    /// assert!(both.merge(texts).is_err());
+    /// # Ok::<(), flexbond_rpc::AddError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`AddError::Taken`] for the first name that both have, but for the server's own.
+    pub fn merge(mut self, other: Methods) -> Result<Self, AddError> {
+        let table = Arc::make_mut(&mut self.table);
+        for (name, entry) in Arc::unwrap_or_clone(other.table) {
+            if name.starts_with(RESERVED) {
+                continue;
+            }
+            if table.contains_key(&name) {
+                return Err(AddError::Taken { name: name.into() });
+            }
+            table.insert(name, entry);
+        }
+        Ok(self)
+    }
+
     /// Says of the method that was named what it takes, answers and does, in place of what its types are called.
     #[must_use]
     pub fn describe(mut self, name: &str, signature: &str, description: &str) -> Self {

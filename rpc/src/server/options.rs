@@ -24,7 +24,7 @@ pub struct Options {
     /// Calls that may be under way at once over all connections; what is beyond is answered with
     /// [`Overloaded`](crate::FailureKind::Overloaded). Default: 65,536.
     pub max_in_flight: usize,
-    /// The same for one connection. Default: 16,384.
+    /// The same for one connection. One-way calls count, too, though they go on when it is lost. Default: 16,384.
     pub max_in_flight_per_connection: usize,
     /// Bytes of arguments of all calls under way together, of streamed ones those that no handler has read; what is
     /// beyond is answered with [`Overloaded`](crate::FailureKind::Overloaded), but one call may always be. Default:
@@ -108,7 +108,9 @@ impl Options {
 
     /// With the largest arguments that the socket reads, too.
     pub(super) fn fitted(mut self) -> Self {
-        let readable = self.socket.max_message_size.saturating_sub(AROUND);
+        // A socket for small messages only is one for small envelopes: half of it is for arguments.
+        let most = self.socket.max_message_size;
+        let readable = most - AROUND.min(most / 2);
         self.max_request = self.max_request.min(readable);
         self
     }
@@ -129,5 +131,7 @@ mod tests {
         let socket = socket::Options::new().max_message_size(1_usize << 20);
         let small = Options::new().socket(socket).fitted();
         assert_eq!(small.max_request, (1 << 20) - AROUND);
+        let socket = socket::Options::new().max_message_size(2000_usize);
+        assert_eq!(Options::new().socket(socket).fitted().max_request, 1000);
     }
 }

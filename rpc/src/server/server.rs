@@ -144,7 +144,10 @@ where
     pub fn with_options(service: S, options: Options) -> Result<Self, OptionError> {
         let options = options.fitted();
         let mut socket = options.socket.clone();
-        let said = property::of_server(options.max_request);
+        let said = property::of_server(property::Limits {
+            request: options.max_request,
+            message: socket.max_message_size,
+        });
         socket.metadata.push((property::NAME.to_owned(), said.into()));
         let router = Router::with_options(socket)?;
         let hub = Hub::new(options);
@@ -219,6 +222,11 @@ where
             while !self.turn(&mut messages, &mut trial, shutdown.as_mut()).await {}
         }
         self.hub.drain();
+        // Who comes now is to find the next server, which may listen already.
+        for endpoint in self.router.bound() {
+            // One that is not there any more need not be given up.
+            let _ = self.router.unbind(endpoint).await;
+        }
         for session in self.sessions.by_id.values() {
             session.announce_drain();
         }

@@ -59,6 +59,7 @@ struct State {
 }
 
 /// What follows when a message was taken to be sent, without the lock.
+#[derive(Clone, Copy)]
 #[must_use]
 enum Then {
     Nothing,
@@ -397,6 +398,11 @@ impl Session {
     /// A call that wants no answer has ended.
     pub(super) fn forget_one_way(&self) {
         self.state.lock().calls.end_one_way();
+    }
+
+    /// Whether nothing has ended this call.
+    pub(super) fn is_running(&self, ticket: Ticket) -> bool {
+        self.state.lock().calls.is_this(ticket)
     }
 
     /// Sends the last message of a call, unless something else has ended it.

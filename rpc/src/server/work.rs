@@ -63,8 +63,9 @@ impl Drop for Work {
     fn drop(&mut self) {
         match &self.hold {
             Hold::Loose(_) => self.session.forget_one_way(),
-            Hold::Ticket(_) if self.over => {}
-            // Aborted by who has ended it already; or what must not panic has, a destructor or an error's text.
+            // The latter: aborted by who has ended it.
+            Hold::Ticket(ticket) if self.over || !self.session.is_running(*ticket) => {}
+            // What must not panic has, a destructor or an error's text; or all tasks end.
             Hold::Ticket(ticket) => {
                 let failure = match std::thread::panicking() {
                     true => panicked(self.hub(), &"outside of the handler"),

@@ -114,9 +114,10 @@ fn opens_unsafe(line: &str) -> bool {
     })
 }
 
-/// A crate's root is a table of contents.
+/// A crate's root is a table of contents. The compiler wants procedural macros there as well.
 fn facade(file: &str, code: &str, findings: &mut Vec<Finding>) {
     let mut rest = code;
+    let mut is_macro = false;
     loop {
         rest = rest.trim_start();
         if rest.is_empty() {
@@ -129,7 +130,9 @@ fn facade(file: &str, code: &str, findings: &mut Vec<Finding>) {
             item(rest)
         };
         let text = &rest[..len];
-        if !text.starts_with('#') && !belongs(text) {
+        if text.starts_with("#[proc_macro") {
+            is_macro = true;
+        } else if !text.starts_with('#') && !std::mem::take(&mut is_macro) && !belongs(text) {
             let shown = text.lines().next().unwrap_or_default().trim();
             findings.push(Finding::new(
                 file,
@@ -263,6 +266,13 @@ mod tests {
                     #[macro_use]\nmod macros;\npub mod pipe;\n#[cfg(feature = \"tcp\")]\nmod tcp;\n\
                     pub use a::{b, c::{d}};\npub(crate) use x::y;\npub use z;\n";
         assert_eq!(found("a/src/lib.rs", text), []);
+    }
+
+    #[test]
+    fn procedural_macros_are_in_the_root() {
+        let text = "//! A crate.\nmod a;\n#[proc_macro_attribute]\npub fn f(x: X) -> X {\n    a::f(x)\n}\nfn g() {}\n";
+        let lines: Vec<usize> = found("a/src/lib.rs", text).into_iter().map(|f| f.0).collect();
+        assert_eq!(lines, [7]);
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! What becomes of calls, answer by answer.
+
 use std::time::Duration;
 
 use super::super::slot::Patience;

@@ -1,3 +1,5 @@
+//! What is sent when, and what becomes of calls as connections come and go.
+
 use super::super::slot::{Kind, Patience};
 use super::*;
 use crate::envelope::{Header, Method};
@@ -98,7 +100,11 @@ async fn calls_that_waited_and_are_too_large_for_the_server_end_when_it_is_there
     let shared = shared("small");
     let now = Instant::now();
     let [small, large] = [10, 11].map(|size| begin(&shared, now, Patience::Endless, size));
-    shared.with(|state, wakers| state.connected(Dealer::new(), 10, wakers));
+    let limits = Limits {
+        request: 10,
+        ..Limits::default()
+    };
+    shared.with(|state, wakers| state.connected(Dealer::new(), limits, wakers));
     assert!(shared.state.lock().calls.is_open(small));
     let expected = CallError::TooLarge {
         size: 11,
@@ -117,11 +123,11 @@ async fn while_the_server_drains_what_concerns_its_calls_goes_and_new_calls_wait
     let endpoint = other.bind("inproc://drains-socket").await.unwrap();
     let dealer = Dealer::new();
     dealer.connect(&endpoint).unwrap();
-    shared.with(|state, wakers| state.connected(dealer, usize::MAX, wakers));
+    shared.with(|state, wakers| state.connected(dealer, Limits::default(), wakers));
     let running = begin(&shared, now, Patience::Endless, 9);
-    shared.with(|state, _| state.drain());
+    shared.with(|state, wakers| state.drain(&shared.endpoint, true, wakers));
     let held = begin(&shared, now, Patience::Endless, 9);
-    shared.send(&Envelope::credit(running, 3));
+    shared.with(|state, _| state.tell(&Envelope::credit(running, 3)));
     for expected in [running, running] {
         let received = tokio::time::timeout(Duration::from_secs(10), other.recv());
         let envelope = Envelope::decode(received.await.unwrap().unwrap()).unwrap();
@@ -206,4 +212,18 @@ fn the_task_is_told_of_a_deadline_that_is_sooner_than_it_knows() {
     // It looks, and knows of the first that is left.
     shared.with(|state, wakers| state.look_at_the_clock(now, wakers));
     assert!(!is_told());
+}
+
+#[tokio::test]
+async fn who_does_not_wait_hears_at_once_that_the_server_drains() {
+    let shared = shared("hasty");
+    let now = Instant::now();
+    let [sent, waiting] = [(); 2].map(|()| begin(&shared, now, Patience::Endless, 9));
+    shared.with(|state, wakers| {
+        state.connected(Dealer::new(), Limits::default(), wakers);
+        state.calls.sent(now, sent, wakers);
+        state.drain(&shared.endpoint, false, wakers);
+    });
+    assert!(!error(&shared, waiting).may_have_run());
+    assert!(shared.state.lock().calls.is_open(sent));
 }

@@ -1,0 +1,55 @@
+//! Why there is no answer: what the server says, and what to do about it.
+
+use serde_json::Value;
+
+use crate::cli::failure::{Failure, explain};
+use crate::rpc::{self, CallError, FailureKind};
+
+/// The line to end with.
+pub(super) fn failure(error: &CallError) -> Failure {
+    let text = explain(error);
+    match error {
+        CallError::Failure(failure) => answered(failure),
+        CallError::DeadlineExceeded {
+            unconnected: None, ..
+        } => Failure::timed_out(text).hint("the server was told to stop; --timeout SECONDS waits longer"),
+        CallError::DeadlineExceeded { .. } | CallError::Unconnected { .. } => Failure::timed_out(text)
+            .hint("is the server running, and at this endpoint? --connect-timeout SECONDS waits longer"),
+        CallError::Disconnected { .. } => Failure::timed_out(text),
+        CallError::Shape { stream: true } => Failure::new(text).hint("add --stream"),
+        CallError::Method(_) | CallError::Arguments(_) | CallError::Encode(_) => Failure::usage(text),
+        CallError::TooLarge { answer: false, .. } => {
+            Failure::new(text).hint("the server says how much it takes; nothing was sent")
+        }
+        _ => Failure::new(text),
+    }
+}
+
+/// What the server answered: kind, code, message, details.
+fn answered(failure: &rpc::Failure) -> Failure {
+    let kind = failure.kind();
+    let mut text = match kind {
+        FailureKind::Failed => format!("failed (code {}): {}", failure.code(), failure.message()),
+        _ => failure.to_string(),
+    };
+    match failure.details::<Value>() {
+        Ok(Some(details)) => text.push_str(&format!("; details: {details}")),
+        Ok(None) => {}
+        Err(_) => text.push_str("; its details are no JSON"),
+    }
+    let line = match kind {
+        FailureKind::DeadlineExceeded => Failure::timed_out(text),
+        _ => Failure::new(text),
+    };
+    match kind {
+        FailureKind::UnknownMethod => line.hint("--list shows the methods that there are"),
+        FailureKind::Panicked => line.hint("a fault of the server's function; the server goes on"),
+        FailureKind::Overloaded => line.hint("nothing ran; try again later"),
+        FailureKind::Unavailable => line.hint("nothing ran; the server is about to end"),
+        FailureKind::DeadlineExceeded => line.hint("--timeout SECONDS waits longer"),
+        FailureKind::Unauthenticated => {
+            line.hint("say who you are, for instance with -H authorization='Bearer ...'")
+        }
+        _ => line,
+    }
+}

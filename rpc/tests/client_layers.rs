@@ -1,0 +1,456 @@
+//! Retries, several servers, and second calls: what becomes of calls when servers go, come back, or are slow.
+#![cfg(all(feature = "inproc", feature = "tcp"))]
+
+mod harness;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use flexbond_rpc::client::{ClientError, Options};
+use flexbond_rpc::layers::{Balanced, Hedge, Retry};
+use flexbond_rpc::{Call, CallError, Client, Failure, FailureKind, Methods, Server};
+use flexbond_session::Endpoint;
+use flexbond_session::socket::Router;
+use harness::{DEADLINE, Running, client, until, within};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tower::ServiceBuilder;
+use tower::balance::p2c::Balance;
+use tower::discover::ServiceList;
+use tower::retry::budget::TpsBudget;
+
+/// A server whose one method `which` says whose it is, and may be made to wait.
+struct Named {
+    endpoint: Endpoint,
+    calls: Arc<AtomicUsize>,
+    /// Calls that were given up while they waited.
+    dropped: Arc<AtomicUsize>,
+    go: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+struct CountDropped(Arc<AtomicUsize>);
+
+impl Drop for CountDropped {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Named {
+    async fn start(name: &'static str, is_slow: bool) -> Self {
+        let (calls, dropped, go) = (Arc::default(), Arc::default(), Arc::new(Notify::new()));
+        let which = {
+            let (calls, dropped, go): (Arc<AtomicUsize>, Arc<AtomicUsize>, Arc<Notify>) =
+                (Arc::clone(&calls), Arc::clone(&dropped), Arc::clone(&go));
+            move |()| {
+                calls.fetch_add(1, Ordering::SeqCst);
+                let (go, dropped) = (Arc::clone(&go), Arc::clone(&dropped));
+                async move {
+                    if is_slow {
+                        let waiting = CountDropped(dropped);
+                        go.notified().await;
+                        std::mem::forget(waiting);
+                    }
+                    Ok::<_, Failure>(name.to_owned())
+                }
+            }
+        };
+        let server = Server::new(Methods::new().add("which", which).unwrap());
+        let endpoint = within("bind", server.bind("tcp://127.0.0.1:0")).await.unwrap();
+        let task = tokio::spawn(async move {
+            server.run().await;
+        });
+        Named {
+            endpoint,
+            calls,
+            dropped,
+            go,
+            task,
+        }
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+async fn balanced(endpoints: &[&Endpoint]) -> Balanced {
+    let options = Options::new().timeout(DEADLINE);
+    Balanced::with_options(endpoints.iter().copied(), &options).unwrap()
+}
+
+async fn connected(servers: &Balanced, count: usize) {
+    until("their connections", || {
+        servers
+            .clients()
+            .iter()
+            .filter(|client| client.is_connected())
+            .count()
+            == count
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_restarts_under_load_loses_no_idempotent_call_of_a_client_that_retries() {
+    let mut server = Running::start("tcp://127.0.0.1:0").await;
+    let client = server.client();
+    let retry = Retry::new()
+        .attempts(50)
+        .backoff(Duration::from_millis(2), Duration::from_millis(50));
+    let service = ServiceBuilder::new().retry(retry).service(client.clone());
+    let done = Arc::new(AtomicUsize::new(0));
+    let callers: Vec<_> = (0..50_u32)
+        .map(|n| {
+            let (client, service, done) = (client.clone(), service.clone(), Arc::clone(&done));
+            tokio::spawn(async move {
+                for k in 0..40 {
+                    let text = format!("{n} {k}");
+                    let call = client.method("echo").by(service.clone()).idempotent();
+                    assert_eq!(call.value::<_, String>(&text).await.unwrap(), text);
+                    done.fetch_add(1, Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    for n in 1..4 {
+        until("some calls", || done.load(Ordering::SeqCst) > n * 300).await;
+        let endpoint = server.kill().await;
+        server = Running::start(&endpoint.to_string()).await;
+    }
+    for caller in callers {
+        within("a caller", caller).await.expect("all its answers");
+    }
+    assert_eq!(done.load(Ordering::SeqCst), 2000);
+}
+
+#[tokio::test]
+async fn what_may_have_run_is_not_made_again_unless_it_may_run_twice() {
+    let server = Running::start("tcp://127.0.0.1:0").await;
+    let client = server.client();
+    let service = ServiceBuilder::new().retry(Retry::new()).service(client.clone());
+    let calls = [false, true].map(|is_idempotent| {
+        let mut call = client.method("hang").by(service.clone());
+        if is_idempotent {
+            call = call.idempotent();
+        }
+        tokio::spawn(async move { call.timeout(DEADLINE).value::<_, ()>(&()).await })
+    });
+    until("both", || server.seen.begun.load(Ordering::SeqCst) == 2).await;
+    let endpoint = server.kill().await;
+    let [once, again] = calls;
+    let error = within("its end", once).await.unwrap().unwrap_err();
+    assert!(
+        matches!(error, CallError::Disconnected { sent: true, .. }),
+        "{error}"
+    );
+    let server = Running::start(&endpoint.to_string()).await;
+    until("the other again", || {
+        server.seen.begun.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    again.abort();
+    until("its end", || server.seen.dropped.load(Ordering::SeqCst) == 1).await;
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_is_asked_again_within_the_budget() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let refusing = {
+        let asked = Arc::clone(&asked);
+        tower::service_fn(move |_: flexbond_rpc::Request| {
+            let n = asked.fetch_add(1, Ordering::SeqCst);
+            async move {
+                match n {
+                    3 => Ok(flexbond_rpc::Response::default()),
+                    _ => Err(CallError::from(Failure::new(FailureKind::Overloaded, "later"))),
+                }
+            }
+        })
+    };
+    let quick = Retry::new().backoff(Duration::from_millis(1), Duration::from_millis(1));
+    let service = ServiceBuilder::new()
+        .retry(quick.clone())
+        .service(refusing.clone());
+    let call = Call::new(service, "any");
+    within("an answer", call.one_way(&())).await.unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 4);
+
+    let little = quick.budget(TpsBudget::new(Duration::from_secs(60), 0, 0.1));
+    let service = ServiceBuilder::new().retry(little).service(refusing);
+    let error = within("an answer", Call::new(service, "any").one_way(&()))
+        .await
+        .unwrap_err();
+    assert_eq!(error.failure().unwrap().kind(), FailureKind::Overloaded);
+    assert_eq!(asked.load(Ordering::SeqCst), 5);
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_has_no_calls_and_the_others_share_them() {
+    let [a, b, c] = [
+        Named::start("a", false).await,
+        Named::start("b", false).await,
+        Named::start("c", false).await,
+    ];
+    let servers = balanced(&[&a.endpoint, &b.endpoint, &c.endpoint]).await;
+    connected(&servers, 3).await;
+    let calls = (0..300).map(|_| servers.method("which").value::<_, String>(&()));
+    for answer in within("all answers", futures_util::future::join_all(calls)).await {
+        answer.unwrap();
+    }
+    for server in [&a, &b, &c] {
+        assert!(server.calls() > 30, "{}", server.calls());
+    }
+    b.task.abort();
+    connected(&servers, 2).await;
+    for _ in 0..100 {
+        let call = servers.method("which").value::<_, String>(&());
+        assert_ne!(within("an answer", call).await.unwrap(), "b");
+    }
+    // With two of three gone, all calls go to the third.
+    a.task.abort();
+    connected(&servers, 1).await;
+    for _ in 0..100 {
+        let call = servers.method("which").value::<_, String>(&());
+        assert_eq!(within("an answer", call).await.unwrap(), "c");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_slow_has_few_calls() {
+    let [a, b, slow] = [
+        Named::start("a", false).await,
+        Named::start("b", false).await,
+        Named::start("slow", true).await,
+    ];
+    let servers = balanced(&[&a.endpoint, &b.endpoint, &slow.endpoint]).await;
+    connected(&servers, 3).await;
+    let mut stuck = Vec::new();
+    for _ in 0..200 {
+        let call = servers.method("which");
+        let calling = tokio::spawn(async move { call.value::<_, String>(&()).await });
+        let before = stuck.len();
+        until("an answer, or none", || {
+            calling.is_finished() || slow.calls() > before
+        })
+        .await;
+        if !calling.is_finished() {
+            stuck.push(calling);
+        }
+    }
+    // Once it has a call it is busier than the others, which have none.
+    assert!(stuck.len() <= 1, "{} of 200", stuck.len());
+    assert_eq!(slow.calls(), stuck.len());
+    assert!(a.calls() > 50 && b.calls() > 50, "{} {}", a.calls(), b.calls());
+}
+
+#[tokio::test]
+async fn while_nobody_is_there_calls_wait_for_the_first_who_comes() {
+    let [gone, later] = [(); 2].map(|()| {
+        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint: Endpoint = format!("tcp://{}", probe.local_addr().unwrap()).parse().unwrap();
+        endpoint
+    });
+    let servers = balanced(&[&gone, &later]).await;
+    let early = servers.method("echo").timeout(Duration::from_millis(20));
+    let error = within("its end", early.value::<_, String>(&"x"))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("none of 2 servers"), "{error}");
+    assert!(!error.may_have_run());
+    let waiting = tokio::spawn({
+        let call = servers.method("echo");
+        async move { call.value::<_, String>(&"x").await }
+    });
+    let _server = Running::start(&later.to_string()).await;
+    assert_eq!(within("an answer", waiting).await.unwrap().unwrap(), "x");
+    assert!(matches!(Balanced::connect([""; 0]), Err(ClientError::NoEndpoint)));
+}
+
+#[tokio::test]
+async fn a_call_whose_server_goes_before_it_was_sent_goes_to_another() {
+    // One that reads nothing, so that most calls wait to be sent.
+    let options = flexbond_session::socket::Options::new().recv_hwm(1_usize);
+    let deaf = Router::with_options(options).unwrap();
+    let first = within("bind", deaf.bind("tcp://127.0.0.1:0")).await.unwrap();
+    let second: Endpoint = {
+        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("tcp://{}", probe.local_addr().unwrap()).parse().unwrap()
+    };
+    let mut options = Options::new().timeout(DEADLINE);
+    options.socket = options.socket.send_hwm(1_usize);
+    let servers = Balanced::with_options([&first, &second], &options).unwrap();
+    connected(&servers, 1).await;
+    let text = "x".repeat(256 << 10);
+    let calls: Vec<_> = (0..100)
+        .map(|_| {
+            let (call, text) = (servers.method("echo"), text.clone());
+            tokio::spawn(async move { call.value::<_, String>(&text).await })
+        })
+        .collect();
+    until("all calls", || servers.clients()[0].in_flight() == 100).await;
+    let _server = Running::start(&second.to_string()).await;
+    connected(&servers, 2).await;
+    drop(deaf);
+    let mut answered = 0;
+    for call in calls {
+        match within("its end", call).await.unwrap() {
+            Ok(echo) => {
+                assert_eq!(echo, text);
+                answered += 1;
+            }
+            Err(CallError::Disconnected { sent: true, .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(answered > 0);
+}
+
+#[tokio::test]
+async fn several_servers_have_as_much_room_as_they_have_together() {
+    let [a, b] = [Named::start("a", true).await, Named::start("b", true).await];
+    let options = Options::new().max_in_flight(2).timeout(DEADLINE);
+    let servers = Balanced::with_options([&a.endpoint, &b.endpoint], &options).unwrap();
+    connected(&servers, 2).await;
+    let calls: Vec<_> = (0..10)
+        .map(|_| {
+            let call = servers.method("which");
+            tokio::spawn(async move { call.value::<_, String>(&()).await })
+        })
+        .collect();
+    until("all who have room", || a.calls() == 2 && b.calls() == 2).await;
+    while !calls.iter().all(JoinHandle::is_finished) {
+        let busy = |server: &Named, client: &Client| client.in_flight() <= 2 && server.calls() <= 10;
+        assert!(busy(&a, &servers.clients()[0]) && busy(&b, &servers.clients()[1]));
+        a.go.notify_waiters();
+        b.go.notify_waiters();
+        tokio::task::yield_now().await;
+    }
+    for call in calls {
+        within("an answer", call).await.unwrap().unwrap();
+    }
+    assert_eq!(a.calls() + b.calls(), 10);
+}
+
+#[tokio::test]
+async fn the_balancer_of_tower_prefers_clients_that_are_connected() {
+    let [a, gone] = [Named::start("a", false).await, Named::start("gone", false).await];
+    let clients = [&a, &gone].map(|server| client(&server.endpoint));
+    for client in &clients {
+        client.connected(DEADLINE).await.unwrap();
+    }
+    gone.task.abort();
+    until("the loss", || !clients[1].is_connected()).await;
+    let mut balance = Balance::new(ServiceList::new::<flexbond_rpc::Request>(clients));
+    for _ in 0..50 {
+        let call = Call::new(&mut balance, "which").timeout(DEADLINE);
+        assert_eq!(
+            within("an answer", call.value::<_, String>(&())).await.unwrap(),
+            "a"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_overtaken_by_that_of_another_server() {
+    let [slow, quick] = [
+        Named::start("slow", true).await,
+        Named::start("quick", false).await,
+    ];
+    let servers = balanced(&[&slow.endpoint, &quick.endpoint]).await;
+    connected(&servers, 2).await;
+    let hedge =
+        Hedge::after(Duration::from_millis(5)).budget(TpsBudget::new(Duration::from_secs(1), 1000, 1.0));
+    let service = ServiceBuilder::new().layer(hedge).service(servers.clone());
+    let mut made = 0;
+    while slow.calls() < 3 {
+        let call = servers.method("which").by(service.clone()).idempotent();
+        let which = within("an answer", call.value::<_, String>(&())).await.unwrap();
+        assert_eq!(which, "quick");
+        made += 1;
+        assert!(made < 1000, "the slow one is never asked");
+    }
+    // The losers are cancelled.
+    until("their end", || {
+        slow.dropped.load(Ordering::SeqCst) == slow.calls()
+    })
+    .await;
+    assert_eq!(quick.calls(), made);
+
+    // What may not run twice does not.
+    let before = slow.calls();
+    while slow.calls() == before {
+        let call = servers
+            .method("which")
+            .by(service.clone())
+            .timeout(Duration::from_millis(50));
+        let _ = within("its end", call.value::<_, String>(&())).await;
+        made += 1;
+        assert!(made < 2000, "the slow one is never asked");
+    }
+    assert!(quick.calls() + slow.calls() == made + before);
+}
+
+#[tokio::test]
+async fn an_attempt_that_fails_leaves_the_answer_to_the_other() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let go = Arc::new(Notify::new());
+    let service = {
+        let (asked, go) = (Arc::clone(&asked), Arc::clone(&go));
+        tower::service_fn(move |_: flexbond_rpc::Request| {
+            let n = asked.fetch_add(1, Ordering::SeqCst);
+            let go = Arc::clone(&go);
+            async move {
+                if n == 1 {
+                    go.notify_one();
+                    return Err(CallError::from(Failure::new(FailureKind::Overloaded, "later")));
+                }
+                go.notified().await;
+                Ok(flexbond_rpc::Response::default())
+            }
+        })
+    };
+    let hedge = Hedge::after(Duration::from_millis(1));
+    let service = ServiceBuilder::new().layer(hedge).service(service);
+    let call = Call::new(service, "any").idempotent();
+    let _: Result<(), _> = within("an answer", call.value(&())).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_call_is_made_when_a_call_takes_longer_than_most_did_and_the_budget_allows() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let slow = Arc::new(AtomicUsize::new(0));
+    let service = {
+        let (asked, slow) = (Arc::clone(&asked), Arc::clone(&slow));
+        tower::service_fn(move |_: flexbond_rpc::Request| {
+            asked.fetch_add(1, Ordering::SeqCst);
+            let slow = Arc::clone(&slow);
+            async move {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                if slow.load(Ordering::SeqCst) > 0 {
+                    tokio::time::sleep(Duration::from_secs(10)).await;
+                }
+                Ok::<_, CallError>(flexbond_rpc::Response::default())
+            }
+        })
+    };
+    let hedge =
+        Hedge::at_quantile(0.95, Duration::ZERO).budget(TpsBudget::new(Duration::from_secs(1), 3, 0.0));
+    let service = ServiceBuilder::new().layer(hedge).service(service);
+    let call = async || {
+        let call = Call::new(service.clone(), "any").idempotent();
+        let _: Result<(), _> = call.value(&()).await;
+    };
+    for _ in 0..100 {
+        call().await;
+    }
+    assert_eq!(asked.swap(0, Ordering::SeqCst), 100, "none took long");
+    slow.store(1, Ordering::SeqCst);
+    let calls = (0..10).map(|_| call());
+    futures_util::future::join_all(calls).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 13, "ten and those of the budget");
+}

@@ -1,0 +1,320 @@
+//! `client.py` against our calculator, and `server.py` against our client: nothing but pyzmq at the other end.
+
+#[allow(dead_code, reason = "its functions are served here, not by its own main")]
+#[path = "../examples/calculator.rs"]
+mod calculator;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use flexbond_rpc::client::Options;
+use flexbond_rpc::envelope::Codec;
+use flexbond_rpc::{CallError, Client, FailureKind, MethodInfo, Server, Tensor, server};
+use flexbond_session::Endpoint;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+/// How long anything may take before a test fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn python(script: &Path, arguments: &[&str]) -> Command {
+    let python = std::env::var_os("FLEXBOND_PYTHON")
+        .expect("FLEXBOND_PYTHON is not set: run these tests with `cargo xtask interop`");
+    let mut command = Command::new(python);
+    command
+        .arg("-u")
+        .arg(script)
+        .args(arguments)
+        .env("PYTHONPATH", folder("examples"))
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// Where a test's server listens: at a free port, and in a file.
+fn binds(name: &str) -> [String; 2] {
+    let file = std::env::temp_dir().join(format!("flexbond-rpc-python-{}-{name}", std::process::id()));
+    [
+        "tcp://127.0.0.1:0".to_owned(),
+        format!("ipc://{}", file.display()),
+    ]
+}
+
+/// Our calculator, until it is stopped.
+struct Calculator {
+    endpoint: Endpoint,
+    stats: Box<dyn Fn() -> server::ServerStats + Send>,
+    task: JoinHandle<server::Stopped>,
+}
+
+impl Calculator {
+    async fn at(bind: &str, options: server::Options) -> Self {
+        let server = Server::with_options(calculator::methods().unwrap(), options).unwrap();
+        let endpoint = server.bind(bind).await.unwrap();
+        Calculator {
+            endpoint,
+            stats: Box::new(server.stats()),
+            task: tokio::spawn(server.run()),
+        }
+    }
+}
+
+/// Runs a program of Python to its end, which must be a good one, and returns what it printed.
+async fn run(script: PathBuf, arguments: Vec<String>) -> String {
+    let name = format!("{} {}", script.display(), arguments.join(" "));
+    let running = tokio::task::spawn_blocking(move || {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        python(&script, &arguments).output().unwrap()
+    });
+    let output = tokio::time::timeout(PATIENCE, running)
+        .await
+        .unwrap_or_else(|_| panic!("{name} does not end"))
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+async fn caller(test: &str, endpoint: &Endpoint) {
+    let arguments = vec![test.to_owned(), endpoint.to_string()];
+    let printed = run(folder("tests/python/caller.py"), arguments).await;
+    assert_eq!(printed, "done\n", "{test}");
+}
+
+macro_rules! callers {
+    ($($name:ident),* $(,)?) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+        async fn $name() {
+            for bind in binds(stringify!($name)) {
+                let server = Calculator::at(&bind, server::Options::new()).await;
+                caller(stringify!($name), &server.endpoint).await;
+                assert_eq!((server.stats)().in_flight, 0);
+                server.task.abort();
+            }
+        }
+    )*};
+}
+
+callers!(arguments_of_every_kind, failures, streams, messages_that_are_none);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn huge_bodies() {
+    let mut options = server::Options::new();
+    options.max_request = 1_000_000;
+    let server = Calculator::at("tcp://127.0.0.1:0", options).await;
+    caller("huge_bodies", &server.endpoint).await;
+    server.task.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_call_that_is_cut_off() {
+    for bind in binds("cut-off") {
+        let server = Calculator::at(&bind, server::Options::new()).await;
+        let endpoint = server.endpoint.clone();
+        let calling = tokio::spawn(async move { caller("a_call_that_is_cut_off", &endpoint).await });
+        tokio::time::timeout(PATIENCE, async {
+            while (server.stats)().in_flight == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+        .expect("a call under way");
+        server.task.abort();
+        let _ = server.task.await;
+        calling.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn nobody_is_there() {
+    let server = Calculator::at("tcp://127.0.0.1:0", server::Options::new()).await;
+    server.task.abort();
+    let _ = server.task.await;
+    caller("nobody_is_there", &server.endpoint).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_tour_shows_everything() {
+    for bind in binds("tour") {
+        let server = Calculator::at(&bind, server::Options::new()).await;
+        let client = folder("examples/client.py");
+        let endpoint = server.endpoint.to_string();
+        let tour = run(client.clone(), vec![endpoint.clone()]).await;
+        for line in [
+            "1 + 2 = 3",
+            "lists: [4, 6]",
+            "arrays: [[-1.0, 0.0, 1.0], [2.0, 3.0, 4.0]]",
+            "a stream: [0, 1, 2, 3, 4]",
+            "fail: failed: as asked (code 7)",
+            "sleep: deadline_exceeded",
+        ] {
+            assert!(tour.contains(line), "{line}: {tour}");
+        }
+        let arguments = [endpoint.as_str(), "add", r#"{"a": [1, 2], "b": [3, 4]}"#];
+        let one = run(client.clone(), arguments.map(str::to_owned).to_vec()).await;
+        assert_eq!(one, "[4, 6]\n");
+        let arguments = [endpoint.as_str(), "count", r#"{"n": 3}"#, "--stream"];
+        let items = run(client, arguments.map(str::to_owned).to_vec()).await;
+        assert_eq!(items, "0\n1\n2\n");
+        server.task.abort();
+    }
+}
+
+/// `server.py`, until it is dropped.
+struct PythonServer {
+    child: Child,
+    endpoint: String,
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl PythonServer {
+    fn at(bind: &str) -> Self {
+        let mut command = python(&folder("examples/server.py"), &["--bind", bind]);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let endpoint = line.trim().strip_prefix("listening at ").expect(&line).to_owned();
+        PythonServer {
+            child,
+            endpoint,
+            _stdout: stdout,
+        }
+    }
+
+    fn client(&self) -> Client {
+        let options = Options::new().codec(Codec::Json).timeout(PATIENCE);
+        Client::with_options(self.endpoint.as_str(), options).unwrap()
+    }
+}
+
+impl Drop for PythonServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn kind(error: &CallError) -> Option<FailureKind> {
+    error.failure().map(flexbond_rpc::Failure::kind)
+}
+
+#[tokio::test]
+async fn our_client_calls_functions_in_python() {
+    for bind in binds("server") {
+        let server = PythonServer::at(&bind);
+        let client = server.client();
+        let sum: i64 = client.call("add", &json!({"a": 1, "b": 2})).await.unwrap();
+        assert_eq!(sum, 3);
+        let sum: Value = client
+            .call("add", &json!({"a": [1, 2], "b": [3, 4]}))
+            .await
+            .unwrap();
+        assert_eq!(sum, json!([4, 6]));
+        let in_order: f64 = client.call("add", &(0.5, 2)).await.unwrap();
+        assert_eq!(in_order, 2.5);
+        let a = Tensor::new(&[2, 100], (0..200).map(f64::from).collect()).unwrap();
+        let sum: Tensor<f64> = client.call("add", &(&a, &a)).await.unwrap();
+        assert_eq!((sum.shape(), sum[199]), (&[2, 100][..], 398.0));
+        let echo: Tensor<f64> = client.call("echo", &json!([[[1, 2]]])).await.unwrap();
+        assert_eq!(echo.shape(), [1, 2]);
+
+        let methods: Vec<MethodInfo> = client.call("flexbond.methods", &()).await.unwrap();
+        let count = methods.iter().find(|method| method.name == "count").unwrap();
+        assert!(count.streams && count.description.contains("counts"), "{count:?}");
+        let health: String = client.call("flexbond.health", &()).await.unwrap();
+        assert_eq!(health, "serving");
+
+        let failed = client
+            .call::<_, ()>("fail", &json!({"code": 7, "message": "no"}))
+            .await
+            .unwrap_err();
+        let failure = failed.failure().unwrap();
+        assert_eq!(
+            (failure.kind(), failure.code(), failure.message()),
+            (FailureKind::Failed, 7, "no")
+        );
+        assert_eq!(
+            failure.details::<Value>().unwrap(),
+            Some(json!({"raised by": "server.py"}))
+        );
+        let call = async |method: &str, arguments: Value| {
+            let error = client.call::<_, Value>(method, &arguments).await.unwrap_err();
+            kind(&error)
+        };
+        assert_eq!(call("ad", json!({})).await, Some(FailureKind::UnknownMethod));
+        assert_eq!(
+            call("add", json!({"a": 1})).await,
+            Some(FailureKind::BadArguments)
+        );
+        assert_eq!(
+            call("add", json!({"a": 1, "b": {}})).await,
+            Some(FailureKind::Panicked)
+        );
+        assert_eq!(
+            call("count", json!({"n": 1})).await,
+            Some(FailureKind::BadArguments)
+        );
+        let postcard = client
+            .method("add")
+            .codec(Codec::Postcard)
+            .value::<_, f64>(&(1, 2))
+            .await
+            .unwrap_err();
+        assert!(postcard.to_string().contains("use JSON"), "{postcard}");
+        assert_eq!(client.in_flight(), 0);
+    }
+}
+
+#[tokio::test]
+async fn our_client_reads_streams_from_python() {
+    for bind in binds("server-streams") {
+        let mut server = PythonServer::at(&bind);
+        let client = server.client();
+        let count = async |n: u64, window| {
+            let call = client.method("count").window(window);
+            call.stream::<_, u64>(&json!({ "n": n })).await
+        };
+        let mut numbers = count(500, 4).await.unwrap();
+        for n in 0..500 {
+            assert_eq!(numbers.next().await.unwrap(), Ok(n));
+        }
+        assert!(numbers.next().await.is_none());
+        // One that is left early ends there, too, and a deadline ends one that is not.
+        let mut endless = count(u64::MAX, 4).await.unwrap();
+        assert_eq!(endless.next().await.unwrap(), Ok(0));
+        drop(endless);
+        let timed = client
+            .method("count")
+            .timeout(Duration::from_millis(300))
+            .window(2);
+        let mut timed = timed.stream::<_, u64>(&json!({"n": u64::MAX})).await.unwrap();
+        let ended = loop {
+            if let Err(error) = timed.next().await.unwrap() {
+                break error;
+            }
+        };
+        assert!(
+            matches!(ended, CallError::DeadlineExceeded { .. })
+                || kind(&ended) == Some(FailureKind::DeadlineExceeded),
+            "{ended}"
+        );
+        // And so does the end of the server.
+        let mut cut = count(u64::MAX, 4).await.unwrap();
+        server.child.kill().unwrap();
+        let ended = loop {
+            if let Err(error) = cut.next().await.unwrap() {
+                break error;
+            }
+        };
+        assert!(
+            matches!(ended, CallError::Disconnected { sent: true, .. }),
+            "{ended}"
+        );
+    }
+}
