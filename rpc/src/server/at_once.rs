@@ -132,3 +132,31 @@ impl<S: Serves> Trial<S> {
         tried
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::methods::Methods;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn handlers_that_take_their_time_end_the_trial_until_others_had_their_turn() {
+        let mut trial = Trial::<Methods>::new();
+        trial.renew();
+        assert!((0..100).all(|_| trial.is_on()));
+        tokio::time::advance(2 * TURN).await;
+        let tried = (0..100).filter(|_| trial.is_on()).count();
+        assert!(tried < LOOK as usize, "{tried}");
+        trial.renew();
+        assert!(trial.is_on());
+    }
+
+    #[test]
+    fn there_are_no_trials_where_calls_could_block_on_other_threads() {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .build();
+        let runtime = runtime.expect("a runtime");
+        let mut trial = runtime.block_on(async { Trial::<Methods>::new() });
+        assert!(!trial.is_on());
+    }
+}
