@@ -199,7 +199,6 @@ impl Client {
         &self,
         make: impl FnOnce() -> Result<Request, CallError>,
     ) -> Option<Result<Calling, CallError>> {
-        // Given back also when a value panics that cannot be written.
         let mut seat = Seat {
             shared: &self.shared,
             place: Place::None,
@@ -207,6 +206,7 @@ impl Client {
         if !self.shared.state.lock().calls.room.try_hold(&mut seat.place) {
             return None;
         }
+        // Whoever cannot be encoded, or panics, has no place.
         Some(make().map(|request| self.begin_at(&mut seat.place, request)))
     }
 
