@@ -13,7 +13,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Ok::<_, Failure>(0_u64)
     })?;
     let server = Server::new(methods);
-    let stats = server.stats();
     let endpoint = server.bind("tcp://127.0.0.1:0").await?;
     tokio::spawn(server.run());
 
