@@ -1,6 +1,9 @@
 //! What the example servers answer: the functions are those of the programs, served here.
 #![cfg(feature = "inproc")]
-#![allow(clippy::duplicate_mod, reason = "each example has its own copy of what they have in common")]
+#![allow(
+    clippy::duplicate_mod,
+    reason = "each example has its own copy of what they have in common"
+)]
 
 #[allow(dead_code, reason = "its functions are served here, not by its own main")]
 #[path = "../examples/calculator.rs"]
