@@ -70,7 +70,6 @@ fn failing() -> Methods {
         .expect("names are names, and differ")
 }
 
-#[tokio::test]
 async fn what_a_handler_fails_with_never_says_that_nothing_ran() {
     let server = Serving::of(failing()).await;
     let client = server.client();
@@ -103,9 +102,8 @@ async fn what_a_handler_fails_with_never_says_that_nothing_ran() {
     }
 }
 
-#[tokio::test]
 async fn what_a_handler_passes_on_from_another_server_is_its_own_failure() {
-    let inner = Running::start("inproc://failures-inner").await;
+    let inner = Running::start(&serving::nearby()).await;
     let behind = inner.client();
     let outer = Methods::new()
         .add("outer", move |()| {
@@ -131,7 +129,6 @@ async fn what_a_handler_passes_on_from_another_server_is_its_own_failure() {
     assert!(error.may_have_run());
 }
 
-#[tokio::test]
 async fn what_is_refused_before_it_runs_says_so() {
     let ran = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&ran);
@@ -172,7 +169,6 @@ async fn what_is_refused_before_it_runs_says_so() {
     assert_eq!(ran.load(Ordering::SeqCst), 0);
 }
 
-#[tokio::test]
 async fn what_fails_after_the_handler_began_says_so() {
     let options = Options::new();
     let mut options = options.max_response(1000);
@@ -213,7 +209,6 @@ async fn what_fails_after_the_handler_began_says_so() {
     }
 }
 
-#[tokio::test]
 async fn a_stream_that_a_service_answers_with_unasked_has_run() {
     let service = tower::service_fn(async |request: Request| {
         let items = flexbond_rpc::Items::new(stream::empty());
@@ -225,9 +220,8 @@ async fn a_stream_that_a_service_answers_with_unasked_has_run() {
     assert!(error.may_have_run());
 }
 
-#[tokio::test]
 async fn layers_in_front_of_the_handlers_say_what_they_mean() {
-    let server = Running::start("inproc://failures-layers").await;
+    let server = Running::start(&serving::nearby()).await;
     let methods = || harness::methods(&server.seen);
 
     let timed = ServiceBuilder::new()
@@ -298,9 +292,8 @@ impl<S: tower::Service<Request>> tower::Service<Request> for Never<S> {
     }
 }
 
-#[tokio::test]
 async fn layers_of_tower_around_a_client_say_what_they_mean() {
-    let server = Running::start("inproc://failures-client").await;
+    let server = Running::start(&serving::nearby()).await;
     let options = ClientOptions::new().timeout(DEADLINE);
     let client = Client::with_options(&server.endpoint, options).unwrap();
     let timed = ServiceBuilder::new()
@@ -316,4 +309,14 @@ async fn layers_of_tower_around_a_client_say_what_they_mean() {
     };
     assert!(is_late, "{error}");
     assert!(error.may_have_run());
+}
+
+serving::on_both! {
+    what_a_handler_fails_with_never_says_that_nothing_ran,
+    what_a_handler_passes_on_from_another_server_is_its_own_failure,
+    what_is_refused_before_it_runs_says_so,
+    what_fails_after_the_handler_began_says_so,
+    a_stream_that_a_service_answers_with_unasked_has_run,
+    layers_in_front_of_the_handlers_say_what_they_mean,
+    layers_of_tower_around_a_client_say_what_they_mean,
 }

@@ -58,7 +58,6 @@ fn traced(behind: Option<flexbond_rpc::Client>) -> Methods {
         .unwrap()
 }
 
-#[tokio::test]
 async fn a_trace_goes_from_caller_to_handler_and_on_to_the_next_server() {
     let follow = || ServiceBuilder::new().layer(ServerTrace);
     let inner = Serving::of(follow().service(traced(None))).await;
@@ -102,7 +101,6 @@ async fn a_trace_goes_from_caller_to_handler_and_on_to_the_next_server() {
     assert_eq!(Trace::current(), None);
 }
 
-#[tokio::test]
 async fn a_trace_of_another_language_is_followed_and_nonsense_is_not() {
     let service = ServiceBuilder::new().layer(ServerTrace).service(traced(None));
     let server = Serving::of(service).await;
@@ -191,7 +189,6 @@ async fn spans_say_what_was_called_and_how_it_failed() {
     }
 }
 
-#[tokio::test]
 async fn metrics_count_every_way_in_which_calls_end() {
     let seen: Arc<Seen> = Arc::default();
     let (at_server, at_client) = (Metrics::new(), Metrics::new());
@@ -282,7 +279,6 @@ async fn metrics_count_every_way_in_which_calls_end() {
     ));
 }
 
-#[tokio::test]
 async fn a_panic_before_the_future_does_not_end_the_worker_of_a_buffer() {
     let methods = Methods::new()
         .add("early", |()| -> std::future::Ready<Result<(), Failure>> {
@@ -304,7 +300,6 @@ async fn a_panic_before_the_future_does_not_end_the_worker_of_a_buffer() {
     }
 }
 
-#[tokio::test]
 async fn limits_of_tower_refuse_before_anything_runs() {
     let seen: Arc<Seen> = Arc::default();
     let service = ServiceBuilder::new()
@@ -330,7 +325,6 @@ async fn limits_of_tower_refuse_before_anything_runs() {
     assert_eq!(&raw.recv().await.body[..], b"\"x\"");
 }
 
-#[tokio::test]
 async fn the_same_layers_fit_a_client() {
     let seen: Arc<Seen> = Arc::default();
     let server = Serving::of(harness::methods(&seen)).await;
@@ -354,4 +348,13 @@ async fn the_same_layers_fit_a_client() {
 #[test]
 fn the_example_runs_to_its_end() {
     tower_layers::main().expect("it ends well");
+}
+
+serving::on_both! {
+    a_trace_goes_from_caller_to_handler_and_on_to_the_next_server,
+    a_trace_of_another_language_is_followed_and_nonsense_is_not,
+    metrics_count_every_way_in_which_calls_end,
+    a_panic_before_the_future_does_not_end_the_worker_of_a_buffer,
+    limits_of_tower_refuse_before_anything_runs,
+    the_same_layers_fit_a_client,
 }

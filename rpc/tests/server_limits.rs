@@ -47,12 +47,11 @@ fn silent() -> socket::Options {
     socket::Options::new().recv_hwm(1_usize)
 }
 
-#[tokio::test]
 async fn a_stream_waits_for_a_peer_that_does_not_read_whatever_its_credit() {
     const ITEMS: u32 = 400;
-    for endpoint in ["tcp://127.0.0.1:0", "inproc://limits-flood"] {
+    for endpoint in serving::everywhere() {
         let seen = Arc::default();
-        let server = Serving::start(methods(&seen), endpoint, Options::new()).await;
+        let server = Serving::start(methods(&seen), &endpoint, Options::new()).await;
         let client = server.client();
         let raw = Raw::connect(&server.endpoint, silent());
         let flood = request(7, "flood", &ITEMS.to_string())
@@ -86,12 +85,11 @@ async fn a_stream_waits_for_a_peer_that_does_not_read_whatever_its_credit() {
     }
 }
 
-#[tokio::test]
 async fn a_peer_that_does_not_read_large_answers_loses_its_connection_and_no_other_does() {
-    for endpoint in ["tcp://127.0.0.1:0", "inproc://limits-unread"] {
+    for endpoint in serving::everywhere() {
         let seen = Arc::default();
         let options = Options::new().max_unread_bytes(8 * MIB);
-        let server = Serving::start(methods(&seen), endpoint, options).await;
+        let server = Serving::start(methods(&seen), &endpoint, options).await;
         let client = server.client();
         let raw = Raw::connect(&server.endpoint, silent());
         let arguments = MIB.to_string();
@@ -119,7 +117,6 @@ async fn a_peer_that_does_not_read_large_answers_loses_its_connection_and_no_oth
     }
 }
 
-#[tokio::test]
 async fn arguments_of_all_calls_together_are_bounded_in_bytes() {
     let seen: Arc<Seen> = Arc::default();
     let options = Options::new().max_in_flight_bytes(2 * MIB);
@@ -154,7 +151,6 @@ async fn arguments_of_all_calls_together_are_bounded_in_bytes() {
     assert_eq!(size.len(), 5 * MIB);
 }
 
-#[tokio::test]
 async fn items_that_a_handler_does_not_read_count() {
     let go = Arc::new(Notify::new());
     let waits = Arc::clone(&go);
@@ -194,7 +190,6 @@ async fn items_that_a_handler_does_not_read_count() {
     assert_eq!(size, 50 * (MIB - 100));
 }
 
-#[tokio::test]
 async fn the_end_of_a_stream_and_its_failure_need_no_leave() {
     let seen = Arc::default();
     let server = Serving::of(methods(&seen)).await;
@@ -235,7 +230,6 @@ async fn the_end_of_a_stream_and_its_failure_need_no_leave() {
     }
 }
 
-#[tokio::test]
 async fn an_item_with_leave_is_not_held_back_for_the_next() {
     let (first, next) = (Arc::new(Notify::new()), Arc::new(AtomicU32::new(0)));
     let (go, asked) = (Arc::clone(&first), Arc::clone(&next));
@@ -268,7 +262,6 @@ async fn an_item_with_leave_is_not_held_back_for_the_next() {
     assert!(within("the end", values.next()).await.is_none());
 }
 
-#[tokio::test]
 async fn one_way_calls_count_go_on_without_their_connection_and_end_with_the_server() {
     let seen: Arc<Seen> = Arc::default();
     let options = Options::new()
@@ -309,7 +302,6 @@ async fn one_way_calls_count_go_on_without_their_connection_and_end_with_the_ser
     until("their end", || seen.dropped.load(Ordering::SeqCst) == 2).await;
 }
 
-#[tokio::test]
 async fn what_is_larger_than_allowed_is_answered_as_far_as_it_is_read() {
     let seen = Arc::default();
     let options = Options::new().max_request(MIB);
@@ -350,7 +342,6 @@ async fn what_is_larger_than_allowed_is_answered_as_far_as_it_is_read() {
     assert_eq!(client.call::<_, String>("echo", &"x").await.unwrap(), "x");
 }
 
-#[tokio::test]
 async fn answers_that_cannot_leave_are_counted_at_the_end() {
     let seen: Arc<Seen> = Arc::default();
     let mut options = Options::new().drain_timeout(Duration::from_millis(50));
@@ -368,4 +359,16 @@ async fn answers_that_cannot_leave_are_counted_at_the_end() {
     let stopped = server.stop().await;
     assert_eq!(stopped.aborted, 0);
     assert!(stopped.undelivered > 10, "{}", stopped.undelivered);
+}
+
+serving::on_both! {
+    a_stream_waits_for_a_peer_that_does_not_read_whatever_its_credit,
+    a_peer_that_does_not_read_large_answers_loses_its_connection_and_no_other_does,
+    arguments_of_all_calls_together_are_bounded_in_bytes,
+    items_that_a_handler_does_not_read_count,
+    the_end_of_a_stream_and_its_failure_need_no_leave,
+    an_item_with_leave_is_not_held_back_for_the_next,
+    one_way_calls_count_go_on_without_their_connection_and_end_with_the_server,
+    what_is_larger_than_allowed_is_answered_as_far_as_it_is_read,
+    answers_that_cannot_leave_are_counted_at_the_end,
 }

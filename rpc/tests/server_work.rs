@@ -20,7 +20,6 @@ use harness::{Seen, client, until, within};
 use serving::{Serving, failure_kind, header, request};
 use tower::Service;
 
-#[tokio::test]
 async fn a_call_has_one_answer_whatever_else_comes_with_its_number() {
     let seen: Arc<Seen> = Arc::default();
     let server = Serving::of(harness::methods(&seen)).await;
@@ -57,7 +56,6 @@ async fn a_call_has_one_answer_whatever_else_comes_with_its_number() {
     }
 }
 
-#[tokio::test]
 async fn a_cancelled_call_is_answered_no_more_and_its_number_is_free() {
     let seen: Arc<Seen> = Arc::default();
     let server = Serving::of(harness::methods(&seen)).await;
@@ -79,7 +77,6 @@ async fn a_cancelled_call_is_answered_no_more_and_its_number_is_free() {
     );
 }
 
-#[tokio::test]
 async fn a_deadline_that_is_over_runs_nothing_and_one_that_passes_stops_the_work() {
     let seen: Arc<Seen> = Arc::default();
     let server = Serving::of(harness::methods(&seen)).await;
@@ -116,7 +113,7 @@ async fn a_deadline_that_is_over_runs_nothing_and_one_that_passes_stops_the_work
         assert_eq!(failure_kind(&last), "deadline_exceeded");
     }
     assert!(raw.is_all().await);
-    assert_eq!(server.stats().in_flight, 0);
+    until("the end of all calls", || server.stats().in_flight == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,7 +151,6 @@ fn shared<T>(value: T) -> Arc<std::sync::Mutex<T>> {
     Arc::new(std::sync::Mutex::new(value))
 }
 
-#[tokio::test]
 async fn panics_are_answered_wherever_they_come_from() {
     let items = |n: u32| {
         stream::iter(0..n).map(move |at| {
@@ -218,7 +214,7 @@ async fn panics_are_answered_wherever_they_come_from() {
     }
     let health: String = within("it", client.call("flexbond.health", &())).await.unwrap();
     assert_eq!(health, "serving");
-    assert_eq!(server.stats().in_flight, 0);
+    until("the end of all calls", || server.stats().in_flight == 0).await;
 }
 
 /// A future that panics when it is dropped.
@@ -298,7 +294,6 @@ impl fmt::Display for Spiteful {
     }
 }
 
-#[tokio::test]
 async fn a_service_that_panics_outside_of_its_future_harms_one_call() {
     for at in 0..4 {
         let turn = Arc::default();
@@ -312,15 +307,14 @@ async fn a_service_that_panics_outside_of_its_future_harms_one_call() {
             let fine = within("it", client.call::<_, String>("any", &())).await.unwrap();
             assert_eq!((fine.as_str(), server.stats().panics), ("fine", n));
         }
-        assert_eq!(server.stats().in_flight, 0);
+        until("the end of all calls", || server.stats().in_flight == 0).await;
     }
 }
 
-#[tokio::test]
 async fn a_server_that_is_dropped_takes_its_work_with_it() {
-    for endpoint in ["tcp://127.0.0.1:0", "inproc://work-dropped"] {
+    for endpoint in serving::everywhere() {
         let seen: Arc<Seen> = Arc::default();
-        let server = Serving::start(harness::methods(&seen), endpoint, Options::new()).await;
+        let server = Serving::start(harness::methods(&seen), &endpoint, Options::new()).await;
         let client = client(&server.endpoint);
         let hanging = tokio::spawn({
             let client = client.clone();
@@ -336,7 +330,6 @@ async fn a_server_that_is_dropped_takes_its_work_with_it() {
     }
 }
 
-#[tokio::test]
 async fn uploads_and_streams_end_with_their_connection() {
     let seen: Arc<Seen> = Arc::default();
     let server = Serving::of(harness::methods(&seen)).await;
@@ -353,4 +346,14 @@ async fn uploads_and_streams_end_with_their_connection() {
     drop(raw);
     until("their end", || server.stats().in_flight == 0).await;
     assert_eq!(server.stats().cancelled, 2);
+}
+
+serving::on_both! {
+    a_call_has_one_answer_whatever_else_comes_with_its_number,
+    a_cancelled_call_is_answered_no_more_and_its_number_is_free,
+    a_deadline_that_is_over_runs_nothing_and_one_that_passes_stops_the_work,
+    panics_are_answered_wherever_they_come_from,
+    a_service_that_panics_outside_of_its_future_harms_one_call,
+    a_server_that_is_dropped_takes_its_work_with_it,
+    uploads_and_streams_end_with_their_connection,
 }

@@ -199,17 +199,15 @@ impl Client {
         &self,
         make: impl FnOnce() -> Result<Request, CallError>,
     ) -> Option<Result<Calling, CallError>> {
-        let mut place = Place::None;
-        if !self.shared.state.lock().calls.room.try_hold(&mut place) {
+        let mut seat = Seat {
+            shared: &self.shared,
+            place: Place::None,
+        };
+        if !self.shared.state.lock().calls.room.try_hold(&mut seat.place) {
             return None;
         }
-        Some(match make() {
-            Ok(request) => Ok(self.begin_at(&mut place, request)),
-            Err(error) => {
-                self.shared.leave(&mut place);
-                Err(error)
-            }
-        })
+        // Whoever cannot be encoded, or panics, has no place.
+        Some(make().map(|request| self.begin_at(&mut seat.place, request)))
     }
 
     fn begin_at(&self, place: &mut Place, request: Request) -> Calling {

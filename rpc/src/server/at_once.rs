@@ -24,13 +24,14 @@ const LOOK: u32 = 4;
 ///
 /// A task costs as much as all else that a small call needs. But a handler that blocks its thread would keep the
 /// server from its connections: so only where there is no other thread on which it could block.
-#[derive(Debug)]
-pub(super) struct Trial {
+pub(super) struct Trial<S: Serves> {
     is_wanted: bool,
     /// When the calls came that are handled now.
     now: Instant,
     tried: u32,
     is_over: bool,
+    /// Where the next handler is tried: its memory serves one after the other, and goes with who is not done.
+    place: Pin<Box<Option<S::Future>>>,
 }
 
 /// What came of it.
@@ -38,11 +39,27 @@ pub(super) enum Tried<S: Serves> {
     /// Its answer, if it wants one.
     Done(Option<Message>),
     /// It waits for something, or its service does: a task is to see to it.
-    Begun(Pin<Box<S::Future>>),
+    Begun(Begun<S::Future>),
     NotReady(Box<(S, Request)>),
 }
 
-impl Trial {
+/// The future of a handler that was polled and is not done.
+#[derive(Debug)]
+pub(super) struct Begun<F>(Pin<Box<Option<F>>>);
+
+impl<F: Future> Future for Begun<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        match self.0.as_mut().as_pin_mut() {
+            Some(answering) => answering.poll(cx),
+            // It was put there before this was made.
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<S: Serves> Trial<S> {
     /// For the runtime that this is called on.
     pub(super) fn new() -> Self {
         let flavor = Handle::try_current().map(|handle| handle.runtime_flavor());
@@ -51,6 +68,7 @@ impl Trial {
             now: Instant::now(),
             tried: 0,
             is_over: false,
+            place: Box::pin(None),
         }
     }
 
@@ -75,30 +93,70 @@ impl Trial {
         }
         self.is_wanted && !self.is_over
     }
+
+    /// Begins a call and looks once whether it is done; if so, `finish` makes its answer. The panic of whatever panics is
+    /// the error.
+    pub(super) fn try_now(
+        &mut self,
+        mut service: S,
+        request: Request,
+        finish: impl FnOnce(Result<Response, BoxError>) -> Option<Message>,
+    ) -> std::thread::Result<Tried<S>> {
+        let place = &mut self.place;
+        let tried = std::panic::catch_unwind(AssertUnwindSafe(move || {
+            // Whatever waits is polled again by its task before anything else: nobody need be woken here.
+            let mut cx = Context::from_waker(Waker::noop());
+            match service.poll_ready(&mut cx) {
+                Poll::Pending => return Tried::NotReady(Box::new((service, request))),
+                Poll::Ready(Err(error)) => return Tried::Done(finish(Err(error.into()))),
+                Poll::Ready(Ok(())) => {}
+            }
+            place.set(Some(service.call(request)));
+            match place
+                .as_mut()
+                .as_pin_mut()
+                .map(|answering| answering.poll(&mut cx))
+            {
+                None | Some(Poll::Pending) => Tried::Begun(Begun(std::mem::replace(place, Box::pin(None)))),
+                Some(Poll::Ready(answered)) => {
+                    place.set(None);
+                    Tried::Done(finish(answered.map_err(Into::into)))
+                }
+            }
+        }));
+        if tried.is_err() {
+            // What it left there may panic again when it is dropped.
+            let left = std::mem::replace(&mut self.place, Box::pin(None));
+            let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(left)));
+        }
+        tried
+    }
 }
 
-/// Begins a call and looks once whether it is done; if so, `finish` makes its answer. The panic of whatever panics is the
-/// error.
-pub(super) fn try_now<S: Serves>(
-    mut service: S,
-    request: Request,
-    finish: impl FnOnce(Result<Response, BoxError>) -> Option<Message>,
-) -> std::thread::Result<Tried<S>> {
-    std::panic::catch_unwind(AssertUnwindSafe(move || {
-        // Whatever waits is polled again by its task before anything else: nobody need be woken here.
-        let mut cx = Context::from_waker(Waker::noop());
-        match service.poll_ready(&mut cx) {
-            Poll::Pending => return Tried::NotReady(Box::new((service, request))),
-            Poll::Ready(Err(error)) => return Tried::Done(finish(Err(error.into()))),
-            Poll::Ready(Ok(())) => {}
-        }
-        let mut answering = Box::pin(service.call(request));
-        match answering.as_mut().poll(&mut cx) {
-            Poll::Pending => Tried::Begun(answering),
-            Poll::Ready(answered) => {
-                drop(answering);
-                Tried::Done(finish(answered.map_err(Into::into)))
-            }
-        }
-    }))
+#[cfg(test)]
+mod tests {
+    use super::super::methods::Methods;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn handlers_that_take_their_time_end_the_trial_until_others_had_their_turn() {
+        let mut trial = Trial::<Methods>::new();
+        trial.renew();
+        assert!((0..100).all(|_| trial.is_on()));
+        tokio::time::advance(2 * TURN).await;
+        let tried = (0..100).filter(|_| trial.is_on()).count();
+        assert!(tried < LOOK as usize, "{tried}");
+        trial.renew();
+        assert!(trial.is_on());
+    }
+
+    #[test]
+    fn there_are_no_trials_where_calls_could_block_on_other_threads() {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .build();
+        let runtime = runtime.expect("a runtime");
+        let mut trial = runtime.block_on(async { Trial::<Methods>::new() });
+        assert!(!trial.is_on());
+    }
 }

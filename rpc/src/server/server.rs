@@ -44,7 +44,6 @@ pub struct Server<S> {
     sessions: Sessions,
     /// Those whose peers do not read as fast as they are answered.
     stalled: FuturesUnordered<Stalled>,
-    trial: Trial,
 }
 
 /// The connections by their numbers. Their calls end with them.
@@ -162,7 +161,6 @@ where
             },
             hub,
             stalled: FuturesUnordered::new(),
-            trial: Trial::new(),
         })
     }
 
@@ -218,11 +216,10 @@ where
     /// As for [`run`](Self::run).
     pub async fn run_until(mut self, shutdown: impl Future<Output = ()>) -> Stopped {
         let mut messages = Vec::new();
-        // It may have been made on another runtime.
-        self.trial = Trial::new();
+        let mut trial = Trial::new();
         {
             tokio::pin!(shutdown);
-            while !self.turn(&mut messages, shutdown.as_mut()).await {}
+            while !self.turn(&mut messages, &mut trial, shutdown.as_mut()).await {}
         }
         self.hub.drain();
         // Who comes now is to find the next server, which may listen already.
@@ -238,12 +235,13 @@ where
             {
                 let idle = hub.idle();
                 tokio::pin!(idle);
-                while !self.turn(&mut messages, idle.as_mut()).await {}
+                while !self.turn(&mut messages, &mut trial, idle.as_mut()).await {}
             }
             // Their answers are on the way; some may wait for peers that do not read.
             self.take_stalled();
             while !self.stalled.is_empty() {
-                self.turn(&mut messages, std::pin::pin!(pending())).await;
+                self.turn(&mut messages, &mut trial, std::pin::pin!(pending()))
+                    .await;
             }
         });
         let aborted = match drained.await {
@@ -271,7 +269,12 @@ where
     }
 
     /// Handles what there is next; true once `end` is ready.
-    async fn turn(&mut self, messages: &mut Vec<Message>, end: Pin<&mut impl Future<Output = ()>>) -> bool {
+    async fn turn(
+        &mut self,
+        messages: &mut Vec<Message>,
+        trial: &mut Trial<S>,
+        end: Pin<&mut impl Future<Output = ()>>,
+    ) -> bool {
         tokio::select! {
             biased;
             // First: however many calls come, the end does too, and those who read again are not forgotten.
@@ -280,7 +283,7 @@ where
             Some(()) = self.stalled.next() => {}
             event = self.monitor.recv() => self.note(event.as_ref()),
             received = self.router.recv_batch(messages, BATCH) => match received {
-                Ok(route) => self.handle(route, messages),
+                Ok(route) => self.handle(route, messages, trial),
                 Err(RecvError::Closed) => return true,
                 // No other error comes of a ROUTER without a receive timeout; with one there is simply nothing.
                 Err(_) => {}
@@ -289,7 +292,7 @@ where
         false
     }
 
-    fn handle(&mut self, route: Route, messages: &mut Vec<Message>) {
+    fn handle(&mut self, route: Route, messages: &mut Vec<Message>, trial: &mut Trial<S>) {
         let session = match self.sessions.by_id.get(&route.id()) {
             Some(session) => session,
             // One that is gone already is not kept, but what it sent last is handled: it may be a one-way call.
@@ -300,9 +303,9 @@ where
                 self.sessions.by_id.entry(id).or_insert(session)
             }
         };
-        self.trial.renew();
+        trial.renew();
         for message in messages.drain(..) {
-            session.handle(&self.service, message, &mut self.trial);
+            session.handle(&self.service, message, trial);
         }
         if !session.is_alive() {
             session.lost();

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use tower::{BoxError, Service};
 
-use super::at_once::{Trial, Tried, try_now};
+use super::at_once::{Trial, Tried};
 use super::backlog::Backlog;
 use super::calls::{Arrived, Calls, Ticket, Upload};
 use super::context::{Connection, Context};
@@ -101,7 +101,12 @@ impl Session {
     }
 
     /// Handles what came from the other end.
-    pub(super) fn handle<S: Serves>(self: &Arc<Self>, service: &S, mut message: Message, trial: &mut Trial) {
+    pub(super) fn handle<S: Serves>(
+        self: &Arc<Self>,
+        service: &S,
+        mut message: Message,
+        trial: &mut Trial<S>,
+    ) {
         if message.len() > 1 && message[0].is_empty() {
             message.pop_front();
         }
@@ -145,7 +150,7 @@ impl Session {
     }
 
     /// Begins the work of a call, or answers why not.
-    fn begin<S: Serves>(self: &Arc<Self>, service: &S, envelope: Envelope, trial: &mut Trial) {
+    fn begin<S: Serves>(self: &Arc<Self>, service: &S, envelope: Envelope, trial: &mut Trial<S>) {
         let Header {
             kind,
             call,
@@ -177,7 +182,7 @@ impl Session {
         service: &S,
         wants: Wants,
         envelope: Envelope,
-        trial: &mut Trial,
+        trial: &mut Trial<S>,
     ) -> Result<(), Failure> {
         let hub = &self.hub;
         if hub.is_draining() {
@@ -219,7 +224,7 @@ impl Session {
             let tried = hub.admit_for_now(size)?;
             self.state.lock().calls.check(call.id, wants)?;
             let finish = |answered| answer_at_once(hub, call, wants, answered);
-            let rest = match try_now(service, request, finish) {
+            let rest = match trial.try_now(service, request, finish) {
                 Ok(Tried::Done(answer)) => {
                     self.finish_at_once(answer);
                     return Ok(());

@@ -1,5 +1,12 @@
 //! A server of any service, and a peer that is nothing but a socket.
-#![allow(dead_code, reason = "each test target uses its own part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "each test target uses its own part"
+)]
+
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use flexbond_rpc::envelope::{Codec, Envelope, Header, Kind, Method};
 use flexbond_rpc::server::{Options, ServerStats, Stopped};
@@ -114,6 +121,17 @@ impl Raw {
     }
 }
 
+/// An endpoint within this process that no other test has.
+pub(crate) fn nearby() -> String {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    format!("inproc://serving-{}", LAST.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Both kinds of endpoints.
+pub(crate) fn everywhere() -> [String; 2] {
+    ["tcp://127.0.0.1:0".to_owned(), nearby()]
+}
+
 /// A call with arguments in JSON.
 pub(crate) fn request(call: u64, method: &str, arguments: &str) -> Envelope {
     Envelope::request(call, Method::new(method).expect("a name"), arguments.to_owned())
@@ -131,3 +149,23 @@ pub(crate) fn failure_kind(envelope: &Envelope) -> String {
 pub(crate) fn header(kind: Kind, call: u64) -> Vec<u8> {
     Header::new(kind, call).encode().expect("a header").to_vec()
 }
+
+/// Makes two tests of each function: on a runtime of one thread, where the server tries handlers by itself, and on one of
+/// two, where each call has a task.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod one_thread {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name().await;
+            })*
+        }
+        mod two_threads {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name().await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both;
