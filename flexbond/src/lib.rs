@@ -38,7 +38,7 @@
 //! | `collectives` | yes | [`collectives`]: barrier, broadcast, allreduce and the others, among the ranks of one computation |
 //! | `group` | yes | [`group`]: sessions of many members over reliable UDP multicast; with `stream`, streams over them |
 //! | `group-crypto` | yes | group sessions with a key; builds AWS-LC with a C compiler |
-//! | `rpc` | yes | [`rpc`]: functions called on other machines, by name, with any codec |
+//! | `rpc` | yes | [`rpc`]: functions called on other machines, by name or as the methods of a trait ([`service`](macro@service)) |
 //! | `stream` | yes | [`stream`]: typed data streams with statistics, and recordings of them |
 //! | `recording-zstd` | no | recordings compressed with Zstandard; builds its C library with a C compiler |
 //! | `hdf5` | no | arrays of recordings exported to HDF5 |
@@ -62,6 +62,40 @@ pub mod prelude;
 pub use flexbond_collectives as collectives;
 #[cfg(feature = "rpc")]
 pub use flexbond_rpc as rpc;
+/// Makes a typed client and a server of a trait: [`rpc::service`](macro@flexbond_rpc::service), which says all about it,
+/// for crates that depend on `flexbond`.
+///
+#[cfg_attr(feature = "inproc", doc = "```")]
+#[cfg_attr(not(feature = "inproc"), doc = "```no_run")]
+/// use flexbond::rpc::{Failure, Server};
+///
+/// #[flexbond::service]
+/// pub trait Calculator {
+///     /// Adds two numbers.
+///     async fn add(&self, a: f64, b: f64) -> Result<f64, Failure>;
+/// }
+///
+/// struct Mine;
+///
+/// impl Calculator for Mine {
+///     async fn add(&self, a: f64, b: f64) -> Result<f64, Failure> {
+///         Ok(a + b)
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = Server::new(Mine.into_methods());
+/// let endpoint = server.bind("inproc://sums").await?;
+/// tokio::spawn(server.run());
+///
+/// let calculator = CalculatorClient::connect(endpoint)?;
+/// assert_eq!(calculator.add(1.0, 2.0).await?, 3.0);
+/// # Ok(())
+/// # }
+/// ```
+#[cfg(feature = "rpc")]
+pub use flexbond_rpc::expansion::service_of_flexbond as service;
 pub use flexbond_session as session;
 #[cfg(feature = "group")]
 pub use flexbond_session::group;

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 const HELP: &str = r#"A server that blurs images and finds their edges, and a client that sends it some and prints how
-fast that was. Images are arrays of float32 or uint8, rows first; no size of any buffer is to be chosen.
+fast that was. Images are arrays of two dimensions, rows first: float32 and uint8 are read where they were received,
+other numbers are converted. No size of any buffer is to be chosen.
 
 image_processing [--bind ENDPOINT]
 image_processing --connect ENDPOINT [--size N] [--images N] [--method METHOD]
@@ -80,7 +81,7 @@ pub(crate) fn methods() -> Result<Methods, AddError> {
         .describe(
             "blur",
             "(image: array of 2 dimensions, sigma: f32 = 2) -> array of float32",
-            "blurs an image of float32 or uint8; sigma in pixels",
+            "blurs an image; sigma in pixels",
         )
         .add("edges", async |Edges { image }| {
             let worker = spawn_blocking(move || with_pixels(&image, steepness));
@@ -89,7 +90,7 @@ pub(crate) fn methods() -> Result<Methods, AddError> {
         .describe(
             "edges",
             "(image: array of 2 dimensions) -> array of float32",
-            "how steep an image of float32 or uint8 is at each pixel",
+            "how steep an image is at each pixel",
         )
         .add("mirror", async |image: AnyTensor| Ok::<_, Failure>(image))?
         .describe("mirror", "(array) -> the same", "answers the array that it gets");
@@ -109,12 +110,16 @@ fn with_pixels(
         let message = format!("an image has 2 dimensions, not {}", image.shape().len());
         return Err(Failure::failed(1, message));
     };
+    let converted: Vec<f32>;
     let pixels = if let Some(floats) = image.as_slice::<f32>() {
         Pixels::Floats(floats)
     } else if let Some(bytes) = image.as_slice::<u8>() {
         Pixels::Bytes(bytes)
+    } else if let Some(numbers) = image.to_floats() {
+        converted = numbers.iter().map(|&number| number as f32).collect();
+        Pixels::Floats(&converted)
     } else {
-        let message = format!("an image is of float32 or uint8, not of {}", image.dtype());
+        let message = format!("an image is of real numbers, not of {}", image.dtype());
         return Err(Failure::failed(1, message));
     };
     let worked = match image.is_empty() {

@@ -30,7 +30,9 @@ pub struct Request {
     pub buffers: Vec<Frame>,
     /// What the call carries besides.
     pub metadata: Metadata,
-    /// How long the caller waits: on the client none for the client's default; on the server, what is left.
+    /// How long the caller waits for all of the answer: on the client none for the client's default
+    /// ([`Options::timeout`](crate::client::Options::timeout)), and with zero the call is over before it begins; on the
+    /// server, what is left.
     pub timeout: Option<Duration>,
     /// What the caller wants.
     pub wants: Wants,

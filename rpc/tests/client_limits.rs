@@ -55,6 +55,27 @@ async fn a_place_is_kept_for_who_was_told_that_there_is_one() {
 }
 
 #[tokio::test]
+async fn arguments_that_panic_take_no_place() {
+    struct Bad;
+    impl serde::Serialize for Bad {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            panic!("so it is")
+        }
+    }
+    let server = Running::start("inproc://client-panics").await;
+    let options = Options::new().max_in_flight(1).timeout(harness::DEADLINE);
+    let client = Client::with_options(&server.endpoint, options).unwrap();
+    let panicked = tokio::spawn({
+        let client = client.clone();
+        async move { client.call::<_, ()>("note", &Bad).await }
+    });
+    assert!(within("its end", panicked).await.unwrap_err().is_panic());
+    within("an answer", client.call::<_, ()>("note", &()))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn to_wait_for_a_place_counts_to_the_time_of_a_call() {
     let server = Running::start("inproc://client-turns").await;
     let options = Options::new().max_in_flight(1).timeout(Duration::from_millis(30));
@@ -270,4 +291,19 @@ async fn a_stream_as_long_as_its_window_needs_no_leave() {
         numbers.into_iter().map(Result::unwrap).collect::<Vec<_>>(),
         [0, 1, 2, 3]
     );
+}
+
+#[tokio::test]
+async fn a_stream_as_long_as_its_window_ends_before_any_of_it_is_read() {
+    for endpoint in ["tcp://127.0.0.1:0", "inproc://client-window"] {
+        let server = Running::start(endpoint).await;
+        let client = server.client();
+        let count = client.method("count").window(4);
+        let mut numbers = within("its begin", count.stream::<_, u32>(&4_u32)).await.unwrap();
+        until("its end at the server", || (server.stats)().in_flight == 0).await;
+        for n in 0..4 {
+            assert_eq!(within("a number", numbers.next()).await.unwrap().unwrap(), n);
+        }
+        assert!(within("the end", numbers.next()).await.is_none());
+    }
 }

@@ -304,6 +304,7 @@ async fn callers_in_other_languages_send_arguments_by_name() {
             ("add", json!({"b": 2.5, "a": 1}), json!(3.5)),
             ("add", json!([1, 2]), json!(3.0)),
             ("lines", json!({}), json!(5)),
+            ("lines", json!(null), json!(5)),
             ("lines", json!({"n": 7}), json!(7)),
             (
                 "brightest",
@@ -376,6 +377,11 @@ async fn wrong_arguments_are_named() {
             "at stars[0]: missing field `magnitude`",
         ),
         ("total", "[]", "missing field `start`"),
+        (
+            "total",
+            "7",
+            "invalid type: integer `7`, expected the arguments (start: f64)",
+        ),
     ] {
         let mut request = Request::new(
             method.parse().expect("a name"),
@@ -514,6 +520,58 @@ async fn requests_have_what_trait_caller_and_call_say() {
     assert_eq!(requests.recv().await.expect("called").wants, Wants::Stream(8));
     let _ = within("reflect", calculator.reflect(Buffer::default())).await;
     assert_eq!(requests.recv().await.expect("called").method.as_str(), "mirror");
+}
+
+/// A service that has no room for so long.
+#[derive(Clone)]
+struct Busy {
+    until: tokio::time::Instant,
+    seen: Arc<AtomicUsize>,
+}
+
+impl tower::Service<Request> for Busy {
+    type Response = Response;
+    type Error = CallError;
+    type Future = std::future::Ready<Result<Response, CallError>>;
+
+    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), CallError>> {
+        if tokio::time::Instant::now() >= self.until {
+            return std::task::Poll::Ready(Ok(()));
+        }
+        let (until, waker) = (self.until, cx.waker().clone());
+        tokio::spawn(async move {
+            tokio::time::sleep_until(until).await;
+            waker.wake();
+        });
+        std::task::Poll::Pending
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let left = request.timeout.unwrap_or_default().as_millis() as usize;
+        self.seen.store(left, Ordering::SeqCst);
+        std::future::ready(Response::with_value(request.codec, &1.0).map_err(CallError::Answer))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_room_counts_to_the_time_of_a_call() {
+    let busy = Busy {
+        until: tokio::time::Instant::now() + Duration::from_secs(4),
+        seen: Arc::default(),
+    };
+    let calculator = CalculatorClient::new(busy.clone());
+    let patient = calculator.add(1.0, 2.0).timeout(Duration::from_secs(9));
+    let late = calculator.add(1.0, 2.0).timeout(Duration::from_secs(3));
+    let (patient, late) = tokio::join!(patient, late);
+    assert_eq!(patient, Ok(1.0));
+    assert_eq!(busy.seen.load(Ordering::SeqCst), 5000, "milliseconds are left");
+    let timeout = Duration::from_secs(3);
+    let refused = late.expect_err("no room");
+    assert!(!refused.may_have_run());
+    assert!(
+        matches!(&refused, CallError::DeadlineExceeded { timeout: limit, .. } if *limit == timeout),
+        "{refused}"
+    );
 }
 
 /// Another one, with names of its own.

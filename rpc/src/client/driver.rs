@@ -138,7 +138,8 @@ impl Connection<'_> {
                 }
             }
             match self.next().await {
-                Happened::Received(Ok(_)) => self.take(),
+                // They are taken with the look that follows.
+                Happened::Received(Ok(_)) => {}
                 Happened::Received(Err(_)) => return After::Nothing,
                 Happened::Event(event) => {
                     if let Some(after) = self.note(event) {
@@ -199,15 +200,6 @@ impl Connection<'_> {
         let _ = tokio::time::timeout(shared.options.linger, flushed).await;
     }
 
-    /// Hands the answers to their calls.
-    fn take(&mut self) {
-        let now = Instant::now();
-        let mut state = self.shared.state.lock();
-        for message in self.answers.drain(..) {
-            take(self.shared, &mut state, now, message, &mut self.wakers);
-        }
-    }
-
     /// Takes note of an event; when the connection is lost, what is to follow.
     fn note(&mut self, event: Option<Event>) -> Option<After> {
         let lost = |reason: String, retry_in: Option<Duration>| match retry_in {
@@ -239,7 +231,6 @@ impl Connection<'_> {
             self.answers.push(message);
             true
         }) {}
-        self.take();
         let after = match &link {
             Link::Stopped { .. } => After::Nothing,
             _ if self.shared.is_abandoned() => After::Nothing,
@@ -252,17 +243,24 @@ impl Connection<'_> {
     /// There is no connection, for the reason in `link`.
     fn lose(&mut self, link: Link) {
         let waits = self.shared.options.wait_for_connection;
+        let now = Instant::now();
         let mut state = self.shared.state.lock();
+        for message in self.answers.drain(..) {
+            take(self.shared, &mut state, now, message, &mut self.wakers);
+        }
         state.lose(&self.shared.endpoint, link, waits, &mut self.wakers);
         drop(state);
         self.shared.change.notify_waiters();
     }
 
-    /// Looks at the clock, and whether a server that drains has done all it had to do. Then wakes all whom something
-    /// concerns.
+    /// Hands the answers to their calls, looks at the clock, and whether a server that drains has done all it had to do.
+    /// Then wakes all whom something concerns.
     fn look(&mut self) -> Option<After> {
         let now = Instant::now();
         let mut state = self.shared.state.lock();
+        for message in self.answers.drain(..) {
+            take(self.shared, &mut state, now, message, &mut self.wakers);
+        }
         self.alarm = state.look_at_the_clock(now, &mut self.wakers);
         let is_drained = state.is_drained();
         if is_drained {

@@ -42,7 +42,12 @@ where
     T: DeserializeOwned,
 {
     let request = caller.request(called, arguments, Wants::Answer, None);
-    Invocation::new(caller.service().clone(), request, Response::value)
+    Invocation::new(
+        caller.service().clone(),
+        caller.patience(),
+        request,
+        Response::value,
+    )
 }
 
 /// Calls without waiting for an answer.
@@ -52,7 +57,7 @@ where
     A: Serialize,
 {
     let request = caller.request(called, arguments, Wants::Nothing, None);
-    Invocation::new(caller.service().clone(), request, |_| Ok(()))
+    Invocation::new(caller.service().clone(), caller.patience(), request, |_| Ok(()))
 }
 
 /// Calls for a stream of answers.
@@ -64,7 +69,7 @@ where
 {
     let wants = Wants::Stream(caller.window_of_streams());
     let request = caller.request(called, arguments, wants, None);
-    Invocation::new(caller.service().clone(), request, |response| {
+    Invocation::new(caller.service().clone(), caller.patience(), request, |response| {
         Ok(Values::new(response))
     })
 }
@@ -84,7 +89,12 @@ where
 {
     let items = Some(written(caller.codec_of_calls(), values));
     let request = caller.request(called, arguments, Wants::Answer, items);
-    Invocation::new(caller.service().clone(), request, Response::value)
+    Invocation::new(
+        caller.service().clone(),
+        caller.patience(),
+        request,
+        Response::value,
+    )
 }
 
 /// Calls with a stream of arguments behind the others, for a stream of answers.
@@ -103,7 +113,7 @@ where
     let wants = Wants::Stream(caller.window_of_streams());
     let items = Some(written(caller.codec_of_calls(), values));
     let request = caller.request(called, arguments, wants, items);
-    Invocation::new(caller.service().clone(), request, |response| {
+    Invocation::new(caller.service().clone(), caller.patience(), request, |response| {
         Ok(Values::new(response))
     })
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use flexbond_session::socket::IntoEndpoint;
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 use tower::Service;
@@ -207,14 +208,19 @@ impl Service<Request> for Balanced {
             waits: self.waits,
             begun: Instant::now(),
         };
-        Balancing(match self.chosen.take() {
-            Some(mut client) => {
-                let copy = self.waits.then(|| request.try_clone()).flatten();
-                let calling = Service::call(&mut client, request);
-                Stage::Now(calling, copy.map(|copy| (search, copy)))
-            }
-            None => Stage::Later(Box::pin(search.call(request))),
-        })
+        let Some(mut client) = self.chosen.take() else {
+            return Balancing {
+                chosen: None,
+                again: None,
+                later: Some(Box::pin(search.call(request))),
+            };
+        };
+        let copy = self.waits.then(|| request.try_clone()).flatten();
+        Balancing {
+            chosen: Some(Service::call(&mut client, request)),
+            again: copy.map(|copy| (search, copy)),
+            later: None,
+        }
     }
 }
 
@@ -285,31 +291,31 @@ fn is_unsent(error: &CallError) -> bool {
 
 /// A call by one of several servers. Dropping it cancels the call.
 #[must_use = "a call whose future is dropped is cancelled"]
-pub struct Balancing(Stage);
-
-enum Stage {
-    /// With what is to be done if it is not sent.
-    Now(Calling, Option<(Search, Request)>),
-    Later(Pin<Box<dyn Future<Output = Result<Response, CallError>> + Send>>),
+pub struct Balancing {
+    /// The call by the one that was chosen.
+    chosen: Option<Calling>,
+    /// What is to be done if it is not sent.
+    again: Option<(Search, Request)>,
+    later: Option<BoxFuture<'static, Result<Response, CallError>>>,
 }
 
 impl Future for Balancing {
     type Output = Result<Response, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Stage::Now(calling, again) = &mut self.0 {
-            let answer = std::task::ready!(Pin::new(calling).poll(cx));
-            let is_unsent = answer.as_ref().is_err_and(is_unsent);
-            match again.take() {
-                Some((search, request)) if is_unsent => {
-                    self.0 = Stage::Later(Box::pin(search.call(request)));
+        if let Some(chosen) = &mut self.chosen {
+            let answer = std::task::ready!(Pin::new(chosen).poll(cx));
+            match self.again.take() {
+                Some((search, request)) if answer.as_ref().is_err_and(is_unsent) => {
+                    self.chosen = None;
+                    self.later = Some(Box::pin(search.call(request)));
                 }
                 _ => return Poll::Ready(answer),
             }
         }
-        match &mut self.0 {
-            Stage::Later(calling) => calling.as_mut().poll(cx),
-            Stage::Now(calling, _) => Pin::new(calling).poll(cx),
+        match &mut self.later {
+            Some(later) => later.as_mut().poll(cx),
+            None => Poll::Ready(Err(CallError::Closed)),
         }
     }
 }

@@ -42,8 +42,9 @@ pub struct Options {
     /// Answers that wait for a connection whose peer does not read, beside those in the socket's own queue; one more,
     /// and the connection is ended. Default: 65,536.
     pub max_unread: usize,
-    /// The same in bytes, those in the socket's own queue included; one answer may always wait. Streamed answers wait
-    /// for the peer to read and never come so far. Default: 512 MiB.
+    /// The same in bytes, those in the socket's own queue included; one answer may always wait. Callers who ask for more
+    /// than that at once need more here, or streams, which wait for the peer to read and never come so far. Default:
+    /// 1 GiB.
     pub max_unread_bytes: usize,
     /// Items of streamed arguments that may come before the handler has read any. Default: 16.
     pub upload_window: u32,
@@ -62,7 +63,7 @@ impl Default for Options {
             max_request: 256 << 20,
             max_response: 256 << 20,
             max_unread: 65_536,
-            max_unread_bytes: 512 << 20,
+            max_unread_bytes: 1 << 30,
             upload_window: 16,
             drain_timeout: Duration::from_secs(30),
             socket: socket::Options::new()

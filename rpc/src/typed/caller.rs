@@ -54,6 +54,8 @@ where
 #[derive(Clone, Debug)]
 pub struct Caller<S> {
     service: S,
+    /// How long the service may take to be ready, where no timeout is named.
+    patience: Option<Duration>,
     codec: Codec,
     timeout: Option<Duration>,
     metadata: Metadata,
@@ -65,11 +67,11 @@ impl<S: 'static> Caller<S> {
     #[must_use]
     pub fn new(service: S) -> Self {
         let client: Option<&Client> = (&service as &dyn Any).downcast_ref();
-        let (codec, window) = match client {
-            Some(client) => (client.options().codec, client.options().stream_window),
-            None => (Codec::Postcard, DEFAULT_WINDOW),
-        };
+        let options = client.map(Client::options);
+        let codec = options.map_or(Codec::Postcard, |options| options.codec);
+        let window = options.map_or(DEFAULT_WINDOW, |options| options.stream_window);
         Caller {
+            patience: options.and_then(|options| options.timeout),
             service,
             codec,
             timeout: None,
@@ -115,6 +117,10 @@ impl<S> Caller<S> {
     #[must_use]
     pub fn service(&self) -> &S {
         &self.service
+    }
+
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.patience
     }
 
     pub(crate) fn codec_of_calls(&self) -> Codec {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep};
 use tower::Service;
 
 use super::caller::CallService;
@@ -52,7 +53,11 @@ pin_project! {
     #[project = StageNow]
     enum Stage<S, F> {
         // Waits for its first poll, then until the service is ready.
-        Prepared { call: Option<(S, Request)> },
+        Prepared {
+            call: Option<(S, Request)>,
+            patience: Option<Duration>,
+            waiting: Option<Waiting>,
+        },
         Refused { error: Option<CallError> },
         // The service lives until it has answered: it may be the last handle of a client.
         Called { service: S, #[pin] answer: F },
@@ -60,15 +65,36 @@ pin_project! {
     }
 }
 
+/// That the service is not ready, which is rare: only then it takes memory.
+struct Waiting {
+    since: Instant,
+    limit: Duration,
+    over: Pin<Box<Sleep>>,
+}
+
+impl Waiting {
+    fn new(limit: Duration) -> Self {
+        Waiting {
+            since: Instant::now(),
+            limit,
+            over: Box::pin(tokio::time::sleep(limit)),
+        }
+    }
+}
+
 impl<S: Service<Request>, T> Invocation<S, T> {
+    /// A call that waits for its service as long as the request says or, where it does not, for `patience`.
     pub(crate) fn new(
         service: S,
+        patience: Option<Duration>,
         request: Result<Request, CallError>,
         read: fn(Response) -> Result<T, CallError>,
     ) -> Self {
         let stage = match request {
             Ok(request) => Stage::Prepared {
                 call: Some((service, request)),
+                patience,
+                waiting: None,
             },
             Err(error) => Stage::Refused { error: Some(error) },
         };
@@ -110,6 +136,7 @@ impl<S: Service<Request>, T> Invocation<S, T> {
     fn change(&mut self, change: impl FnOnce(&mut Request)) {
         if let Stage::Prepared {
             call: Some((_, request)),
+            ..
         } = &mut self.stage
         {
             change(request);
@@ -124,15 +151,38 @@ impl<S: CallService, T> Future for Invocation<S, T> {
         let mut this = self.project();
         let answered = loop {
             let called = match this.stage.as_mut().project() {
-                StageNow::Prepared { call } => {
-                    if let Some((service, _)) = call
-                        && let Err(error) = ready!(service.poll_ready(cx))
-                    {
+                StageNow::Prepared {
+                    call,
+                    patience,
+                    waiting,
+                } => {
+                    let ready = match call {
+                        Some((service, request)) => match service.poll_ready(cx) {
+                            Poll::Ready(ready) => ready,
+                            Poll::Pending => {
+                                let Some(limit) = request.timeout.or(*patience) else {
+                                    return Poll::Pending;
+                                };
+                                let waiting = waiting.get_or_insert_with(|| Waiting::new(limit));
+                                ready!(waiting.over.as_mut().poll(cx));
+                                break Err(CallError::DeadlineExceeded {
+                                    timeout: waiting.limit,
+                                    unconnected: Some("there was no room for one more call".to_owned()),
+                                });
+                            }
+                        },
+                        None => break Err(CallError::Closed),
+                    };
+                    if let Err(error) = ready {
                         break Err(CallError::from_boxed(error.into()));
                     }
-                    let Some((mut service, request)) = call.take() else {
+                    let Some((mut service, mut request)) = call.take() else {
                         break Err(CallError::Closed);
                     };
+                    // To wait counts to the call's time.
+                    if let (Some(waiting), Some(limit)) = (waiting, &mut request.timeout) {
+                        *limit = limit.saturating_sub(waiting.since.elapsed());
+                    }
                     let answer = service.call(request);
                     Stage::Called { service, answer }
                 }

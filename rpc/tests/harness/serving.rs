@@ -1,5 +1,10 @@
 //! A server of any service, and a peer that is nothing but a socket.
-#![allow(dead_code, reason = "each test target uses its own part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "each test target uses its own part"
+)]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

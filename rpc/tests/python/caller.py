@@ -50,7 +50,7 @@ def failures(endpoint):
     raises("bad_arguments", "unknown field `c`", client.call, "add", a=1, b=2, c=3)
     raises("bad_arguments", "missing field `a`", client.call, "add")
     raises("bad_arguments", "at a", client.call, "add", a={"x": 1}, b=2)
-    raises("bad_arguments", "invalid type", client.call, "count", n="three")
+    raises("bad_arguments", "invalid type", list, client.stream("count", n="three"))
     raises("failed", "do not go together", client.call, "add", a=[1, 2], b=[1, 2, 3])
     raises("failed", "64 bits", client.call, "add", a=2**63 - 1, b=1)
     raises("deadline_exceeded", "", client.call, "sleep", ms=60_000, timeout=0.2)
