@@ -154,15 +154,16 @@ fn slow() -> Case {
     let calls = format!("in_flight={MANY}");
     Case {
         metrics: vec![
+            // The setting with the quickest others is measured, not the one with the steadiest.
+            metric(": p99 of the others", "ms", Better::Lower, |outcome| {
+                Some(outcome.number("p99_us")? / 1e3)
+            }),
             metric(
                 ": p99 of the others, of that without it",
                 "times",
                 Better::Lower,
                 |outcome| Some(outcome.number("p99_us")? / outcome.number("alone_p99_us")?),
             ),
-            metric(": p99 of the others", "ms", Better::Lower, |outcome| {
-                Some(outcome.number("p99_us")? / 1e3)
-            }),
         ],
         ..case(
             "10,000 in flight, one slow",

@@ -15,7 +15,6 @@ use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use bench_capnp::bench;
 
-#[expect(clippy::all, reason = "it is generated")]
 mod bench_capnp {
     include!(concat!(env!("OUT_DIR"), "/bench_capnp.rs"));
 }

@@ -67,7 +67,12 @@ fn run() -> Result<()> {
             None => {
                 let mut idle = Vec::new();
                 for _ in 1..args.peers {
-                    idle.push(TcpStream::connect(args.address()).await?);
+                    let mut stream = TcpStream::connect(args.address()).await?;
+                    // As everybody has it; and whoever only connects is too quick for who accepts.
+                    let mut block = vec![0xA5; args.size];
+                    stream.write_all(&block).await?;
+                    stream.read_exact(&mut block).await?;
+                    idle.push(stream);
                 }
                 let stream = TcpStream::connect(args.address()).await?;
                 stream.set_nodelay(true)?;
