@@ -186,6 +186,27 @@ async fn a_bad_item_of_streamed_arguments_ends_a_call_that_may_have_run() {
 }
 
 #[tokio::test]
+async fn arguments_that_panic_as_they_are_sent_end_the_call_here_and_on_the_server() {
+    let server = Running::start("tcp://127.0.0.1:0").await;
+    let client = server.client();
+    let values = stream::iter(0..2_i64).map(|n| match n {
+        0 => n,
+        _ => panic!("so it is"),
+    });
+    // There is no time after which the client gives up.
+    let client = Client::with_options(client.endpoint().clone(), Options::new().timeout(None)).unwrap();
+    let sum = client.method("sum").upload::<_, _, i64>(&0_i64, values);
+    let error = within("its end", sum).await.unwrap_err();
+    assert!(matches!(error, CallError::Upload { number: 1, .. }), "{error}");
+    assert!(error.may_have_run());
+    until("the work's end", || {
+        let stats = (server.stats)();
+        stats.in_flight == 0 && stats.cancelled == 1
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_can_never_be_done_is_said_at_once() {
     let server = Running::start("tcp://127.0.0.1:0").await;
     let client = server.client();

@@ -128,7 +128,11 @@ fn read(guard: Guard) -> Items {
 
 /// Sends streamed arguments as the server takes them, until the call ends.
 pub(super) async fn upload(shared: Arc<Shared>, call: u64, mut items: Items) {
-    let mut number = 0_u32;
+    let mut sending = Sending {
+        shared: &shared,
+        call,
+        number: 0,
+    };
     loop {
         let leave = poll_fn(|cx| match shared.state.lock().poll_leave(cx, call) {
             Some(true) => Poll::Ready(true),
@@ -150,23 +154,49 @@ pub(super) async fn upload(shared: Arc<Shared>, call: u64, mut items: Items) {
         };
         let Some(item) = item else {
             return shared.with(|state, _| {
-                state.tell(&Envelope::stream_end(call, number));
+                state.tell(&Envelope::stream_end(call, sending.number));
                 state.calls.upload_ended(Instant::now(), call);
             });
         };
-        if let Err(error) = item.and_then(|item| send(&shared, call, number, item)) {
-            let error = CallError::Upload {
-                number,
-                source: Box::new(error),
-            };
-            return shared.with(|state, wakers| {
-                let server = state.calls.fail(call, error, wakers);
-                state.stop(call, server);
-            });
+        if let Err(error) = item.and_then(|item| send(&shared, call, sending.number, item)) {
+            return sending.fail(error);
         }
-        number = number.wrapping_add(1);
+        sending.number = sending.number.wrapping_add(1);
         // Others have their turn, too, however much the server takes.
         tokio::task::coop::consume_budget().await;
+    }
+}
+
+/// Streamed arguments that are being sent. Their stream is the caller's, and so are its panics: nobody else would end
+/// the call then.
+struct Sending<'a> {
+    shared: &'a Shared,
+    call: u64,
+    /// Of the next item.
+    number: u32,
+}
+
+impl Sending<'_> {
+    /// The next item cannot be sent, which ends the call.
+    fn fail(&self, error: CallError) {
+        let error = CallError::Upload {
+            number: self.number,
+            source: Box::new(error),
+        };
+        self.shared.with(|state, wakers| {
+            let server = state.calls.fail(self.call, error, wakers);
+            state.stop(self.call, server);
+        });
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.fail(CallError::Layer(
+                "the stream of the arguments panicked".to_owned(),
+            ));
+        }
     }
 }
 
