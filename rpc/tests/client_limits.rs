@@ -206,6 +206,25 @@ async fn arguments_that_panic_as_they_are_sent_end_the_call_here_and_on_the_serv
     .await;
 }
 
+#[test]
+fn a_call_with_streamed_arguments_may_begin_outside_of_the_runtime() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let server = runtime.block_on(Running::start("inproc://client-outside"));
+    let client = runtime.block_on(async { server.client() });
+    let mut sum = request("sum");
+    sum.body = Codec::Postcard.encode(&1_i64).unwrap().body;
+    let two = Item::with_value(Codec::Postcard, &2_i64).unwrap();
+    sum.items = Some(Items::new(stream::iter([Ok(two)])));
+    let calling = client.begin(sum);
+    let answer = runtime.block_on(async { within("an answer", calling).await });
+    assert_eq!(answer.unwrap().value::<i64>().unwrap(), 3);
+    assert_eq!(client.in_flight(), 0);
+}
+
 #[tokio::test]
 async fn what_can_never_be_done_is_said_at_once() {
     let server = Running::start("tcp://127.0.0.1:0").await;

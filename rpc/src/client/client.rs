@@ -76,10 +76,10 @@ impl Client {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return Err(ConnectError::NoRuntime.into());
         };
-        let shared = Shared::new(endpoint, options);
+        let shared = Shared::new(endpoint, options, runtime);
         let dialled = driver::dial(&shared)?;
         dialled.0.connect(&shared.endpoint)?;
-        runtime.spawn(driver::run(Arc::clone(&shared), dialled));
+        shared.runtime.spawn(driver::run(Arc::clone(&shared), dialled));
         Ok(Client {
             shared,
             place: Place::None,
@@ -136,6 +136,11 @@ impl Client {
         })
         .await;
         self.is_connected()
+    }
+
+    /// Waits until there is a connection and was none before, or the other way round.
+    pub(crate) async fn turned(&self, was_up: bool) {
+        until(&self.shared, || self.is_connected() != was_up).await;
     }
 
     /// Calls under way, if there is a connection.
@@ -265,10 +270,12 @@ impl Client {
             }
             Ok(call)
         })?;
+        // First: whatever happens from here on, the call does not stay for ever.
+        let guard = Guard::new(Arc::clone(shared), call);
         if let Some(items) = items {
-            tokio::spawn(upload(Arc::clone(shared), call, items));
+            shared.runtime.spawn(upload(Arc::clone(shared), call, items));
         }
-        Ok(Calling::waiting(Guard::new(Arc::clone(shared), call)))
+        Ok(Calling::waiting(guard))
     }
 }
 

@@ -10,6 +10,7 @@ use flexbond_session::Endpoint;
 use flexbond_session::socket::Dealer;
 use flexbond_transport::Message;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -26,6 +27,8 @@ use crate::property::Limits;
 pub(super) struct Shared {
     pub(super) endpoint: Endpoint,
     pub(super) options: Options,
+    /// Where the client's tasks run: calls may begin outside of it.
+    pub(super) runtime: Handle,
     pub(super) state: Mutex<State>,
     /// Tells the task: something waits to be sent, a deadline is near, nobody wants anything any more.
     pub(super) work: Notify,
@@ -84,7 +87,7 @@ pub(super) enum Link {
 }
 
 impl Shared {
-    pub(super) fn new(endpoint: Endpoint, options: Options) -> Arc<Self> {
+    pub(super) fn new(endpoint: Endpoint, options: Options, runtime: Handle) -> Arc<Self> {
         Arc::new(Shared {
             state: Mutex::new(State {
                 calls: Calls::new(options.max_in_flight, options.max_response),
@@ -100,6 +103,7 @@ impl Shared {
             }),
             endpoint,
             options,
+            runtime,
             work: Notify::new(),
             change: Notify::new(),
             handles: AtomicUsize::new(1),

@@ -6,7 +6,11 @@ use crate::envelope::{Header, Method};
 
 fn shared(name: &str) -> Arc<Shared> {
     let endpoint = format!("inproc://{name}").parse().expect("an endpoint");
-    Shared::new(endpoint, Options::default())
+    let runtime = Handle::try_current().unwrap_or_else(|_| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.expect("a runtime").handle().clone()
+    });
+    Shared::new(endpoint, Options::default(), runtime)
 }
 
 fn kind(patience: Patience) -> Kind {
