@@ -336,6 +336,53 @@ async fn several_servers_have_as_much_room_as_they_have_together() {
 }
 
 #[tokio::test]
+async fn who_waits_for_room_goes_to_a_server_that_comes_meanwhile() {
+    let busy = Running::start("tcp://127.0.0.1:0").await;
+    let later: Endpoint = {
+        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("tcp://{}", probe.local_addr().unwrap()).parse().unwrap()
+    };
+    let options = Options::new().max_in_flight(1).timeout(DEADLINE);
+    let servers = Balanced::with_options([&busy.endpoint, &later], &options).unwrap();
+    connected(&servers, 1).await;
+    let call = servers.method("hang").timeout(3 * DEADLINE);
+    let hanging = tokio::spawn(async move { call.value::<_, ()>(&()).await });
+    until("the only place", || busy.seen.begun.load(Ordering::SeqCst) == 1).await;
+    let mut waiting = servers.clone();
+    // A task of its own: it looks again only when it is woken.
+    let (looked, has_looked) = tokio::sync::oneshot::channel();
+    let mut looked = Some(looked);
+    let waiting = tokio::spawn(async move {
+        let place = std::future::poll_fn(|cx| {
+            let place = tower::Service::poll_ready(&mut waiting, cx);
+            if let Some(looked) = looked.take() {
+                looked.send(place.is_pending()).unwrap();
+            }
+            place
+        });
+        place.await.map(|()| waiting)
+    });
+    assert!(within("a look", has_looked).await.unwrap(), "there is no room");
+    let _server = Running::start(&later.to_string()).await;
+    let waiting = within("a place", waiting).await.unwrap().unwrap();
+    // Nothing is kept at the one that is busy.
+    let call = servers.method("echo").by(waiting);
+    assert_eq!(
+        within("an answer", call.value::<_, String>(&"x")).await.unwrap(),
+        "x"
+    );
+    hanging.abort();
+    let _ = hanging.await;
+    until("its end", || servers.clients()[0].in_flight() == 0).await;
+    within(
+        "a place",
+        tower::ServiceExt::ready(&mut servers.clients()[0].clone()),
+    )
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
 async fn the_balancer_of_tower_prefers_clients_that_are_connected() {
     let [a, gone] = [Named::start("a", false).await, Named::start("gone", false).await];
     let clients = [&a, &gone].map(|server| client(&server.endpoint));

@@ -66,8 +66,60 @@ pub struct Balanced {
     waits: bool,
     /// One that keeps a place for the next call.
     chosen: Option<Client>,
-    /// All of them, while none has room.
-    queued: Vec<Client>,
+    /// Where the next call waits, while none has room.
+    queue: Option<Queue>,
+}
+
+/// Who waits at all that are connected, for the first that has room.
+struct Queue {
+    /// Those that are connected, by their index.
+    places: Vec<(usize, Client)>,
+    /// Each is ready when its client comes or goes: one that comes has room, and a place at one that goes is no use.
+    turns: FuturesUnordered<BoxFuture<'static, usize>>,
+}
+
+impl Queue {
+    fn new(clients: &[Client]) -> Self {
+        let mut queue = Queue {
+            places: Vec::new(),
+            turns: FuturesUnordered::new(),
+        };
+        (0..clients.len()).for_each(|index| queue.look(clients, index));
+        queue
+    }
+
+    /// Waits at a client if it is connected, and for that to change.
+    fn look(&mut self, clients: &[Client], index: usize) {
+        let client = clients[index].clone();
+        let is_up = client.is_connected();
+        self.places.retain(|(place, _)| *place != index);
+        if is_up {
+            self.places.push((index, client.clone()));
+        }
+        self.turns.push(Box::pin(async move {
+            client.turned(is_up).await;
+            index
+        }));
+    }
+
+    /// Polls for a place at any; none when none is connected.
+    fn poll_place(&mut self, clients: &[Client], cx: &mut Context<'_>) -> Poll<Option<Client>> {
+        while let Poll::Ready(Some(index)) = self.turns.poll_next_unpin(cx) {
+            self.look(clients, index);
+        }
+        // A client may have gone since: a place there is held until that is told.
+        let mut is_any_up = false;
+        let ready = self.places.iter_mut().position(|(_, client)| {
+            let is_up = client.is_connected();
+            is_any_up |= is_up;
+            is_up && matches!(client.poll_ready(cx), Poll::Ready(Ok(())))
+        });
+        match ready {
+            Some(ready) => Poll::Ready(Some(self.places.swap_remove(ready).1)),
+            None if is_any_up => Poll::Pending,
+            None => Poll::Ready(None),
+        }
+    }
 }
 
 impl Balanced {
@@ -114,7 +166,7 @@ impl Balanced {
             waits: clients[0].options().wait_for_connection,
             clients,
             chosen: None,
-            queued: Vec::new(),
+            queue: None,
         })
     }
 
@@ -160,7 +212,7 @@ impl Balanced {
 
     /// Polls for a place at the one that is chosen or, if it has none, at any that has.
     fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<Option<Client>> {
-        if self.queued.is_empty() {
+        if self.queue.is_none() {
             let Some(chosen) = Self::choose(&self.clients) else {
                 return Poll::Ready(None);
             };
@@ -168,22 +220,11 @@ impl Balanced {
             if chosen.poll_ready(cx).is_ready() {
                 return Poll::Ready(Some(chosen));
             }
-            self.queued = self.clients.to_vec();
         }
-        let ready = self.queued.iter_mut().position(|client| {
-            let is_ready = matches!(client.poll_ready(cx), Poll::Ready(Ok(())));
-            is_ready && client.is_connected()
-        });
-        if let Some(ready) = ready {
-            let chosen = self.queued.swap_remove(ready);
-            self.queued.clear();
-            return Poll::Ready(Some(chosen));
-        }
-        if self.queued.iter().any(Client::is_connected) {
-            return Poll::Pending;
-        }
-        self.queued.clear();
-        Poll::Ready(None)
+        let queue = self.queue.get_or_insert_with(|| Queue::new(&self.clients));
+        let chosen = std::task::ready!(queue.poll_place(&self.clients, cx));
+        self.queue = None;
+        Poll::Ready(chosen)
     }
 }
 
@@ -336,7 +377,7 @@ impl Clone for Balanced {
             clients: Arc::clone(&self.clients),
             waits: self.waits,
             chosen: None,
-            queued: Vec::new(),
+            queue: None,
         }
     }
 }
