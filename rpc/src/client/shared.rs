@@ -152,6 +152,7 @@ impl Shared {
     pub(super) fn cancel(&self, call: u64) {
         self.with(|state, wakers| {
             let server = state.calls.cancel(call, wakers);
+            state.forget(call);
             state.stop(call, server);
         });
     }
@@ -212,10 +213,31 @@ impl State {
     fn wait(&mut self, waiting: Waiting) {
         const FEW: usize = 64;
         if self.waiting.len() >= FEW + 2 * self.calls.len() {
-            let calls = &self.calls;
-            self.waiting.retain(|waiting| calls.is_open(waiting.call));
+            self.forget_ended();
         }
         self.waiting.push_back(waiting);
+    }
+
+    /// Lets go of the bytes of a call that was given up, if it waits; its entry is thrown away with others.
+    fn forget(&mut self, call: u64) {
+        let Some(first) = self.waiting.front() else {
+            return;
+        };
+        // They wait in the order of their numbers, which begin anew after the last.
+        let first = first.call >> 32;
+        let order = |call: u64| ((call >> 32) as u32).wrapping_sub(first as u32);
+        let found = self
+            .waiting
+            .binary_search_by_key(&order(call), |waiting| order(waiting.call));
+        if let Ok(index) = found {
+            self.waiting[index].message = Message::default();
+        }
+    }
+
+    /// Throws away what waits of calls that have ended.
+    fn forget_ended(&mut self) {
+        let calls = &self.calls;
+        self.waiting.retain(|waiting| calls.is_open(waiting.call));
     }
 
     /// Sends something of a call that the server knows.
@@ -326,6 +348,9 @@ impl State {
         self.link = Link::Up { dealer, limits };
         let calls = &mut self.calls;
         self.waiting.retain(|waiting| {
+            if !calls.is_open(waiting.call) {
+                return false;
+            }
             let checked = limits.check(waiting.size, &waiting.message);
             let fits = checked.is_ok();
             if let Err(error) = checked {
@@ -351,6 +376,7 @@ impl State {
                 reason: DRAINS.to_owned(),
             };
             self.calls.fail_all(|sent| (!sent).then(|| error.clone()), wakers);
+            self.forget_ended();
         }
     }
 
@@ -386,6 +412,7 @@ impl State {
             },
             wakers,
         );
+        self.forget_ended();
     }
 
     /// Nothing is sent any more: neither what waits nor what comes.
@@ -450,8 +477,12 @@ impl State {
             Link::Draining { .. } => DRAINS.to_owned(),
             Link::Up { .. } => "the connection has no room".to_owned(),
         };
+        let is_due = self.calls.poll_timeout().is_some_and(|next| next <= now);
         for call in self.calls.expire(now, unsent, wakers) {
             self.tell(&Envelope::cancel(call));
+        }
+        if is_due {
+            self.forget_ended();
         }
         self.watched = self.calls.poll_timeout();
         self.watched.map(|next| next.max(now + GRAIN))

@@ -79,6 +79,39 @@ fn calls_that_are_given_up_without_a_connection_do_not_pile_up() {
 }
 
 #[test]
+fn calls_that_end_without_a_connection_keep_no_bytes() {
+    let shared = shared("heavy");
+    let now = Instant::now();
+    let bytes = || {
+        let state = shared.state.lock();
+        state
+            .waiting
+            .iter()
+            .map(|waiting| waiting.message.size())
+            .sum::<usize>()
+    };
+    let kept = begin(&shared, now, Patience::Endless, 9);
+    let of_one = bytes();
+    assert!(of_one > 0);
+    let cancelled = [(); 3].map(|()| begin(&shared, now, Patience::Endless, 9));
+    assert_eq!(bytes(), 4 * of_one);
+    // In no order, and one of them twice.
+    for n in [1, 0, 2, 2] {
+        shared.cancel(cancelled[n]);
+    }
+    assert_eq!(bytes(), of_one);
+    begin(&shared, now, Patience::Whole(Duration::from_secs(1)), 9);
+    shared.with(|state, wakers| state.look_at_the_clock(now + Duration::from_secs(2), wakers));
+    assert_eq!(bytes(), of_one);
+    assert!(shared.state.lock().calls.is_open(kept));
+    let link = Link::Down {
+        reason: "it went".to_owned(),
+    };
+    shared.with(|state, wakers| state.lose(&shared.endpoint, link, false, wakers));
+    assert_eq!(bytes(), 0);
+}
+
+#[test]
 fn a_call_that_waited_says_how_much_time_is_left() {
     let shared = shared("waits");
     let now = Instant::now();
