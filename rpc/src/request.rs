@@ -130,6 +130,15 @@ impl Request {
         })
     }
 
+    /// Takes off what it has waited for from its time, of which there was `limit`. Where that is a default for each sign
+    /// of life, all of it is there for the first.
+    pub(crate) fn waited(&mut self, limit: Duration, waited: Duration) {
+        let is_stream = self.items.is_some() || matches!(self.wants, Wants::Stream(_));
+        if self.timeout.is_some() || !is_stream {
+            self.timeout = Some(limit.saturating_sub(waited));
+        }
+    }
+
     /// The bytes of body and buffers together.
     #[must_use]
     pub fn size(&self) -> usize {

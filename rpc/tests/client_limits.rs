@@ -225,6 +225,35 @@ fn a_call_with_streamed_arguments_may_begin_outside_of_the_runtime() {
     assert_eq!(client.in_flight(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn to_wait_for_a_place_counts_to_the_time_of_a_call_that_names_none() {
+    let server = Running::start("inproc://client-defaults").await;
+    let limit = Duration::from_secs(10);
+    let options = Options::new().max_in_flight(1).timeout(limit);
+    let client = Client::with_options(&server.endpoint, options).unwrap();
+    for by_method in [false, true] {
+        let mut first = request("hang");
+        first.timeout = Some(Duration::from_secs(6));
+        let first = client.begin(first);
+        let begun = tokio::time::Instant::now();
+        let second = async {
+            match by_method {
+                true => client.method("hang").value::<_, ()>(&()).await,
+                false => client.request(request("hang")).await.map(drop),
+            }
+        };
+        let (first, second) = tokio::join!(first, second);
+        assert!(first.is_err());
+        let error = second.unwrap_err();
+        assert!(matches!(error, CallError::DeadlineExceeded { .. }), "{error}");
+        assert!(
+            begun.elapsed() < limit + Duration::from_secs(1),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+}
+
 #[tokio::test]
 async fn what_can_never_be_done_is_said_at_once() {
     let server = Running::start("tcp://127.0.0.1:0").await;

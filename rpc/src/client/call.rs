@@ -262,7 +262,7 @@ where
                 });
             };
             ready.map(drop).map_err(boxed)?;
-            request.timeout = request.timeout.map(|limit| limit.saturating_sub(begun.elapsed()));
+            request.waited(timeout, begun.elapsed());
         }
     }
     service.call(request).await.map_err(boxed)

@@ -192,7 +192,7 @@ impl Client {
                 });
             };
             ready?;
-            request.timeout = request.timeout.map(|limit| limit.saturating_sub(begun.elapsed()));
+            request.waited(limit, begun.elapsed());
         } else {
             ready.await?;
         }

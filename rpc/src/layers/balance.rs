@@ -285,7 +285,10 @@ impl Search {
             }
             let chosen = Balanced::choose(clients);
             let client = chosen.unwrap_or_else(|| &clients[fastrand::usize(..clients.len())]);
-            request.timeout = named.map(|limit| limit.saturating_sub(self.begun.elapsed()));
+            if let Some(limit) = timeout {
+                request.timeout = named;
+                request.waited(limit, self.begun.elapsed());
+            }
             let copy = self.waits.then(|| request.try_clone()).flatten();
             match (client.request(request).await, copy) {
                 (Err(error), Some(copy)) if is_unsent(&error) => request = copy,

@@ -182,8 +182,8 @@ impl<S: CallService, T> Future for Invocation<S, T> {
                         break Err(CallError::Closed);
                     };
                     // To wait counts to the call's time.
-                    if let (Some(waiting), Some(limit)) = (waiting, &mut request.timeout) {
-                        *limit = limit.saturating_sub(waiting.since.elapsed());
+                    if let Some(waiting) = waiting {
+                        request.waited(waiting.limit, waiting.since.elapsed());
                     }
                     let answer = service.call(request);
                     Stage::Called { service, answer }
