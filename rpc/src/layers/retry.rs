@@ -25,6 +25,9 @@ use crate::request::{Request, Response};
 /// not all come back at once. A retry that could not begin before the call's [timeout](Request::timeout) is not made,
 /// and each has what is left of it.
 ///
+/// When the last attempt did not run, but one before may have, the error is that of the one before, so that
+/// [`CallError::may_have_run`] is true of the call.
+///
 /// All clones share one budget: as many retries as a fifth of what succeeds within ten seconds, and 1,000 more. Without
 /// it, a server that is overloaded would be kept so by retries.
 ///
@@ -50,6 +53,8 @@ pub struct Retry {
     made: u32,
     deadline: Option<Instant>,
     pauses: Option<ExponentialBackoff>,
+    /// Why an attempt that may have run failed.
+    ran: Option<CallError>,
 }
 
 impl Default for Retry {
@@ -70,6 +75,7 @@ impl Retry {
             made: 0,
             deadline: None,
             pauses: None,
+            ran: None,
         }
     }
 
@@ -119,7 +125,18 @@ impl Retry {
             return None;
         }
         self.made += 1;
+        if error.may_have_run() {
+            self.ran = Some(error.clone());
+        }
         Some(pause)
+    }
+
+    /// What is to be told in place of the last error, if that would hide that an attempt before may have run.
+    fn hidden(&mut self, last: Option<&CallError>) -> Option<CallError> {
+        match last {
+            Some(last) if last.may_have_run() => None,
+            _ => self.ran.take(),
+        }
     }
 
     fn pause(&mut self) -> Option<Sleep> {
@@ -168,7 +185,14 @@ impl Policy<Request, Response, CallError> for Retry {
     type Future = Sleep;
 
     fn retry(&mut self, request: &mut Request, result: &mut Result<Response, CallError>) -> Option<Sleep> {
-        self.look(request, result.as_ref().map(drop).map_err(Some))
+        let pause = self.look(request, result.as_ref().map(drop).map_err(Some));
+        if pause.is_none()
+            && let Err(error) = result
+            && let Some(hidden) = self.hidden(Some(error))
+        {
+            *error = hidden;
+        }
+        pause
     }
 
     fn clone_request(&mut self, request: &Request) -> Option<Request> {
@@ -181,10 +205,15 @@ impl Policy<Request, Response, BoxError> for Retry {
     type Future = Sleep;
 
     fn retry(&mut self, request: &mut Request, result: &mut Result<Response, BoxError>) -> Option<Sleep> {
-        self.look(
-            request,
-            result.as_ref().map(drop).map_err(|error| error.downcast_ref()),
-        )
+        let looked = result.as_ref().map(drop).map_err(|error| error.downcast_ref());
+        let pause = self.look(request, looked);
+        if pause.is_none()
+            && let Err(error) = result
+            && let Some(hidden) = self.hidden(error.downcast_ref())
+        {
+            *error = hidden.into();
+        }
+        pause
     }
 
     fn clone_request(&mut self, request: &Request) -> Option<Request> {

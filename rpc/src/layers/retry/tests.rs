@@ -108,3 +108,26 @@ async fn without_a_budget_nothing_is_made_again_and_success_earns_some() {
     }
     assert_eq!([(); 2].map(|()| again()), [true, false]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_end_does_not_hide_that_an_attempt_may_have_run() {
+    for (first, last, expected) in [
+        (lost(true), lost(false), lost(true)),
+        (
+            lost(true),
+            failed(FailureKind::Cancelled),
+            failed(FailureKind::Cancelled),
+        ),
+        (failed(FailureKind::Overloaded), lost(false), lost(false)),
+    ] {
+        let mut retry = Retry::new().attempts(2);
+        let mut request = request(true);
+        assert!(pause(&mut retry, &mut request, first.clone()).is_some());
+        let mut result = Err(last.clone());
+        assert!(retry.clone().retry(&mut request, &mut result).is_none());
+        assert_eq!(result.unwrap_err(), expected);
+        let mut boxed: Result<Response, BoxError> = Err(last.into());
+        assert!(retry.retry(&mut request, &mut boxed).is_none());
+        assert_eq!(CallError::from_boxed(boxed.unwrap_err()), expected);
+    }
+}
