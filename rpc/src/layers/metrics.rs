@@ -30,6 +30,7 @@ mod exposition;
 mod record;
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -42,7 +43,7 @@ use parking_lot::RwLock;
 use tokio::time::Instant;
 use tower::{BoxError, Layer, Service};
 
-use self::record::{DROPPED, OK, Record, outcome};
+use self::record::{DROPPED, OK, Record, outcome, proves_method};
 pub use self::record::{MethodMetrics, OUTCOMES};
 use crate::envelope::Method;
 use crate::request::{Items, Request, Response};
@@ -52,7 +53,7 @@ use crate::request::{Items, Request, Response};
 ///
 /// A call lasts from when the service is called to its answer, of a stream to its end. One whose future is dropped
 /// before counts as `dropped`. Only so many methods are told apart; calls of others count to one of the empty name, and
-/// so do calls of methods that do not exist: nobody makes this grow from without.
+/// so do calls of methods of which none has run yet, as far as their ends say: nobody makes this grow from without.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
 
@@ -126,15 +127,17 @@ impl Metrics {
 }
 
 impl Inner {
-    /// Where calls of this method that ended so are counted.
-    fn record(&self, method: &Method, outcome: usize) -> Arc<Record> {
+    /// Where calls of this method are counted, given whether it is known to exist.
+    fn record(&self, method: &Method, exists: bool) -> Arc<Record> {
         if let Some(record) = self.methods.read().get(method.as_str()) {
             return Arc::clone(record);
         }
-        // Of these anybody could make up as many as there may be.
-        let is_made_up = OUTCOMES[outcome] == "unknown_method";
+        // Of others anybody could make up as many as there may be.
+        if !exists {
+            return Arc::clone(&self.others);
+        }
         let mut methods = self.methods.write();
-        if is_made_up || methods.len() >= self.max_methods {
+        if methods.len() >= self.max_methods && !methods.contains_key(method.as_str()) {
             return Arc::clone(&self.others);
         }
         Arc::clone(methods.entry(method.as_str().into()).or_default())
@@ -147,6 +150,8 @@ struct Counting {
     method: Method,
     begun: Instant,
     outcome: usize,
+    /// The end proves that there is such a method.
+    exists: bool,
 }
 
 impl Counting {
@@ -157,11 +162,18 @@ impl Counting {
             method: method.clone(),
             begun: Instant::now(),
             outcome: DROPPED,
+            exists: false,
         }
     }
 
-    fn end(mut self, outcome: usize) {
-        self.outcome = outcome;
+    fn succeed(mut self) {
+        self.outcome = OK;
+        self.exists = true;
+    }
+
+    fn fail(mut self, error: &(dyn Error + 'static)) {
+        self.outcome = outcome(error);
+        self.exists = proves_method(error);
     }
 }
 
@@ -170,7 +182,7 @@ impl Drop for Counting {
         let inner = &self.metrics.0;
         inner.in_flight.fetch_sub(1, Ordering::Relaxed);
         inner
-            .record(&self.method, self.outcome)
+            .record(&self.method, self.exists)
             .count(self.outcome, self.begun.elapsed());
     }
 }
@@ -218,13 +230,13 @@ where
                 Ok(mut response) => {
                     match response.items.take() {
                         Some(items) => response.items = Some(counted(counting, items)),
-                        None => counting.end(OK),
+                        None => counting.succeed(),
                     }
                     Ok(response)
                 }
                 Err(error) => {
                     let error = error.into();
-                    counting.end(outcome(&*error));
+                    counting.fail(&*error);
                     Err(error)
                 }
             }
@@ -237,15 +249,23 @@ fn counted(counting: Counting, mut items: Items) -> Items {
     let mut counting = Some(counting);
     Items::new(futures_util::stream::poll_fn(move |cx| {
         let next = std::task::ready!(Pin::new(&mut items).poll_next(cx));
-        let ended = match &next {
-            Some(Ok(_)) => None,
-            Some(Err(error)) => Some(outcome(error)),
-            None => Some(OK),
-        };
-        if let Some(outcome) = ended
-            && let Some(counting) = counting.take()
-        {
-            counting.end(outcome);
+        match &next {
+            // An item proves that there is such a method.
+            Some(Ok(_)) => {
+                if let Some(counting) = &mut counting {
+                    counting.exists = true;
+                }
+            }
+            Some(Err(error)) => {
+                if let Some(counting) = counting.take() {
+                    counting.fail(error);
+                }
+            }
+            None => {
+                if let Some(counting) = counting.take() {
+                    counting.succeed();
+                }
+            }
         }
         Poll::Ready(next)
     }))
@@ -264,25 +284,26 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::error::CallError;
     use crate::failure::{Failure, FailureKind};
 
     fn method(name: &str) -> Method {
         Method::new(name).expect("a name")
     }
 
-    fn call(metrics: &Metrics, name: &str, outcome: usize) {
-        Counting::begin(metrics, &method(name)).end(outcome);
+    fn call(metrics: &Metrics, name: &str) {
+        Counting::begin(metrics, &method(name)).succeed();
     }
 
     #[test]
     fn methods_that_do_not_exist_or_are_too_many_count_together() {
         let metrics = Metrics::with_max_methods(2);
-        let unknown = outcome(&Failure::new(FailureKind::UnknownMethod, ""));
+        let unknown = Failure::new(FailureKind::UnknownMethod, "");
         for n in 0..100 {
-            call(&metrics, &format!("made-up-{n}"), unknown);
+            Counting::begin(&metrics, &method(&format!("made-up-{n}"))).fail(&unknown);
         }
         for name in ["a", "b", "c", "a"] {
-            call(&metrics, name, OK);
+            call(&metrics, name);
         }
         let snapshot = metrics.snapshot();
         let counts: Vec<_> = snapshot
@@ -294,6 +315,37 @@ mod tests {
         assert_eq!(snapshot.methods[0].count("unknown_method"), 100);
     }
 
+    #[test]
+    fn only_what_proves_that_a_method_exists_makes_it_known() {
+        let metrics = Metrics::new();
+        let ended = |name: &str, error: &CallError| {
+            Counting::begin(&metrics, &method(name)).fail(error);
+        };
+        for (n, kind) in FailureKind::ALL.into_iter().enumerate() {
+            let failure = Failure::new(kind, "");
+            let proves = matches!(kind, FailureKind::Failed | FailureKind::Panicked);
+            ended(&format!("plain-{n}"), &failure.clone().into());
+            assert_eq!(is_known(&metrics, &format!("plain-{n}")), proves, "{kind:?}");
+            if kind.is_before_it_ran() {
+                ended(&format!("begun-{n}"), &failure.begun().into());
+                assert!(is_known(&metrics, &format!("begun-{n}")), "{kind:?}");
+            }
+        }
+        ended("closed", &CallError::Closed);
+        drop(Counting::begin(&metrics, &method("dropped")));
+        assert!(!is_known(&metrics, "closed") && !is_known(&metrics, "dropped"));
+        // What is known counts however it ends.
+        call(&metrics, "good");
+        drop(Counting::begin(&metrics, &method("good")));
+        let snapshot = metrics.snapshot();
+        let good = snapshot.methods.iter().find(|method| method.name == "good");
+        assert_eq!(good.map(|good| good.count("dropped")), Some(1));
+    }
+
+    fn is_known(metrics: &Metrics, name: &str) -> bool {
+        metrics.0.methods.read().contains_key(name)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn durations_fall_into_buckets() {
         let metrics = Metrics::new();
@@ -301,7 +353,7 @@ mod tests {
             let counting = Counting::begin(&metrics, &method("m"));
             assert_eq!(metrics.snapshot().in_flight, 1);
             tokio::time::advance(Duration::from_millis(millis)).await;
-            counting.end(OK);
+            counting.succeed();
         }
         let method = &metrics.snapshot().methods[0];
         assert_eq!(method.duration, Duration::from_millis(100_044));

@@ -132,6 +132,17 @@ pub(super) fn outcome(error: &(dyn Error + 'static)) -> usize {
     known.unwrap_or(ERROR)
 }
 
+/// Whether a call that ended with this error had come to a method, which therefore exists.
+pub(super) fn proves_method(error: &(dyn Error + 'static)) -> bool {
+    let failure = match (error.downcast_ref::<Failure>(), error.downcast_ref::<CallError>()) {
+        (Some(failure), _) | (_, Some(CallError::Failure(failure))) => failure,
+        _ => return false,
+    };
+    // What says by its kind alone that the call may have run says so of any name.
+    let has_begun = failure.kind().is_before_it_ran() && failure.may_have_run();
+    has_begun || matches!(failure.kind(), FailureKind::Failed | FailureKind::Panicked)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
