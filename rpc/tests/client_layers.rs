@@ -501,3 +501,15 @@ async fn a_second_call_is_made_when_a_call_takes_longer_than_most_did_and_the_bu
     futures_util::future::join_all(calls).await;
     assert_eq!(asked.load(Ordering::SeqCst), 13, "ten and those of the budget");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_delay_without_end_is_no_second_call() {
+    let service = tower::service_fn(async |_: flexbond_rpc::Request| {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Ok::<_, CallError>(flexbond_rpc::Response::default())
+    });
+    let hedge = Hedge::after(Duration::MAX);
+    let service = ServiceBuilder::new().layer(hedge).service(service);
+    let call = Call::new(service, "any").idempotent();
+    call.stream::<_, ()>(&()).await.unwrap();
+}

@@ -184,6 +184,16 @@ impl Balanced {
 
     /// The less busy one of two by chance, among those that are connected.
     fn choose(clients: &[Client]) -> Option<&Client> {
+        // As a rule all are connected, and two are looked at only.
+        if clients.len() > 2 {
+            let one = fastrand::usize(..clients.len());
+            let other = (one + fastrand::usize(1..clients.len())) % clients.len();
+            let (one, other) = (&clients[one], &clients[other]);
+            if let (Some(load), Some(others)) = (one.connected_load(), other.connected_load()) {
+                // Which of them is the first is by chance already.
+                return Some(if load <= others { one } else { other });
+            }
+        }
         let mut pair: [Option<(&Client, usize)>; 2] = [None, None];
         let mut seen = 0;
         for client in clients {

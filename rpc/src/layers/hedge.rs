@@ -158,8 +158,8 @@ where
 {
     let mut first = pin!(first);
     let slow = async {
-        match hedge.delay() {
-            Some(delay) => tokio::time::sleep_until(begun + delay).await,
+        match hedge.delay().and_then(|delay| begun.checked_add(delay)) {
+            Some(at) => tokio::time::sleep_until(at).await,
             None => std::future::pending().await,
         }
         if !hedge.budget.withdraw() {
