@@ -219,6 +219,8 @@ async fn metrics_count_every_way_in_which_calls_end() {
     let hanging = tokio::spawn(async move { hanging.value::<_, ()>(&()).await });
     until("its begin", || seen.begun.load(Ordering::SeqCst) == 1).await;
     hanging.abort();
+    // Its thread may be another.
+    let _ = within("its end", hanging).await;
     // A stream lasts until its end.
     let mut numbers = within("it", call("count").stream::<_, u32>(&3_u32))
         .await
