@@ -8,20 +8,21 @@ use flexbond_session::socket::{Route, SendErrorKind, SocketType};
 use flexbond_transport::{Frame, Message};
 use futures_util::TryFutureExt;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::AbortHandle;
 use tower::{BoxError, Service};
 
 use super::at_once::{Trial, Tried};
 use super::backlog::Backlog;
-use super::calls::{Arrived, Calls, Ticket, Upload};
+use super::calls::{Calls, Ticket};
 use super::context::{Connection, Context};
 use super::hub::{Counters, Hub, InFlight};
+use super::upload::{Upload, upload};
 use super::work::{Call, Hold, Work, answer_at_once, called, failed_at_once, late, panicked};
 use crate::envelope::{Codec, Envelope, Flags, Header, Kind};
 use crate::failure::{Failure, FailureKind};
 use crate::property;
-use crate::request::{Item, Items, Request, Response, Wants};
+use crate::request::{Item, Request, Response, Wants};
 
 /// What a server serves.
 pub(super) trait Serves:
@@ -261,9 +262,14 @@ impl Session {
         };
         let window = hub.options.upload_window.max(1);
         let upload = uploads.then(|| {
-            let (tx, rx) = mpsc::unbounded_channel();
-            request.items = Some(self.items(call.id, window, rx));
-            Upload::new(tx, window)
+            let (upload, uploaded) = upload(window);
+            let session = Arc::downgrade(self);
+            request.items = Some(uploaded.items(move |more| {
+                if let Some(session) = session.upgrade() {
+                    session.grant(call.id, more);
+                }
+            }));
+            upload
         });
         let hold = self.hold(call, wants, credit.clone(), upload)?;
         if uploads {
@@ -317,25 +323,6 @@ impl Session {
             let then = self.push(&mut self.state.lock(), message);
             self.follow(then);
         }
-    }
-
-    /// The items of streamed arguments, as their handler reads them.
-    fn items(self: &Arc<Self>, call: u64, window: u32, mut rx: mpsc::UnboundedReceiver<Arrived>) -> Items {
-        let session = Arc::downgrade(self);
-        let mut read = 0;
-        Items::new(futures_util::stream::poll_fn(move |cx| {
-            let item = std::task::ready!(rx.poll_recv(cx));
-            if item.is_some() {
-                read += 1;
-                // Half a window at a time: few messages, and the caller need not stop.
-                if read >= window.div_ceil(2)
-                    && let Some(session) = session.upgrade()
-                {
-                    session.grant(call, std::mem::take(&mut read));
-                }
-            }
-            Poll::Ready(item.map(|arrived| arrived.map(|(item, _)| item)))
-        }))
     }
 
     fn grant(self: &Arc<Self>, call: u64, items: u32) {
