@@ -562,10 +562,14 @@ impl Session {
 
     /// Tells the other end that no more calls are taken.
     pub(super) fn announce_drain(self: &Arc<Self>) {
-        // A plain script waits for its answer and nothing else.
-        if self.connection.peer().metadata(property::NAME).is_some() {
+        if self.knows_of_drain() {
             self.send(&Envelope::draining());
         }
+    }
+
+    /// Whether the other end leaves when it is told to. A plain script waits for its answer and nothing else.
+    pub(super) fn knows_of_drain(&self) -> bool {
+        property::is_known(self.connection.peer())
     }
 }
 
