@@ -330,6 +330,7 @@ where
         trial: &mut Trial<S>,
         end: Pin<&mut impl Future<Output = ()>>,
     ) -> bool {
+        let mut is_others_turn = false;
         tokio::select! {
             biased;
             // First: however many calls come, the end does too, and those who read again are not forgotten.
@@ -338,16 +339,21 @@ where
             Some(()) = self.stalled.next() => {}
             event = self.monitor.recv() => self.note(event.as_ref()),
             received = self.router.recv_batch(messages, BATCH) => match received {
-                Ok(route) => self.handle(route, messages, trial),
+                Ok(route) => is_others_turn = self.handle(route, messages, trial),
                 Err(RecvError::Closed) => return true,
                 // No other error comes of a ROUTER without a receive timeout; with one there is simply nothing.
                 Err(_) => {}
             },
         }
+        if is_others_turn {
+            tokio::task::yield_now().await;
+            trial.renew();
+        }
         false
     }
 
-    fn handle(&mut self, route: Route, messages: &mut Vec<Message>, trial: &mut Trial<S>) {
+    /// Handles messages of one peer. True if other tasks are to have their turn before there are more.
+    fn handle(&mut self, route: Route, messages: &mut Vec<Message>, trial: &mut Trial<S>) -> bool {
         let session = match route.is_ready() {
             true => self.session(route),
             // One that is gone already is not kept, but what it sent last is handled: it may be a one-way call.
@@ -356,7 +362,7 @@ where
                 None => Session::new(route, Arc::clone(&self.hub)),
             },
         };
-        trial.renew();
+        trial.begin();
         for message in messages.drain(..) {
             session.handle(&self.service, message, trial);
         }
@@ -364,6 +370,7 @@ where
             session.lost();
         }
         self.count_connections();
+        trial.end()
     }
 
     /// The session of a peer that is there; one made while the server ends says so.

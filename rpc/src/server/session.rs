@@ -222,6 +222,9 @@ impl Session {
         };
         let uploads = header.flags.contains(Flags::UPLOAD) && wants != Wants::Nothing;
         if !uploads && !matches!(wants, Wants::Stream(_)) && trial.is_on() {
+            if call.deadline.is_some_and(|deadline| deadline <= trial.looked()) {
+                return Err(late(header.deadline));
+            }
             let tried = hub.admit_for_now(size)?;
             self.state.lock().calls.check(call.id, wants)?;
             let finish = |answered| answer_at_once(hub, call, wants, answered);
