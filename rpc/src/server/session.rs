@@ -312,9 +312,12 @@ impl Session {
         let known = hold.known();
         let work = Work::new(Arc::clone(self), call, hold, in_flight);
         let task = tokio::spawn(work.run(answering, credit));
-        // If it has ended already there is nothing to abort.
         match known {
-            Ok(ticket) => drop(self.state.lock().calls.attach(ticket, task.abort_handle())),
+            Ok(ticket) => {
+                let late = self.state.lock().calls.attach(ticket, task.abort_handle());
+                // Its connection was lost, or it was cancelled, before it had a task: nobody else ends it.
+                late.inspect(AbortHandle::abort);
+            }
             Err(number) => self.hub.attach_loose(number, task.abort_handle()),
         }
     }
