@@ -504,7 +504,7 @@ impl Session {
         let size = message.size();
         match self.route.try_send(message) {
             Ok(()) => {
-                state.backlog.hand(size);
+                state.backlog.hand(size, || self.route.waiting());
                 Then::Nothing
             }
             Err(error) if *error.kind() == SendErrorKind::WouldBlock => {
@@ -538,7 +538,7 @@ impl Session {
             let size = message.size();
             let mut message = Some(message);
             match self.route.poll_send(cx, &mut message) {
-                Poll::Ready(Ok(())) => state.backlog.hand(size),
+                Poll::Ready(Ok(())) => state.backlog.hand(size, || self.route.waiting()),
                 Poll::Ready(Err(_)) => {
                     state.gone = true;
                     let dropped = 1 + state.backlog.clear();
