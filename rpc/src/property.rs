@@ -61,6 +61,11 @@ pub(crate) fn of_client() -> &'static str {
     "1"
 }
 
+/// Whether a peer is one of this crate's, or as good.
+pub(crate) fn is_known(peer: &Peer) -> bool {
+    peer.metadata(NAME).is_some()
+}
+
 /// What this server takes, as far as it said.
 pub(crate) fn limits(server: &Peer) -> Limits {
     let said = server

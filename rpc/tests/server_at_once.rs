@@ -6,12 +6,15 @@ mod harness;
 mod serving;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
+use flexbond_rpc::envelope::Kind;
 use flexbond_rpc::server::Options;
-use flexbond_rpc::{CallError, Failure, FailureKind, Methods};
+use flexbond_rpc::{CallError, Failure, FailureKind, Methods, Server};
+use flexbond_session::socket;
 use harness::{Seen, until, within};
-use serving::Serving;
+use serving::{Raw, Serving, failure_kind, request};
 use tower::ServiceBuilder;
 use tower::limit::ConcurrencyLimitLayer;
 
@@ -150,4 +153,78 @@ async fn a_service_that_is_not_ready_gets_the_call_when_it_is() {
     seen.go.notify_one();
     assert_eq!(within("the first", wait).await.unwrap().unwrap(), "gone on");
     assert_eq!(within("the second", echo).await.unwrap().unwrap(), "after it");
+}
+
+/// Keeps the thread for longer than handlers may in one turn.
+fn keep_the_thread(time: Duration) {
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+#[tokio::test]
+async fn other_tasks_have_their_turn_between_the_calls_of_many_connections() {
+    let turns = Arc::new(AtomicUsize::new(0));
+    let (told, mut begun) = tokio::sync::mpsc::unbounded_channel();
+    let seen = Arc::clone(&turns);
+    let methods = Methods::new()
+        .add("slow", move |()| {
+            told.send((task(), seen.load(Ordering::SeqCst)))
+                .expect("the test lives");
+            keep_the_thread(Duration::from_millis(2));
+            async { Ok::<_, Failure>(()) }
+        })
+        .unwrap();
+    let server = Server::new(methods);
+    let endpoint = within("bind", server.bind("inproc://turns-between-calls"))
+        .await
+        .unwrap();
+    // All have called before the server looks.
+    let peers = [(); 4].map(|()| Raw::connect(&endpoint, socket::Options::new()));
+    for peer in &peers {
+        peer.send(&request(1, "slow", "null")).await;
+    }
+    let other = tokio::spawn(async move {
+        loop {
+            turns.fetch_add(1, Ordering::SeqCst);
+            // There is always something to run, and it waits for nobody but its turn.
+            tokio::spawn(async {}).await.expect("it does nothing");
+        }
+    });
+    let running = tokio::spawn(server.run());
+    let first = within("a call", begun.recv()).await.unwrap();
+    let mut last = first.1;
+    for _ in 1..peers.len() {
+        let (task, turn) = within("a call", begun.recv()).await.unwrap();
+        assert_eq!(task, first.0, "it is tried at once");
+        assert!(turn > last, "nobody else had a turn");
+        last = turn;
+    }
+    other.abort();
+    running.abort();
+}
+
+#[tokio::test]
+async fn a_call_whose_deadline_passed_while_others_were_tried_does_not_run() {
+    let seen: Arc<Seen> = Arc::default();
+    let methods = harness::methods(&seen)
+        .add("slow", async |()| {
+            keep_the_thread(Duration::from_millis(20));
+            Ok::<_, Failure>(())
+        })
+        .unwrap();
+    let server = Server::new(methods);
+    let endpoint = within("bind", server.bind("inproc://late-behind-slow"))
+        .await
+        .unwrap();
+    let raw = Raw::connect(&endpoint, socket::Options::new());
+    raw.send(&request(1, "slow", "null")).await;
+    let late = request(2, "note", "null").with_deadline(Duration::from_millis(5));
+    raw.send(&late).await;
+    let running = tokio::spawn(server.run());
+    assert_eq!(raw.recv().await.header.kind, Kind::Response);
+    assert_eq!(failure_kind(&raw.recv().await), "deadline_exceeded");
+    assert_eq!(seen.noted.load(Ordering::SeqCst), 0);
+    running.abort();
 }

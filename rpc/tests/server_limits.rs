@@ -117,6 +117,21 @@ async fn a_peer_that_does_not_read_large_answers_loses_its_connection_and_no_oth
     }
 }
 
+async fn a_call_that_loses_its_connection_as_it_begins_ends() {
+    let seen = Arc::default();
+    let options = Options::new().max_unread_bytes(8 << 10);
+    let server = Serving::start(methods(&seen), &serving::nearby(), options).await;
+    let raw = Raw::connect(&server.endpoint, socket::Options::new());
+    raw.send(&request(1, "large", "8192")).await;
+    until("an answer that nobody reads", || server.stats().calls == 1).await;
+    // The leave for its first items is too much for who does not read.
+    let upload = request(2, "hang", "null").with_flags(Flags::UPLOAD);
+    raw.send(&upload).await;
+    until("the end of the connection", || server.stats().slow_peers == 1).await;
+    until("the end of the call", || server.stats().in_flight == 0).await;
+    assert_eq!(server.stats().cancelled, 1);
+}
+
 async fn arguments_of_all_calls_together_are_bounded_in_bytes() {
     let seen: Arc<Seen> = Arc::default();
     let options = Options::new().max_in_flight_bytes(2 * MIB);
@@ -362,6 +377,7 @@ async fn answers_that_cannot_leave_are_counted_at_the_end() {
 }
 
 serving::on_both! {
+    a_call_that_loses_its_connection_as_it_begins_ends,
     a_stream_waits_for_a_peer_that_does_not_read_whatever_its_credit,
     a_peer_that_does_not_read_large_answers_loses_its_connection_and_no_other_does,
     arguments_of_all_calls_together_are_bounded_in_bytes,

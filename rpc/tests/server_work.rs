@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use flexbond_rpc::envelope::{Codec, Envelope, Flags, Kind};
 use flexbond_rpc::server::Options;
-use flexbond_rpc::{Failure, FailureKind, Methods, Request, Response};
+use flexbond_rpc::{Failure, FailureKind, Incoming, Methods, Request, Response};
 use futures_util::{StreamExt, stream};
 use harness::{Seen, client, until, within};
 use serving::{Serving, failure_kind, header, request};
@@ -348,7 +348,65 @@ async fn uploads_and_streams_end_with_their_connection() {
     assert_eq!(server.stats().cancelled, 2);
 }
 
+/// Where the handler reads in a task of its own, which does not end with the call.
+async fn an_upload_that_breaks_off_does_not_look_complete() {
+    let (told, mut outcomes) = tokio::sync::mpsc::unbounded_channel();
+    let methods = Methods::new()
+        .add_upload("keep", move |((), mut values): ((), Incoming<i64>)| {
+            let told = told.clone();
+            async move {
+                let reading = tokio::spawn(async move {
+                    let mut count = 0;
+                    let end = loop {
+                        match values.next().await {
+                            Some(Ok(_)) => count += 1,
+                            Some(Err(failure)) => break Some(failure.kind()),
+                            None => break None,
+                        }
+                    };
+                    let after = values.next().await.is_some();
+                    told.send((count, end, after)).expect("the test lives");
+                });
+                reading
+                    .await
+                    .map_err(|error| Failure::failed(1, error.to_string()))
+            }
+        })
+        .unwrap();
+    let server = Serving::of(methods).await;
+    let raw = server.raw();
+    let begin = async |call| {
+        raw.send(&request(call, "keep", "null").with_flags(Flags::UPLOAD))
+            .await;
+        assert_eq!(raw.recv().await.header.kind, Kind::Credit);
+        raw.send(&Envelope::stream_item(call, 0, "1").with_codec(Codec::Json))
+            .await;
+    };
+    begin(1).await;
+    raw.send(&Envelope::stream_end(1, 1)).await;
+    let outcome = within("the end", outcomes.recv()).await.unwrap();
+    assert_eq!(outcome, (1, None, false));
+    assert_eq!(raw.recv().await.header.kind, Kind::Response);
+    let cancelled = (1, Some(FailureKind::Cancelled), false);
+    begin(2).await;
+    raw.send(&Envelope::cancel(2)).await;
+    assert_eq!(within("its end", outcomes.recv()).await.unwrap(), cancelled);
+    // Out of turn: the call fails.
+    begin(3).await;
+    raw.send(&Envelope::stream_item(3, 7, "1").with_codec(Codec::Json))
+        .await;
+    assert_eq!(within("its end", outcomes.recv()).await.unwrap(), cancelled);
+    assert_eq!(failure_kind(&raw.recv().await), "malformed");
+    begin(4).await;
+    until("the last call", || server.stats().in_flight == 1).await;
+    drop(raw);
+    let (count, end, after) = within("its end", outcomes.recv()).await.unwrap();
+    assert!(count <= 1, "the item may be lost with the connection");
+    assert_eq!((end, after), (Some(FailureKind::Cancelled), false));
+}
+
 serving::on_both! {
+    an_upload_that_breaks_off_does_not_look_complete,
     a_call_has_one_answer_whatever_else_comes_with_its_number,
     a_cancelled_call_is_answered_no_more_and_its_number_is_free,
     a_deadline_that_is_over_runs_nothing_and_one_that_passes_stops_the_work,

@@ -156,3 +156,19 @@ async fn a_way_ends_with_its_connection_and_is_not_that_of_the_next() {
     let error = second.try_send("late").unwrap_err();
     assert_eq!(*error.kind(), SendErrorKind::Closed);
 }
+
+#[tokio::test]
+async fn there_is_a_way_to_a_peer_that_has_sent_nothing() {
+    for endpoint in ["tcp://127.0.0.1:0", "inproc://routes-silent"] {
+        let router = Router::with_options(brisk()).unwrap();
+        let dealer = pair(&router, endpoint).await;
+        until("the connection", || router.peers().iter().any(|peer| peer.ready)).await;
+        let peer = router.peers().remove(0).peer;
+        let route = router.route(&peer).expect("it is connected");
+        assert_eq!(route.id(), peer.id());
+        route.try_send("first").expect("room");
+        assert_eq!(within("it", dealer.recv()).await.unwrap(), "first".into());
+        drop(dealer);
+        until("its end", || router.route(&peer).is_none()).await;
+    }
+}

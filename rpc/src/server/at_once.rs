@@ -17,8 +17,14 @@ use crate::request::{Request, Response};
 /// come behind get tasks, which take turns with everything else.
 const TURN: Duration = Duration::from_micros(500);
 
-/// So many calls are tried between two looks at the clock.
+/// Of this time, a turn of handlers whose calls are done leaves none worth having: others come first.
+const ENOUGH: Duration = TURN.checked_div(2).unwrap();
+
+/// So many calls are tried between two looks at the clock, where they are quick.
 const LOOK: u32 = 4;
+
+/// A call that takes longer is not: after it comes a look at the clock.
+const QUICK: Duration = Duration::from_micros(50);
 
 /// Whether handlers are tried where their calls come in, before they get tasks.
 ///
@@ -28,7 +34,13 @@ pub(super) struct Trial<S: Serves> {
     is_wanted: bool,
     /// When the calls came that are handled now.
     now: Instant,
-    tried: u32,
+    /// The last look at the clock.
+    looked: Instant,
+    /// Time of this turn that went to the calls before these.
+    spent: Duration,
+    /// Calls to be tried until the next look, and from there to the one after it.
+    until_look: u32,
+    stride: u32,
     is_over: bool,
     /// Where the next handler is tried: its memory serves one after the other, and goes with who is not done.
     place: Pin<Box<Option<S::Future>>>,
@@ -63,19 +75,38 @@ impl<S: Serves> Trial<S> {
     /// For the runtime that this is called on.
     pub(super) fn new() -> Self {
         let flavor = Handle::try_current().map(|handle| handle.runtime_flavor());
+        let now = Instant::now();
         Trial {
             is_wanted: matches!(flavor, Ok(RuntimeFlavor::CurrentThread)),
-            now: Instant::now(),
-            tried: 0,
+            now,
+            looked: now,
+            spent: Duration::ZERO,
+            until_look: 1,
+            stride: 1,
             is_over: false,
             place: Box::pin(None),
         }
     }
 
-    /// Other tasks had their turn, and calls came.
-    pub(super) fn renew(&mut self) {
+    /// Calls came. Others have not had their turn for that.
+    pub(super) fn begin(&mut self) {
         self.now = Instant::now();
-        self.tried = 0;
+        self.looked = self.now;
+        self.until_look = self.stride;
+    }
+
+    /// The calls that came are handled. True if it is others' turn before more are.
+    pub(super) fn end(&mut self) -> bool {
+        if !self.is_wanted {
+            return false;
+        }
+        self.spent += self.now.elapsed();
+        self.spent >= ENOUGH
+    }
+
+    /// Other tasks had their turn.
+    pub(super) fn renew(&mut self) {
+        self.spent = Duration::ZERO;
         self.is_over = false;
     }
 
@@ -84,14 +115,33 @@ impl<S: Serves> Trial<S> {
         self.now
     }
 
+    /// What the clock said last: behind calls that are not quick, that is now.
+    pub(super) fn looked(&self) -> Instant {
+        self.looked
+    }
+
     /// Whether the next handler is tried.
     pub(super) fn is_on(&mut self) -> bool {
-        // Not at each call: that took some 3 % of a small one.
-        self.tried += 1;
-        if self.is_wanted && self.tried.is_multiple_of(LOOK) && self.now.elapsed() > TURN {
-            self.is_over = true;
+        if !self.is_wanted || self.is_over {
+            return false;
         }
-        self.is_wanted && !self.is_over
+        // Not at each call: that took some 3 % of a small one.
+        if self.until_look == 0 {
+            self.look();
+        }
+        self.until_look = self.until_look.saturating_sub(1);
+        !self.is_over
+    }
+
+    fn look(&mut self) {
+        let before = std::mem::replace(&mut self.looked, Instant::now());
+        self.stride = match self.looked - before > QUICK * self.stride {
+            // The next ones are likely to be of its kind.
+            true => 1,
+            false => (2 * self.stride).min(LOOK),
+        };
+        self.until_look = self.stride;
+        self.is_over = self.spent + (self.looked - self.now) > TURN;
     }
 
     /// Begins a call and looks once whether it is done; if so, `finish` makes its answer. The panic of whatever panics is
@@ -141,13 +191,52 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn handlers_that_take_their_time_end_the_trial_until_others_had_their_turn() {
         let mut trial = Trial::<Methods>::new();
-        trial.renew();
+        trial.begin();
         assert!((0..100).all(|_| trial.is_on()));
+        assert!(!trial.end());
+        tokio::time::advance(2 * TURN).await;
+        // What was waited for is no time of handlers.
+        trial.begin();
+        assert!(trial.is_on());
         tokio::time::advance(2 * TURN).await;
         let tried = (0..100).filter(|_| trial.is_on()).count();
         assert!(tried < LOOK as usize, "{tried}");
+        assert!(trial.end());
+        trial.begin();
+        assert!(!trial.is_on(), "nobody else had a turn");
         trial.renew();
+        trial.begin();
         assert!(trial.is_on());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn behind_calls_that_are_not_quick_the_clock_is_looked_at_each_time() {
+        let mut trial = Trial::<Methods>::new();
+        trial.begin();
+        assert!((0..10).all(|_| trial.is_on()));
+        tokio::time::advance(5 * QUICK).await;
+        let calls = (0..LOOK).take_while(|_| trial.is_on() && trial.looked() < Instant::now());
+        assert!(calls.count() < LOOK as usize, "one is seen that is not quick");
+        for _ in 0..2 {
+            tokio::time::advance(2 * QUICK).await;
+            assert!(trial.is_on());
+            assert_eq!(trial.looked(), Instant::now());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_calls_of_many_connections_are_one_turn() {
+        let mut trial = Trial::<Methods>::new();
+        let mut batches = 0;
+        loop {
+            trial.begin();
+            batches += 1;
+            tokio::time::advance(TURN / 8).await;
+            if trial.end() {
+                break;
+            }
+        }
+        assert_eq!(batches, 4);
     }
 
     #[test]

@@ -17,9 +17,13 @@ pub(super) struct Backlog {
     /// Of these, the large ones that have not left as far as is known: which, and how many bytes.
     large: VecDeque<(u64, usize)>,
     large_bytes: usize,
+    /// How many large ones were left when it was last seen which have left.
+    seen: usize,
 }
 
 impl Backlog {
+    /// So many large ones are remembered before it is seen which have left.
+    const FEW: usize = 64;
     /// What is smaller is not counted in the socket's queue: a thousand of these are four megabytes.
     const LARGE: usize = 4 << 10;
 
@@ -33,12 +37,16 @@ impl Backlog {
         self.kept.len()
     }
 
-    /// A message was handed to the socket.
-    pub(super) fn hand(&mut self, size: usize) {
+    /// A message was handed to the socket, where `waiting` tells how many wait now.
+    pub(super) fn hand(&mut self, size: usize, waiting: impl FnOnce() -> usize) {
         self.handed += 1;
         if size >= Self::LARGE {
             self.large.push_back((self.handed, size));
             self.large_bytes += size;
+            // Each time there are twice as many: of a peer that reads, few are remembered, and it costs next to nothing.
+            if self.large.len() >= Self::FEW.max(2 * self.seen) {
+                self.left(waiting());
+            }
         }
     }
 
@@ -50,6 +58,11 @@ impl Backlog {
         {
             self.large.pop_front();
             self.large_bytes -= size;
+        }
+        self.seen = self.large.len();
+        if self.seen == 0 && self.large.capacity() > 2 * Self::FEW {
+            // A burst is no reason to hold its memory.
+            self.large = VecDeque::new();
         }
     }
 
@@ -90,7 +103,7 @@ mod tests {
     fn large_messages_count_until_they_have_left() {
         let mut backlog = Backlog::default();
         for size in [10_000, 1, 20_000] {
-            backlog.hand(size);
+            backlog.hand(size, || unreachable!("there are few"));
         }
         assert_eq!(backlog.bytes(), 30_000);
         backlog.left(3);
@@ -103,6 +116,28 @@ mod tests {
         assert_eq!(backlog.bytes(), 0);
         // More than was handed to it: the socket's own.
         backlog.left(9);
+    }
+
+    #[test]
+    fn of_a_peer_that_reads_few_are_remembered() {
+        let mut backlog = Backlog::default();
+        for handed in 1..=100_000_usize {
+            backlog.hand(Backlog::LARGE, || handed.min(3));
+            assert!(backlog.large.len() <= Backlog::FEW, "{handed}");
+        }
+        // Of one that does not, all; and that is asked rarely.
+        let mut backlog = Backlog::default();
+        let mut asked = 0;
+        for handed in 1..=100_000_usize {
+            backlog.hand(Backlog::LARGE, || {
+                asked += 1;
+                handed
+            });
+        }
+        assert_eq!(backlog.large.len(), 100_000);
+        assert!(asked < 20, "{asked}");
+        backlog.left(0);
+        assert_eq!((backlog.bytes(), backlog.large.capacity()), (0, 0));
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
 use super::hub::Held;
+use super::upload::Upload;
 use crate::credit;
-use crate::error::CallError;
 use crate::failure::{Failure, FailureKind};
 use crate::request::{Item, Wants};
 
@@ -38,29 +38,6 @@ pub(super) struct Running<T> {
     /// Items of its answer that the caller has room for.
     credit: Option<Arc<Semaphore>>,
     upload: Option<Upload>,
-}
-
-/// An item of streamed arguments that the handler has not read, and the room that it takes.
-pub(super) type Arrived = Result<(Item, Held), CallError>;
-
-/// Arguments that come as a stream.
-#[derive(Debug)]
-pub(super) struct Upload {
-    items: mpsc::UnboundedSender<Arrived>,
-    /// Items that may still come.
-    window: u32,
-    next: u32,
-}
-
-impl Upload {
-    /// At first, `window` items may come.
-    pub(super) fn new(items: mpsc::UnboundedSender<Arrived>, window: u32) -> Self {
-        Upload {
-            items,
-            window,
-            next: 0,
-        }
-    }
 }
 
 impl<T> Calls<T> {
@@ -190,36 +167,17 @@ impl<T> Calls<T> {
         hold: impl FnOnce() -> Result<Held, Failure>,
     ) -> Result<(), Failure> {
         // The call may have ended before its items.
-        let Some(upload) = self.upload(call) else {
-            return Ok(());
-        };
-        if number != upload.next {
-            let message = format!("item {number} came where item {} was due", upload.next);
-            return Err(Failure::new(FailureKind::Malformed, message));
+        match self.upload(call) {
+            Some(upload) => upload.item(number, item, hold),
+            None => Ok(()),
         }
-        let Some(window) = upload.window.checked_sub(1) else {
-            let message = format!("item {number} came without leave");
-            return Err(Failure::new(FailureKind::Malformed, message));
-        };
-        upload.window = window;
-        upload.next = upload.next.wrapping_add(1);
-        // A handler that reads no more is not an error.
-        if !upload.items.is_closed() {
-            let _ = upload.items.send(Ok((item, hold()?)));
-        }
-        Ok(())
     }
 
     /// Streamed arguments end after so many items.
     pub(super) fn items_end(&mut self, call: u64, sent: u32) {
-        let Some(running) = self.running.get_mut(&call) else {
-            return;
-        };
-        if let Some(upload) = running.upload.take()
-            && upload.next != sent
-        {
-            let received = upload.next;
-            let _ = upload.items.send(Err(CallError::Incomplete { received, sent }));
+        let running = self.running.get_mut(&call);
+        if let Some(upload) = running.and_then(|running| running.upload.take()) {
+            upload.end(sent);
         }
     }
 
@@ -228,7 +186,7 @@ impl<T> Calls<T> {
         let Some(upload) = self.upload(call) else {
             return false;
         };
-        upload.window += items;
+        upload.grant(items);
         true
     }
 
@@ -241,6 +199,7 @@ impl<T> Calls<T> {
 mod tests {
     use super::super::hub::Hub;
     use super::super::options::Options;
+    use super::super::upload::upload;
     use super::*;
 
     fn kind<T>(result: Result<T, Failure>) -> FailureKind {
@@ -283,43 +242,22 @@ mod tests {
     }
 
     #[test]
-    fn items_come_in_order_and_with_leave() {
-        let hub = Hub::new(Options::new().max_in_flight_bytes(10));
+    fn items_reach_their_call_until_they_end() {
+        let hub = Hub::new(Options::default());
         let mut calls = Calls::<()>::new(9);
-        let (tx, mut rx) = mpsc::unbounded_channel();
-        calls.begin(1, None, Some(Upload::new(tx, 2))).unwrap();
+        let (upload, _uploaded) = upload(1);
+        calls.begin(1, None, Some(upload)).unwrap();
         let item =
             |calls: &mut Calls<()>, call, number| calls.item(call, number, Item::default(), || hub.hold(4));
         item(&mut calls, 7, 0).unwrap();
         item(&mut calls, 1, 0).unwrap();
-        assert_eq!(kind(item(&mut calls, 1, 2)), FailureKind::Malformed);
+        assert_eq!(kind(item(&mut calls, 1, 1)), FailureKind::Malformed);
+        assert!(calls.grant(1, 1));
         item(&mut calls, 1, 1).unwrap();
-        assert_eq!(kind(item(&mut calls, 1, 2)), FailureKind::Malformed);
-        assert!(calls.grant(1, 1));
-        assert_eq!(kind(item(&mut calls, 1, 2)), FailureKind::Overloaded);
-        assert!(rx.try_recv().unwrap().is_ok());
-        assert!(calls.grant(1, 1));
-        item(&mut calls, 1, 3).unwrap();
-        calls.items_end(1, 5);
+        calls.items_end(7, 0);
+        calls.items_end(1, 2);
         assert!(!calls.grant(1, 1));
-        for _ in 0..2 {
-            assert!(rx.try_recv().unwrap().is_ok());
-        }
-        let incomplete = CallError::Incomplete { received: 4, sent: 5 };
-        assert_eq!(rx.try_recv().unwrap().unwrap_err(), incomplete);
-        assert!(rx.try_recv().is_err());
-    }
-
-    #[test]
-    fn items_that_nobody_reads_are_thrown_away() {
-        let hub = Hub::new(Options::default());
-        let mut calls = Calls::<()>::new(9);
-        let (tx, rx) = mpsc::unbounded_channel();
-        calls.begin(1, None, Some(Upload::new(tx, 2))).unwrap();
-        drop(rx);
-        let hold = || unreachable!("it takes no room");
-        calls.item(1, 0, Item::default(), hold).unwrap();
-        drop(hub);
+        item(&mut calls, 1, 9).unwrap();
     }
 
     #[test]

@@ -88,10 +88,11 @@ impl<T: DeserializeOwned> Incoming<T> {
         }
     }
 
-    /// The next value; none at the end.
+    /// The next value; none at the end, once the caller has sent all.
     ///
     /// # Errors
-    /// [`Failure`] when an item is not a `T`, or the stream broke off.
+    /// [`Failure`] when an item is not a `T`, or the stream broke off: [`Cancelled`](FailureKind::Cancelled) when the
+    /// call or its connection ended first, so that what has come is not taken for all of it.
     ///
     /// # Cancel safety
     /// No item is lost when the future is dropped.

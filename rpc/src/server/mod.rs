@@ -11,6 +11,7 @@ mod options;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
 mod server;
 mod session;
+mod upload;
 mod work;
 
 pub use context::{Connection, Context};

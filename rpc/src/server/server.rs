@@ -8,14 +8,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use flexbond_session::Endpoint;
 use flexbond_session::socket::{
-    BindError, Event, IntoEndpoint, Monitor, OptionError, RecvError, Route, Router,
+    BindError, Event, IntoEndpoint, Monitor, OptionError, Peer, RecvError, Route, Router,
 };
 use flexbond_transport::Message;
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tower::{BoxError, Service};
 
 use super::at_once::Trial;
@@ -98,7 +99,7 @@ pub struct ServerStats {
     pub malformed: u64,
     /// Calls under way.
     pub in_flight: u64,
-    /// Connections that sent something and are there now.
+    /// Connections that are there now, and sent something or were told that the server ends.
     pub connections: u64,
     /// Connections ended because their peers did not read their answers; see [`Options::max_unread`] and
     /// [`Options::max_unread_bytes`].
@@ -121,6 +122,9 @@ pub struct Stopped {
 
 /// Messages taken from one connection before the next has its turn.
 const BATCH: NonZeroUsize = NonZeroUsize::new(128).unwrap();
+
+/// How long peers may take to leave once their calls are done; those that know what it means do so at once.
+const GRACE: Duration = Duration::from_secs(1);
 
 impl<S> Server<S>
 where
@@ -191,8 +195,9 @@ where
     }
 
     /// Answers calls until `shutdown` is ready, then drains: calls that come are refused
-    /// ([`Unavailable`](crate::FailureKind::Unavailable)), those under way may end within
-    /// [`Options::drain_timeout`], and their answers leave.
+    /// ([`Unavailable`](crate::FailureKind::Unavailable)), also those that came before and have not begun, those under
+    /// way may end within [`Options::drain_timeout`], and their answers leave. Clients of this crate have a second to
+    /// go elsewhere, and their last calls are refused, not lost.
     ///
     /// ```no_run
     /// use flexbond_rpc::{Failure, Methods, Server};
@@ -230,6 +235,9 @@ where
         for session in self.sessions.by_id.values() {
             session.announce_drain();
         }
+        for there in self.router.peers() {
+            self.tell_silent(&there.peer);
+        }
         let hub = Arc::clone(&self.hub);
         let drained = tokio::time::timeout(self.hub.options.drain_timeout, async {
             {
@@ -237,6 +245,9 @@ where
                 tokio::pin!(idle);
                 while !self.turn(&mut messages, &mut trial, idle.as_mut()).await {}
             }
+            // Peers that know of it leave now, and what they sent before they knew is still to be refused.
+            let _ = tokio::time::timeout(GRACE, self.leave(&mut messages, &mut trial)).await;
+            let _ = tokio::time::timeout(GRACE, self.refuse_rest(&mut messages, &mut trial)).await;
             // Their answers are on the way; some may wait for peers that do not read.
             self.take_stalled();
             while !self.stalled.is_empty() {
@@ -263,6 +274,50 @@ where
         }
     }
 
+    /// Tells a peer that the server ends, if it has no session that does.
+    fn tell_silent(&mut self, peer: &Peer) {
+        if self.sessions.by_id.contains_key(&peer.id()) || !property::is_known(peer) {
+            return;
+        }
+        if let Some(route) = self.router.route(peer) {
+            self.session(route);
+        }
+    }
+
+    /// Resolves once all peers have left that were told that the server ends, and know what that means.
+    async fn leave(&mut self, messages: &mut Vec<Message>, trial: &mut Trial<S>) {
+        loop {
+            let sessions = self.sessions.by_id.iter();
+            let mut told: Vec<_> = sessions
+                .filter(|(_, session)| session.is_alive() && session.knows_of_drain())
+                .map(|(id, _)| *id)
+                .collect();
+            if told.is_empty() {
+                return;
+            }
+            // One after the other: to look at all of them after each turn took long where there are many.
+            while let Some(id) = told.last() {
+                if !self.sessions.by_id.contains_key(id) {
+                    told.pop();
+                } else if self.turn(messages, trial, std::pin::pin!(pending())).await {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Handles what has come in already, and waits for nothing more.
+    async fn refuse_rest(&mut self, messages: &mut Vec<Message>, trial: &mut Trial<S>) {
+        // Without tokio's budget: used up, it looks as if nothing were there.
+        while let Some(Ok(route)) =
+            tokio::task::coop::unconstrained(self.router.recv_batch(messages, BATCH)).now_or_never()
+        {
+            self.handle(route, messages, trial);
+            // The time for this is bounded.
+            tokio::task::yield_now().await;
+        }
+    }
+
     fn take_stalled(&mut self) {
         self.stalled
             .extend(self.hub.newly_stalled().into_iter().map(Stalled));
@@ -275,6 +330,7 @@ where
         trial: &mut Trial<S>,
         end: Pin<&mut impl Future<Output = ()>>,
     ) -> bool {
+        let mut is_others_turn = false;
         tokio::select! {
             biased;
             // First: however many calls come, the end does too, and those who read again are not forgotten.
@@ -283,27 +339,30 @@ where
             Some(()) = self.stalled.next() => {}
             event = self.monitor.recv() => self.note(event.as_ref()),
             received = self.router.recv_batch(messages, BATCH) => match received {
-                Ok(route) => self.handle(route, messages, trial),
+                Ok(route) => is_others_turn = self.handle(route, messages, trial),
                 Err(RecvError::Closed) => return true,
                 // No other error comes of a ROUTER without a receive timeout; with one there is simply nothing.
                 Err(_) => {}
             },
         }
+        if is_others_turn {
+            tokio::task::yield_now().await;
+            trial.renew();
+        }
         false
     }
 
-    fn handle(&mut self, route: Route, messages: &mut Vec<Message>, trial: &mut Trial<S>) {
-        let session = match self.sessions.by_id.get(&route.id()) {
-            Some(session) => session,
+    /// Handles messages of one peer. True if other tasks are to have their turn before there are more.
+    fn handle(&mut self, route: Route, messages: &mut Vec<Message>, trial: &mut Trial<S>) -> bool {
+        let session = match route.is_ready() {
+            true => self.session(route),
             // One that is gone already is not kept, but what it sent last is handled: it may be a one-way call.
-            None if !route.is_ready() => &Session::new(route, Arc::clone(&self.hub)),
-            None => {
-                let id = route.id();
-                let session = Session::new(route, Arc::clone(&self.hub));
-                self.sessions.by_id.entry(id).or_insert(session)
-            }
+            false => match self.sessions.by_id.get(&route.id()) {
+                Some(session) => Arc::clone(session),
+                None => Session::new(route, Arc::clone(&self.hub)),
+            },
         };
-        trial.renew();
+        trial.begin();
         for message in messages.drain(..) {
             session.handle(&self.service, message, trial);
         }
@@ -311,6 +370,20 @@ where
             session.lost();
         }
         self.count_connections();
+        trial.end()
+    }
+
+    /// The session of a peer that is there; one made while the server ends says so.
+    fn session(&mut self, route: Route) -> Arc<Session> {
+        let hub = &self.hub;
+        let session = self.sessions.by_id.entry(route.id()).or_insert_with(|| {
+            let session = Session::new(route, Arc::clone(hub));
+            if hub.is_draining() {
+                session.announce_drain();
+            }
+            session
+        });
+        Arc::clone(session)
     }
 
     fn count_connections(&self) {
@@ -328,6 +401,7 @@ where
                     session.lost();
                 }
             }
+            Some(Event::Ready { peer }) if self.hub.is_draining() => self.tell_silent(peer),
             Some(Event::Missed(_)) => self.sessions.by_id.retain(|_, session| {
                 let alive = session.is_alive();
                 if !alive {

@@ -8,20 +8,21 @@ use flexbond_session::socket::{Route, SendErrorKind, SocketType};
 use flexbond_transport::{Frame, Message};
 use futures_util::TryFutureExt;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::AbortHandle;
 use tower::{BoxError, Service};
 
 use super::at_once::{Trial, Tried};
 use super::backlog::Backlog;
-use super::calls::{Arrived, Calls, Ticket, Upload};
+use super::calls::{Calls, Ticket};
 use super::context::{Connection, Context};
 use super::hub::{Counters, Hub, InFlight};
+use super::upload::{Upload, upload};
 use super::work::{Call, Hold, Work, answer_at_once, called, failed_at_once, late, panicked};
 use crate::envelope::{Codec, Envelope, Flags, Header, Kind};
 use crate::failure::{Failure, FailureKind};
 use crate::property;
-use crate::request::{Item, Items, Request, Response, Wants};
+use crate::request::{Item, Request, Response, Wants};
 
 /// What a server serves.
 pub(super) trait Serves:
@@ -221,6 +222,9 @@ impl Session {
         };
         let uploads = header.flags.contains(Flags::UPLOAD) && wants != Wants::Nothing;
         if !uploads && !matches!(wants, Wants::Stream(_)) && trial.is_on() {
+            if call.deadline.is_some_and(|deadline| deadline <= trial.looked()) {
+                return Err(late(header.deadline));
+            }
             let tried = hub.admit_for_now(size)?;
             self.state.lock().calls.check(call.id, wants)?;
             let finish = |answered| answer_at_once(hub, call, wants, answered);
@@ -261,9 +265,14 @@ impl Session {
         };
         let window = hub.options.upload_window.max(1);
         let upload = uploads.then(|| {
-            let (tx, rx) = mpsc::unbounded_channel();
-            request.items = Some(self.items(call.id, window, rx));
-            Upload::new(tx, window)
+            let (upload, uploaded) = upload(window);
+            let session = Arc::downgrade(self);
+            request.items = Some(uploaded.items(move |more| {
+                if let Some(session) = session.upgrade() {
+                    session.grant(call.id, more);
+                }
+            }));
+            upload
         });
         let hold = self.hold(call, wants, credit.clone(), upload)?;
         if uploads {
@@ -303,9 +312,12 @@ impl Session {
         let known = hold.known();
         let work = Work::new(Arc::clone(self), call, hold, in_flight);
         let task = tokio::spawn(work.run(answering, credit));
-        // If it has ended already there is nothing to abort.
         match known {
-            Ok(ticket) => drop(self.state.lock().calls.attach(ticket, task.abort_handle())),
+            Ok(ticket) => {
+                let late = self.state.lock().calls.attach(ticket, task.abort_handle());
+                // Its connection was lost, or it was cancelled, before it had a task: nobody else ends it.
+                late.inspect(AbortHandle::abort);
+            }
             Err(number) => self.hub.attach_loose(number, task.abort_handle()),
         }
     }
@@ -317,25 +329,6 @@ impl Session {
             let then = self.push(&mut self.state.lock(), message);
             self.follow(then);
         }
-    }
-
-    /// The items of streamed arguments, as their handler reads them.
-    fn items(self: &Arc<Self>, call: u64, window: u32, mut rx: mpsc::UnboundedReceiver<Arrived>) -> Items {
-        let session = Arc::downgrade(self);
-        let mut read = 0;
-        Items::new(futures_util::stream::poll_fn(move |cx| {
-            let item = std::task::ready!(rx.poll_recv(cx));
-            if item.is_some() {
-                read += 1;
-                // Half a window at a time: few messages, and the caller need not stop.
-                if read >= window.div_ceil(2)
-                    && let Some(session) = session.upgrade()
-                {
-                    session.grant(call, std::mem::take(&mut read));
-                }
-            }
-            Poll::Ready(item.map(|arrived| arrived.map(|(item, _)| item)))
-        }))
     }
 
     fn grant(self: &Arc<Self>, call: u64, items: u32) {
@@ -511,7 +504,7 @@ impl Session {
         let size = message.size();
         match self.route.try_send(message) {
             Ok(()) => {
-                state.backlog.hand(size);
+                state.backlog.hand(size, || self.route.waiting());
                 Then::Nothing
             }
             Err(error) if *error.kind() == SendErrorKind::WouldBlock => {
@@ -545,7 +538,7 @@ impl Session {
             let size = message.size();
             let mut message = Some(message);
             match self.route.poll_send(cx, &mut message) {
-                Poll::Ready(Ok(())) => state.backlog.hand(size),
+                Poll::Ready(Ok(())) => state.backlog.hand(size, || self.route.waiting()),
                 Poll::Ready(Err(_)) => {
                     state.gone = true;
                     let dropped = 1 + state.backlog.clear();
@@ -575,10 +568,14 @@ impl Session {
 
     /// Tells the other end that no more calls are taken.
     pub(super) fn announce_drain(self: &Arc<Self>) {
-        // A plain script waits for its answer and nothing else.
-        if self.connection.peer().metadata(property::NAME).is_some() {
+        if self.knows_of_drain() {
             self.send(&Envelope::draining());
         }
+    }
+
+    /// Whether the other end leaves when it is told to. A plain script waits for its answer and nothing else.
+    pub(super) fn knows_of_drain(&self) -> bool {
+        property::is_known(self.connection.peer())
     }
 }
 

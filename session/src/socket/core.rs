@@ -295,6 +295,10 @@ impl Core {
         }
     }
 
+    pub(crate) fn lane(&self, id: u64) -> Option<Arc<Lane>> {
+        self.lanes.lock().get(&id).cloned()
+    }
+
     pub(crate) fn peers(&self) -> Vec<PeerStats> {
         let mut peers: Vec<_> = self.lanes.lock().values().map(|lane| lane.stats()).collect();
         peers.sort_by_key(|stats| stats.peer.id());

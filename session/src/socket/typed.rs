@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use flexbond_transport::{Endpoint, Message};
@@ -339,6 +340,14 @@ impl Router {
         limit: NonZeroUsize,
     ) -> Result<Route, RecvError> {
         self.socket.recv_batch(messages, limit.get()).await
+    }
+
+    /// The way to a peer that may not have sent anything yet; none unless it is connected now.
+    #[must_use]
+    pub fn route(&self, peer: &Peer) -> Option<Route> {
+        let core = self.socket.core();
+        let lane = core.lane(peer.id()).filter(|lane| lane.is_ready())?;
+        Some(Route::new(Arc::clone(core), lane))
     }
 }
 
