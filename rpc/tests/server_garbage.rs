@@ -101,6 +101,17 @@ async fn kinds_and_frames_out_of_place_harm_nobody() {
             (7, "malformed")
         );
     }
+    // What this version does not know: the caller can tell of which call it hears.
+    for (byte, unknown) in [(0, 2), (1, 12), (2, 4), (3, 32)] {
+        let mut newer = header(Kind::Request, 1004);
+        newer[byte] = unknown;
+        raw.send_message([newer, b"echo".to_vec(), b"1".to_vec()]).await;
+        let answer = raw.recv().await;
+        assert_eq!(
+            (answer.header.call, failure_kind(&answer).as_str()),
+            (1004, "malformed")
+        );
+    }
     // Of calls that there are not.
     for kind in [Kind::Cancel, Kind::Credit, Kind::StreamItem, Kind::StreamEnd] {
         raw.send_message([header(kind, 8), Vec::new(), Vec::new()]).await;
@@ -118,6 +129,12 @@ async fn kinds_and_frames_out_of_place_harm_nobody() {
         assert!(text.contains("bad_arguments"), "{text}");
         assert_eq!(answer.header.flags, Flags::NONE);
     }
+    // What a codec quotes is cut.
+    let long = format!("[\"{}\", 1]", "x".repeat(1 << 20));
+    raw.send(&request(11, "add", &long)).await;
+    let answer = raw.recv().await;
+    assert_eq!(failure_kind(&answer), "bad_arguments");
+    assert!(answer.body.len() < 5000, "{} bytes", answer.body.len());
     raw.send(&request(10, "echo", "\"x\"")).await;
     assert_eq!(&raw.recv().await.body[..], b"\"x\"");
     assert!(raw.is_all().await);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
+use super::failure::Failure;
 use super::line;
 use crate::transport::Message;
 
@@ -112,16 +113,30 @@ impl Output {
     }
 
     /// Waits until everything was written, at most for `limit`; a reader who does not read has it no longer.
-    pub(crate) async fn finish(&mut self, limit: Option<Duration>) {
+    ///
+    /// # Errors
+    /// Why something could not be written, unless that was told before. That a reader is gone is no error.
+    pub(crate) async fn conclude(&mut self, limit: Option<Duration>) -> Result<(), Failure> {
+        match self.finish(limit).await {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure::new(format!("cannot write to standard output: {error}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The same, with the error as it is.
+    async fn finish(&mut self, limit: Option<Duration>) -> io::Result<()> {
         let written = async {
-            let _ = self.flush().await;
+            self.flush().await?;
             self.buffers = None;
-            if let Some(ended) = self.ended.take() {
-                let _ = ended.await;
+            match self.ended.take() {
+                Some(ended) => ended.await.unwrap_or(Ok(())),
+                None => Ok(()),
             }
         };
         match limit {
-            Some(limit) => drop(tokio::time::timeout(limit, written).await),
+            Some(limit) => tokio::time::timeout(limit, written).await.unwrap_or(Ok(())),
             None => written.await,
         }
     }
@@ -173,6 +188,19 @@ mod tests {
             }
         };
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
-        output.finish(None).await;
+        assert!(
+            output.finish(None).await.is_err(),
+            "there is still something to write"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_at_the_end_is_reported() {
+        let (go, stall) = thread_channel::channel();
+        drop(go);
+        let mut output = Output::to(Stalling(stall), BUFFERS).unwrap();
+        output.text("the only line");
+        let error = output.finish(None).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 }

@@ -113,6 +113,13 @@ impl Header {
         Ok(bytes)
     }
 
+    /// The number of the call, also of a header that cannot be read for its version, kind, codec or flags.
+    pub(crate) fn call_of(bytes: &[u8; Self::LEN]) -> u64 {
+        let mut call = [0; 8];
+        call.copy_from_slice(&bytes[8..16]);
+        u64::from_be_bytes(call)
+    }
+
     /// Reads a header. A server does so first, to be able to answer a call whose other frames are unacceptable.
     ///
     /// # Errors

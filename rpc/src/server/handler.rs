@@ -258,7 +258,14 @@ fn none<Args: DeserializeOwned>(codec: Codec, body: &[u8]) -> Option<Result<Args
 }
 
 fn bad_arguments(what: &str, error: &CodecError) -> Failure {
-    Failure::new(FailureKind::BadArguments, format!("{what}: {error}"))
+    // Codecs quote what they could not read, however long it is.
+    const MOST: usize = 1000;
+    let mut message = format!("{what}: {error}");
+    if let Some((end, _)) = message.char_indices().nth(MOST) {
+        message.truncate(end);
+        message.push('…');
+    }
+    Failure::new(FailureKind::BadArguments, message)
 }
 
 pub(super) fn value<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Result<Response, Failure> {

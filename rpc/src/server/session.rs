@@ -119,8 +119,8 @@ impl Session {
             Ok(envelope) => envelope,
             Err(error) => {
                 // An answer to the call that was meant, if that can be told.
+                let call = header.map_or(0, |bytes| Header::call_of(&bytes));
                 let header = header.and_then(|bytes| Header::decode(&bytes).ok());
-                let call = header.map_or(0, |header| header.call);
                 let codec = header.map_or(Codec::Json, |header| header.codec);
                 return self.malformed(call, codec, error.to_string());
             }

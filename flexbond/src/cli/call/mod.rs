@@ -186,16 +186,14 @@ impl CallCommand {
             }
         };
         match ended {
-            Ok(()) => {
-                output.finish(Some(LAST_LINES)).await;
-                Ok(Exit::Done)
-            }
+            Ok(()) => output.conclude(Some(LAST_LINES)).await.map(|()| Exit::Done),
             Err(Stop::ReaderGone) => {
                 farewell(&client).await;
                 Ok(Exit::Done)
             }
             Err(Stop::Failure(failure)) => {
-                output.finish(Some(LAST_LINES)).await;
+                // The call's own failure is what matters.
+                let _ = output.conclude(Some(LAST_LINES)).await;
                 farewell(&client).await;
                 Err(failure)
             }

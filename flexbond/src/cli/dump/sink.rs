@@ -137,7 +137,7 @@ impl Sink {
     pub(super) async fn finish(self, patience: Option<Duration>) -> Result<Kept, Failure> {
         match self {
             Sink::Screen(mut screen) => {
-                screen.output.finish(patience).await;
+                screen.output.conclude(patience).await?;
                 Ok(Kept::default())
             }
             Sink::Folder(folder) => Ok(Kept {

@@ -40,7 +40,8 @@ impl Show {
     /// Waits until all was written, for a while.
     pub(super) async fn finish(&mut self) {
         self.confess();
-        self.output.finish(Some(LAST_LINES)).await;
+        // A session has an end of its own, and other members.
+        let _ = self.output.conclude(Some(LAST_LINES)).await;
     }
 
     /// A line. Parts of it may be others' words.

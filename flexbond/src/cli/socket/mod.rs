@@ -201,7 +201,7 @@ impl SocketCommand {
             Ok(End::Done { .. }) | Err(_) => self.timeout,
             Ok(End::TimedOut | End::Signal(_)) => Some(HURRIED_LINGER),
         };
-        output.finish(patience).await;
+        let shown = output.conclude(patience).await;
 
         let limit = match end {
             Ok(End::Signal(_)) => Some(
@@ -216,7 +216,8 @@ impl SocketCommand {
             // The last event is on its way; a socket that does not tell must not hold the program up.
             let _ = tokio::time::timeout(Duration::from_millis(200), watcher).await;
         }
-        self.conclude(end, &socket, undelivered)
+        let exit = self.conclude(end, &socket, undelivered)?;
+        shown.map(|()| exit)
     }
 
     /// Binds, says so, and connects.
