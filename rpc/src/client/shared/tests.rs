@@ -152,6 +152,7 @@ async fn calls_that_waited_and_are_too_large_for_the_server_end_when_it_is_there
     assert_eq!(shared.state.lock().waiting.len(), 1);
 }
 
+#[cfg(feature = "inproc")]
 #[tokio::test]
 async fn while_the_server_drains_what_concerns_its_calls_goes_and_new_calls_wait() {
     let shared = shared("drains");
