@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::process;
+use crate::{interop, process};
 
 /// The workspace: where it is, and its packages in the order of the manifest's `members`.
 #[derive(Clone, Debug)]
@@ -103,6 +103,19 @@ impl Workspace {
     pub fn publishable(&self) -> impl Iterator<Item = &Package> {
         self.packages.iter().filter(|package| package.publishable)
     }
+
+    /// All features of all members that publish something, as cargo takes them: `a/x,a/y,b/x`.
+    #[must_use]
+    pub fn all_features(&self) -> String {
+        let named = |package: &Package| -> Vec<String> {
+            let features = package.own_features();
+            features
+                .map(|feature| format!("{}/{feature}", package.name))
+                .collect()
+        };
+        let all: Vec<String> = self.publishable().flat_map(named).collect();
+        all.join(",")
+    }
 }
 
 impl Package {
@@ -145,6 +158,12 @@ impl Package {
         })
     }
 
+    /// The features but the default and those for tests that need more than the package.
+    pub fn own_features(&self) -> impl Iterator<Item = &String> {
+        let features = self.features.iter();
+        features.filter(|feature| *feature != "default" && *feature != interop::FEATURE)
+    }
+
     /// Whether there is a target of `kind`: `lib`, `bin`, `test`, `example`, …
     #[must_use]
     pub fn has(&self, kind: &str) -> bool {
@@ -176,6 +195,7 @@ mod tests {
             }, {"name": "xtask", "manifest_path": "/w/xtask/Cargo.toml", "publish": []}]}"#,
         )
         .unwrap();
+        assert_eq!(workspace.all_features(), "a/tcp");
         let package = &workspace.packages[0];
         assert_eq!((package.name.as_str(), package.folder.as_str()), ("a", "a"));
         assert_eq!(package.features, ["default", "tcp"]);

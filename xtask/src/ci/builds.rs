@@ -7,7 +7,6 @@ use anyhow::{Context, Result, bail};
 
 use super::Run;
 use super::steps::outside_manifests;
-use crate::interop;
 use crate::process::{self, cargo};
 use crate::workspace::Package;
 
@@ -50,10 +49,9 @@ pub(super) fn clippy(run: &mut Run) -> Result<()> {
 
 /// The different sets of features that a package is linted with.
 fn lint_sets(package: &Package) -> &'static [&'static [&'static str]] {
-    let is_own = |feature: &String| feature != "default" && feature != interop::FEATURE;
     if package.features.is_empty() {
         &[&["--all-targets"]]
-    } else if package.features.iter().any(is_own) {
+    } else if package.own_features().next().is_some() {
         &[
             &["--no-default-features"],
             &["--all-targets"],
@@ -74,13 +72,19 @@ pub(super) fn doc(run: &mut Run) -> Result<()> {
 }
 
 pub(super) fn examples(run: &mut Run) -> Result<()> {
-    process::run(cargo().current_dir(&run.workspace.root).args([
-        "build",
-        "--quiet",
-        "--locked",
-        "--workspace",
-        "--examples",
-    ]))
+    process::run(
+        cargo()
+            .current_dir(&run.workspace.root)
+            .args([
+                "build",
+                "--quiet",
+                "--locked",
+                "--workspace",
+                "--examples",
+                "--features",
+            ])
+            .arg(run.workspace.all_features()),
+    )
 }
 
 pub(super) fn package(run: &mut Run) -> Result<()> {

@@ -37,7 +37,7 @@ pub(super) const STEPS: [Step; 16] = [
     },
     Step {
         name: "test",
-        what: "unit and integration tests of the workspace",
+        what: "unit and integration tests of the workspace, with all features",
         run: tests::workspace,
     },
     Step {
@@ -47,7 +47,7 @@ pub(super) const STEPS: [Step; 16] = [
     },
     Step {
         name: "features",
-        what: "each package builds alone with each single feature, and passes its tests with none and with all",
+        what: "each package builds alone with each single feature, and passes its tests with none",
         run: tests::features,
     },
     Step {

@@ -10,7 +10,6 @@ use std::sync::LazyLock;
 use anyhow::{Context, Result, bail};
 
 use super::Run;
-use crate::interop;
 use crate::process::{self, cargo};
 use crate::workspace::Package;
 
@@ -62,7 +61,8 @@ pub(super) fn workspace(run: &mut Run) -> Result<()> {
     let mut command = test_runner();
     command
         .current_dir(&run.workspace.root)
-        .args(["--workspace", "--lib", "--bins", "--tests"]);
+        .args(["--workspace", "--lib", "--bins", "--tests", "--features"])
+        .arg(run.workspace.all_features());
     let lines = process::run_keeping(&mut command, is_worth_repeating)?;
     if lines.is_empty() {
         bail!("no test ran");
@@ -80,14 +80,16 @@ pub(super) fn docs(run: &mut Run) -> Result<()> {
         "--no-fail-fast",
         "--workspace",
         "--doc",
+        "--features",
     ]);
+    command.arg(run.workspace.all_features());
     let lines = process::run_keeping(&mut command, is_worth_repeating)?;
     run.closing.extend(lines);
     Ok(())
 }
 
-/// Each package builds with each single feature, and passes its tests with none and with all. To run them with each as well
-/// took twelve minutes, and found nothing but tests that did not say what they need.
+/// Each package builds with each single feature, and passes its tests with none; those with all have run. To run them with
+/// each as well took twelve minutes, and found nothing but tests that did not say what they need.
 pub(super) fn features(run: &mut Run) -> Result<()> {
     let mut failed = Vec::new();
     let programs = run.workspace.target.join("debug").join("deps");
@@ -133,14 +135,11 @@ fn files_without_suffix(folder: &Path) -> BTreeSet<PathBuf> {
 
 /// What is run for a package with which features.
 fn trials(package: &Package) -> Vec<(String, Vec<Command>)> {
-    let features = own_features(package);
-    let alone = features.iter().map(|feature| (feature.clone(), vec![check()]));
-    let all = match features.len() {
-        0 => None,
-        _ => Some((features.join(","), tests(package))),
-    };
+    let alone = package
+        .own_features()
+        .map(|feature| (feature.clone(), vec![check()]));
     let none = (String::new(), tests(package));
-    std::iter::once(none).chain(alone).chain(all).collect()
+    std::iter::once(none).chain(alone).collect()
 }
 
 /// Whether all targets build.
@@ -162,15 +161,6 @@ fn tests(package: &Package) -> Vec<Command> {
     commands
 }
 
-/// The features of a package by name; not those for tests that need more than the package.
-fn own_features(package: &Package) -> Vec<String> {
-    let features = package.features.iter();
-    features
-        .filter(|feature| *feature != "default" && *feature != interop::FEATURE)
-        .cloned()
-        .collect()
-}
-
 /// Everything but examples and doc tests, which have steps of their own.
 fn targets(package: &Package) -> Vec<&'static str> {
     let mut targets = vec!["--tests"];
@@ -188,7 +178,7 @@ mod unit_tests {
     use super::*;
 
     #[test]
-    fn each_feature_is_tried_alone_and_all_together() {
+    fn each_feature_is_tried_alone_and_none_at_all() {
         let package = Package {
             features: ["default", "interop-tests", "ipc", "tcp"]
                 .map(str::to_owned)
@@ -196,7 +186,7 @@ mod unit_tests {
             ..Package::default()
         };
         let tried = |package| -> Vec<_> { trials(package).into_iter().map(|trial| trial.0).collect() };
-        assert_eq!(tried(&package), ["", "ipc", "tcp", "ipc,tcp"]);
+        assert_eq!(tried(&package), ["", "ipc", "tcp"]);
         assert_eq!(tried(&Package::default()), [""]);
     }
 
