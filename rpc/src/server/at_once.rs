@@ -71,13 +71,18 @@ impl<F: Future> Future for Begun<F> {
     }
 }
 
+/// Whether the runtime that this is called on does everything in one thread.
+pub(super) fn is_one_thread() -> bool {
+    let flavor = Handle::try_current().map(|handle| handle.runtime_flavor());
+    matches!(flavor, Ok(RuntimeFlavor::CurrentThread))
+}
+
 impl<S: Serves> Trial<S> {
     /// For the runtime that this is called on.
     pub(super) fn new() -> Self {
-        let flavor = Handle::try_current().map(|handle| handle.runtime_flavor());
         let now = Instant::now();
         Trial {
-            is_wanted: matches!(flavor, Ok(RuntimeFlavor::CurrentThread)),
+            is_wanted: is_one_thread(),
             now,
             looked: now,
             spent: Duration::ZERO,

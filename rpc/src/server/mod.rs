@@ -8,6 +8,7 @@ mod handler;
 mod hub;
 mod methods;
 mod options;
+mod portion;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
 mod server;
 mod session;

@@ -19,9 +19,10 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tower::{BoxError, Service};
 
-use super::at_once::Trial;
+use super::at_once::{Trial, is_one_thread};
 use super::hub::Hub;
 use super::options::Options;
+use super::portion::Portion;
 use super::session::Session;
 use crate::property;
 use crate::request::{Request, Response};
@@ -45,6 +46,7 @@ pub struct Server<S> {
     sessions: Sessions,
     /// Those whose peers do not read as fast as they are answered.
     stalled: FuturesUnordered<Stalled>,
+    portion: Portion,
 }
 
 /// The connections by their numbers. Their calls end with them.
@@ -165,6 +167,7 @@ where
             },
             hub,
             stalled: FuturesUnordered::new(),
+            portion: Portion::new(false),
         })
     }
 
@@ -222,6 +225,7 @@ where
     pub async fn run_until(mut self, shutdown: impl Future<Output = ()>) -> Stopped {
         let mut messages = Vec::new();
         let mut trial = Trial::new();
+        self.portion = Portion::new(is_one_thread());
         {
             tokio::pin!(shutdown);
             while !self.turn(&mut messages, &mut trial, shutdown.as_mut()).await {}
@@ -338,8 +342,11 @@ where
             () = self.hub.stall() => self.take_stalled(),
             Some(()) = self.stalled.next() => {}
             event = self.monitor.recv() => self.note(event.as_ref()),
-            received = self.router.recv_batch(messages, BATCH) => match received {
-                Ok(route) => is_others_turn = self.handle(route, messages, trial),
+            received = self.router.recv_batch(messages, self.portion.size()) => match received {
+                Ok(route) => {
+                    let is_full = self.portion.handled(messages.len());
+                    is_others_turn = self.handle(route, messages, trial) || is_full;
+                }
                 Err(RecvError::Closed) => return true,
                 // No other error comes of a ROUTER without a receive timeout; with one there is simply nothing.
                 Err(_) => {}
