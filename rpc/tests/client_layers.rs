@@ -100,7 +100,7 @@ async fn a_server_that_restarts_under_load_loses_no_idempotent_call_of_a_client_
     let retry = Retry::new()
         .attempts(50)
         .backoff(Duration::from_millis(2), Duration::from_millis(50));
-    let service = ServiceBuilder::new().retry(retry).service(client.clone());
+    let service = ServiceBuilder::new().layer(retry).service(client.clone());
     let done = Arc::new(AtomicUsize::new(0));
     let callers: Vec<_> = (0..50_u32)
         .map(|n| {
@@ -131,7 +131,7 @@ async fn a_server_that_restarts_under_load_loses_no_idempotent_call_of_a_client_
 async fn what_may_have_run_is_not_made_again_unless_it_may_run_twice() {
     let server = Running::start("tcp://127.0.0.1:0").await;
     let client = server.client();
-    let service = ServiceBuilder::new().retry(Retry::new()).service(client.clone());
+    let service = ServiceBuilder::new().layer(Retry::new()).service(client.clone());
     let calls = [false, true].map(|is_idempotent| {
         let mut call = client.method("hang").by(service.clone());
         if is_idempotent {
@@ -173,14 +173,14 @@ async fn a_server_that_refuses_is_asked_again_within_the_budget() {
     };
     let quick = Retry::new().backoff(Duration::from_millis(1), Duration::from_millis(1));
     let service = ServiceBuilder::new()
-        .retry(quick.clone())
+        .layer(quick.clone())
         .service(refusing.clone());
     let call = Call::new(service, "any");
     within("an answer", call.one_way(&())).await.unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 4);
 
     let little = quick.budget(TpsBudget::new(Duration::from_secs(60), 0, 0.1));
-    let service = ServiceBuilder::new().retry(little).service(refusing);
+    let service = ServiceBuilder::new().layer(little).service(refusing);
     let error = within("an answer", Call::new(service, "any").one_way(&()))
         .await
         .unwrap_err();
