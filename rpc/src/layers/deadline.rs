@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower::{Service, ServiceExt};
 
+use crate::error::CallError;
 use crate::request::Request;
 
 /// How long a call that names no timeout waits for room: as long as one by a client with default options.
@@ -55,9 +56,24 @@ impl Deadline {
         }
     }
 
+    /// The error of an attempt as that of the call.
+    pub(super) fn error(&self, error: CallError) -> CallError {
+        of_whole(error, self.timeout)
+    }
+
     /// What is left then; none without a timeout.
     fn left(&self, at: Instant) -> Option<Duration> {
         let past = at.saturating_duration_since(self.begun);
         self.timeout.map(|timeout| timeout.saturating_sub(past))
+    }
+}
+
+/// The error of an attempt as that of a call with this timeout: it waited for the whole of it, not for what was left.
+pub(super) fn of_whole(error: CallError, timeout: Option<Duration>) -> CallError {
+    match (error, timeout) {
+        (CallError::DeadlineExceeded { unconnected, .. }, Some(timeout)) => {
+            CallError::DeadlineExceeded { timeout, unconnected }
+        }
+        (error, _) => error,
     }
 }

@@ -181,7 +181,8 @@ where
     // None if it is not made: without room, or with a service that is broken, there is the first only.
     let second = pin!(async {
         let request = deadline.room(&mut service, request).await?.ok()?;
-        Some(service.call(request).await)
+        let answer = service.call(request).await;
+        Some(answer.map_err(|error| deadline.error(error)))
     });
     match select(first, second).await {
         Either::Left((Err(early), second)) if !is_answer(&early) => match second.await {

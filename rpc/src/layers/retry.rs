@@ -205,7 +205,10 @@ impl Again {
             pause.await;
             let room = self.deadline.room(&mut service, copy).await;
             match room.map(|room| room.map_err(taken_back)) {
-                Some(Ok(attempt)) => answer = service.call(attempt).await.map_err(taken_back),
+                Some(Ok(attempt)) => {
+                    let answered = service.call(attempt).await;
+                    answer = answered.map_err(|error| self.deadline.error(taken_back(error)));
+                }
                 Some(Err(broken)) => return Err(telling(error, broken)),
                 None => return Err(error),
             }

@@ -162,6 +162,14 @@ async fn when_both_fail_the_error_says_whether_either_may_have_run() {
         let other = hedged(SECOND, [fails(&second, 200), fails(&first, 50)]).await;
         assert_eq!(other.answer, Err(expected), "{first}, {second}");
     }
+    // The time that it tells is that of the call, not what was left of it for the second.
+    let over = |timeout| CallError::DeadlineExceeded {
+        timeout,
+        unconnected: None,
+    };
+    let late = Step::answers(Err(over(Duration::from_millis(9)))).after(100);
+    let ended = hedged(SECOND, [Step::answers(Err(lost(false))).after(50), late]).await;
+    assert_eq!(ended.answer, Err(over(Duration::from_secs(1))));
     // A first one that may have run, and a second for which there is never room.
     let hedged = hedged(SECOND, [Step::answers(Err(lost(true))).after(50)]).await;
     assert!(hedged.answer.unwrap_err().may_have_run());

@@ -149,6 +149,19 @@ async fn a_retry_has_the_time_that_is_left_and_is_not_made_without() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_time_that_an_error_tells_is_that_of_the_call() {
+    let over = |millis| CallError::DeadlineExceeded {
+        timeout: Duration::from_millis(millis),
+        unconnected: None,
+    };
+    for (timeout, told) in [(SECOND, over(1000)), (None, over(7))] {
+        let steps = [fails(lost(false)), fails(over(7))];
+        let ended = retried(&Retry::new(), request(false, timeout), steps).await;
+        assert_eq!(ended.answer, Err(told));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_attempt_that_never_has_room_does_not_outlive_the_calls_time() {
     let overloaded = || failed(FailureKind::Overloaded);
     for (timeout, end) in [(SECOND, 1000), (None, 30_000)] {
