@@ -305,7 +305,7 @@ const DEFAULT: Duration = Duration::from_millis(40);
 /// A call that names no timeout ends in that of the options: by a server that does not answer, without room, and
 /// without any server.
 async fn has_the_default<S>(
-    connect: impl Fn(&Endpoint, Options) -> S,
+    connect: impl Fn(&Endpoint, &Options) -> S,
     call: impl AsyncFn(S) -> Result<String, CallError>,
 ) where
     S: Service<Request, Response = Response, Error = CallError, Future: Send> + Clone + Send + 'static,
@@ -321,7 +321,7 @@ async fn has_the_default<S>(
         (&gone, false, false),
     ] {
         let options = Options::new().timeout(DEFAULT).max_in_flight(1);
-        let service = connect(endpoint, options);
+        let service = connect(endpoint, &options);
         let before = slow.calls();
         let other = Call::new(service.clone(), "which").timeout(2 * DEADLINE);
         let other = is_full.then(|| tokio::spawn(async move { other.value::<_, String>(&()).await }));
@@ -346,12 +346,12 @@ async fn has_the_default<S>(
     }
 }
 
-fn one_client(endpoint: &Endpoint, options: Options) -> Client {
-    Client::with_options(endpoint, options).unwrap()
+fn one_client(endpoint: &Endpoint, options: &Options) -> Client {
+    Client::with_options(endpoint, options.clone()).unwrap()
 }
 
-fn several(endpoint: &Endpoint, options: Options) -> Balanced {
-    Balanced::with_options([endpoint], &options).unwrap()
+fn several(endpoint: &Endpoint, options: &Options) -> Balanced {
+    Balanced::with_options([endpoint], options).unwrap()
 }
 
 #[tokio::test]
