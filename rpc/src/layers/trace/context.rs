@@ -81,14 +81,15 @@ impl Trace {
         }
     }
 
-    /// Where the code that asks stands: inside of a handler behind [`ServerTrace`], or of [`scope`](Self::scope).
+    /// Where the code that asks stands: inside of a handler behind [`ServerTrace`](super::ServerTrace), or of
+    /// [`scope`](Self::scope).
     #[must_use]
     pub fn current() -> Option<Self> {
         CURRENT.try_with(Trace::clone).ok()
     }
 
-    /// Runs `future` here: calls that it makes behind [`ClientTrace`] belong to this trace. Tasks that it spawns do not
-    /// know of it.
+    /// Runs `future` here: calls that it makes behind [`ClientTrace`](super::ClientTrace) belong to this trace. Tasks
+    /// that it spawns do not know of it.
     pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         CURRENT.scope(self.clone(), future)
     }
