@@ -377,6 +377,12 @@ async fn typed_calls_that_name_no_timeout_have_that_of_the_client() {
     has_the_default(one_client, async |client| WhichClient::new(client).which().await).await;
 }
 
+#[cfg(feature = "macros")]
+#[tokio::test]
+async fn typed_calls_of_several_servers_that_name_no_timeout_have_that_of_their_options() {
+    has_the_default(several, async |servers| WhichClient::new(servers).which().await).await;
+}
+
 #[tokio::test]
 async fn a_server_that_is_slow_has_few_calls() {
     let [a, b, slow] = [
