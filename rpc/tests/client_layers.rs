@@ -5,20 +5,20 @@ mod harness;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flexbond_rpc::client::{ClientError, Options};
 use flexbond_rpc::layers::{Balanced, Hedge, Retry};
-use flexbond_rpc::{Call, CallError, Client, Failure, FailureKind, Methods, Server};
+use flexbond_rpc::{Call, CallError, Client, Failure, FailureKind, Methods, Request, Response, Server};
 use flexbond_session::Endpoint;
 use flexbond_session::socket::Router;
 use harness::{DEADLINE, Running, client, until, within};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tower::ServiceBuilder;
 use tower::balance::p2c::Balance;
 use tower::discover::ServiceList;
 use tower::retry::budget::TpsBudget;
+use tower::{Service, ServiceBuilder};
 
 /// A server whose one method `which` says whose it is, and may be made to wait.
 struct Named {
@@ -100,7 +100,7 @@ async fn a_server_that_restarts_under_load_loses_no_idempotent_call_of_a_client_
     let retry = Retry::new()
         .attempts(50)
         .backoff(Duration::from_millis(2), Duration::from_millis(50));
-    let service = ServiceBuilder::new().retry(retry).service(client.clone());
+    let service = ServiceBuilder::new().layer(retry).service(client.clone());
     let done = Arc::new(AtomicUsize::new(0));
     let callers: Vec<_> = (0..50_u32)
         .map(|n| {
@@ -131,7 +131,7 @@ async fn a_server_that_restarts_under_load_loses_no_idempotent_call_of_a_client_
 async fn what_may_have_run_is_not_made_again_unless_it_may_run_twice() {
     let server = Running::start("tcp://127.0.0.1:0").await;
     let client = server.client();
-    let service = ServiceBuilder::new().retry(Retry::new()).service(client.clone());
+    let service = ServiceBuilder::new().layer(Retry::new()).service(client.clone());
     let calls = [false, true].map(|is_idempotent| {
         let mut call = client.method("hang").by(service.clone());
         if is_idempotent {
@@ -161,11 +161,11 @@ async fn a_server_that_refuses_is_asked_again_within_the_budget() {
     let asked = Arc::new(AtomicUsize::new(0));
     let refusing = {
         let asked = Arc::clone(&asked);
-        tower::service_fn(move |_: flexbond_rpc::Request| {
+        tower::service_fn(move |_: Request| {
             let n = asked.fetch_add(1, Ordering::SeqCst);
             async move {
                 match n {
-                    3 => Ok(flexbond_rpc::Response::default()),
+                    3 => Ok(Response::default()),
                     _ => Err(CallError::from(Failure::new(FailureKind::Overloaded, "later"))),
                 }
             }
@@ -173,14 +173,14 @@ async fn a_server_that_refuses_is_asked_again_within_the_budget() {
     };
     let quick = Retry::new().backoff(Duration::from_millis(1), Duration::from_millis(1));
     let service = ServiceBuilder::new()
-        .retry(quick.clone())
+        .layer(quick.clone())
         .service(refusing.clone());
     let call = Call::new(service, "any");
     within("an answer", call.one_way(&())).await.unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 4);
 
     let little = quick.budget(TpsBudget::new(Duration::from_secs(60), 0, 0.1));
-    let service = ServiceBuilder::new().retry(little).service(refusing);
+    let service = ServiceBuilder::new().layer(little).service(refusing);
     let error = within("an answer", Call::new(service, "any").one_way(&()))
         .await
         .unwrap_err();
@@ -217,6 +217,170 @@ async fn a_server_that_is_gone_has_no_calls_and_the_others_share_them() {
         let call = servers.method("which").value::<_, String>(&());
         assert_eq!(within("an answer", call).await.unwrap(), "c");
     }
+}
+
+/// Lets all calls go on until they have ended.
+async fn release<T>(servers: &[&Named], calls: &[JoinHandle<T>]) {
+    until("all ends", || {
+        servers.iter().for_each(|server| server.go.notify_waiters());
+        calls.iter().all(JoinHandle::is_finished)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_dies_in_mid_call_fails_its_own_calls_only() {
+    let [a, b, c] = [
+        Named::start("a", true).await,
+        Named::start("b", true).await,
+        Named::start("c", true).await,
+    ];
+    let servers = balanced(&[&a.endpoint, &b.endpoint, &c.endpoint]).await;
+    connected(&servers, 3).await;
+    let calls: Vec<_> = (0..60)
+        .map(|_| {
+            let call = servers.method("which");
+            tokio::spawn(async move { call.value::<_, String>(&()).await })
+        })
+        .collect();
+    until("all calls", || a.calls() + b.calls() + c.calls() == 60).await;
+    assert!(b.calls() > 10, "{}", b.calls());
+    b.task.abort();
+    connected(&servers, 2).await;
+    release(&[&a, &c], &calls).await;
+    let mut lost = 0;
+    for call in calls {
+        match call.await.unwrap() {
+            Ok(which) => assert_ne!(which, "b"),
+            Err(error) => {
+                // It may have run, and is not made again without leave.
+                let CallError::Disconnected {
+                    endpoint, sent: true, ..
+                } = &error
+                else {
+                    panic!("{error}");
+                };
+                assert_eq!(*endpoint, b.endpoint.to_string());
+                assert!(error.may_have_run());
+                lost += 1;
+            }
+        }
+    }
+    assert_eq!(lost, b.calls());
+    assert_eq!(a.calls() + c.calls(), 60 - lost);
+}
+
+#[tokio::test]
+async fn what_a_server_that_dies_in_mid_call_had_is_done_by_the_others_if_it_may_run_twice() {
+    let [a, b, c] = [
+        Named::start("a", true).await,
+        Named::start("b", true).await,
+        Named::start("c", true).await,
+    ];
+    let servers = balanced(&[&a.endpoint, &b.endpoint, &c.endpoint]).await;
+    connected(&servers, 3).await;
+    let retry = Retry::new().backoff(Duration::from_millis(1), Duration::from_millis(5));
+    let service = ServiceBuilder::new().layer(retry).service(servers.clone());
+    let calls: Vec<_> = (0..60)
+        .map(|_| {
+            let call = servers.method("which").by(service.clone()).idempotent();
+            tokio::spawn(async move { call.value::<_, String>(&()).await })
+        })
+        .collect();
+    until("all calls", || a.calls() + b.calls() + c.calls() == 60).await;
+    assert!(b.calls() > 10, "{}", b.calls());
+    b.task.abort();
+    until("all of its calls at others", || a.calls() + c.calls() == 60).await;
+    release(&[&a, &c], &calls).await;
+    for call in calls {
+        assert_ne!(call.await.unwrap().unwrap(), "b");
+    }
+    // Each once.
+    assert_eq!(a.calls() + c.calls(), 60);
+}
+
+/// A default that is not that of the options.
+const DEFAULT: Duration = Duration::from_millis(40);
+
+/// A call that names no timeout ends in that of the options: by a server that does not answer, without room, and
+/// without any server.
+async fn has_the_default<S>(
+    connect: impl Fn(&Endpoint, &Options) -> S,
+    call: impl AsyncFn(S) -> Result<String, CallError>,
+) where
+    S: Service<Request, Response = Response, Error = CallError, Future: Send> + Clone + Send + 'static,
+{
+    let slow = Named::start("slow", true).await;
+    let gone: Endpoint = {
+        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("tcp://{}", probe.local_addr().unwrap()).parse().unwrap()
+    };
+    for (endpoint, is_full, is_sent) in [
+        (&slow.endpoint, false, true),
+        (&slow.endpoint, true, false),
+        (&gone, false, false),
+    ] {
+        let options = Options::new().timeout(DEFAULT).max_in_flight(1);
+        let service = connect(endpoint, &options);
+        let before = slow.calls();
+        let other = Call::new(service.clone(), "which").timeout(2 * DEADLINE);
+        let other = is_full.then(|| tokio::spawn(async move { other.value::<_, String>(&()).await }));
+        until("who has the only place", || {
+            slow.calls() == before + usize::from(is_full)
+        })
+        .await;
+        let begun = Instant::now();
+        let error = within("its end", call(service)).await.unwrap_err();
+        let CallError::DeadlineExceeded { timeout, unconnected } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(
+            (timeout, unconnected.is_none()),
+            (DEFAULT, is_sent),
+            "{unconnected:?}"
+        );
+        assert!(begun.elapsed() >= DEFAULT);
+        if let Some(other) = other {
+            other.abort();
+        }
+    }
+}
+
+fn one_client(endpoint: &Endpoint, options: &Options) -> Client {
+    Client::with_options(endpoint, options.clone()).unwrap()
+}
+
+fn several(endpoint: &Endpoint, options: &Options) -> Balanced {
+    Balanced::with_options([endpoint], options).unwrap()
+}
+
+#[tokio::test]
+async fn calls_that_name_no_timeout_have_that_of_the_client() {
+    has_the_default(one_client, async |client| client.call("which", &()).await).await;
+    has_the_default(one_client, async |client| client.method("which").value(&()).await).await;
+}
+
+#[tokio::test]
+async fn calls_of_several_servers_that_name_no_timeout_have_that_of_their_options() {
+    has_the_default(several, async |servers| servers.method("which").value(&()).await).await;
+}
+
+#[cfg(feature = "macros")]
+#[flexbond_rpc::service]
+trait Which {
+    async fn which(&self) -> Result<String, Failure>;
+}
+
+#[cfg(feature = "macros")]
+#[tokio::test]
+async fn typed_calls_that_name_no_timeout_have_that_of_the_client() {
+    has_the_default(one_client, async |client| WhichClient::new(client).which().await).await;
+}
+
+#[cfg(feature = "macros")]
+#[tokio::test]
+async fn typed_calls_of_several_servers_that_name_no_timeout_have_that_of_their_options() {
+    has_the_default(several, async |servers| WhichClient::new(servers).which().await).await;
 }
 
 #[tokio::test]
@@ -354,7 +518,7 @@ async fn who_waits_for_room_goes_to_a_server_that_comes_meanwhile() {
     let mut looked = Some(looked);
     let waiting = tokio::spawn(async move {
         let place = std::future::poll_fn(|cx| {
-            let place = tower::Service::poll_ready(&mut waiting, cx);
+            let place = Service::poll_ready(&mut waiting, cx);
             if let Some(looked) = looked.take() {
                 looked.send(place.is_pending()).unwrap();
             }
@@ -391,7 +555,7 @@ async fn the_balancer_of_tower_prefers_clients_that_are_connected() {
     }
     gone.task.abort();
     until("the loss", || !clients[1].is_connected()).await;
-    let mut balance = Balance::new(ServiceList::new::<flexbond_rpc::Request>(clients));
+    let mut balance = Balance::new(ServiceList::new::<Request>(clients));
     for _ in 0..50 {
         let call = Call::new(&mut balance, "which").timeout(DEADLINE);
         assert_eq!(
@@ -447,7 +611,7 @@ async fn an_attempt_that_fails_leaves_the_answer_to_the_other() {
     let go = Arc::new(Notify::new());
     let service = {
         let (asked, go) = (Arc::clone(&asked), Arc::clone(&go));
-        tower::service_fn(move |_: flexbond_rpc::Request| {
+        tower::service_fn(move |_: Request| {
             let n = asked.fetch_add(1, Ordering::SeqCst);
             let go = Arc::clone(&go);
             async move {
@@ -456,7 +620,7 @@ async fn an_attempt_that_fails_leaves_the_answer_to_the_other() {
                     return Err(CallError::from(Failure::new(FailureKind::Overloaded, "later")));
                 }
                 go.notified().await;
-                Ok(flexbond_rpc::Response::default())
+                Ok(Response::default())
             }
         })
     };
@@ -473,7 +637,7 @@ async fn a_second_call_is_made_when_a_call_takes_longer_than_most_did_and_the_bu
     let slow = Arc::new(AtomicUsize::new(0));
     let service = {
         let (asked, slow) = (Arc::clone(&asked), Arc::clone(&slow));
-        tower::service_fn(move |_: flexbond_rpc::Request| {
+        tower::service_fn(move |_: Request| {
             asked.fetch_add(1, Ordering::SeqCst);
             let slow = Arc::clone(&slow);
             async move {
@@ -481,7 +645,7 @@ async fn a_second_call_is_made_when_a_call_takes_longer_than_most_did_and_the_bu
                 if slow.load(Ordering::SeqCst) > 0 {
                     tokio::time::sleep(Duration::from_secs(10)).await;
                 }
-                Ok::<_, CallError>(flexbond_rpc::Response::default())
+                Ok::<_, CallError>(Response::default())
             }
         })
     };
@@ -504,9 +668,9 @@ async fn a_second_call_is_made_when_a_call_takes_longer_than_most_did_and_the_bu
 
 #[tokio::test(start_paused = true)]
 async fn a_delay_without_end_is_no_second_call() {
-    let service = tower::service_fn(async |_: flexbond_rpc::Request| {
+    let service = tower::service_fn(async |_: Request| {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        Ok::<_, CallError>(flexbond_rpc::Response::default())
+        Ok::<_, CallError>(Response::default())
     });
     let hedge = Hedge::after(Duration::MAX);
     let service = ServiceBuilder::new().layer(hedge).service(service);

@@ -282,6 +282,82 @@ async fn metrics_count_every_way_in_which_calls_end() {
     ));
 }
 
+/// The values of the label `method` in Prometheus' text.
+fn labels(metrics: &Metrics) -> Vec<String> {
+    let text = metrics.prometheus("rpc");
+    let counts = text.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("duration_seconds_count{method=\"")?;
+        Some(rest.split_once('"')?.0.to_owned())
+    });
+    counts.collect()
+}
+
+async fn a_caller_who_makes_names_up_makes_no_labels() {
+    const MADE_UP: usize = 100;
+    let seen: Arc<Seen> = Arc::default();
+    let metrics = Metrics::new();
+    // In front of the methods is what keeps some names waiting, and refuses others.
+    let (methods, waiting) = (harness::methods(&seen), Arc::clone(&seen));
+    let gate = tower::service_fn(move |request: Request| {
+        let (methods, waiting) = (methods.clone(), Arc::clone(&waiting));
+        async move {
+            let name = request.method.as_str();
+            if name.starts_with("slow-") {
+                waiting.begun.fetch_add(1, Ordering::SeqCst);
+                return std::future::pending().await;
+            }
+            if name.starts_with("secret-") {
+                return Err(Failure::new(FailureKind::PermissionDenied, "not for you"));
+            }
+            methods.oneshot(request).await
+        }
+    });
+    let server = Serving::of(ServiceBuilder::new().layer(metrics.clone()).service(gate)).await;
+    let client = server.client();
+    for n in 0..MADE_UP {
+        for name in [format!("unknown-{n}"), format!("secret-{n}")] {
+            within("a refusal", client.call::<_, ()>(&name, &()))
+                .await
+                .unwrap_err();
+        }
+        let name = format!("unknown-once-{n}");
+        within("it leaves", client.method(name).one_way(&()))
+            .await
+            .unwrap();
+        let slow = client.method(format!("slow-{n}"));
+        let slow = tokio::spawn(async move { slow.value::<_, ()>(&()).await });
+        until("it waits", || seen.begun.load(Ordering::SeqCst) == n + 1).await;
+        slow.abort();
+        let _ = within("its end", slow).await;
+    }
+    let total = |metrics: &Metrics| {
+        let methods = metrics.snapshot().methods;
+        let totals = methods
+            .iter()
+            .map(flexbond_rpc::layers::metrics::MethodMetrics::total);
+        totals.sum::<u64>()
+    };
+    until("all ends", || total(&metrics) == 4 * MADE_UP as u64).await;
+    assert_eq!(labels(&metrics), [""]);
+    within("it", client.call::<_, String>("echo", &"x"))
+        .await
+        .unwrap();
+    until("one more end", || total(&metrics) == 4 * MADE_UP as u64 + 1).await;
+    assert_eq!(labels(&metrics), ["", "echo"]);
+
+    // Of a service that answers to any name, no more than so many are told apart.
+    let metrics = Metrics::with_max_methods(3);
+    let any = tower::service_fn(async |_: Request| Ok::<_, Failure>(flexbond_rpc::Response::default()));
+    let server = Serving::of(ServiceBuilder::new().layer(metrics.clone()).service(any)).await;
+    let client = server.client();
+    for n in 0..MADE_UP {
+        let call = client.method(format!("any-{n}")).stream::<_, ()>(&());
+        within("an answer", call).await.unwrap();
+    }
+    until("all ends", || total(&metrics) == MADE_UP as u64).await;
+    assert_eq!(labels(&metrics), ["", "any-0", "any-1", "any-2"]);
+}
+
 async fn a_panic_before_the_future_does_not_end_the_worker_of_a_buffer() {
     let methods = Methods::new()
         .add("early", |()| -> std::future::Ready<Result<(), Failure>> {
@@ -357,6 +433,7 @@ serving::on_both! {
     a_trace_goes_from_caller_to_handler_and_on_to_the_next_server,
     a_trace_of_another_language_is_followed_and_nonsense_is_not,
     metrics_count_every_way_in_which_calls_end,
+    a_caller_who_makes_names_up_makes_no_labels,
     a_panic_before_the_future_does_not_end_the_worker_of_a_buffer,
     limits_of_tower_refuse_before_anything_runs,
     the_same_layers_fit_a_client,

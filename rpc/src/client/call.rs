@@ -77,7 +77,7 @@ impl<S> Call<S> {
     /// tokio::spawn(server.run());
     ///
     /// let client = Client::connect(endpoint)?;
-    /// let retrying = ServiceBuilder::new().retry(Retry::new()).service(client.clone());
+    /// let retrying = ServiceBuilder::new().layer(Retry::new()).service(client.clone());
     /// let half: f64 = client.method("half").by(retrying).idempotent().value(&3.0).await?;
     /// assert_eq!(half, 1.5);
     /// # Ok(())

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tower::Service;
 use tower::load::Load;
 
+use super::deadline::of_whole;
 use crate::client::{Call, Calling, Client, ClientError, Options};
 use crate::error::CallError;
 use crate::request::{Request, Response};
@@ -302,7 +303,7 @@ impl Search {
             let copy = self.waits.then(|| request.try_clone()).flatten();
             match (client.request(request).await, copy) {
                 (Err(error), Some(copy)) if is_unsent(&error) => request = copy,
-                (answer, _) => return answer,
+                (answer, _) => return answer.map_err(|error| of_whole(error, timeout)),
             }
         }
     }

@@ -11,10 +11,11 @@ use futures_util::future::{Either, select};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tower::retry::budget::{Budget, TpsBudget};
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service};
 
+use super::deadline::Deadline;
 use super::latency::Latencies;
-use super::retry::is_passing;
+use super::retry::{is_passing, telling};
 use crate::error::CallError;
 use crate::request::{Request, Response, Wants};
 
@@ -22,8 +23,12 @@ use crate::request::{Request, Response, Wants};
 /// call is cancelled. Over a [`Balanced`](super::Balanced) client, the second goes to another server as a rule.
 ///
 /// Only [idempotent](Request::idempotent) calls that want an answer are made twice, and none with streamed arguments.
-/// Of a streamed answer, the beginning counts. An error that another attempt may mend does not count as an answer while
-/// the other call is under way.
+/// Of a streamed answer, the beginning counts. An error that another attempt may mend, or that says that the call was not
+/// run, does not count as an answer while the other call is under way. When both fail, the error is the later one or, if
+/// that would hide that the call may have run ([`CallError::may_have_run`]), the other.
+///
+/// Both calls have the time of the one that is asked for. The second waits for room no longer than that or, where no
+/// [timeout](Request::timeout) is named, 30 s; the first's answer does not wait for it.
 ///
 /// A budget, shared by all clones, keeps second calls to a tenth of all within ten seconds, and 10 more: when all
 /// servers are slow, twice as many calls are no help.
@@ -94,6 +99,18 @@ impl Hedge {
         }
     }
 
+    /// Waits until the answer is late and a second call is allowed; for ever if that is never so.
+    async fn late(&self, deadline: &Deadline) {
+        let delay = self.delay();
+        match delay.and_then(|delay| deadline.begun().checked_add(delay)) {
+            Some(at) if !deadline.is_over(at) => tokio::time::sleep_until(at).await,
+            _ => std::future::pending().await,
+        }
+        if !self.budget.withdraw() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     fn note(&self, begun: Instant) {
         if self.quantile.is_some() {
             self.latencies.lock().add(begun.elapsed());
@@ -132,60 +149,58 @@ where
             return Hedging(Stage::Once(Box::pin(self.service.call(request))));
         };
         self.hedge.budget.deposit();
-        let begun = Instant::now();
+        let deadline = Deadline::of(&copy);
         let first = self.service.call(request);
         // One that is not ready, and has to be asked.
         let service = self.service.clone();
-        Hedging(Stage::Twice(Box::pin(hedged(
-            self.hedge.clone(),
-            begun,
-            first,
-            service,
-            copy,
-        ))))
+        let hedge = self.hedge.clone();
+        Hedging(Stage::Twice(Box::pin(async move {
+            let answer = hedged(&hedge, deadline, first, service, copy).await;
+            if answer.is_ok() {
+                hedge.note(deadline.begun());
+            }
+            answer
+        })))
     }
 }
 
 async fn hedged<S>(
-    hedge: Hedge,
-    begun: Instant,
+    hedge: &Hedge,
+    deadline: Deadline,
     first: S::Future,
     mut service: S,
-    mut request: Request,
+    request: Request,
 ) -> Result<Response, CallError>
 where
     S: Service<Request, Response = Response, Error = CallError>,
 {
     let mut first = pin!(first);
-    let slow = async {
-        match hedge.delay().and_then(|delay| begun.checked_add(delay)) {
-            Some(at) => tokio::time::sleep_until(at).await,
-            None => std::future::pending().await,
-        }
-        if !hedge.budget.withdraw() {
-            std::future::pending::<()>().await;
-        }
-    };
-    if let Either::Left((answer, _)) = select(&mut first, pin!(slow)).await {
-        if answer.is_ok() {
-            hedge.note(begun);
-        }
+    if let Either::Left((answer, _)) = select(&mut first, pin!(hedge.late(&deadline))).await {
         return answer;
     }
+    // None if it is not made: without room, or with a service that is broken, there is the first only.
     let second = pin!(async {
-        service.ready().await?;
-        request.timeout = request.timeout.map(|limit| limit.saturating_sub(begun.elapsed()));
-        service.call(request).await
+        let request = deadline.room(&mut service, request).await?.ok()?;
+        let answer = service.call(request).await;
+        Some(answer.map_err(|error| deadline.error(error)))
     });
-    let answer = match select(first, second).await {
-        Either::Left((Err(error), second)) if is_passing(&error) => second.await,
-        Either::Right((Err(error), first)) if is_passing(&error) => first.await,
-        Either::Left((answer, _)) | Either::Right((answer, _)) => answer,
-    };
-    if answer.is_ok() {
-        hedge.note(begun);
+    match select(first, second).await {
+        Either::Left((Err(early), second)) if !is_answer(&early) => match second.await {
+            Some(late) => late.map_err(|late| telling(early, late)),
+            None => Err(early),
+        },
+        Either::Left((answer, _)) => answer,
+        Either::Right((None, first)) => first.await,
+        Either::Right((Some(Err(early)), first)) if !is_answer(&early) => {
+            first.await.map_err(|late| telling(early, late))
+        }
+        Either::Right((Some(answer), _)) => answer,
     }
-    answer
+}
+
+/// Whether an error is all there is to be said, while the other call is under way.
+fn is_answer(error: &CallError) -> bool {
+    error.may_have_run() && !is_passing(error)
 }
 
 /// A call that is made a second time if need be. Dropping it cancels what is under way.
@@ -213,3 +228,6 @@ impl<F> fmt::Debug for Hedging<F> {
         f.write_str("Hedging")
     }
 }
+
+#[cfg(test)]
+mod tests;

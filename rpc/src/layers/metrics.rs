@@ -52,8 +52,18 @@ use crate::request::{Items, Request, Response};
 /// to the same.
 ///
 /// A call lasts from when the service is called to its answer, of a stream to its end. One whose future is dropped
-/// before counts as `dropped`. Only so many methods are told apart; calls of others count to one of the empty name, and
-/// so do calls of methods of which none has run yet, as far as their ends say: nobody makes this grow from without.
+/// before counts as `dropped`.
+///
+/// # Names
+/// Names come from callers, who may make them up. A method is therefore listed by its name only once the end of a call
+/// proves that there is one: an answer (at a client, of a one-way call that it was sent), an item or the end of a stream, a handler's failure or panic, or any failure that
+/// says that the work had [begun](crate::Failure::begun). Until then its calls count to the empty name, however they end
+/// (`dropped`, `deadline_exceeded`, `unknown_method`, `disconnected`, …), and what was counted there stays there. From
+/// then on, all count to its own.
+///
+/// At most [so many](Self::with_max_methods) are listed, for there are services that answer to any name; calls of others
+/// count to the empty name. A name has [`Method::MAX_LEN`] bytes at most, and one of them takes some 40 counters of eight
+/// bytes: nobody makes this grow from without.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
 
@@ -90,7 +100,7 @@ impl Metrics {
         Self::with_max_methods(Self::MAX_METHODS)
     }
 
-    /// The same for so many methods.
+    /// The same, with up to so many methods that are told apart by name: the first that prove to exist, for good.
     #[must_use]
     pub fn with_max_methods(max_methods: usize) -> Self {
         Metrics(Arc::new(Inner {

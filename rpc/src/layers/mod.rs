@@ -29,7 +29,7 @@
 //! }
 //! let servers = Balanced::connect(endpoints)?;
 //! let service = ServiceBuilder::new()
-//!     .retry(Retry::new())
+//!     .layer(Retry::new())
 //!     .layer(Hedge::after(Duration::from_millis(50)))
 //!     .service(servers.clone());
 //! let call = servers.method("double").by(service);
@@ -42,14 +42,17 @@
 //! ```
 
 mod balance;
+mod deadline;
 mod hedge;
 mod latency;
 pub mod metrics;
 mod retry;
+#[cfg(test)]
+mod scripted;
 pub mod trace;
 
 pub use balance::{Balanced, Balancing};
 pub use hedge::{Hedge, Hedged, Hedging};
 pub use metrics::Metrics;
-pub use retry::Retry;
+pub use retry::{Retried, Retry, Retrying};
 pub use trace::{ClientTrace, ServerTrace, Trace};

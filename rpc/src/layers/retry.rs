@@ -1,20 +1,24 @@
 //! Calls again what is sound to call again.
 
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep};
-use tower::BoxError;
-use tower::retry::Policy;
+use tokio::time::Sleep;
 use tower::retry::backoff::{Backoff, ExponentialBackoff, ExponentialBackoffMaker, MakeBackoff};
 use tower::retry::budget::{Budget, TpsBudget};
 use tower::util::rng::HasherRng;
+use tower::{BoxError, Layer, Service};
 
+use super::deadline::Deadline;
 use crate::error::CallError;
 use crate::failure::FailureKind;
 use crate::request::{Request, Response};
 
-/// A policy of [`tower::retry`]: which calls are made again, how often, and when.
+/// A layer that makes calls again: which ones, how often, and when.
 ///
 /// A call is made again when that may help (the server is overloaded or ends, the connection was lost or could not be
 /// made) and is sound: it has not run ([`CallError::may_have_run`]), or the request is
@@ -23,10 +27,11 @@ use crate::request::{Request, Response};
 ///
 /// Pauses in between double from 20 ms up to 2 s, with as much again by chance, so that those whom one event has met do
 /// not all come back at once. A retry that could not begin before the call's [timeout](Request::timeout) is not made,
-/// and each has what is left of it.
+/// and each has what is left of it. Nor does one wait longer for room: where no timeout is named, 30 s. (With
+/// [`tower::retry`] a policy cannot see to that, wherefore this is a layer of its own.)
 ///
-/// When the last attempt did not run, but one before may have, the error is that of the one before, so that
-/// [`CallError::may_have_run`] is true of the call.
+/// The error is that of the last attempt. When that did not run, but one before may have, it is that of the one before,
+/// so that [`CallError::may_have_run`] is true of the call.
 ///
 /// All clones share one budget: as many retries as a fifth of what succeeds within ten seconds, and 1,000 more. Without
 /// it, a server that is overloaded would be kept so by retries.
@@ -49,12 +54,16 @@ pub struct Retry {
     first: Duration,
     longest: Duration,
     budget: Arc<TpsBudget>,
-    /// Of one call: how often it was made again, and when its time is over.
-    made: u32,
-    deadline: Option<Instant>,
-    pauses: Option<ExponentialBackoff>,
-    /// Why an attempt that may have run failed.
-    ran: Option<CallError>,
+}
+
+/// A service that calls again what is sound to call again; see [`Retry`].
+///
+/// Its errors are [`CallError`]s: what layers inside of it have boxed is taken back as
+/// [`from_boxed`](CallError::from_boxed) does.
+#[derive(Clone, Debug)]
+pub struct Retried<S> {
+    service: S,
+    retry: Retry,
 }
 
 impl Default for Retry {
@@ -64,7 +73,7 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// The policy as described, with five attempts at most.
+    /// The layer as described, with five attempts at most.
     #[must_use]
     pub fn new() -> Self {
         Retry {
@@ -72,10 +81,6 @@ impl Retry {
             first: Duration::from_millis(20),
             longest: Duration::from_secs(2),
             budget: Arc::new(TpsBudget::new(Duration::from_secs(10), 100, 0.2)),
-            made: 0,
-            deadline: None,
-            pauses: None,
-            ran: None,
         }
     }
 
@@ -101,71 +106,145 @@ impl Retry {
         self
     }
 
-    /// The pause before the call is made again, if it is.
-    fn decide(&mut self, request: &mut Request, error: Option<&CallError>) -> Option<Sleep> {
-        let Some(error) = error else {
-            // What is not known of is nothing to call again for.
-            return None;
-        };
-        if self.made + 1 >= self.attempts || !is_passing(error) {
-            return None;
+    /// The pauses of one call.
+    fn pauses(&self) -> Option<ExponentialBackoff> {
+        // By chances of its own: a clone of one that is shared would give all calls the same.
+        let chances = HasherRng::default();
+        let pauses = ExponentialBackoffMaker::new(self.first, self.longest, 1.0, chances);
+        pauses.ok().map(|mut pauses| pauses.make_backoff())
+    }
+}
+
+impl<S> Layer<S> for Retry {
+    type Service = Retried<S>;
+
+    fn layer(&self, service: S) -> Retried<S> {
+        Retried {
+            service,
+            retry: self.clone(),
         }
-        if error.may_have_run() && !request.idempotent {
-            return None;
-        }
-        let pause = self.pause()?;
-        if let Some(deadline) = self.deadline {
-            let left = deadline.saturating_duration_since(pause.deadline());
-            if left.is_zero() {
-                return None;
+    }
+}
+
+impl<S> Service<Request> for Retried<S>
+where
+    S: Service<Request, Response = Response> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = CallError;
+    type Future = Retrying;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        self.service.poll_ready(cx).map_err(taken_back)
+    }
+
+    fn call(&mut self, request: Request) -> Retrying {
+        let copy = request.try_clone();
+        let deadline = Deadline::of(&request);
+        let first = self.service.call(request);
+        // One that is not ready, and has to be asked. It stays until the answer: it may be the last handle of a client.
+        let service = self.service.clone();
+        let again = Again::new(self.retry.clone(), deadline);
+        Retrying(Box::pin(async move {
+            match copy {
+                Some(request) => again.call(first, service, request).await,
+                None => first.await.map_err(taken_back),
             }
-            request.timeout = Some(left);
+        }))
+    }
+}
+
+/// A call that may be made again.
+struct Again {
+    retry: Retry,
+    deadline: Deadline,
+    attempts: u32,
+    pauses: Option<ExponentialBackoff>,
+}
+
+impl Again {
+    fn new(retry: Retry, deadline: Deadline) -> Self {
+        Again {
+            retry,
+            deadline,
+            attempts: 1,
+            pauses: None,
         }
-        if !self.budget.withdraw() {
+    }
+
+    async fn call<S>(
+        mut self,
+        first: S::Future,
+        mut service: S,
+        request: Request,
+    ) -> Result<Response, CallError>
+    where
+        S: Service<Request, Response = Response>,
+        S::Error: Into<BoxError>,
+    {
+        let mut answer = first.await.map_err(taken_back);
+        let mut told: Option<CallError> = None;
+        loop {
+            let error = match answer {
+                Ok(_) => {
+                    self.retry.budget.deposit();
+                    return answer;
+                }
+                Err(error) => error,
+            };
+            let pause = self.pause(&error, request.idempotent);
+            let error = match told {
+                Some(earlier) => telling(earlier, error),
+                None => error,
+            };
+            let (Some(pause), Some(copy)) = (pause, request.try_clone()) else {
+                return Err(error);
+            };
+            pause.await;
+            let room = self.deadline.room(&mut service, copy).await;
+            match room.map(|room| room.map_err(taken_back)) {
+                Some(Ok(attempt)) => {
+                    let answered = service.call(attempt).await;
+                    answer = answered.map_err(|error| self.deadline.error(taken_back(error)));
+                }
+                Some(Err(broken)) => return Err(telling(error, broken)),
+                None => return Err(error),
+            }
+            told = Some(error);
+        }
+    }
+
+    /// The pause before the call is made again, if it is.
+    fn pause(&mut self, error: &CallError, idempotent: bool) -> Option<Sleep> {
+        if self.attempts >= self.retry.attempts || !is_passing(error) {
             return None;
         }
-        self.made += 1;
-        if error.may_have_run() {
-            self.ran = Some(error.clone());
+        if error.may_have_run() && !idempotent {
+            return None;
         }
+        if self.pauses.is_none() {
+            self.pauses = self.retry.pauses();
+        }
+        let pause = self.pauses.as_mut().map(Backoff::next_backoff)?;
+        if self.deadline.is_over(pause.deadline()) || !self.retry.budget.withdraw() {
+            return None;
+        }
+        self.attempts += 1;
         Some(pause)
     }
+}
 
-    /// What is to be told in place of the last error, if that would hide that an attempt before may have run.
-    fn hidden(&mut self, last: Option<&CallError>) -> Option<CallError> {
-        match last {
-            Some(last) if last.may_have_run() => None,
-            _ => self.ran.take(),
-        }
-    }
+fn taken_back(error: impl Into<BoxError>) -> CallError {
+    CallError::from_boxed(error.into())
+}
 
-    fn pause(&mut self) -> Option<Sleep> {
-        if self.pauses.is_none() {
-            // By chances of its own: a clone of one that is shared would give all calls the same.
-            let chances = HasherRng::default();
-            let pauses = ExponentialBackoffMaker::new(self.first, self.longest, 1.0, chances);
-            self.pauses = pauses.ok().map(|mut pauses| pauses.make_backoff());
-        }
-        self.pauses.as_mut().map(Backoff::next_backoff)
-    }
-
-    fn copy(&mut self, request: &Request) -> Option<Request> {
-        if self.made == 0 {
-            self.deadline = request
-                .timeout
-                .and_then(|timeout| Instant::now().checked_add(timeout));
-        }
-        request.try_clone()
-    }
-
-    fn look(&mut self, request: &mut Request, error: Result<(), Option<&CallError>>) -> Option<Sleep> {
-        match error {
-            Ok(()) => {
-                self.budget.deposit();
-                None
-            }
-            Err(error) => self.decide(request, error),
-        }
+/// Of two errors of one call: the later one, unless that would hide that the call may have run.
+pub(super) fn telling(earlier: CallError, later: CallError) -> CallError {
+    match earlier.may_have_run() && !later.may_have_run() {
+        true => earlier,
+        false => later,
     }
 }
 
@@ -181,43 +260,21 @@ pub(super) fn is_passing(error: &CallError) -> bool {
     }
 }
 
-impl Policy<Request, Response, CallError> for Retry {
-    type Future = Sleep;
+/// A call that is made again if need be. Dropping it cancels what is under way.
+#[must_use = "a call whose future is dropped is cancelled"]
+pub struct Retrying(Pin<Box<dyn Future<Output = Result<Response, CallError>> + Send>>);
 
-    fn retry(&mut self, request: &mut Request, result: &mut Result<Response, CallError>) -> Option<Sleep> {
-        let pause = self.look(request, result.as_ref().map(drop).map_err(Some));
-        if pause.is_none()
-            && let Err(error) = result
-            && let Some(hidden) = self.hidden(Some(error))
-        {
-            *error = hidden;
-        }
-        pause
-    }
+impl Future for Retrying {
+    type Output = Result<Response, CallError>;
 
-    fn clone_request(&mut self, request: &Request) -> Option<Request> {
-        self.copy(request)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
     }
 }
 
-/// Around layers of tower that box their errors.
-impl Policy<Request, Response, BoxError> for Retry {
-    type Future = Sleep;
-
-    fn retry(&mut self, request: &mut Request, result: &mut Result<Response, BoxError>) -> Option<Sleep> {
-        let looked = result.as_ref().map(drop).map_err(|error| error.downcast_ref());
-        let pause = self.look(request, looked);
-        if pause.is_none()
-            && let Err(error) = result
-            && let Some(hidden) = self.hidden(error.downcast_ref())
-        {
-            *error = hidden.into();
-        }
-        pause
-    }
-
-    fn clone_request(&mut self, request: &Request) -> Option<Request> {
-        self.copy(request)
+impl fmt::Debug for Retrying {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Retrying")
     }
 }
 

@@ -11,6 +11,7 @@ use crate::client::{Client, DEFAULT_WINDOW};
 use crate::envelope::{Codec, Metadata, MetadataError, Method};
 use crate::error::CallError;
 use crate::expansion::Called;
+use crate::layers::Balanced;
 use crate::request::{Items, Request, Response, Wants};
 
 /// What can make calls: a [`Client`], or any layers of tower around one. It is cloned for each call.
@@ -63,10 +64,13 @@ pub struct Caller<S> {
 }
 
 impl<S: 'static> Caller<S> {
-    /// Calls go by `service`: a [`Client`], whose codec and window hold then, or layers around one, with postcard.
+    /// Calls go by `service`: a [`Client`] or [`Balanced`], whose codec, window and timeout hold then, or layers around
+    /// one, with postcard.
     #[must_use]
     pub fn new(service: S) -> Self {
-        let client: Option<&Client> = (&service as &dyn Any).downcast_ref();
+        let any: &dyn Any = &service;
+        let several = || any.downcast_ref::<Balanced>()?.clients().first();
+        let client: Option<&Client> = any.downcast_ref().or_else(several);
         let options = client.map(Client::options);
         let codec = options.map_or(Codec::Postcard, |options| options.codec);
         let window = options.map_or(DEFAULT_WINDOW, |options| options.stream_window);
