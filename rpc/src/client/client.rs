@@ -19,6 +19,7 @@ use super::options::Options;
 use super::room::Place;
 use super::shared::{Link, Shared};
 use super::slot::{Kind, Patience};
+use super::turn::Turn;
 use crate::envelope::{self, Envelope, Flags, Header};
 use crate::error::CallError;
 use crate::request::{Items, Request, Response, Wants};
@@ -174,28 +175,12 @@ impl Client {
             shared: &self.shared,
             place: Place::None,
         };
-        let look = poll_fn(|cx| Poll::Ready(self.shared.poll_place(cx, &mut seat.place)));
-        if let Poll::Ready(ready) = look.await {
-            ready?;
-            return self.begin_at(&mut seat.place, request).await;
-        }
-        let ready = poll_fn(|cx| self.shared.poll_place(cx, &mut seat.place));
-        if let Some(limit) = request.timeout.or(self.shared.options.timeout) {
-            let begun = Instant::now();
-            let Ok(ready) = tokio::time::timeout(limit, ready).await else {
-                return Err(CallError::DeadlineExceeded {
-                    timeout: limit,
-                    unconnected: Some(format!(
-                        "{} calls are under way, as many as may be",
-                        self.in_flight()
-                    )),
-                });
-            };
-            ready?;
-            request.waited(limit, begun.elapsed());
-        } else {
-            ready.await?;
-        }
+        let mut turn = Turn::new(self.shared.options.timeout);
+        poll_fn(|cx| {
+            let room = self.shared.poll_place(cx, &mut seat.place);
+            turn.poll(cx, &mut request, room)
+        })
+        .await?;
         self.begin_at(&mut seat.place, request).await
     }
 
