@@ -215,7 +215,7 @@ async fn a_server_that_sends_nonsense_is_told_to_stop() {
     let router = Router::new();
     let endpoint = within("bind", router.bind("tcp://127.0.0.1:0")).await.unwrap();
     let client = client(&endpoint);
-    for n in 0..2 {
+    for n in 0..4 {
         let calling = tokio::spawn({
             let client = client.clone();
             async move { client.method("any").stream::<_, u32>(&()).await }
@@ -226,19 +226,31 @@ async fn a_server_that_sends_nonsense_is_told_to_stop() {
         let call = call.header.call;
         let mut answer = match n {
             0 => Envelope::stream_item(call, 7, "").encode().unwrap(),
-            _ => {
+            1 => {
                 let mut cut = Header::new(Kind::StreamItem, call).encode().unwrap().to_vec();
                 cut.push(9);
                 Message::from(cut)
             }
+            // Of another version, or a kind that there is not: only the number of the call can be read.
+            _ => {
+                let mut unknown = Header::new(Kind::StreamItem, call).encode().unwrap().to_vec();
+                unknown[n - 2] = 77;
+                Message::from([unknown, Vec::new(), Vec::new()])
+            }
         };
-        answer.push_front(id);
+        answer.push_front(id.clone());
         within("it leaves", router.send(answer)).await.unwrap();
         let error = within("its end", calling).await.unwrap().map(drop).unwrap_err();
         assert!(error.may_have_run(), "{error}");
         let told = within("what it is told", router.recv()).await.unwrap();
         let told = Envelope::decode(Message::from(told.into_frames().split_off(1))).unwrap();
         assert_eq!((told.header.kind, told.header.call), (Kind::Cancel, call));
+        assert_eq!(client.malformed(), 3 * n as u64);
+        // Of no call at all.
+        for nonsense in [vec![1, 2, 3], vec![9; Header::LEN]] {
+            let nonsense = Message::from([id.clone(), nonsense]);
+            within("it leaves", router.send(nonsense)).await.unwrap();
+        }
     }
     assert_eq!(client.in_flight(), 0);
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -154,6 +155,13 @@ impl Client {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.shared.state.lock().calls.len()
+    }
+
+    /// Messages that came and could not be read, since the client was made. One with the number of a call under way has
+    /// ended it with [`CallError::Malformed`]; the others concerned nobody.
+    #[must_use]
+    pub fn malformed(&self) -> u64 {
+        self.shared.malformed.load(Ordering::Relaxed)
     }
 
     /// Begins a call, without asking whether there is room for one more: it may be one more than

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -308,12 +309,15 @@ fn take(shared: &Shared, state: &mut State, now: Instant, message: Message, wake
             (call, state.calls.answer(now, envelope, wakers))
         }
         Err(error) => {
+            shared.malformed.fetch_add(1, Ordering::Relaxed);
             // What says of no call that it is its answer concerns nobody.
-            let header = header.and_then(|bytes: [u8; Header::LEN]| Header::decode(&bytes).ok());
             let Some(header) = header else {
                 return;
             };
-            (header.call, state.calls.malformed(header, error, wakers))
+            // That it cannot be read either does not hide the call.
+            let call = Header::call_of(&header);
+            let kind = Header::decode(&header).ok().map(|header| header.kind);
+            (call, state.calls.malformed(call, kind, error, wakers))
         }
     };
     state.stop(call, server);
