@@ -157,6 +157,18 @@ impl Client {
         self.shared.state.lock().calls.len()
     }
 
+    /// Lets go of this handle, and waits until the connection is closed: no other handle and no call is left, and what was
+    /// said last (one-way calls, cancellations) has left, or had [`Options::linger`] for it. A program that ends with
+    /// its runtime right after a one-way call may end before the call has left; after this it has.
+    ///
+    /// # Cancel safety
+    /// Dropping the future is as good as dropping the client.
+    pub async fn close(self) {
+        let shared = Arc::clone(&self.shared);
+        drop(self);
+        until(&shared, || shared.is_closed()).await;
+    }
+
     /// Messages that came and could not be read, since the client was made. One with the number of a call under way has
     /// ended it with [`CallError::Malformed`]; the others concerned nobody.
     #[must_use]

@@ -69,6 +69,7 @@ pub(super) async fn run(shared: Arc<Shared>, first: (Dealer, Monitor)) {
             alarm: None,
             sleep: Box::pin(tokio::time::sleep_until(begun)),
             connect_at: pause.map(|pause| begun + pause),
+            is_refused: false,
         };
         let after = connection.run().await;
         let dealer = connection.dealer.clone();
@@ -123,6 +124,8 @@ struct Connection<'a> {
     sleep: Pin<Box<Sleep>>,
     /// When to begin.
     connect_at: Option<Instant>,
+    /// The last attempt came as far as the handshake, and failed there.
+    is_refused: bool,
 }
 
 impl Connection<'_> {
@@ -208,6 +211,13 @@ impl Connection<'_> {
             None => Link::Stopped { reason },
         };
         let (link, is_over) = match event? {
+            Event::Connected { .. } => {
+                // Why the last handshake failed says more than that another one has begun.
+                if !self.is_refused {
+                    self.shared.state.lock().await_handshake();
+                }
+                return None;
+            }
             Event::Ready { peer } => {
                 let limits = property::limits(&peer);
                 let mut state = self.shared.state.lock();
@@ -222,8 +232,14 @@ impl Connection<'_> {
                 let reason = format!("{count} events of the connection were missed");
                 (Link::Down { reason }, true)
             }
-            Event::ConnectFailed { error, retry_in, .. } | Event::HandshakeFailed { error, retry_in, .. } => {
+            Event::ConnectFailed { error, retry_in, .. } => {
+                self.is_refused = false;
                 (lost(error, retry_in), retry_in.is_none())
+            }
+            Event::HandshakeFailed { error, retry_in, .. } => {
+                self.is_refused = true;
+                let reason = format!("the handshake failed: {error}");
+                (lost(reason, retry_in), retry_in.is_none())
             }
             _ => return None,
         };

@@ -181,6 +181,11 @@ impl Shared {
         self.with(|state, wakers| state.close(&self.endpoint, wakers));
         self.change.notify_waiters();
     }
+
+    /// Whether nothing is sent any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
 }
 
 impl State {
@@ -341,6 +346,13 @@ impl State {
             Link::Up { .. } => !self.control.is_empty() || !self.waiting.is_empty(),
             Link::Draining { .. } => !self.control.is_empty(),
             Link::Down { .. } | Link::Stopped { .. } => false,
+        }
+    }
+
+    /// The other end took the connection, and has said nothing yet.
+    pub(super) fn await_handshake(&mut self) {
+        if let Link::Down { reason } = &mut self.link {
+            *reason = "connected, but the other end has not answered the handshake of ZMTP".to_owned();
         }
     }
 
