@@ -352,7 +352,8 @@ impl State {
     /// The other end took the connection, and has said nothing yet.
     pub(super) fn await_handshake(&mut self) {
         if let Link::Down { reason } = &mut self.link {
-            *reason = "connected, but the other end has not answered the handshake of ZMTP".to_owned();
+            *reason =
+                "the other end took the connection and has not answered the handshake of ZMTP".to_owned();
         }
     }
 
