@@ -3,6 +3,7 @@
 
 mod harness;
 
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use flexbond_rpc::envelope::{Codec, Envelope, Header, Kind, Method};
 use flexbond_rpc::{CallError, Client, Request};
 use flexbond_session::Message;
 use flexbond_session::socket::{self, Router};
-use futures_util::stream;
+use futures_util::{FutureExt, stream};
 use harness::{DEADLINE, Running, client, until, within};
 use tokio::sync::mpsc;
 
@@ -131,6 +132,35 @@ async fn calls_and_streams_outlive_the_last_handle() {
     let answer = within("the answer", calling).await.unwrap();
     assert_eq!(answer.value::<String>().unwrap(), "gone on");
     until("the connection's end", || (server.stats)().connections == 0).await;
+}
+
+#[test]
+fn what_was_said_last_has_left_when_a_client_is_closed() {
+    let servers = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let server = servers.block_on(Running::start("tcp://127.0.0.1:0"));
+    let theirs = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    theirs.block_on(async {
+        let client = client(&server.endpoint);
+        for _ in 0..1000 {
+            client.method("note").one_way(&()).await.unwrap();
+        }
+        let other = client.clone();
+        let mut closing = pin!(client.close());
+        assert_eq!((&mut closing).now_or_never(), None, "there is another handle");
+        drop(other);
+        within("the end", closing).await;
+    });
+    // Nothing of the client is left that could send.
+    drop(theirs);
+    let noted = || server.seen.noted.load(Ordering::SeqCst);
+    servers.block_on(until("the calls", || noted() == 1000));
 }
 
 #[tokio::test]

@@ -96,6 +96,7 @@ async fn a_second_client_of_the_same_routing_id_loses_its_connection() {
         .await
         .unwrap_err();
     assert!(matches!(error, CallError::Disconnected { .. }), "{error}");
+    assert!(error.to_string().contains("may have its routing id"), "{error}");
     assert_eq!(
         within("an answer", first.call::<_, String>("echo", &"y"))
             .await

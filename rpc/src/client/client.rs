@@ -32,6 +32,9 @@ use crate::request::{Items, Request, Response, Wants};
 /// connection. Any number of calls are under way at once. A server that drains ends the calls that it has; those that
 /// come then wait for the next connection, which is made as soon as the last of them has ended.
 ///
+/// The options of the socket may give a client a routing id, which must be its own: a server closes the connection of a
+/// second client of the same id, as long as the first is there, and its calls fail with [`CallError::Disconnected`].
+///
 /// Dropping the future of a call cancels it, here and on the server. Calls and streams outlive the clients that made
 /// them: the connection is closed once neither a clone nor a call is left, and what was sent still leaves within
 /// [`Options::linger`].

@@ -70,6 +70,7 @@ pub(super) async fn run(shared: Arc<Shared>, first: (Dealer, Monitor)) {
             sleep: Box::pin(tokio::time::sleep_until(begun)),
             connect_at: pause.map(|pause| begun + pause),
             is_refused: false,
+            is_heard: false,
         };
         let after = connection.run().await;
         let dealer = connection.dealer.clone();
@@ -126,6 +127,8 @@ struct Connection<'a> {
     connect_at: Option<Instant>,
     /// The last attempt came as far as the handshake, and failed there.
     is_refused: bool,
+    /// Something came by the connection.
+    is_heard: bool,
 }
 
 impl Connection<'_> {
@@ -143,7 +146,7 @@ impl Connection<'_> {
             }
             match self.next().await {
                 // They are taken with the look that follows.
-                Happened::Received(Ok(_)) => {}
+                Happened::Received(Ok(_)) => self.is_heard = true,
                 Happened::Received(Err(_)) => return After::Nothing,
                 Happened::Event(event) => {
                     if let Some(after) = self.note(event) {
@@ -226,7 +229,15 @@ impl Connection<'_> {
                 self.shared.change.notify_waiters();
                 return None;
             }
-            Event::Disconnected { reason, retry_in, .. } => (lost(reason, retry_in), true),
+            Event::Disconnected {
+                mut reason, retry_in, ..
+            } => {
+                // A ROUTER has no other way to say so.
+                if !self.is_heard && !self.shared.options.socket.routing_id.is_empty() {
+                    reason.push_str("; another client may have its routing id");
+                }
+                (lost(reason, retry_in), true)
+            }
             // It may have been the end of the connection that was missed.
             Event::Missed(count) => {
                 let reason = format!("{count} events of the connection were missed");
