@@ -329,7 +329,7 @@ fn who_is_no_server_of_calls_is_told_from_nobody() {
     let publisher = Pub::new();
     let bound = runtime.block_on(publisher.bind("tcp://127.0.0.1:0")).unwrap();
     for (endpoint, text) in [
-        (silent, "the other end has not answered the handshake"),
+        (silent, "has not answered the handshake"),
         (
             bound.to_string(),
             "the handshake failed: a DEALER socket cannot talk to a PUB socket",

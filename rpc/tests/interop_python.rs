@@ -243,7 +243,7 @@ async fn an_answer_that_is_none_is_told_in_a_line() {
     let router = Router::new();
     let endpoint = router.bind("tcp://127.0.0.1:0").await.unwrap().to_string();
     // Frames of an answer to a request with this header.
-    let answers: [fn(Vec<u8>) -> Vec<Vec<u8>>; 6] = [
+    let answers: [fn(Vec<u8>) -> Frames; 6] = [
         |header| vec![of_kind(header, 2), Vec::new(), b"{".to_vec()],
         |header| vec![of_kind(header, 2), Vec::new(), b"NaN".to_vec()],
         |header| vec![of_kind(header, 3), Vec::new(), b"[]".to_vec()],
@@ -271,6 +271,8 @@ async fn an_answer_that_is_none_is_told_in_a_line() {
         assert!(ended.1[0].starts_with("malformed: "), "{n}: {ended:?}");
     }
 }
+
+type Frames = Vec<Vec<u8>>;
 
 fn of_kind(mut header: Vec<u8>, kind: u8) -> Vec<u8> {
     header[1] = kind;
