@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use flexbond::rpc::server::ServerStats;
 use flexbond::rpc::{AnyTensor, Context, Failure, FailureKind, Methods, Server};
+use flexbond::session::socket::{Pub, RecvError, Router};
 use futures_util::stream;
 use program::{End, PATIENCE, Program};
 use serde::Deserialize;
@@ -317,6 +318,56 @@ fn nobody_there_is_told_in_time() {
         error(&end).contains("refused") && error(&end).contains("is the server running"),
         "{end:?}"
     );
+}
+
+#[test]
+fn who_is_no_server_of_calls_is_told_from_nobody() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("tcp://{}", silent.local_addr().unwrap());
+    let runtime = Runtime::new().unwrap();
+    let _inside = runtime.enter();
+    let publisher = Pub::new();
+    let bound = runtime.block_on(publisher.bind("tcp://127.0.0.1:0")).unwrap();
+    for (endpoint, text) in [
+        (silent, "has not answered the handshake"),
+        (
+            bound.to_string(),
+            "the handshake failed: a DEALER socket cannot talk to a PUB socket",
+        ),
+    ] {
+        let end = Program::flexbond(&["call", &endpoint, "add", "[1, 2]", "--connect-timeout", "0.5"]).end();
+        assert_eq!(end.code, Some(3), "{end:?}");
+        assert!(
+            error(&end).contains(text) && error(&end).contains("somebody is there"),
+            "{end:?}"
+        );
+    }
+}
+
+#[test]
+fn a_server_that_says_nothing_is_not_waited_for_beyond_the_timeout() {
+    let runtime = Runtime::new().unwrap();
+    let _inside = runtime.enter();
+    let mute = Router::new();
+    let endpoint = runtime
+        .block_on(mute.bind("tcp://127.0.0.1:0"))
+        .unwrap()
+        .to_string();
+    let program = Program::flexbond(&["call", &endpoint, "add", "[1, 2]", "--timeout", "0.3"]);
+    let told = || {
+        let told = runtime.block_on(async { tokio::time::timeout(PATIENCE, mute.recv()).await });
+        told.expect("in time")
+            .expect("a message")
+            .into_frames()
+            .split_off(1)
+    };
+    assert_eq!(told()[0][1], 1, "a request");
+    let end = program.end();
+    assert_eq!(end.code, Some(3), "{end:?}");
+    assert!(error(&end).contains("no answer within 300ms"), "{end:?}");
+    assert_eq!(told()[0][1], 7, "it is cancelled");
+    // Nor is it asked for a sign of life.
+    assert!(matches!(mute.try_recv(), Err(RecvError::WouldBlock)));
 }
 
 #[test]

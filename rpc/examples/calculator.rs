@@ -18,7 +18,8 @@ calculator [--bind ENDPOINT]
   --bind ENDPOINT  tcp://host:port, ipc:///path or ipc://@name; default: tcp://127.0.0.1:0,
                    any free port; the line "listening at ..." says which
 
-  add    {"a": 1, "b": 2}        numbers, or arrays of one shape, or an array and a number
+  add    {"a": 1, "b": 2}        numbers, or arrays of one shape, or an array and a number;
+                                 in postcard, each an AnyTensor: a bare f64 is no array there
   minus  {"a": [1, 2], "b": 3}
   echo                           answers what it gets, buffers too
   sleep  {"ms": 100}             answers after so many milliseconds
@@ -145,6 +146,8 @@ fn combined(
             return Err(Failure::failed(SHAPES_DIFFER, message));
         }
     };
+    // As the arguments were written, so is the answer.
+    let is_inline = a.is_inline() && b.is_inline();
     let combined = match (a.to_integers(), b.to_integers()) {
         (Some(a), Some(b)) => {
             let out_of_range = || Failure::failed(OUT_OF_RANGE, "the result does not fit into 64 bits");
@@ -158,11 +161,16 @@ fn combined(
         }
         _ => {
             let (a, b) = (numbers(&a)?, numbers(&b)?);
-            array(shape, pairs(&a, &b).map(|(a, b)| floats(a, b)).collect())
+            let combined: Vec<f64> = pairs(&a, &b).map(|(a, b)| floats(a, b)).collect();
+            if is_inline && !combined.iter().all(|number| number.is_finite()) {
+                let message =
+                    "the result is not finite, which lists of numbers cannot say: send arrays of bytes";
+                return Err(Failure::failed(OUT_OF_RANGE, message));
+            }
+            array(shape, combined)
         }
     };
-    // As the arguments were written, so is the answer.
-    Ok(combined?.inline(a.is_inline() && b.is_inline()))
+    Ok(combined?.inline(is_inline))
 }
 
 fn numbers(array: &AnyTensor) -> Result<Cow<'_, [f64]>, Failure> {

@@ -11,7 +11,10 @@ as one frame: the header, the length of the name in one byte, the name, the body
 import argparse
 import itertools
 import json
+import math
+import os
 import struct
+import sys
 import time
 
 import zmq
@@ -63,7 +66,14 @@ def encode(value):
             return {"dtype": array.dtype.str, "shape": array.shape, "data": {"$buffer": len(buffers) - 1}}
         raise TypeError(f"{type(thing).__name__} cannot be an argument")
 
-    return json.dumps(value, default=beside).encode(), buffers
+    try:
+        return json.dumps(value, default=beside, allow_nan=False).encode(), buffers
+    except ValueError as error:
+        raise ValueError(f"{error}: JSON has neither NaN nor infinity, an array of numpy may")
+
+
+def no_number(text):
+    raise ValueError(f"{text} is no JSON")
 
 
 def decode(body, buffers):
@@ -76,7 +86,7 @@ def decode(body, buffers):
             return numpy.frombuffer(object["data"], object["dtype"]).reshape(object["shape"])
         return object
 
-    return json.loads(body or b"null", object_hook=beside)
+    return json.loads(body or b"null", object_hook=beside, parse_constant=no_number)
 
 
 class CallError(Exception):
@@ -105,7 +115,7 @@ class Client:
 
     def call(self, method, /, timeout=None, **arguments):
         """Calls `method` with these named arguments; returns its answer or raises CallError."""
-        deadline = time.monotonic() + (timeout or self.timeout)
+        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
         call = self._begin(method, arguments, deadline)
         try:
             kind, _, value = self._next(call, deadline)
@@ -118,7 +128,7 @@ class Client:
     def stream(self, method, /, timeout=None, window=16, **arguments):
         """Calls `method` and yields the items of its answer. The server sends no more than `window` ahead of the
         reader; leaving the loop early ends the stream there, too. The timeout is for each item."""
-        patience = timeout or self.timeout
+        patience = self.timeout if timeout is None else timeout
         call = self._begin(method, arguments, time.monotonic() + patience, window, STREAM)
         received = granted = 0
         try:
@@ -144,7 +154,7 @@ class Client:
         self.socket.close()
 
     def _begin(self, method, arguments, deadline, count=0, flags=0):
-        left = deadline - time.monotonic()
+        left = max(0, deadline - time.monotonic())  # less than none would be for ever
         if not self.socket.poll(left * 1000, zmq.POLLOUT):
             raise CallError("unconnected", f"nobody answers at {self.endpoint}; the call was not sent")
         while self.losses.poll(0):  # connections that were lost earlier are nothing to this call
@@ -166,7 +176,11 @@ class Client:
         while not self.inbox[call]:
             ready = dict(poller.poll(max(0, deadline - time.monotonic()) * 1000))
             if self.socket in ready:
-                message = unpack(self.socket.recv_multipart())
+                frames = self.socket.recv_multipart()
+                try:
+                    message = unpack(frames)
+                except (ValueError, IndexError, struct.error) as error:
+                    raise CallError("malformed", f"what came is no answer: {error}")
                 if message[2] in self.inbox:  # others are answers that came too late, or no calls at all
                     self.inbox[message[2]].append(message)
             elif self.losses in ready:
@@ -177,13 +191,18 @@ class Client:
         kind, count, _, codec, body, buffers = self.inbox[call].pop(0)
         if kind in (RESPONSE, ERROR, END):
             self.inbox[call] = None  # nothing follows
-        if kind == ERROR:
-            error = json.loads(body)
-            details = json.loads(buffers[0]) if buffers else None
-            raise CallError(error["kind"], error.get("message", ""), error.get("code", 0), details)
         if kind == END:
             return kind, count, None
-        return kind, count, decode(body, buffers) if codec == JSON else body
+        try:
+            if kind == ERROR:
+                error = json.loads(body)
+                details = json.loads(buffers[0]) if buffers else None
+                error = CallError(error["kind"], error.get("message", ""), error.get("code", 0), details)
+            else:
+                return kind, count, decode(body, buffers) if codec == JSON else body
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise CallError("malformed", f"the answer cannot be read: {error}")
+        raise error
 
     def _end(self, call):
         """Forgets a call; one that is not over is cancelled, and the server stops its work."""
@@ -215,25 +234,77 @@ def tour(client):
             print(f"{method}: {error}")
 
 
+def seconds(text):
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    if not (number > 0 and math.isfinite(number)):
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
+    return number
+
+
+def object_of(text):
+    """The arguments of a call."""
+    value = json.loads(text, parse_constant=no_number)
+    if not isinstance(value, dict):
+        raise ValueError(f"{text} is no object: write {{\"name\": value}}")
+    return value
+
+
+def line(value):
+    """A value as a line of JSON: arrays as lists, other bytes by their number."""
+
+    def beside(thing):
+        return {"bytes": len(thing)} if isinstance(thing, bytes) else thing.tolist()
+
+    try:
+        return json.dumps(value, default=beside, allow_nan=False)
+    except ValueError:
+        raise CallError("answer", "it has a NaN or an infinity, which JSON has not")
+
+
+def misused(message):
+    print(f"client.py: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("endpoint", help="tcp://host:port or ipc:///path")
     parser.add_argument("method", nargs="?")
     parser.add_argument("arguments", nargs="?", default="{}", help="a JSON object: the arguments by name")
     parser.add_argument("--stream", action="store_true", help="print the items of a streamed answer, one a line")
-    parser.add_argument("--timeout", type=float, default=30.0, help="seconds to wait for the answer (default: 30)")
+    parser.add_argument("--timeout", type=seconds, default=30.0, help="seconds to wait for the answer (default: 30)")
     args = parser.parse_args()
-    client = Client(args.endpoint, args.timeout)
+    # A mistake is told before anything is sent.
+    try:
+        (args.method or "").encode()
+    except UnicodeEncodeError:
+        misused("the name of the method is no UTF-8")
+    try:
+        arguments = object_of(args.arguments)
+    except (ValueError, RecursionError) as error:
+        misused(f"the arguments: {error}")
+    try:
+        client = Client(args.endpoint, args.timeout)
+    except zmq.ZMQError as error:
+        misused(f"cannot connect to {args.endpoint}: {error}")
     try:
         if args.method is None:
             tour(client)
         elif args.stream:
-            for item in client.stream(args.method, **json.loads(args.arguments)):
-                print(json.dumps(item, default=str), flush=True)
+            for item in client.stream(args.method, **arguments):
+                print(line(item), flush=True)
         else:
-            print(json.dumps(client.call(args.method, **json.loads(args.arguments)), default=str))
+            print(line(client.call(args.method, **arguments)))
+        sys.stdout.flush()
     except CallError as error:
         raise SystemExit(f"{error}" + (f"; details: {json.dumps(error.details)}" if error.details else ""))
+    except BrokenPipeError:  # who reads has enough: there is nobody to tell, also at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        raise SystemExit(130)
     finally:
         client.close()
 

@@ -40,13 +40,31 @@ class Failure(Exception):
         self.code, self.message, self.details, self.kind = code, message, details, kind
 
 
+def check(is_right, message):
+    """What only the function can see of its arguments."""
+    if not is_right:
+        raise Failure(0, message, kind="bad_arguments")
+
+
+def is_integer(thing):
+    return type(thing) is int  # a bool would be one, too, but is none to the caller
+
+
 def add(a, b):
     """adds numbers or arrays"""
     if isinstance(a, list) and isinstance(b, list):
         if len(a) != len(b):
             raise Failure(1, f"{len(a)} and {len(b)} numbers do not go together")
         return [add(*pair) for pair in zip(a, b)]
-    return a + b
+    numbers = (int, float) if numpy is None else (int, float, numpy.ndarray)
+    for name, thing in ("a", a), ("b", b):
+        check(isinstance(thing, numbers), f"add: {name} is neither a number nor an array, but {type(thing).__name__}")
+    try:
+        return a + b
+    except TypeError as error:  # arrays of texts, for instance
+        raise Failure(0, f"add: {error}", kind="bad_arguments")
+    except (ValueError, OverflowError) as error:  # shapes that differ, an integer too large for a fraction
+        raise Failure(1, str(error))
 
 
 def echo(value=None):
@@ -56,11 +74,14 @@ def echo(value=None):
 
 def fail(code, message):
     """fails with this code and message"""
+    check(is_integer(code) and -2**63 <= code < 2**63, "fail: code is no integer of 64 bits")
+    check(isinstance(message, str), "fail: message is no text")
     raise Failure(code, message, details={"raised by": "server.py"})
 
 
 def count(n):
     """counts from 0 to n - 1"""
+    check(is_integer(n), "count: n is no integer")
     yield from range(n)
 
 
@@ -121,7 +142,11 @@ class Server:
             if flags & METADATA:
                 rest = rest[1:]
             if kind in (REQUEST, ONE_WAY):
-                answer = self.answer(name.decode(), codec, flags, body, rest)
+                try:
+                    name = name.decode()
+                except UnicodeDecodeError:
+                    raise Failure(0, "the name of the method is no UTF-8", kind="malformed")
+                answer = self.answer(name, codec, flags, body, rest)
                 if kind == ONE_WAY:
                     return
                 if inspect.isgenerator(answer):
@@ -161,7 +186,7 @@ class Server:
             positional = () if arguments is None or named is arguments else arguments
             positional = positional if isinstance(positional, list) else [positional] if positional != () else ()
             bound = inspect.signature(function).bind(*positional, **named)
-        except (TypeError, ValueError, IndexError) as error:
+        except (TypeError, ValueError, IndexError, RecursionError) as error:
             raise Failure(0, f"{name}: {error}", kind="bad_arguments")
         return function(*bound.args, **bound.kwargs)
 
@@ -210,7 +235,14 @@ def encode(value):
             return {"dtype": array.dtype.str, "shape": array.shape, "data": {"$buffer": len(buffers) - 1}}
         raise TypeError(f"{type(thing).__name__} cannot be an answer")
 
-    return json.dumps(value, default=beside).encode(), buffers
+    try:
+        return json.dumps(value, default=beside, allow_nan=False).encode(), buffers
+    except ValueError:
+        raise Failure(2, "the answer has a NaN or an infinity, which JSON has not: an array of numpy may")
+
+
+def no_number(text):
+    raise ValueError(f"{text} is no JSON")
 
 
 def decode(body, buffers):
@@ -223,7 +255,7 @@ def decode(body, buffers):
             return numpy.frombuffer(object["data"], object["dtype"]).reshape(object["shape"])
         return object
 
-    return json.loads(body or b"null", object_hook=beside)
+    return json.loads(body or b"null", object_hook=beside, parse_constant=no_number)
 
 
 def main():
@@ -231,7 +263,10 @@ def main():
     parser.add_argument("--bind", default="tcp://127.0.0.1:0", help="tcp://host:port or ipc:///path")
     args = parser.parse_args()
     server = Server(add, echo, fail, count)
-    server.socket.bind(args.bind)
+    try:
+        server.socket.bind(args.bind)
+    except zmq.ZMQError as error:
+        raise SystemExit(f"server.py: cannot bind {args.bind}: {error}")
     print("listening at", server.socket.last_endpoint.decode(), flush=True)
     try:
         server.run()

@@ -3,6 +3,7 @@
 
 mod harness;
 
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use flexbond_rpc::envelope::{Codec, Envelope, Header, Kind, Method};
 use flexbond_rpc::{CallError, Client, Request};
 use flexbond_session::Message;
 use flexbond_session::socket::{self, Router};
-use futures_util::stream;
+use futures_util::{FutureExt, stream};
 use harness::{DEADLINE, Running, client, until, within};
 use tokio::sync::mpsc;
 
@@ -133,6 +134,35 @@ async fn calls_and_streams_outlive_the_last_handle() {
     until("the connection's end", || (server.stats)().connections == 0).await;
 }
 
+#[test]
+fn what_was_said_last_has_left_when_a_client_is_closed() {
+    let servers = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let server = servers.block_on(Running::start("tcp://127.0.0.1:0"));
+    let theirs = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    theirs.block_on(async {
+        let client = client(&server.endpoint);
+        for _ in 0..1000 {
+            client.method("note").one_way(&()).await.unwrap();
+        }
+        let other = client.clone();
+        let mut closing = pin!(client.close());
+        assert_eq!((&mut closing).now_or_never(), None, "there is another handle");
+        drop(other);
+        within("the end", closing).await;
+    });
+    // Nothing of the client is left that could send.
+    drop(theirs);
+    let noted = || server.seen.noted.load(Ordering::SeqCst);
+    servers.block_on(until("the calls", || noted() == 1000));
+}
+
 #[tokio::test]
 async fn calls_end_with_the_runtime_of_their_client() {
     let server = Running::start("tcp://127.0.0.1:0").await;
@@ -215,7 +245,7 @@ async fn a_server_that_sends_nonsense_is_told_to_stop() {
     let router = Router::new();
     let endpoint = within("bind", router.bind("tcp://127.0.0.1:0")).await.unwrap();
     let client = client(&endpoint);
-    for n in 0..2 {
+    for n in 0..4 {
         let calling = tokio::spawn({
             let client = client.clone();
             async move { client.method("any").stream::<_, u32>(&()).await }
@@ -226,19 +256,31 @@ async fn a_server_that_sends_nonsense_is_told_to_stop() {
         let call = call.header.call;
         let mut answer = match n {
             0 => Envelope::stream_item(call, 7, "").encode().unwrap(),
-            _ => {
+            1 => {
                 let mut cut = Header::new(Kind::StreamItem, call).encode().unwrap().to_vec();
                 cut.push(9);
                 Message::from(cut)
             }
+            // Of another version, or a kind that there is not: only the number of the call can be read.
+            _ => {
+                let mut unknown = Header::new(Kind::StreamItem, call).encode().unwrap().to_vec();
+                unknown[n - 2] = 77;
+                Message::from([unknown, Vec::new(), Vec::new()])
+            }
         };
-        answer.push_front(id);
+        answer.push_front(id.clone());
         within("it leaves", router.send(answer)).await.unwrap();
         let error = within("its end", calling).await.unwrap().map(drop).unwrap_err();
         assert!(error.may_have_run(), "{error}");
         let told = within("what it is told", router.recv()).await.unwrap();
         let told = Envelope::decode(Message::from(told.into_frames().split_off(1))).unwrap();
         assert_eq!((told.header.kind, told.header.call), (Kind::Cancel, call));
+        assert_eq!(client.malformed(), 3 * n as u64);
+        // Of no call at all.
+        for nonsense in [vec![1, 2, 3], vec![9; Header::LEN]] {
+            let nonsense = Message::from([id.clone(), nonsense]);
+            within("it leaves", router.send(nonsense)).await.unwrap();
+        }
     }
     assert_eq!(client.in_flight(), 0);
 }

@@ -85,6 +85,13 @@ async fn the_calculator_takes_numbers_and_arrays() {
                 result => assert_eq!(answer.unwrap(), result, "{a} {b}"),
             }
         }
+        let overflow = call(&client, "add", json!({"a": 1e308, "b": [1, 1e308]}))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (failure(&overflow).kind(), failure(&overflow).code()),
+            (FailureKind::Failed, 2)
+        );
         let echo = call(&client, "echo", json!({"x": [1, "ü", null]})).await.unwrap();
         assert_eq!(echo, json!({"x": [1, "ü", null]}));
         let failed = call(&client, "fail", json!({"code": -5, "message": "no"}))
@@ -108,6 +115,11 @@ async fn the_calculator_takes_numbers_and_arrays() {
         }
         assert!(within(numbers.next()).await.is_none());
     }
+    // Arrays of bytes have infinities, too.
+    let huge = AnyTensor::from_elements(&[1], vec![1e308_f64]).unwrap();
+    let json = client(&endpoint, Codec::Json);
+    let sum: Tensor<f64> = within(json.call("add", &(&huge, &huge))).await.unwrap();
+    assert_eq!(sum[0], f64::INFINITY);
     // In all codecs, and where one number goes with many.
     for codec in [Codec::Postcard, Codec::Json, Codec::MessagePack] {
         let a = AnyTensor::from_elements(&[1000, 100], vec![1.5_f64; 100_000]).unwrap();

@@ -4,15 +4,18 @@
 #[path = "../examples/calculator.rs"]
 mod calculator;
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use flexbond_rpc::client::Options;
-use flexbond_rpc::envelope::Codec;
+use flexbond_rpc::envelope::{Codec, Header, Kind};
 use flexbond_rpc::{CallError, Client, FailureKind, MethodInfo, Server, Tensor, server};
-use flexbond_session::Endpoint;
+use flexbond_session::socket::{Dealer, Router};
+use flexbond_session::{Endpoint, Frame, Message};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -165,6 +168,161 @@ async fn the_tour_shows_everything() {
     }
 }
 
+/// How a program of Python ends that may fail: its exit code, and its lines on standard error.
+async fn ended(arguments: Vec<OsString>) -> (Option<i32>, Vec<String>) {
+    let running = tokio::task::spawn_blocking(move || {
+        python(&folder("examples/client.py"), &[])
+            .args(arguments)
+            .output()
+            .unwrap()
+    });
+    let output = tokio::time::timeout(PATIENCE, running)
+        .await
+        .expect("an end in time")
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), stderr.lines().map(str::to_owned).collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_a_shell_gets_wrong_is_told_in_a_line() {
+    let calculator = Calculator::at("tcp://127.0.0.1:0", server::Options::new()).await;
+    let python = PythonServer::at("tcp://127.0.0.1:0");
+    let (ours, theirs) = (calculator.endpoint.to_string(), python.endpoint.clone());
+    let one = r#"{"a": 1, "b": 1}"#;
+    for (arguments, code, text) in [
+        (&["no endpoint", "add"][..], 2, "cannot connect to no endpoint"),
+        (&[&ours, "add", "1+\"x\""], 2, "Extra data"),
+        (&[&ours, "add", "[1, 2]"], 2, "no object"),
+        (&[&ours, "add", r#"{"a": NaN}"#], 2, "NaN is no JSON"),
+        (&[&ours, "add", one, "--timeout", "0"], 2, "above 0"),
+        (&[&ours, "add", one, "--timeout", "nan"], 2, "above 0"),
+        (&[&ours, "ad"], 1, "unknown_method: "),
+        (&[&ours, "add", r#"{"a": 1e308, "b": 1e308}"#], 1, "failed: "),
+        (
+            &[&theirs, "add", r#"{"a": 1, "b": "x"}"#],
+            1,
+            "bad_arguments: add: b is neither",
+        ),
+        (
+            &[&theirs, "add", r#"{"a": "x", "b": "y"}"#],
+            1,
+            "bad_arguments: add: a is neither",
+        ),
+        (
+            &[&theirs, "add", r#"{"a": 1e308, "b": 1e308}"#],
+            1,
+            "JSON has not",
+        ),
+        (
+            &[&theirs, "fail", r#"{"code": "x", "message": ""}"#],
+            1,
+            "bad_arguments: fail: code",
+        ),
+        (
+            &[&theirs, "count", r#"{"n": "x"}"#, "--stream"],
+            1,
+            "bad_arguments: count: n",
+        ),
+    ] {
+        let ended = ended(arguments.iter().map(OsString::from).collect()).await;
+        assert_eq!(ended.0, Some(code), "{arguments:?}: {ended:?}");
+        let last = ended.1.last().expect("a line");
+        assert!(last.contains(text), "{arguments:?}: {ended:?}");
+        assert!(!ended.1[0].contains("Traceback"), "{ended:?}");
+    }
+    let name = OsString::from_vec(vec![0xff, b'x']);
+    let named = ended(vec![ours.into(), name]).await;
+    assert_eq!(named.0, Some(2), "{named:?}");
+    assert_eq!(named.1, ["client.py: the name of the method is no UTF-8"]);
+    calculator.task.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_answer_that_is_none_is_told_in_a_line() {
+    let router = Router::new();
+    let endpoint = router.bind("tcp://127.0.0.1:0").await.unwrap().to_string();
+    // Frames of an answer to a request with this header.
+    let answers: [fn(Vec<u8>) -> Frames; 6] = [
+        |header| vec![of_kind(header, 2), Vec::new(), b"{".to_vec()],
+        |header| vec![of_kind(header, 2), Vec::new(), b"NaN".to_vec()],
+        |header| vec![of_kind(header, 3), Vec::new(), b"[]".to_vec()],
+        |header| vec![of_kind(header, 99), Vec::new(), b"1".to_vec()],
+        |_| vec![vec![1]],
+        |_| vec![vec![7; 24]],
+    ];
+    for (n, answer) in answers.into_iter().enumerate() {
+        let arguments = [endpoint.as_str(), "any"].map(OsString::from).to_vec();
+        let calling = tokio::spawn(ended(arguments));
+        let request = loop {
+            let received = tokio::time::timeout(PATIENCE, router.recv()).await;
+            let message = received.expect("in time").unwrap();
+            // The call before was cancelled.
+            if message[1][1] == Kind::Request as u8 {
+                break message;
+            }
+        };
+        let mut answer = answer(request[1].to_vec());
+        answer.insert(0, request[0].to_vec());
+        let frames: Vec<Frame> = answer.into_iter().map(Frame::from).collect();
+        router.send(Message::from(frames)).await.unwrap();
+        let ended = calling.await.unwrap();
+        assert_eq!((ended.0, ended.1.len()), (Some(1), 1), "{n}: {ended:?}");
+        assert!(ended.1[0].starts_with("malformed: "), "{n}: {ended:?}");
+    }
+}
+
+type Frames = Vec<Vec<u8>>;
+
+fn of_kind(mut header: Vec<u8>, kind: u8) -> Vec<u8> {
+    header[1] = kind;
+    header
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_reader_who_has_enough_ends_the_client_quietly() {
+    let server = Calculator::at("tcp://127.0.0.1:0", server::Options::new()).await;
+    let endpoint = server.endpoint.to_string();
+    let arguments = [&endpoint, "count", r#"{"n": 1000000000000}"#, "--stream"];
+    let mut command = python(&folder("examples/client.py"), &arguments);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let ended = tokio::task::spawn_blocking(move || {
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert_eq!(line, "0\n");
+        child.wait_with_output().unwrap()
+    });
+    let ended = tokio::time::timeout(PATIENCE, ended)
+        .await
+        .expect("an end in time")
+        .unwrap();
+    assert_eq!(String::from_utf8(ended.stderr).unwrap(), "");
+    assert!(ended.status.success(), "{:?}", ended.status);
+    server.task.abort();
+}
+
+#[tokio::test]
+async fn a_name_that_is_no_text_is_malformed() {
+    let server = PythonServer::at("tcp://127.0.0.1:0");
+    let dealer = Dealer::new();
+    dealer.connect(server.endpoint.as_str()).unwrap();
+    let header = Header::new(Kind::Request, 7).encode().unwrap().to_vec();
+    let request = Message::from([header, vec![0xff], b"{}".to_vec()]);
+    dealer.send(request).await.unwrap();
+    let answer = tokio::time::timeout(PATIENCE, dealer.recv())
+        .await
+        .unwrap()
+        .unwrap();
+    let body = String::from_utf8_lossy(&answer[2]).into_owned();
+    assert!(body.contains("malformed") && body.contains("UTF-8"), "{body}");
+}
+
 /// `server.py`, until it is dropped.
 struct PythonServer {
     child: Child,
@@ -254,7 +412,7 @@ async fn our_client_calls_functions_in_python() {
         );
         assert_eq!(
             call("add", json!({"a": 1, "b": {}})).await,
-            Some(FailureKind::Panicked)
+            Some(FailureKind::BadArguments)
         );
         assert_eq!(
             call("count", json!({"n": 1})).await,

@@ -27,6 +27,28 @@ pub(crate) struct Output {
     ended: Option<oneshot::Receiver<io::Result<()>>>,
 }
 
+/// Why something that is printed stopped before its end.
+pub(crate) enum Stop {
+    /// Nobody reads standard output any more.
+    ReaderGone,
+    Failure(Failure),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Stop::Failure(failure)
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Stop::ReaderGone,
+            _ => Stop::Failure(Failure::new(format!("cannot write to standard output: {error}"))),
+        }
+    }
+}
+
 impl Output {
     /// Starts the writer.
     pub(crate) fn stdout() -> io::Result<Self> {
@@ -117,11 +139,9 @@ impl Output {
     /// # Errors
     /// Why something could not be written, unless that was told before. That a reader is gone is no error.
     pub(crate) async fn conclude(&mut self, limit: Option<Duration>) -> Result<(), Failure> {
-        match self.finish(limit).await {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Failure::new(format!("cannot write to standard output: {error}")))
-            }
-            _ => Ok(()),
+        match self.finish(limit).await.map_err(Stop::from) {
+            Err(Stop::Failure(failure)) => Err(failure),
+            Ok(()) | Err(Stop::ReaderGone) => Ok(()),
         }
     }
 

@@ -12,10 +12,10 @@ use futures_core::Stream;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::Instant;
-use tower::{BoxError, Service, ServiceExt};
+use tower::{BoxError, Service};
 
 use super::client::Client;
+use super::turn::Turn;
 use crate::envelope::{Codec, Metadata, MetadataError, Method, MethodError};
 use crate::error::CallError;
 use crate::request::{Item, Items, Request, Response, Wants};
@@ -248,23 +248,12 @@ where
     S::Error: Into<BoxError>,
 {
     let boxed = |error: S::Error| CallError::from_boxed(error.into());
-    let look = poll_fn(|cx| Poll::Ready(service.poll_ready(cx)));
-    match (look.await, request.timeout.or(patience)) {
-        (Poll::Ready(ready), _) => ready.map_err(boxed)?,
-        (Poll::Pending, None) => service.ready().await.map(drop).map_err(boxed)?,
-        // To wait counts to the call's time.
-        (Poll::Pending, Some(timeout)) => {
-            let begun = Instant::now();
-            let Ok(ready) = tokio::time::timeout(timeout, service.ready()).await else {
-                return Err(CallError::DeadlineExceeded {
-                    timeout,
-                    unconnected: Some("there was no room for one more call".to_owned()),
-                });
-            };
-            ready.map(drop).map_err(boxed)?;
-            request.waited(timeout, begun.elapsed());
-        }
-    }
+    let mut turn = Turn::new(patience);
+    poll_fn(|cx| {
+        let room = service.poll_ready(cx).map_err(boxed);
+        turn.poll(cx, &mut request, room)
+    })
+    .await?;
     service.call(request).await.map_err(boxed)
 }
 

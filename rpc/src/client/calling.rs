@@ -50,6 +50,11 @@ impl Guard {
             call,
         }
     }
+
+    /// The call has ended.
+    fn release(mut self) {
+        self.shared = None;
+    }
 }
 
 impl Drop for Guard {
@@ -71,20 +76,23 @@ impl Future for Calling {
         {
             let answer = shared.with(|state, wakers| state.calls.poll_answer(cx, *call, wakers));
             let answer = ready!(answer);
-            let Stage::Waiting(mut guard) = std::mem::replace(&mut self.0, Stage::Over) else {
+            let Stage::Waiting(guard) = std::mem::replace(&mut self.0, Stage::Over) else {
                 return Poll::Ready(Err(over()));
             };
-            if let Ok(Beginning::Stream) = answer {
-                return Poll::Ready(Ok(Response {
+            return Poll::Ready(match answer {
+                Ok(Beginning::Stream) => Ok(Response {
                     items: Some(read(guard)),
                     ..Response::default()
-                }));
-            }
-            guard.shared = None;
-            return Poll::Ready(answer.map(|beginning| match beginning {
-                Beginning::Whole(response) => response,
-                Beginning::Stream => Response::default(),
-            }));
+                }),
+                Ok(Beginning::Whole(response)) => {
+                    guard.release();
+                    Ok(response)
+                }
+                Err(error) => {
+                    guard.release();
+                    Err(error)
+                }
+            });
         }
         match std::mem::replace(&mut self.0, Stage::Over) {
             Stage::Refused(error) => Poll::Ready(Err(error)),

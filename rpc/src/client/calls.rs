@@ -138,16 +138,17 @@ impl Calls {
         server
     }
 
-    /// Takes a message that says in its header of which call it is, and is no answer.
+    /// Takes a message that cannot be read, of the kind that it says, if it does, and of this call.
     pub(super) fn malformed(
         &mut self,
-        header: Header,
+        call: u64,
+        kind: Option<Kind>,
         error: DecodeError,
         wakers: &mut Vec<Waker>,
     ) -> Server {
-        let server = self.fail(header.call, CallError::Malformed(error), wakers);
-        match header.kind {
-            Kind::Response | Kind::Error | Kind::StreamEnd => Server::Knows,
+        let server = self.fail(call, CallError::Malformed(error), wakers);
+        match kind {
+            Some(Kind::Response | Kind::Error | Kind::StreamEnd) => Server::Knows,
             _ => server,
         }
     }
@@ -259,6 +260,15 @@ impl Calls {
     /// changes.
     pub(super) fn poll_leave(&mut self, cx: &mut Context<'_>, call: u64) -> Option<bool> {
         self.slot(call)?.poll_leave(cx)
+    }
+
+    /// Who sends the arguments of these calls is to look again.
+    pub(super) fn wake_senders(&mut self, calls: impl IntoIterator<Item = u64>, wakers: &mut Vec<Waker>) {
+        for call in calls {
+            if let Some(slot) = self.slot(call) {
+                slot.wake_sender(wakers);
+            }
+        }
     }
 
     /// An item of streamed arguments was sent.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use super::options::Options;
 use super::room::Place;
 use super::shared::{Link, Shared};
 use super::slot::{Kind, Patience};
+use super::turn::Turn;
 use crate::envelope::{self, Envelope, Flags, Header};
 use crate::error::CallError;
 use crate::request::{Items, Request, Response, Wants};
@@ -29,6 +31,9 @@ use crate::request::{Items, Request, Response, Wants};
 /// answered fails with [`CallError::Disconnected`], for it may have run; what was not sent yet waits for the next
 /// connection. Any number of calls are under way at once. A server that drains ends the calls that it has; those that
 /// come then wait for the next connection, which is made as soon as the last of them has ended.
+///
+/// The options of the socket may give a client a routing id, which must be its own: a server closes the connection of a
+/// second client of the same id, as long as the first is there, and its calls fail with [`CallError::Disconnected`].
 ///
 /// Dropping the future of a call cancels it, here and on the server. Calls and streams outlive the clients that made
 /// them: the connection is closed once neither a clone nor a call is left, and what was sent still leaves within
@@ -155,6 +160,25 @@ impl Client {
         self.shared.state.lock().calls.len()
     }
 
+    /// Lets go of this handle, and waits until the connection is closed: no other handle and no call is left, and what was
+    /// said last (one-way calls, cancellations) has left, or had [`Options::linger`] for it. A program that ends with
+    /// its runtime right after a one-way call may end before the call has left; after this it has.
+    ///
+    /// # Cancel safety
+    /// Dropping the future is as good as dropping the client.
+    pub async fn close(self) {
+        let shared = Arc::clone(&self.shared);
+        drop(self);
+        until(&shared, || shared.is_closed()).await;
+    }
+
+    /// Messages that came and could not be read, since the client was made. One with the number of a call under way has
+    /// ended it with [`CallError::Malformed`]; the others concerned nobody.
+    #[must_use]
+    pub fn malformed(&self) -> u64 {
+        self.shared.malformed.load(Ordering::Relaxed)
+    }
+
     /// Begins a call, without asking whether there is room for one more: it may be one more than
     /// [`Options::max_in_flight`].
     #[must_use = "a call whose future is dropped is cancelled"]
@@ -174,28 +198,12 @@ impl Client {
             shared: &self.shared,
             place: Place::None,
         };
-        let look = poll_fn(|cx| Poll::Ready(self.shared.poll_place(cx, &mut seat.place)));
-        if let Poll::Ready(ready) = look.await {
-            ready?;
-            return self.begin_at(&mut seat.place, request).await;
-        }
-        let ready = poll_fn(|cx| self.shared.poll_place(cx, &mut seat.place));
-        if let Some(limit) = request.timeout.or(self.shared.options.timeout) {
-            let begun = Instant::now();
-            let Ok(ready) = tokio::time::timeout(limit, ready).await else {
-                return Err(CallError::DeadlineExceeded {
-                    timeout: limit,
-                    unconnected: Some(format!(
-                        "{} calls are under way, as many as may be",
-                        self.in_flight()
-                    )),
-                });
-            };
-            ready?;
-            request.waited(limit, begun.elapsed());
-        } else {
-            ready.await?;
-        }
+        let mut turn = Turn::new(self.shared.options.timeout);
+        poll_fn(|cx| {
+            let room = self.shared.poll_place(cx, &mut seat.place);
+            turn.poll(cx, &mut request, room)
+        })
+        .await?;
         self.begin_at(&mut seat.place, request).await
     }
 

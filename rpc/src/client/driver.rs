@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -68,6 +69,8 @@ pub(super) async fn run(shared: Arc<Shared>, first: (Dealer, Monitor)) {
             alarm: None,
             sleep: Box::pin(tokio::time::sleep_until(begun)),
             connect_at: pause.map(|pause| begun + pause),
+            is_refused: false,
+            is_heard: false,
         };
         let after = connection.run().await;
         let dealer = connection.dealer.clone();
@@ -122,6 +125,10 @@ struct Connection<'a> {
     sleep: Pin<Box<Sleep>>,
     /// When to begin.
     connect_at: Option<Instant>,
+    /// The last attempt came as far as the handshake, and failed there.
+    is_refused: bool,
+    /// Something came by the connection.
+    is_heard: bool,
 }
 
 impl Connection<'_> {
@@ -139,7 +146,7 @@ impl Connection<'_> {
             }
             match self.next().await {
                 // They are taken with the look that follows.
-                Happened::Received(Ok(_)) => {}
+                Happened::Received(Ok(_)) => self.is_heard = true,
                 Happened::Received(Err(_)) => return After::Nothing,
                 Happened::Event(event) => {
                     if let Some(after) = self.note(event) {
@@ -207,6 +214,13 @@ impl Connection<'_> {
             None => Link::Stopped { reason },
         };
         let (link, is_over) = match event? {
+            Event::Connected { .. } => {
+                // Why the last handshake failed says more than that another one has begun.
+                if !self.is_refused {
+                    self.shared.state.lock().await_handshake();
+                }
+                return None;
+            }
             Event::Ready { peer } => {
                 let limits = property::limits(&peer);
                 let mut state = self.shared.state.lock();
@@ -215,14 +229,28 @@ impl Connection<'_> {
                 self.shared.change.notify_waiters();
                 return None;
             }
-            Event::Disconnected { reason, retry_in, .. } => (lost(reason, retry_in), true),
+            Event::Disconnected {
+                mut reason, retry_in, ..
+            } => {
+                // A ROUTER has no other way to say so.
+                if !self.is_heard && !self.shared.options.socket.routing_id.is_empty() {
+                    reason.push_str("; another client may have its routing id");
+                }
+                (lost(reason, retry_in), true)
+            }
             // It may have been the end of the connection that was missed.
             Event::Missed(count) => {
                 let reason = format!("{count} events of the connection were missed");
                 (Link::Down { reason }, true)
             }
-            Event::ConnectFailed { error, retry_in, .. } | Event::HandshakeFailed { error, retry_in, .. } => {
+            Event::ConnectFailed { error, retry_in, .. } => {
+                self.is_refused = false;
                 (lost(error, retry_in), retry_in.is_none())
+            }
+            Event::HandshakeFailed { error, retry_in, .. } => {
+                self.is_refused = true;
+                let reason = format!("the handshake failed: {error}");
+                (lost(reason, retry_in), retry_in.is_none())
             }
             _ => return None,
         };
@@ -308,12 +336,15 @@ fn take(shared: &Shared, state: &mut State, now: Instant, message: Message, wake
             (call, state.calls.answer(now, envelope, wakers))
         }
         Err(error) => {
+            shared.malformed.fetch_add(1, Ordering::Relaxed);
             // What says of no call that it is its answer concerns nobody.
-            let header = header.and_then(|bytes: [u8; Header::LEN]| Header::decode(&bytes).ok());
             let Some(header) = header else {
                 return;
             };
-            (header.call, state.calls.malformed(header, error, wakers))
+            // That it cannot be read either does not hide the call.
+            let call = Header::call_of(&header);
+            let kind = Header::decode(&header).ok().map(|header| header.kind);
+            (call, state.calls.malformed(call, kind, error, wakers))
         }
     };
     state.stop(call, server);

@@ -10,6 +10,7 @@ mod options;
 mod room;
 mod shared;
 mod slot;
+mod turn;
 
 pub use call::{Call, Values};
 #[cfg(feature = "macros")]
@@ -17,3 +18,5 @@ pub(crate) use call::{DEFAULT_WINDOW, written};
 pub use calling::Calling;
 pub use client::{Client, ClientError};
 pub use options::Options;
+#[cfg(feature = "macros")]
+pub(crate) use turn::Turn;

@@ -1,8 +1,8 @@
 //! What a client's handles, its calls and its task share.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub(super) struct Shared {
     /// Told when a connection was made, lost or given up.
     pub(super) change: Notify,
     handles: AtomicUsize,
+    /// Messages that could not be read.
+    pub(super) malformed: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -45,8 +47,8 @@ pub(super) struct State {
     control: VecDeque<Message>,
     /// Calls that wait for a connection, or for room in its queue.
     waiting: VecDeque<Waiting>,
-    /// Who has more to say, once `control` is empty.
-    stalled: Vec<Waker>,
+    /// Calls with more to say, once `control` is empty.
+    stalled: BTreeSet<u64>,
     /// The deadline that the task knows of.
     watched: Option<Instant>,
     /// There is something for the task to see to.
@@ -96,7 +98,7 @@ impl Shared {
                 },
                 control: VecDeque::new(),
                 waiting: VecDeque::new(),
-                stalled: Vec::new(),
+                stalled: BTreeSet::new(),
                 watched: None,
                 asks: false,
                 closed: false,
@@ -107,6 +109,7 @@ impl Shared {
             work: Notify::new(),
             change: Notify::new(),
             handles: AtomicUsize::new(1),
+            malformed: AtomicU64::new(0),
         })
     }
 
@@ -177,6 +180,11 @@ impl Shared {
     pub(super) fn close(&self) {
         self.with(|state, wakers| state.close(&self.endpoint, wakers));
         self.change.notify_waiters();
+    }
+
+    /// Whether nothing is sent any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.lock().closed
     }
 }
 
@@ -278,9 +286,7 @@ impl State {
         if self.control.is_empty() || !leave {
             return Some(leave);
         }
-        if !self.stalled.iter().any(|waker| waker.will_wake(cx.waker())) {
-            self.stalled.push(cx.waker().clone());
-        }
+        self.stalled.insert(call);
         Some(false)
     }
 
@@ -315,7 +321,7 @@ impl State {
             }
             self.control.pop_front();
         }
-        wakers.append(&mut self.stalled);
+        self.calls.wake_senders(std::mem::take(&mut self.stalled), wakers);
         while matches!(self.link, Link::Up { .. })
             && let Some(waiting) = self.waiting.front_mut()
         {
@@ -340,6 +346,14 @@ impl State {
             Link::Up { .. } => !self.control.is_empty() || !self.waiting.is_empty(),
             Link::Draining { .. } => !self.control.is_empty(),
             Link::Down { .. } | Link::Stopped { .. } => false,
+        }
+    }
+
+    /// The other end took the connection, and has said nothing yet.
+    pub(super) fn await_handshake(&mut self) {
+        if let Link::Down { reason } = &mut self.link {
+            *reason =
+                "the other end took the connection and has not answered the handshake of ZMTP".to_owned();
         }
     }
 
@@ -389,7 +403,7 @@ impl State {
     /// sent fails, too, if there will be no other, or nobody is to wait for it.
     pub(super) fn lose(&mut self, endpoint: &Endpoint, link: Link, waits: bool, wakers: &mut Vec<Waker>) {
         self.control.clear();
-        wakers.append(&mut self.stalled);
+        self.calls.wake_senders(std::mem::take(&mut self.stalled), wakers);
         let (reason, waits) = match &link {
             Link::Down { reason } => (reason.clone(), waits),
             Link::Stopped { reason } => (reason.clone(), false),
@@ -437,7 +451,7 @@ impl State {
             false => refusal.clone(),
         };
         self.calls.fail_all(|sent| Some(error(sent)), wakers);
-        wakers.append(&mut self.stalled);
+        self.calls.wake_senders(std::mem::take(&mut self.stalled), wakers);
         wakers.extend(self.calls.room.open());
     }
 

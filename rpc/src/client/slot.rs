@@ -216,6 +216,11 @@ impl Slot {
             }
             State::Streaming(_) | State::Done(_) => return,
         }
+        self.wake_all(wakers);
+    }
+
+    /// The call has ended, for its caller and for who sends its arguments.
+    fn wake_all(&mut self, wakers: &mut Vec<Waker>) {
         wakers.extend(self.upload.take().and_then(|upload| upload.waker));
         wakers.extend(self.waker.take());
     }
@@ -263,8 +268,7 @@ impl Slot {
                     true => Ok(()),
                     false => Err(CallError::Incomplete { received, sent }),
                 });
-                wakers.extend(self.upload.take().and_then(|upload| upload.waker));
-                wakers.extend(self.waker.take());
+                self.wake_all(wakers);
             }
             State::Streaming(_) | State::Done(_) => {}
         }
@@ -274,6 +278,13 @@ impl Slot {
     pub(super) fn credit(&mut self, items: u32, wakers: &mut Vec<Waker>) {
         if let Some(upload) = &mut self.upload {
             upload.leave = upload.leave.saturating_add(items);
+        }
+        self.wake_sender(wakers);
+    }
+
+    /// Who sends its arguments is to look again.
+    pub(super) fn wake_sender(&mut self, wakers: &mut Vec<Waker>) {
+        if let Some(upload) = &mut self.upload {
             wakers.extend(upload.waker.take());
         }
     }
@@ -308,16 +319,17 @@ impl Slot {
                 };
                 return Poll::Ready(done.map(Beginning::Whole));
             }
-            State::Streaming(received) if received.items.is_empty() => match received.end.take() {
+            State::Streaming(received) => {
                 // What fails before its first item fails as a whole.
-                Some(Err(error)) => return Poll::Ready(Err(error)),
-                Some(Ok(())) => {
-                    received.end = Some(Ok(()));
+                if received.items.is_empty()
+                    && let Some(Err(error)) = received.end.take_if(|end| end.is_err())
+                {
+                    return Poll::Ready(Err(error));
+                }
+                if !received.items.is_empty() || received.end.is_some() {
                     return Poll::Ready(Ok(Beginning::Stream));
                 }
-                None => {}
-            },
-            State::Streaming(_) => return Poll::Ready(Ok(Beginning::Stream)),
+            }
             State::Waiting => {}
         }
         register(&mut self.waker, cx);

@@ -51,7 +51,9 @@
 //! have had effects.
 //!
 //! A request that is larger than the server allows is answered with an error of the kind `too_large`; one that is larger
-//! than its socket reads (1 GiB over all frames, unless it was told otherwise) cannot be: the connection ends.
+//! than its socket reads (1 GiB over all frames, unless it was told otherwise) cannot be: the connection ends. Likewise
+//! a request with more than [`MAX_BUFFERS`] buffers is answered with an error of the kind `malformed`, but a message of
+//! more than 65,536 frames (unless the socket was told otherwise) is not read, and ends the connection.
 //!
 //! In Python (`socket` is any pyzmq socket of a suitable pattern):
 //!

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::client::{Values, written};
 use crate::failure::Failure;
-use crate::request::{Response, Wants};
+use crate::request::{Items, Response, Wants};
 use crate::server::{AddError, Methods};
 use crate::typed::{CallService, Caller, Invocation};
 
@@ -42,13 +42,7 @@ where
     A: Serialize,
     T: DeserializeOwned,
 {
-    let request = caller.request(called, arguments, Wants::Answer, None);
-    Invocation::new(
-        caller.service().clone(),
-        caller.patience(),
-        request,
-        Response::value,
-    )
+    one_answer(caller, called, arguments, None)
 }
 
 /// Calls without waiting for an answer.
@@ -70,11 +64,7 @@ where
     A: Serialize,
     T: DeserializeOwned,
 {
-    let wants = Wants::Stream(caller.window_of_streams());
-    let request = caller.request(called, arguments, wants, None);
-    Invocation::new(caller.service().clone(), caller.patience(), request, |response| {
-        Ok(Values::new(response))
-    })
+    answers(caller, called, arguments, None)
 }
 
 /// Calls with a stream of arguments behind the others.
@@ -91,14 +81,8 @@ where
     V: Serialize,
     T: DeserializeOwned,
 {
-    let items = Some(written(caller.codec_of_calls(), values));
-    let request = caller.request(called, arguments, Wants::Answer, items);
-    Invocation::new(
-        caller.service().clone(),
-        caller.patience(),
-        request,
-        Response::value,
-    )
+    let items = written(caller.codec_of_calls(), values);
+    one_answer(caller, called, arguments, Some(items))
 }
 
 /// Calls with a stream of arguments behind the others, for a stream of answers.
@@ -115,8 +99,46 @@ where
     V: Serialize,
     T: DeserializeOwned,
 {
+    let items = written(caller.codec_of_calls(), values);
+    answers(caller, called, arguments, Some(items))
+}
+
+/// Calls for one answer; `items` are arguments behind the others.
+#[inline]
+fn one_answer<S, A, T>(
+    caller: &Caller<S>,
+    called: &Called,
+    arguments: &A,
+    items: Option<Items>,
+) -> Invocation<S, T>
+where
+    S: CallService,
+    A: Serialize,
+    T: DeserializeOwned,
+{
+    let request = caller.request(called, arguments, Wants::Answer, items);
+    Invocation::new(
+        caller.service().clone(),
+        caller.patience(),
+        request,
+        Response::value,
+    )
+}
+
+/// The same for a stream of answers.
+#[inline]
+fn answers<S, A, T>(
+    caller: &Caller<S>,
+    called: &Called,
+    arguments: &A,
+    items: Option<Items>,
+) -> Invocation<S, Values<T>>
+where
+    S: CallService,
+    A: Serialize,
+    T: DeserializeOwned,
+{
     let wants = Wants::Stream(caller.window_of_streams());
-    let items = Some(written(caller.codec_of_calls(), values));
     let request = caller.request(called, arguments, wants, items);
     Invocation::new(caller.service().clone(), caller.patience(), request, |response| {
         Ok(Values::new(response))

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep};
 use tower::Service;
 
 use super::caller::CallService;
+use crate::client::Turn;
 use crate::envelope::MetadataError;
 use crate::error::CallError;
 use crate::request::{Request, Response, Wants};
@@ -55,30 +55,12 @@ pin_project! {
         // Waits for its first poll, then until the service is ready.
         Prepared {
             call: Option<(S, Request)>,
-            patience: Option<Duration>,
-            waiting: Option<Waiting>,
+            turn: Turn,
         },
         Refused { error: Option<CallError> },
         // The service lives until it has answered: it may be the last handle of a client.
         Called { service: S, #[pin] answer: F },
         Over,
-    }
-}
-
-/// That the service is not ready, which is rare: only then it takes memory.
-struct Waiting {
-    since: Instant,
-    limit: Duration,
-    over: Pin<Box<Sleep>>,
-}
-
-impl Waiting {
-    fn new(limit: Duration) -> Self {
-        Waiting {
-            since: Instant::now(),
-            limit,
-            over: Box::pin(tokio::time::sleep(limit)),
-        }
     }
 }
 
@@ -94,8 +76,7 @@ impl<S: Service<Request>, T> Invocation<S, T> {
         let stage = match request {
             Ok(request) => Stage::Prepared {
                 call: Some((service, request)),
-                patience,
-                waiting: None,
+                turn: Turn::new(patience),
             },
             Err(error) => Stage::Refused { error: Some(error) },
         };
@@ -153,38 +134,18 @@ impl<S: CallService, T> Future for Invocation<S, T> {
         let mut this = self.project();
         let answered = loop {
             let called = match this.stage.as_mut().project() {
-                StageNow::Prepared {
-                    call,
-                    patience,
-                    waiting,
-                } => {
-                    let ready = match call {
-                        Some((service, request)) => match service.poll_ready(cx) {
-                            Poll::Ready(ready) => ready,
-                            Poll::Pending => {
-                                let Some(limit) = request.timeout.or(*patience) else {
-                                    return Poll::Pending;
-                                };
-                                let waiting = waiting.get_or_insert_with(|| Waiting::new(limit));
-                                ready!(waiting.over.as_mut().poll(cx));
-                                break Err(CallError::DeadlineExceeded {
-                                    timeout: waiting.limit,
-                                    unconnected: Some("there was no room for one more call".to_owned()),
-                                });
-                            }
-                        },
-                        None => break Err(CallError::Closed),
-                    };
-                    if let Err(error) = ready {
-                        break Err(CallError::from_boxed(error.into()));
-                    }
-                    let Some((mut service, mut request)) = call.take() else {
+                StageNow::Prepared { call, turn } => {
+                    let Some((service, request)) = call else {
                         break Err(CallError::Closed);
                     };
-                    // To wait counts to the call's time.
-                    if let Some(waiting) = waiting {
-                        request.waited(waiting.limit, waiting.since.elapsed());
+                    let room = service.poll_ready(cx);
+                    let room = room.map_err(|error| CallError::from_boxed(error.into()));
+                    if let Err(error) = ready!(turn.poll(cx, request, room)) {
+                        break Err(error);
                     }
+                    let Some((mut service, request)) = call.take() else {
+                        break Err(CallError::Closed);
+                    };
                     let answer = service.call(request);
                     Stage::Called { service, answer }
                 }

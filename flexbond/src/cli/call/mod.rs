@@ -17,7 +17,7 @@ use futures_core::Stream;
 use super::argument;
 use super::failure::{Exit, Failure, explain, note};
 use super::interrupt::Interrupt;
-use super::output::Output;
+use super::output::{Output, Stop};
 use crate::rpc::client::Options;
 use crate::rpc::envelope::Codec;
 use crate::rpc::{CallError, Client, FailureKind, Item, Items, MethodInfo, Request, Response};
@@ -137,28 +137,6 @@ const LAST_LINES: Duration = Duration::from_secs(5);
 /// How long a server has to take note that a call is cancelled.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// Why a call stopped before its end.
-enum Stop {
-    Failure(Failure),
-    /// Nobody reads standard output any more.
-    ReaderGone,
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Stop::Failure(failure)
-    }
-}
-
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Stop::ReaderGone,
-            _ => Stop::Failure(Failure::new(format!("cannot write to standard output: {error}"))),
-        }
-    }
-}
-
 impl CallCommand {
     pub(crate) fn run(&self) -> Result<Exit, Failure> {
         // Before anything is connected: a mistake is told at once.
@@ -172,8 +150,9 @@ impl CallCommand {
     async fn talk(&self, request: Request) -> Result<Exit, Failure> {
         let mut interrupt = Interrupt::listen()
             .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
-        let client = Client::with_options(&self.endpoint, Options::new().codec(self.codec.codec()))
-            .map_err(|error| Failure::usage(explain(&error)))?;
+        let options = Options::new().codec(self.codec.codec()).linger(FAREWELL);
+        let client =
+            Client::with_options(&self.endpoint, options).map_err(|error| Failure::usage(explain(&error)))?;
         let mut output = Output::stdout()
             .map_err(|error| Failure::new(format!("cannot write standard output: {error}")))?;
         let ended = tokio::select! {
@@ -185,55 +164,51 @@ impl CallCommand {
                 return Ok(Exit::Signal(number));
             }
         };
-        match ended {
-            Ok(()) => output.conclude(Some(LAST_LINES)).await.map(|()| Exit::Done),
-            Err(Stop::ReaderGone) => {
-                farewell(&client).await;
-                Ok(Exit::Done)
-            }
-            Err(Stop::Failure(failure)) => {
-                // The call's own failure is what matters.
-                let _ = output.conclude(Some(LAST_LINES)).await;
-                farewell(&client).await;
-                Err(failure)
-            }
+        let Err(ended) = ended else {
+            return output.conclude(Some(LAST_LINES)).await.map(|()| Exit::Done);
+        };
+        let (failure, is_flowing) = match ended {
+            Ended::Stop(Stop::ReaderGone) => (None, true),
+            Ended::Stop(Stop::Failure(failure)) => (Some(failure), true),
+            Ended::Stream(error) => (Some(trouble::failure(&error)), true),
+            Ended::Call(error) => (Some(self.explained(&client, &error).await), false),
+        };
+        // The call's own failure is what matters.
+        let _ = output.conclude(Some(LAST_LINES)).await;
+        match is_flowing {
+            true => farewell(&client).await,
+            // A server that says nothing would be asked in vain.
+            false => client.close().await,
         }
+        failure.map_or(Ok(Exit::Done), Err)
     }
 
-    async fn speak(&self, client: &Client, request: Request, output: &mut Output) -> Result<(), Stop> {
+    async fn speak(&self, client: &Client, request: Request, output: &mut Output) -> Result<(), Ended> {
         let limit = self
             .timeout
             .map_or(self.connect_timeout, |limit| limit.min(self.connect_timeout));
-        client
-            .connected(limit)
-            .await
-            .map_err(|error| trouble::failure(&error))?;
+        client.connected(limit).await.map_err(Ended::Call)?;
+        let answered = client.request(request).await;
         if self.list {
-            let listed = client.request(request).await.and_then(Response::value);
-            let methods: Vec<MethodInfo> = listed.map_err(|error| trouble::failure(&error))?;
+            let methods: Vec<MethodInfo> = answered.and_then(Response::value).map_err(Ended::Call)?;
             output.text(listing::text(&methods, self.json).trim_end());
             return Ok(output.flush().await?);
         }
-        let method = request.method.to_string();
-        let answered = match client.request(request).await {
-            Ok(response) => self.print(response, output).await,
-            Err(error) => Err(Ended::Call(error)),
-        };
-        match answered {
-            Ok(()) => Ok(()),
-            Err(Ended::Stop(stop)) => Err(stop),
-            Err(Ended::Call(error)) => {
-                let failure = trouble::failure(&error);
-                Err(match self.hint(client, &method, &error).await {
-                    Some(hint) => failure.hint(hint).into(),
-                    None => failure.into(),
-                })
-            }
+        self.print(answered.map_err(Ended::Call)?, output).await
+    }
+
+    /// Why there is no answer, and what to do about it.
+    async fn explained(&self, client: &Client, error: &CallError) -> Failure {
+        let failure = trouble::failure(error);
+        match self.hint(client, error).await {
+            Some(hint) => failure.hint(hint),
+            None => failure,
         }
     }
 
     /// What to do about it, where that takes a look at the server.
-    async fn hint(&self, client: &Client, method: &str, error: &CallError) -> Option<String> {
+    async fn hint(&self, client: &Client, error: &CallError) -> Option<String> {
+        let method = self.method.as_deref()?;
         if error.failure()?.kind() != FailureKind::BadArguments {
             return None;
         }
@@ -264,7 +239,7 @@ impl CallCommand {
         while let Some(item) = next(&mut items).await {
             let Item {
                 codec, body, buffers, ..
-            } = item.map_err(Ended::Call)?;
+            } = item.map_err(Ended::Stream)?;
             output.text(&answer::Shown::new(codec, &body, &buffers)?.line);
             // While nobody reads here, the server does not send.
             output.flush().await?;
@@ -273,9 +248,12 @@ impl CallCommand {
     }
 }
 
-/// Why there is no answer, or none was printed.
+/// Why there is no answer, or not all of it was printed.
 enum Ended {
+    /// Nothing came of it.
     Call(CallError),
+    /// It failed after it had begun.
+    Stream(CallError),
     Stop(Stop),
 }
 

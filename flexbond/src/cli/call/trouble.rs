@@ -13,8 +13,11 @@ pub(super) fn failure(error: &CallError) -> Failure {
         CallError::DeadlineExceeded {
             unconnected: None, ..
         } => Failure::timed_out(text).hint("the server was told to stop; --timeout SECONDS waits longer"),
-        CallError::DeadlineExceeded { .. } | CallError::Unconnected { .. } => Failure::timed_out(text)
-            .hint("is the server running, and at this endpoint? --connect-timeout SECONDS waits longer"),
+        CallError::DeadlineExceeded {
+            unconnected: Some(reason),
+            ..
+        }
+        | CallError::Unconnected { reason, .. } => Failure::timed_out(text).hint(unconnected(reason)),
         CallError::Disconnected { .. } => Failure::timed_out(text),
         CallError::Shape { stream: true } => Failure::new(text).hint("add --stream"),
         CallError::Method(_) | CallError::Arguments(_) | CallError::Encode(_) => Failure::usage(text),
@@ -22,6 +25,15 @@ pub(super) fn failure(error: &CallError) -> Failure {
             Failure::new(text).hint("the server says how much it takes; nothing was sent")
         }
         _ => Failure::new(text),
+    }
+}
+
+/// What to do where there is no connection for this reason.
+fn unconnected(reason: &str) -> &'static str {
+    // As the client says it; a reason it has from the operating system has no such word.
+    match reason.contains("handshake") {
+        true => "somebody is there: is it a server of calls, and one that asks for neither password nor key?",
+        false => "is the server running, and at this endpoint? --connect-timeout SECONDS waits longer",
     }
 }
 

@@ -1,12 +1,12 @@
 //! Who speaks when: the order of sending and receiving that each pattern asks for.
 
 use std::cell::Cell;
-use std::io;
 use std::time::Duration;
 
 use super::progress::Progress;
 use super::{Failure, Input, Output, explain};
 use crate::cli::input::Line;
+use crate::cli::output::Stop;
 use crate::session::socket::{RecvError, SendErrorKind, Socket, SocketType};
 use crate::transport::Message;
 
@@ -28,28 +28,6 @@ pub(super) struct Conversation<'a> {
     progress: Progress,
     received: Cell<u64>,
     failed: Cell<bool>,
-}
-
-/// Why a conversation stopped before its end.
-enum Stop {
-    /// Nobody reads standard output any more.
-    ReaderGone,
-    Failure(Failure),
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Stop::Failure(failure)
-    }
-}
-
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Stop::ReaderGone,
-            _ => Stop::Failure(Failure::new(format!("cannot write to standard output: {error}"))),
-        }
-    }
 }
 
 impl<'a> Conversation<'a> {

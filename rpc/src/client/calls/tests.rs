@@ -130,13 +130,13 @@ fn what_is_found_here_stops_the_server_and_what_it_ended_does_not() {
     assert!(matches!(error(&mut calls, call), CallError::Incomplete { .. }));
 
     for (kind, server) in [
-        (Kind::StreamItem, Server::MustStop),
-        (Kind::Response, Server::Knows),
+        (Some(Kind::StreamItem), Server::MustStop),
+        (Some(Kind::Response), Server::Knows),
+        (None, Server::MustStop),
     ] {
         let call = begin(&mut calls, now, stream(2));
         let malformed = DecodeError::Truncated;
-        let header = Header::new(kind, call);
-        assert_eq!(calls.malformed(header, malformed, &mut Vec::new()), server);
+        assert_eq!(calls.malformed(call, kind, malformed, &mut Vec::new()), server);
         let error = error(&mut calls, call);
         assert!(error.may_have_run(), "{error}");
     }
