@@ -5,7 +5,6 @@ mod harness;
 #[path = "harness/serving.rs"]
 mod serving;
 
-use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -30,15 +29,26 @@ async fn calls_that_were_received_already_are_refused_and_not_thrown_away() {
         let server = Server::new(harness::methods(&seen));
         let endpoint = within("bind", server.bind(serving::nearby())).await.unwrap();
         let raw = Raw::connect(&endpoint, options);
-        for call in 0..300 {
-            raw.send(&request(call, "note", "null")).await;
-        }
-        for _ in 0..3 {
-            let note = Method::new("note").expect("a name");
-            raw.send(&Envelope::one_way(0, note, "null")).await;
-        }
-        // It is to end before it has read anything.
-        let ending = tokio::spawn(server.run_until(ready(())));
+        let (end, told) = tokio::sync::oneshot::channel::<()>();
+        let dealer = raw.dealer.clone();
+        // Sent by the server's own task, to a connection that stands: they are there before it reads any, and it ends
+        // before that.
+        let ending = tokio::spawn(server.run_until(async move {
+            let _ = told.await;
+            let send = |envelope: &Envelope| {
+                let message = envelope.encode().expect("an envelope");
+                dealer.try_send(message).expect("room");
+            };
+            for call in 0..300 {
+                send(&request(call, "note", "null"));
+            }
+            for _ in 0..3 {
+                let note = Method::new("note").expect("a name");
+                send(&Envelope::one_way(0, note, "null"));
+            }
+        }));
+        assert!(raw.is_all().await);
+        end.send(()).expect("it runs");
         let mut refused = 0;
         while refused < 300 {
             let answer = raw.recv().await;
