@@ -3,7 +3,6 @@
 mod serving;
 
 use std::borrow::Cow;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use flexbond_rpc::tensor::Element;
@@ -27,17 +26,17 @@ calculator [--bind ENDPOINT]
   panic  {"message": "oh"}
   count  {"n": 3}                a stream: 0, 1, 2
 
-Ctrl-C lets running calls end, and prints a summary. In another terminal, with the endpoint printed:
+Ctrl-C or SIGTERM lets running calls end, and prints a summary; a second one ends at once. In another terminal, with the endpoint printed:
 
   flexbond call tcp://127.0.0.1:PORT add '{"a": [1, 2], "b": [3, 4]}'
   flexbond call tcp://127.0.0.1:PORT count '{"n": 3}' --stream
   python rpc/examples/client.py tcp://127.0.0.1:PORT"#;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+async fn main() {
     let arguments = serving::Arguments::parse(HELP, &["--bind"]);
     let methods = methods().expect("the names are names, and differ");
-    serving::ended(serving::serve(methods, &arguments).await)
+    serving::end(serving::serve(methods, &arguments).await)
 }
 
 #[derive(Deserialize)]

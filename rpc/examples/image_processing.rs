@@ -3,7 +3,6 @@
 mod serving;
 
 use std::error::Error;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use flexbond_rpc::client::Options;
@@ -30,10 +29,10 @@ image_processing --connect ENDPOINT [--size N] [--images N] [--method METHOD]
   edges   {"image": array}                the steepness by Sobel's operator; answers float32
   mirror  array                           the same array
 
-The server ends with Ctrl-C, lets running calls end, and prints a summary."#;
+Ctrl-C or SIGTERM lets running calls end, and prints a summary; a second one ends at once."#;
 
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn main() {
     let known = ["--bind", "--connect", "--size", "--images", "--method"];
     let arguments = serving::Arguments::parse(HELP, &known);
     let ended = match arguments.get("--connect") {
@@ -47,7 +46,7 @@ async fn main() -> ExitCode {
             measure(endpoint, method, size, images).await
         }
     };
-    serving::ended(ended)
+    serving::end(ended)
 }
 
 #[derive(Serialize, Deserialize)]

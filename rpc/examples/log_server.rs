@@ -3,7 +3,6 @@
 mod serving;
 
 use std::collections::VecDeque;
-use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flexbond_rpc::{AddError, Failure, Methods};
@@ -20,17 +19,17 @@ log_server [--bind ENDPOINT] [--keep N]
   add_log  {"log": "hello"}  adds an entry
   get_log  {"n": 100}        the last n entries, the oldest first; without n the last 5
 
-Ctrl-C lets running calls end, and prints a summary. In another terminal, with the endpoint printed:
+Ctrl-C or SIGTERM lets running calls end, and prints a summary; a second one ends at once. In another terminal, with the endpoint printed:
 
   flexbond call tcp://127.0.0.1:PORT add_log '{"log": "hello"}'
   flexbond call tcp://127.0.0.1:PORT get_log"#;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+async fn main() {
     let arguments = serving::Arguments::parse(HELP, &["--bind", "--keep"]);
     let log = Arc::new(Log::new(arguments.number("--keep", 10_000)));
     let methods = methods(&log).expect("the names are names, and differ");
-    serving::ended(serving::serve(methods, &arguments).await)
+    serving::end(serving::serve(methods, &arguments).await)
 }
 
 /// Entries, the newest last.

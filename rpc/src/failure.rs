@@ -90,6 +90,11 @@ impl FailureKind {
         FailureKind::Internal,
     ];
 
+    /// All kinds that this version knows, each once, without [`Other`](Self::Other).
+    pub fn all() -> impl ExactSizeIterator<Item = FailureKind> {
+        Self::ALL.into_iter()
+    }
+
     /// The kind as it stands on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {

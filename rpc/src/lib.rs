@@ -39,7 +39,6 @@
 mod buffer;
 pub mod client;
 mod codec;
-mod credit;
 pub mod envelope;
 mod error;
 #[cfg(feature = "macros")]

@@ -18,24 +18,9 @@ use harness::{DEADLINE, Running, within};
 use serving::{Serving, failure_kind, request};
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 
-const KINDS: [FailureKind; 13] = [
-    FailureKind::Failed,
-    FailureKind::UnknownMethod,
-    FailureKind::BadArguments,
-    FailureKind::Panicked,
-    FailureKind::Overloaded,
-    FailureKind::Unavailable,
-    FailureKind::DeadlineExceeded,
-    FailureKind::Cancelled,
-    FailureKind::TooLarge,
-    FailureKind::Unauthenticated,
-    FailureKind::PermissionDenied,
-    FailureKind::Malformed,
-    FailureKind::Internal,
-];
-
 fn nth(n: usize) -> Failure {
-    Failure::new(KINDS[n], "says the handler")
+    let kind = FailureKind::all().nth(n).expect("a kind");
+    Failure::new(kind, "says the handler")
 }
 
 /// Methods of every form, each of which fails with the kind of this number.
@@ -74,7 +59,7 @@ async fn what_a_handler_fails_with_never_says_that_nothing_ran() {
     let server = Serving::of(failing()).await;
     let client = server.client();
     let none = || stream::empty::<u8>();
-    for (n, kind) in KINDS.into_iter().enumerate() {
+    for (n, kind) in FailureKind::all().enumerate() {
         for codec in [Codec::Postcard, Codec::Json, Codec::MessagePack] {
             let call = |method| client.method(method).codec(codec);
             let errors = [

@@ -6,7 +6,7 @@ mod raw;
 use std::time::{Duration, Instant};
 
 use flexbond_session::Message;
-use flexbond_session::socket::{Options, PlainServer, PlainUser, ReconnectStop, SocketType};
+use flexbond_session::socket::{Monitor, Options, PlainServer, PlainUser, ReconnectStop, Socket, SocketType};
 use flexbond_wire::zmtp::Version;
 use harness::{
     bind, brisk, disconnected, event, handshake_failed, peers, ready_peers, recv, send, socket, socket_with,
@@ -556,6 +556,58 @@ async fn a_slow_reader_of_a_large_message_is_not_taken_for_dead() {
         tokio::time::sleep(beat / 5).await;
     }
     assert!(start.elapsed() > 2 * beat);
+}
+
+/// A PUSH whose raw peer reads nothing, once it has sent all that the system takes, with its monitor; and how many
+/// messages these are.
+async fn stalled(options: Options) -> (Socket, Monitor, Raw, usize) {
+    let push = socket_with(SocketType::Push, options.send_hwm(1_usize).send_buffer(65_536));
+    let monitor = push.monitor();
+    let mut raw = Raw::connect(&bind(&push).await).await;
+    raw.handshake("PULL").await;
+    peers(&push, 1).await;
+    let mut sent = 0;
+    // Full for longer than it takes the system to hand bytes on.
+    while let Ok(result) = tokio::time::timeout(Duration::from_millis(200), push.send(vec![7; LARGE])).await {
+        result.unwrap();
+        sent += 1;
+    }
+    (push, monitor, raw, sent)
+}
+
+const LARGE: usize = 1 << 20;
+
+#[tokio::test]
+async fn a_peer_that_does_not_read_what_waits_is_slow_and_not_dead() {
+    let beat = Duration::from_millis(20);
+    let options = brisk().heartbeat_interval(beat).heartbeat_timeout(beat);
+    let (_push, mut monitor, mut raw, sent) = stalled(options).await;
+    // Long after its silence would have been its end.
+    let ended = tokio::time::timeout(50 * beat, disconnected(&mut monitor)).await;
+    assert!(ended.is_err(), "{ended:?}");
+    for _ in 0..sent {
+        // The PINGs stand between.
+        loop {
+            let frame = raw.recv_frame().await;
+            if frame.flags & COMMAND == 0 {
+                assert_eq!(frame.body.len(), LARGE);
+                break;
+            }
+        }
+    }
+    // All has left: from now on its silence counts.
+    let text = disconnected(&mut monitor).await;
+    assert!(text.contains("heartbeat"), "{text}");
+}
+
+#[tokio::test]
+async fn nor_is_it_waited_for_without_end() {
+    let beat = Duration::from_millis(20);
+    let limit = Duration::from_millis(300);
+    let options = brisk().heartbeat_interval(beat).stall_timeout(limit);
+    let (_push, mut monitor, _raw, _) = stalled(options).await;
+    let text = disconnected(&mut monitor).await;
+    assert!(text.contains("heartbeat"), "{text}");
 }
 
 #[tokio::test]

@@ -341,6 +341,35 @@ async fn a_full_receiver_is_slow_but_not_dead() {
 }
 
 #[tokio::test]
+async fn a_full_receiver_at_their_side_is_slow_but_not_dead() {
+    let py = Pyzmq::start();
+    for binder in BINDERS {
+        // Their queue is full and the connection no longer read: our PINGs wait behind the messages.
+        let beat = Duration::from_millis(50);
+        let ours = socket_with(
+            SocketType::Push,
+            brisk()
+                .send_hwm(1000_usize)
+                .send_buffer(65_536)
+                .heartbeat_interval(beat),
+        );
+        let theirs = py
+            .socket_with(SocketType::Pull, json!({"RCVHWM": 1, "RCVBUF": 65_536}))
+            .await;
+        link(&ours, &theirs, binder).await;
+        for i in 0..200_u32 {
+            send(&ours, [&i.to_be_bytes()[..], &[7; 65_536]].concat()).await;
+        }
+        tokio::time::sleep(20 * beat).await;
+        for i in 0..200_u32 {
+            let got = theirs.recv().await;
+            assert_eq!(got[0][..4], i.to_be_bytes(), "{binder:?}");
+        }
+        assert_eq!((ready_peers(&ours), ours.stats().handshakes), (1, 1));
+    }
+}
+
+#[tokio::test]
 async fn names_and_both_families_of_addresses() {
     let py = Pyzmq::start();
     for host in ["localhost", "127.0.0.1", "[::1]"] {

@@ -316,12 +316,72 @@ fn a_silent_peer_is_given_up() {
     connection.handle_timeout(now + 2 * SECOND).expect("a PING");
     assert_eq!(drain(&mut connection).len(), 9);
     feed(&mut connection, b"\0", now + 3 * SECOND).expect("content");
-    connection.handle_timeout(now + 3 * SECOND).expect("a PING");
-    connection.handle_timeout(now + 4 * SECOND).expect("a PING");
+    for seconds in [3, 4] {
+        connection.handle_timeout(now + seconds * SECOND).expect("a PING");
+        assert_eq!(drain(&mut connection).len(), 9);
+    }
     assert_eq!(connection.poll_timeout(), Some(now + 5 * SECOND));
     let error = connection.handle_timeout(now + 5 * SECOND);
     assert_eq!(error, Err(ProtocolError::HeartbeatTimeout));
     assert_eq!(connection.poll_event(now), Err(ProtocolError::HeartbeatTimeout));
+}
+
+/// A second passes, again and again, until the connection ends: with what, and after how many seconds.
+fn endure(connection: &mut Connection, now: Instant, mut each: impl FnMut(&mut Connection)) -> (u32, String) {
+    for second in 1..1000 {
+        each(connection);
+        if let Err(error) = connection.handle_timeout(now + second * SECOND) {
+            return (second, format!("{error:?}"));
+        }
+    }
+    (1000, "nothing".to_owned())
+}
+
+#[test]
+fn the_silence_of_a_peer_for_whom_bytes_wait_counts_later() {
+    let stalled = |limit: Option<Duration>| {
+        let (mut connection, now) = ready(SocketType::Dealer, |config| {
+            config.heartbeat = Some(Heartbeat::new(SECOND));
+            config.stall_timeout = limit;
+        });
+        connection.send(&Message::from(vec![7; 1000]));
+        (connection, now)
+    };
+    let none = |_: &mut Connection| {};
+    let (mut connection, now) = stalled(Some(10 * SECOND));
+    let ended = endure(&mut connection, now, none);
+    assert_eq!(ended, (11, "HeartbeatTimeout".to_owned()), "first seen after 1 s");
+    // Nobody but the system judges.
+    let (mut connection, now) = stalled(None);
+    assert_eq!(endure(&mut connection, now, none), (1000, "nothing".to_owned()));
+    // Each byte that it takes is a sign of life.
+    let (mut connection, now) = stalled(Some(2 * SECOND));
+    let ended = endure(&mut connection, now, |connection| {
+        connection.transmit().advance(1);
+    });
+    assert_eq!(ended, (1000, "nothing".to_owned()));
+    // Once all has left, it has its full time, and no more.
+    let (mut connection, now) = stalled(Some(100 * SECOND));
+    let mut seconds = 0;
+    let ended = endure(&mut connection, now, |connection| {
+        seconds += 1;
+        if seconds > 50 {
+            drain(connection);
+        }
+    });
+    assert_eq!(ended, (52, "HeartbeatTimeout".to_owned()));
+}
+
+#[test]
+fn so_does_that_of_one_who_promised_a_time_to_live() {
+    let (mut connection, now) = ready(SocketType::Dealer, |config| {
+        config.stall_timeout = Some(10 * SECOND);
+    });
+    feed(&mut connection, b"\x04\x07\x04PING\0\x14", now).expect("content");
+    // The PONG waits.
+    assert_eq!(connection.poll_timeout(), Some(now + 2 * SECOND));
+    let ended = endure(&mut connection, now, |_| {});
+    assert_eq!(ended, (11, "TtlExpired".to_owned()));
 }
 
 #[test]

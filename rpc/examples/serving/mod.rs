@@ -1,13 +1,18 @@
 //! What the examples that serve have in common: their arguments, and a server that ends with a summary.
 
 use std::error::Error;
-use std::io::Write;
-use std::process::ExitCode;
+use std::io::{self, Write};
+use std::process;
+use std::thread;
 
+use flexbond_rpc::server::Stopped;
 use flexbond_rpc::{Methods, Server};
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 /// The arguments of a program: options with a value each.
+#[derive(Default)]
 pub(crate) struct Arguments(Vec<(String, String)>);
 
 impl Arguments {
@@ -19,7 +24,7 @@ impl Arguments {
         while let Some(argument) = arguments.next() {
             if argument == "--help" || argument == "-h" {
                 println!("{help}");
-                std::process::exit(0);
+                process::exit(0);
             }
             let (name, value) = match argument.split_once('=') {
                 Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
@@ -55,49 +60,83 @@ impl Arguments {
 
 fn misused(what: &str) -> ! {
     eprintln!("error: {what} (see --help)");
-    std::process::exit(2);
+    process::exit(2);
 }
 
 /// Serves at `--bind` until Ctrl-C or SIGTERM; then lets running calls end, and prints what there was to do.
 pub(crate) async fn serve(methods: Methods, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let told = told_to_end()?;
     let server = Server::new(methods);
     let endpoint = server
         .bind(arguments.get("--bind").unwrap_or("tcp://127.0.0.1:0"))
         .await?;
     // Whoever started this may wait for the line to know where to connect.
-    println!("listening at {endpoint}");
-    std::io::stdout().flush()?;
-
+    let mut stdout = io::stdout();
+    writeln!(stdout, "listening at {endpoint}")?;
+    stdout.flush()?;
     let stopped = server
         .run_until(async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
+            let _ = told.await;
             eprintln!("draining: running calls may end; Ctrl-C again ends at once");
-            tokio::spawn(async move {
-                interrupt.recv().await;
-                std::process::exit(130);
-            });
         })
         .await;
-    let stats = stopped.stats;
-    println!(
-        "{} calls, {} failed, {} panicked, {} cancelled, {} refused; {} stopped at the end",
-        stats.calls, stats.failures, stats.panics, stats.cancelled, stats.refused, stopped.aborted
-    );
+    writeln!(stdout, "{}", summary(&stopped))?;
     Ok(())
 }
 
-/// Says why a program failed, and with which status it ends.
-pub(crate) fn ended(ended: Result<(), Box<dyn Error>>) -> ExitCode {
+/// Ready at the first Ctrl-C or SIGTERM; the second ends the program at once. On a thread of its own, so that no handler
+/// that keeps the others busy can stand in the way.
+fn told_to_end() -> io::Result<oneshot::Receiver<()>> {
+    let runtime = Builder::new_current_thread().enable_io().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _entered = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    let (tell, told) = oneshot::channel();
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            // As a shell has it: 128 and the number of the signal.
+            let mut next = async || {
+                tokio::select! {
+                    _ = interrupt.recv() => 130,
+                    _ = terminate.recv() => 143,
+                }
+            };
+            next().await;
+            let _ = tell.send(());
+            process::exit(next().await);
+        });
+    })?;
+    Ok(told)
+}
+
+/// What a server did, in one line. What should not happen is named only where it did.
+fn summary(stopped: &Stopped) -> String {
+    let stats = stopped.stats;
+    let mut summary = format!(
+        "{} calls, {} failed, {} panicked, {} cancelled, {} refused; {} stopped at the end",
+        stats.calls, stats.failures, stats.panics, stats.cancelled, stats.refused, stopped.aborted
+    );
+    for (count, what) in [
+        (stats.slow_peers, "connections ended whose peers did not read"),
+        (stats.undelivered + stopped.undelivered, "answers undelivered"),
+        (stats.malformed, "messages malformed"),
+    ] {
+        if count > 0 {
+            summary.push_str(&format!("; {count} {what}"));
+        }
+    }
+    summary
+}
+
+/// Ends the program, and says why if it failed. At once: work on other threads that nobody waits for any more is given
+/// up, where the end of `main` would wait for it.
+pub(crate) fn end(ended: Result<(), Box<dyn Error>>) -> ! {
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => process::exit(0),
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            process::exit(1);
         }
     }
 }

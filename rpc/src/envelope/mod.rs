@@ -37,7 +37,8 @@
 //! # What a server does with it
 //!
 //! A call has one answer: a response, an error, or items and the end of a stream; none once it was cancelled. Its number
-//! is free again with the answer. A message that is no request, or one that cannot be read, is answered with an error
+//! is free again with the answer. Calls that the server stops because it ends, for they took longer than it waits, are
+//! answered with an error of the kind `cancelled`; a peer that does not read may lose that with its connection. A message that is no request, or one that cannot be read, is answered with an error
 //! of the kind `malformed` and the number that it has (0 if it has none), unless a call of this number is under way:
 //! that one shall not be hit by it. For the same reason a request with the number of a call that is under way is
 //! dropped. The server counts both.

@@ -7,7 +7,8 @@ use tokio::sync::Semaphore;
 
 use super::hub::Held;
 use super::upload::Upload;
-use crate::credit;
+use super::work::Call;
+use crate::envelope::Codec;
 use crate::failure::{Failure, FailureKind};
 use crate::request::{Item, Wants};
 
@@ -33,6 +34,8 @@ pub(super) struct Ticket {
 #[derive(Debug)]
 pub(super) struct Running<T> {
     serial: u64,
+    /// Of its answer, if it is an error.
+    pub(super) codec: Codec,
     /// Its task, once there is one.
     pub(super) task: Option<T>,
     /// Items of its answer that the caller has room for.
@@ -81,7 +84,7 @@ impl<T> Calls<T> {
     /// Takes note of a call that begins.
     pub(super) fn begin(
         &mut self,
-        call: u64,
+        Call { id: call, codec, .. }: Call,
         credit: Option<Arc<Semaphore>>,
         upload: Option<Upload>,
     ) -> Result<Ticket, Failure> {
@@ -93,6 +96,7 @@ impl<T> Calls<T> {
             call,
             Running {
                 serial,
+                codec,
                 task: None,
                 credit,
                 upload,
@@ -142,9 +146,9 @@ impl<T> Calls<T> {
         self.running.remove(&call)
     }
 
-    /// All calls end, but those that want no answer.
-    pub(super) fn stop_all(&mut self) -> impl Iterator<Item = Running<T>> + use<T> {
-        std::mem::take(&mut self.running).into_values()
+    /// All calls end, but those that want no answer. Each comes with its number.
+    pub(super) fn stop_all(&mut self) -> impl Iterator<Item = (u64, Running<T>)> + use<T> {
+        std::mem::take(&mut self.running).into_iter()
     }
 
     /// The caller has room for more items.
@@ -154,7 +158,9 @@ impl<T> Calls<T> {
             .get(&call)
             .and_then(|running| running.credit.as_ref())
         {
-            credit::add(credit, items);
+            // As much as can be counted, whatever the peer says.
+            let room = Semaphore::MAX_PERMITS - credit.available_permits();
+            credit.add_permits(room.min(items as usize));
         }
     }
 
@@ -206,33 +212,42 @@ mod tests {
         result.map(drop).unwrap_err().kind()
     }
 
+    fn call(id: u64) -> Call {
+        Call {
+            id,
+            codec: Codec::Json,
+            timeout: None,
+            deadline: None,
+        }
+    }
+
     #[test]
     fn there_is_a_limit_and_one_way_calls_count() {
         let mut calls = Calls::<()>::new(3);
-        let one = calls.begin(1, None, None).unwrap();
-        assert_eq!(kind(calls.begin(1, None, None)), FailureKind::Malformed);
-        calls.begin(2, None, None).unwrap();
+        let one = calls.begin(call(1), None, None).unwrap();
+        assert_eq!(kind(calls.begin(call(1), None, None)), FailureKind::Malformed);
+        calls.begin(call(2), None, None).unwrap();
         calls.begin_one_way().unwrap();
-        assert_eq!(kind(calls.begin(3, None, None)), FailureKind::Overloaded);
+        assert_eq!(kind(calls.begin(call(3), None, None)), FailureKind::Overloaded);
         assert_eq!(kind(calls.begin_one_way()), FailureKind::Overloaded);
         assert!(calls.end(one));
         assert!(!calls.end(one));
-        calls.begin(3, None, None).unwrap();
+        calls.begin(call(3), None, None).unwrap();
         calls.end_one_way();
         calls.begin_one_way().unwrap();
         assert_eq!(calls.stop_all().count(), 2);
-        calls.begin(1, None, None).unwrap();
-        calls.begin(2, None, None).unwrap();
-        assert_eq!(kind(calls.begin(3, None, None)), FailureKind::Overloaded);
+        calls.begin(call(1), None, None).unwrap();
+        calls.begin(call(2), None, None).unwrap();
+        assert_eq!(kind(calls.begin(call(3), None, None)), FailureKind::Overloaded);
     }
 
     #[test]
     fn a_call_is_not_another_of_its_number() {
         let mut calls = Calls::new(9);
-        let first = calls.begin(1, None, None).unwrap();
+        let first = calls.begin(call(1), None, None).unwrap();
         assert!(calls.attach(first, "first").is_none());
         assert_eq!(calls.stop(1).unwrap().task, Some("first"));
-        let second = calls.begin(1, None, None).unwrap();
+        let second = calls.begin(call(1), None, None).unwrap();
         assert!(calls.is_running(1) && calls.is_this(second) && !calls.is_this(first));
         assert_eq!(calls.attach(first, "late"), Some("late"));
         assert!(!calls.end(first));
@@ -246,9 +261,9 @@ mod tests {
         let hub = Hub::new(Options::default());
         let mut calls = Calls::<()>::new(9);
         let (upload, _uploaded) = upload(1);
-        calls.begin(1, None, Some(upload)).unwrap();
+        calls.begin(call(1), None, Some(upload)).unwrap();
         let item =
-            |calls: &mut Calls<()>, call, number| calls.item(call, number, Item::default(), || hub.hold(4));
+            |calls: &mut Calls<()>, id, number| calls.item(id, number, Item::default(), || hub.hold(4));
         item(&mut calls, 7, 0).unwrap();
         item(&mut calls, 1, 0).unwrap();
         assert_eq!(kind(item(&mut calls, 1, 1)), FailureKind::Malformed);
@@ -264,7 +279,7 @@ mod tests {
     fn credit_never_overflows() {
         let mut calls = Calls::<()>::new(9);
         let credit = Arc::new(Semaphore::new(1));
-        calls.begin(1, Some(Arc::clone(&credit)), None).unwrap();
+        calls.begin(call(1), Some(Arc::clone(&credit)), None).unwrap();
         calls.credit(1, 5);
         assert_eq!(credit.available_permits(), 6);
         for _ in 0..3 {

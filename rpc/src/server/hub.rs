@@ -193,6 +193,7 @@ impl Hub {
             number,
         }
     }
+
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::SeqCst)
     }

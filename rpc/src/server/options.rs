@@ -48,7 +48,9 @@ pub struct Options {
     pub max_unread_bytes: usize,
     /// Items of streamed arguments that may come before the handler has read any. Default: 16.
     pub upload_window: u32,
-    /// How long calls under way may take to end once the server drains. Default: 30 s.
+    /// How long calls under way may take to end once the server drains. Those that take longer are stopped, and answered
+    /// with [`Cancelled`](crate::FailureKind::Cancelled); peers have a second more to read that, and the socket's
+    /// `linger`. Default: 30 s.
     pub drain_timeout: Duration,
     /// Options of the socket below. Its `linger` is how long answers may take to leave at the end.
     pub socket: socket::Options,

@@ -56,6 +56,14 @@ struct Sessions {
 }
 
 impl Sessions {
+    /// Stops all calls, also those that want no answer, and tells who waits for one.
+    fn stop_calls(&self) {
+        for session in self.by_id.values() {
+            session.stop_all();
+        }
+        self.hub.abort_loose();
+    }
+
     /// Ends all calls, also those that want no answer.
     fn end(&mut self) {
         for session in std::mem::take(&mut self.by_id).into_values() {
@@ -116,7 +124,7 @@ pub struct ServerStats {
 pub struct Stopped {
     /// What it did.
     pub stats: ServerStats,
-    /// Calls that did not end within [`Options::drain_timeout`], and were stopped.
+    /// Calls that did not end within [`Options::drain_timeout`], and were stopped; who waited for them was told.
     pub aborted: u64,
     /// Answers that did not leave in time.
     pub undelivered: u64,
@@ -125,7 +133,8 @@ pub struct Stopped {
 /// Messages taken from one connection before the next has its turn.
 const BATCH: NonZeroUsize = NonZeroUsize::new(128).unwrap();
 
-/// How long peers may take to leave once their calls are done; those that know what it means do so at once.
+/// How long peers may take to leave once their calls are done, and to read the last answers once these were stopped; those
+/// that know what it means do so at once.
 const GRACE: Duration = Duration::from_secs(1);
 
 impl<S> Server<S>
@@ -200,7 +209,9 @@ where
     /// Answers calls until `shutdown` is ready, then drains: calls that come are refused
     /// ([`Unavailable`](crate::FailureKind::Unavailable)), also those that came before and have not begun, those under
     /// way may end within [`Options::drain_timeout`], and their answers leave. Clients of this crate have a second to
-    /// go elsewhere, and their last calls are refused, not lost.
+    /// go elsewhere, and their last calls are refused, not lost. Calls that take longer are stopped, and their callers
+    /// told ([`Cancelled`](crate::FailureKind::Cancelled)); what does not fit into a connection's queue then has one more
+    /// second, and what is in the queues the `linger` of [`Options::socket`].
     ///
     /// ```no_run
     /// use flexbond_rpc::{Failure, Methods, Server};
@@ -253,17 +264,18 @@ where
             let _ = tokio::time::timeout(GRACE, self.leave(&mut messages, &mut trial)).await;
             let _ = tokio::time::timeout(GRACE, self.refuse_rest(&mut messages, &mut trial)).await;
             // Their answers are on the way; some may wait for peers that do not read.
-            self.take_stalled();
-            while !self.stalled.is_empty() {
-                self.turn(&mut messages, &mut trial, std::pin::pin!(pending()))
-                    .await;
-            }
+            self.deliver_rest(&mut messages, &mut trial).await;
         });
         let aborted = match drained.await {
             Ok(()) => 0,
             Err(_) => self.hub.in_flight() as u64,
         };
         let stats = stats(&self.hub);
+        if aborted > 0 {
+            self.sessions.stop_calls();
+            // Who reads takes no time; who does not has had it.
+            let _ = tokio::time::timeout(GRACE, self.deliver_rest(&mut messages, &mut trial)).await;
+        }
         self.sessions.end();
         let dropped = undelivered(&self.hub) - stats.undelivered;
         let closed = self
@@ -319,6 +331,14 @@ where
             self.handle(route, messages, trial);
             // The time for this is bounded.
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Resolves once no answer waits beside the sockets' queues.
+    async fn deliver_rest(&mut self, messages: &mut Vec<Message>, trial: &mut Trial<S>) {
+        self.take_stalled();
+        while !self.stalled.is_empty() {
+            self.turn(messages, trial, std::pin::pin!(pending())).await;
         }
     }
 

@@ -13,7 +13,7 @@ use tower::{BoxError, ServiceExt};
 
 use super::calls::Ticket;
 use super::hub::{Counters, Hub, InFlight, Loose};
-use super::session::{Serves, Session, check_size};
+use super::session::{Serves, Session, check_size, ends};
 use crate::envelope::{Codec, Envelope, Header, Kind};
 use crate::error::CallError;
 use crate::failure::{Failure, FailureKind};
@@ -69,7 +69,7 @@ impl Drop for Work {
             Hold::Ticket(ticket) => {
                 let failure = match std::thread::panicking() {
                     true => panicked(self.hub(), &"outside of the handler"),
-                    false => Failure::new(FailureKind::Cancelled, "the server ends"),
+                    false => ends(),
                 };
                 let last = failure.to_envelope(self.call.id, self.call.codec);
                 self.session.finish(*ticket, &last);

@@ -455,6 +455,7 @@ fn zmtp_config(socket_type: SocketType, options: &Options) -> zmtp::Config {
     config.handshake_timeout = options.handshake_timeout;
     config.max_message_size = options.max_message_size;
     config.max_frames = options.max_message_parts;
+    config.stall_timeout = options.stall_timeout;
     config.heartbeat = options.heartbeat_interval.map(|interval| {
         let mut heartbeat = zmtp::Heartbeat::new(interval);
         heartbeat.timeout = options.heartbeat_timeout.unwrap_or(interval);

@@ -59,9 +59,22 @@ pub struct Options {
     /// Sends a PING this often. Default: no heartbeats.
     pub heartbeat_interval: Option<Duration>,
     /// How long after a PING the peer may stay silent. Default: the interval.
+    ///
+    /// Anything that comes from the peer counts, and so does that it reads: as long as bytes for it wait because the
+    /// system does not take them, its silence means nothing, for PINGs wait behind them. See
+    /// [`stall_timeout`](Self#structfield.stall_timeout). A peer that stops reading when nothing waits for it is given up
+    /// after this time, as it is by libzmq: its program may live, but PINGs that it does not read are not answered.
     pub heartbeat_timeout: Option<Duration>,
     /// How long the peer may hear nothing from us before it gives up; sent with each PING. Default: nothing sent.
     pub heartbeat_ttl: Option<Duration>,
+    /// With heartbeats: how long a peer may take none of the bytes that wait for it, before its silence counts as any
+    /// other; then the connection ends. Default 60 s. `None` leaves it to the system (as libzmq does), which on Linux
+    /// gives up after about a quarter of an hour if the peer's machine is gone, and never if only its program does not
+    /// read; neither keepalive nor the TCP user timeout tell the two apart any sooner.
+    ///
+    /// Longer for workers that read nothing while they work; shorter where a machine that is gone must be noticed soon
+    /// though much is sent to it.
+    pub stall_timeout: Option<Duration>,
     /// Queues messages for completed connections only. Default off: a `connect` takes messages at once.
     pub immediate: bool,
     /// Keeps only the last message, in both directions (PUSH, PULL, PUB, SUB, DEALER; one-part messages only).
@@ -217,6 +230,7 @@ impl Default for Options {
             heartbeat_interval: None,
             heartbeat_timeout: None,
             heartbeat_ttl: None,
+            stall_timeout: Some(Duration::from_secs(60)),
             immediate: false,
             conflate: false,
             max_message_size: 1 << 30,
@@ -285,6 +299,7 @@ impl Options {
         reconnect_stop: ReconnectStop, connect_timeout: impl Into<Option<Duration>>,
         handshake_timeout: impl Into<Option<Duration>>, heartbeat_interval: impl Into<Option<Duration>>,
         heartbeat_timeout: impl Into<Option<Duration>>, heartbeat_ttl: impl Into<Option<Duration>>,
+        stall_timeout: impl Into<Option<Duration>>,
         immediate: bool, conflate: bool, max_message_size: usize, max_message_parts: usize, max_peers: usize,
         max_handshakes: usize, max_subscriptions: usize, backlog: u32, send_buffer: impl Into<Option<usize>>,
         unsent_buffer: impl Into<Option<usize>>, recv_buffer: impl Into<Option<usize>>, spin: Duration,
@@ -354,6 +369,7 @@ impl Options {
         }
         for (option, interval) in [
             ("heartbeat_interval", self.heartbeat_interval),
+            ("stall_timeout", self.stall_timeout),
             ("reconnect_interval", self.reconnect_interval),
             ("handshake_timeout", self.handshake_timeout),
             ("connect_timeout", self.connect_timeout),

@@ -34,6 +34,10 @@ pub struct Config {
     pub handshake_timeout: Option<Duration>,
     /// Whether and how the peer is checked for life; default `None`. Peers below ZMTP 3.1 cannot be checked.
     pub heartbeat: Option<Heartbeat>,
+    /// How long the peer may take none of the bytes that wait for it, before its silence counts; default 60 s, `None` for
+    /// ever. Until then, neither [`heartbeat`](Self::heartbeat) nor the time to live of the peer's own PINGs ends the
+    /// connection: it cannot hear our PINGs before it has read what is ahead of them.
+    pub stall_timeout: Option<Duration>,
     /// The most bytes in the frames of one received message together; default 1 GiB.
     pub max_message_size: usize,
     /// The most frames in one received message; default 65 536.
@@ -58,6 +62,7 @@ impl Config {
             security: Security::Null,
             handshake_timeout: Some(Duration::from_secs(30)),
             heartbeat: None,
+            stall_timeout: Some(Duration::from_secs(60)),
             max_message_size: 1 << 30,
             max_frames: 65_536,
             max_command_size: 64 << 10,

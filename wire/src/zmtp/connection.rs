@@ -10,7 +10,7 @@ use flexbond_transport::{Frame, Message};
 use super::command::{self, Command};
 use super::frame_codec::{Framing, Header};
 use super::handshake::{Complete, Handshake, Outcome, check_command};
-use super::heartbeat::Pulse;
+use super::heartbeat::{Pulse, Stall};
 use super::input::Input;
 use super::mechanism::Transform;
 use super::{Batch, Config, Event, PeerInfo, ProtocolError, Transmit, Verdict, Version};
@@ -46,7 +46,7 @@ pub struct Connection {
     handshake_by: Option<Instant>,
     /// Where in the transmit queue the last PING ends.
     last_ping: u64,
-    ping_delay: PingDelay,
+    stall: Stall,
     pongs: Pongs,
     pub(super) peer: Option<PeerInfo>,
 }
@@ -66,15 +66,6 @@ struct Pongs {
     queued: u32,
     /// Where in the transmit queue the last one ends.
     last: u64,
-}
-
-/// A PING behind a large message: who reads slowly cannot answer before it arrives, and is alive as long as it reads.
-#[derive(Debug, Default)]
-struct PingDelay {
-    /// The last time somebody looked, the PING had not left yet.
-    under_way: bool,
-    /// How much had been sent then.
-    sent: u64,
 }
 
 impl Pongs {
@@ -105,7 +96,7 @@ impl Connection {
             pulse: Pulse::new(now),
             handshake_by,
             last_ping: 0,
-            ping_delay: PingDelay::default(),
+            stall: Stall::new(now),
             pongs: Pongs::default(),
             peer: None,
         }
@@ -380,21 +371,24 @@ impl Connection {
         if let Phase::Dead(error) = &self.phase {
             return Err(error.clone());
         }
-        self.excuse_delay(now);
+        let heartbeat = self.config.heartbeat.as_ref();
+        if let Some(patience) = self.pulse.patience(heartbeat)
+            && let Some(more) = self
+                .stall
+                .look(now, &self.transmit, self.config.stall_timeout, patience)
+        {
+            self.pulse.excuse(now, more);
+        }
         let due = if self.handshake_by.is_some_and(|deadline| deadline <= now) {
             Err(ProtocolError::HandshakeTimeout)
         } else {
-            self.pulse.handle_timeout(now, self.config.heartbeat.as_ref())
+            self.pulse.handle_timeout(now, heartbeat)
         };
-        match (due, &self.config.heartbeat) {
+        match (due, heartbeat) {
             // A PING that has not even left need not be doubled.
             (Ok(true), Some(heartbeat)) if self.transmit.sent() >= self.last_ping => {
                 let ping = command::ping(heartbeat);
                 self.last_ping = self.put_command(&ping);
-                self.ping_delay = PingDelay {
-                    under_way: false,
-                    sent: self.transmit.sent(),
-                };
                 Ok(())
             }
             (Ok(_), _) => Ok(()),
@@ -403,28 +397,6 @@ impl Connection {
                 Err(error)
             }
         }
-    }
-
-    /// Gives the peer more time for its answer while our PING is still on its way behind other bytes that the peer
-    /// takes, and once more when the PING has left.
-    fn excuse_delay(&mut self, now: Instant) {
-        let Some(heartbeat) = &self.config.heartbeat else {
-            return;
-        };
-        if !self.pulse.is_overdue(now) {
-            return;
-        }
-        let sent = self.transmit.sent();
-        let under_way = sent < self.last_ping;
-        let excused = if under_way {
-            sent > self.ping_delay.sent
-        } else {
-            self.ping_delay.under_way
-        };
-        if excused {
-            self.pulse.postpone(now, heartbeat.timeout);
-        }
-        self.ping_delay = PingDelay { under_way, sent };
     }
 
     /// The driver stops reading, because nobody takes the messages: the peer's silence no longer counts. PINGs go on,

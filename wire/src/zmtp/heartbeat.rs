@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Heartbeat, ProtocolError};
+use super::{Heartbeat, ProtocolError, Transmit};
 
 /// The timers of an established connection.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct Pulse {
     answer_by: Option<Instant>,
     /// How long the peer promised, in its last PING, never to stay silent.
     promised: Option<Duration>,
+    /// Before this, silence means nothing: the peer has not heard us either.
+    excused_until: Option<Instant>,
     /// Nobody reads what the peer sends, so its silence means nothing.
     paused: bool,
 }
@@ -26,6 +28,7 @@ impl Pulse {
             ping_at: None,
             answer_by: None,
             promised: None,
+            excused_until: None,
             paused: false,
         }
     }
@@ -40,6 +43,7 @@ impl Pulse {
     pub(crate) fn handle_read(&mut self, now: Instant) {
         self.heard = now;
         self.answer_by = None;
+        self.excused_until = None;
     }
 
     /// The peer's PING came with this time to live, in tenths of a second; zero takes a promise back.
@@ -59,24 +63,29 @@ impl Pulse {
         }
     }
 
-    /// Whether the answer to a PING should be here by now.
-    pub(crate) fn is_overdue(&self, now: Instant) -> bool {
-        !self.paused && self.answer_by.is_some_and(|deadline| deadline <= now)
+    /// How long the peer may be silent; none if for ever.
+    pub(crate) fn patience(&self, heartbeat: Option<&Heartbeat>) -> Option<Duration> {
+        heartbeat.map(|heartbeat| heartbeat.timeout).max(self.promised)
     }
 
-    /// The answer may take this much longer.
-    pub(crate) fn postpone(&mut self, now: Instant, timeout: Duration) {
-        self.answer_by = now.checked_add(timeout);
+    /// The peer may be silent for this much longer.
+    pub(crate) fn excuse(&mut self, now: Instant, more: Duration) {
+        self.excused_until = self.excused_until.max(now.checked_add(more));
+    }
+
+    fn answer_by(&self) -> Option<Instant> {
+        Some(self.answer_by?.max(self.excused_until.unwrap_or(self.heard)))
     }
 
     fn expires_at(&self) -> Option<Instant> {
-        self.heard.checked_add(self.promised?)
+        let expires = self.heard.checked_add(self.promised?)?;
+        Some(expires.max(self.excused_until.unwrap_or(self.heard)))
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let mut timers = [self.ping_at, None, None];
         if !self.paused {
-            timers[1] = self.answer_by;
+            timers[1] = self.answer_by();
             timers[2] = self.expires_at();
         }
         timers.into_iter().flatten().min()
@@ -90,7 +99,7 @@ impl Pulse {
     ) -> Result<bool, ProtocolError> {
         let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         if !self.paused {
-            if passed(self.answer_by) {
+            if passed(self.answer_by()) {
                 return Err(ProtocolError::HeartbeatTimeout);
             }
             if passed(self.expires_at()) {
@@ -105,6 +114,51 @@ impl Pulse {
             self.answer_by = now.checked_add(heartbeat.timeout);
         }
         Ok(true)
+    }
+}
+
+/// Our bytes that the system does not take. As long as they wait, so do the PINGs behind them; and the system takes none
+/// because the peer does not read, which its program may have reasons for, or because it is gone.
+#[derive(Debug)]
+pub(crate) struct Stall {
+    waiting: bool,
+    sent: u64,
+    /// When more than before was last seen to be sent.
+    moved: Instant,
+}
+
+impl Stall {
+    pub(crate) fn new(now: Instant) -> Self {
+        Stall {
+            waiting: false,
+            sent: 0,
+            moved: now,
+        }
+    }
+
+    /// How long the silence of a peer of this `patience` is excused from now on: no longer than it takes nothing for
+    /// `limit`, and once more when all has left.
+    pub(crate) fn look(
+        &mut self,
+        now: Instant,
+        transmit: &Transmit,
+        limit: Option<Duration>,
+        patience: Duration,
+    ) -> Option<Duration> {
+        let waiting = !transmit.is_empty();
+        let has_waited = std::mem::replace(&mut self.waiting, waiting);
+        if !waiting || !has_waited || transmit.sent() > self.sent {
+            self.sent = transmit.sent();
+            self.moved = now;
+        }
+        match limit {
+            _ if !waiting => has_waited.then_some(patience),
+            None => Some(patience),
+            Some(limit) => {
+                let stalled = now.saturating_duration_since(self.moved);
+                limit.checked_sub(stalled).map(|left| left.min(patience))
+            }
+        }
     }
 }
 

@@ -33,42 +33,60 @@ pub fn fail(why: &str) -> ! {
 
 /// The whole program of a peer.
 pub fn main<C: Contender>() {
+    tell_failures(run::<C>);
+}
+
+/// Runs a program to its end; the bench is told why when it fails.
+pub(crate) fn tell_failures(run: impl FnOnce() -> Result<()>) {
     std::panic::set_hook(Box::new(|panic| fail(&panic.to_string())));
-    if let Err(error) = run::<C>() {
+    if let Err(error) = run() {
         fail(&error.to_string());
     }
 }
 
-fn run<C: Contender>() -> Result<()> {
-    let args = Args::read()?;
-    let mut settings = match C::support(&args) {
+/// The setting of this name; none when the bench was told all that it asked for.
+pub(crate) fn chosen(role: Role, support: Support, name: &str) -> Result<Option<Setting>> {
+    let settings = match support {
         Support::Settings(settings) => settings,
         Support::Missing(why) => {
             print(&json!({ "missing": why }));
-            return Ok(());
+            return Ok(None);
         }
     };
-    // A runtime with several workers is not one thread.
-    let alone = args.transport == Transport::Inproc && args.threads == 1;
-    settings.retain(|setting| !(alone && matches!(setting.threads, Threads::Multi(_))));
-    if args.role == Role::List {
+    if role == Role::List {
         let list: Vec<Value> = settings
             .iter()
             .map(|setting| json!({ "name": setting.name, "about": setting.about }))
             .collect();
         print(&json!({ "settings": list }));
-        return Ok(());
+        return Ok(None);
     }
-    let setting = settings
-        .into_iter()
-        .find(|setting| setting.name == args.setting)
-        .ok_or_else(|| format!("unknown setting `{}`", args.setting))?;
-    // A queue without bound must not take the machine down.
-    let _ = setrlimit(Resource::RLIMIT_AS, MEMORY, MEMORY);
-    // Thousands of connections in one case.
+    let mut settings = settings.into_iter();
+    let setting = settings.find(|setting| setting.name == name);
+    Ok(Some(setting.ok_or_else(|| format!("unknown setting `{name}`"))?))
+}
+
+/// Makes room for the thousands of connections that some cases have.
+pub(crate) fn allow_connections() {
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
+}
+
+fn run<C: Contender>() -> Result<()> {
+    let args = Args::read()?;
+    let mut support = C::support(&args);
+    // A runtime with several workers is not one thread.
+    let alone = args.transport == Transport::Inproc && args.threads == 1;
+    if let Support::Settings(settings) = &mut support {
+        settings.retain(|setting| !(alone && matches!(setting.threads, Threads::Multi(_))));
+    }
+    let Some(setting) = chosen(args.role, support, &args.setting)? else {
+        return Ok(());
+    };
+    // A queue without bound must not take the machine down.
+    let _ = setrlimit(Resource::RLIMIT_AS, MEMORY, MEMORY);
+    allow_connections();
     let loops = match (args.case, args.role) {
         (Case::PubSub, Role::Connect | Role::Inproc) => args.peers,
         _ => 1,

@@ -6,8 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
@@ -18,19 +17,16 @@ use super::{Args, Call, Calls, Contender, Traffic};
 use crate::control::{Control, Go};
 use crate::latency::Latencies;
 use crate::meter::Meter;
-use crate::program::{fail, print};
+use crate::program::{allow_connections, chosen, fail, print, tell_failures};
 use crate::usage::Usage;
-use crate::{Result, Role, Setting, Support, Threads, Transport};
+use crate::{Result, Role, Setting, Threads, Transport};
 
 /// Connections that are being made at once.
 const AT_ONCE: usize = 100;
 
 /// The whole program of a peer.
 pub fn main<C: Contender>() {
-    std::panic::set_hook(Box::new(|panic| fail(&panic.to_string())));
-    if let Err(error) = run::<C>() {
-        fail(&error.to_string());
-    }
+    tell_failures(run::<C>);
 }
 
 /// Runs a side to its end on the runtime of a setting.
@@ -55,29 +51,10 @@ pub fn block_on<T>(threads: Threads, is_local: bool, side: impl Future<Output = 
 
 fn run<C: Contender>() -> Result<()> {
     let args = Args::read()?;
-    let settings = match C::support(&args) {
-        Support::Settings(settings) => settings,
-        Support::Missing(why) => {
-            print(&json!({ "missing": why }));
-            return Ok(());
-        }
-    };
-    if args.role == Role::List {
-        let list: Vec<Value> = settings
-            .iter()
-            .map(|setting| json!({ "name": setting.name, "about": setting.about }))
-            .collect();
-        print(&json!({ "settings": list }));
+    let Some(setting) = chosen(args.role, C::support(&args), &args.setting)? else {
         return Ok(());
-    }
-    let setting = settings
-        .into_iter()
-        .find(|setting| setting.name == args.setting)
-        .ok_or_else(|| format!("unknown setting `{}`", args.setting))?;
-    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // Thousands of connections in one case.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
-    }
+    };
+    allow_connections();
     let meter = Meter::new(args.in_flight.max(1));
     let go = Control::start(&meter);
     match args.role {
