@@ -88,8 +88,7 @@ async fn messages_of_every_size_go_both_ways_in_both_roles() {
                 vec![1, 0, 62, 63, 64],
                 vec![222, 223, 254, 255, 256],
                 vec![4063, 4064, 32_734, 32_735, 32_736],
-                vec![1 << 20, 1],
-                vec![5 << 20],
+                vec![200_000, 1],
             ] {
                 let message: Message = parts.iter().map(|len| Frame::from(vec![9; *len])).collect();
                 send(&ours, message.clone()).await;
@@ -99,6 +98,20 @@ async fn messages_of_every_size_go_both_ways_in_both_roles() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn large_messages_go_both_ways() {
+    let py = Pyzmq::start();
+    let (ours, theirs) = sides(Server::Ours);
+    let ours = socket_with(SocketType::Dealer, ours);
+    let theirs = py.socket_with(SocketType::Dealer, theirs).await;
+    link(&ours, &theirs, Binder::Ours).await;
+    let message = Message::from(vec![5; 5 << 20]);
+    send(&ours, message.clone()).await;
+    assert_eq!(theirs.recv().await, message);
+    theirs.send(message.clone()).await;
+    assert_eq!(recv(&ours).await, message);
 }
 
 #[tokio::test]
