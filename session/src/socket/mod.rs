@@ -69,7 +69,9 @@ pub(crate) mod wakers;
 pub use error::{BindError, ConnectError, RecvError, ReleaseError, SendError, SendErrorKind, SubscribeError};
 pub use failure::HandshakeFailure;
 #[cfg(feature = "curve")]
-pub use flexbond_wire::zmtp::curve::{KeyError, KeyPair, PublicKey, SecretKey};
+pub use flexbond_wire::zmtp::curve::{
+    Certificate, CertificateError, KeyError, KeyPair, PublicKey, SecretKey,
+};
 pub use flexbond_wire::zmtp::{Credentials, Secret, SocketType, Version};
 pub use monitor::{Event, Monitor};
 pub use options::{OptionError, Options, ReconnectStop, RouterNotify, SlowPeer, XpubVerbosity};

@@ -39,8 +39,10 @@
 //! # Ok::<(), flexbond_wire::zmtp::curve::KeyError>(())
 //! ```
 
+mod certificate;
 mod key;
 pub(crate) mod seal;
 mod z85;
 
+pub use certificate::{Certificate, CertificateError};
 pub use key::{KeyError, KeyPair, PublicKey, SecretKey};
