@@ -153,7 +153,7 @@ fn passwords_go_to_other_machines_only_when_told() {
     assert!(end.stderr[0].contains("--plain-anywhere"), "{end:?}");
     let mut pull =
         Program::flexbond(&[&bind[..], &plain, &["--plain-anywhere", "--print-endpoint"]].concat());
-    assert!(pull.line().starts_with("tcp://*:"));
+    assert!(pull.line().starts_with("tcp://"));
     pull.signal("INT");
     assert_eq!(pull.end().code, Some(130));
 }

@@ -4,7 +4,7 @@ mod harness;
 mod raw;
 
 use std::future::pending;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flexbond_session::socket::{
@@ -217,37 +217,23 @@ async fn keys_on_the_list_get_in_as_their_users_and_no_others() {
 #[derive(Default)]
 struct Judge {
     answer: Option<Decision>,
-    asked: parking::Asked,
-}
-
-mod parking {
-    use std::sync::Mutex;
-
-    use flexbond_session::socket::AuthRequest;
-
-    /// What an authenticator was asked.
-    #[derive(Default)]
-    pub(crate) struct Asked(Mutex<Vec<AuthRequest>>);
-
-    impl Asked {
-        pub(crate) fn push(&self, request: AuthRequest) {
-            self.0.lock().expect("nobody panicked").push(request);
-        }
-
-        pub(crate) fn all(&self) -> Vec<AuthRequest> {
-            self.0.lock().expect("nobody panicked").clone()
-        }
-    }
+    asked: Mutex<Vec<AuthRequest>>,
 }
 
 #[async_trait]
 impl Authenticator for Judge {
     async fn authenticate(&self, request: AuthRequest) -> Decision {
-        self.asked.push(request);
+        self.asked.lock().expect("nobody panicked").push(request);
         match &self.answer {
             Some(answer) => answer.clone(),
             None => pending().await,
         }
+    }
+}
+
+impl Judge {
+    fn asked(&self) -> Vec<AuthRequest> {
+        self.asked.lock().expect("nobody panicked").clone()
     }
 }
 
@@ -285,7 +271,7 @@ async fn an_authenticator_learns_what_zap_tells_and_says_who_it_is() {
         assert_eq!(peer.auth_metadata("x-role"), Some(&b"admin"[..]));
         assert_eq!(peer.metadata("x-role"), Some(&b"god"[..]));
 
-        let asked = judge.asked.all();
+        let asked = judge.asked();
         assert_eq!(asked.len(), 1);
         assert_eq!(asked[0].mechanism(), mechanism);
         assert_eq!((&*asked[0].domain, &*asked[0].address), ("engines", "127.0.0.1"));
@@ -447,11 +433,14 @@ async fn peers_in_this_process_need_no_keys_and_no_judge() {
     push.connect("inproc://open").expect("it is there");
     send(&push, "hello").await;
     assert_eq!(recv(&bound).await, Message::from("hello"));
-    assert!(judge.asked.all().is_empty());
+    assert!(judge.asked().is_empty());
 }
 
+/// What becomes of the frame of this number.
+type Rules = fn(usize, &[u8]) -> Vec<u8>;
+
 /// Stands between a client and its server, and hands on what the client says by its own rules.
-async fn between(server: Endpoint, rules: fn(usize, &[u8]) -> Vec<u8>) -> String {
+async fn between(server: Endpoint, rules: Rules) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let endpoint = format!("tcp://{}", listener.local_addr().expect("bound"));
     let address = server.to_string().replace("tcp://", "");
@@ -491,7 +480,7 @@ async fn between(server: Endpoint, rules: fn(usize, &[u8]) -> Vec<u8>) -> String
 #[tokio::test]
 async fn somebody_in_between_can_do_nothing_but_end_it() {
     // Frames 0 and 1 are HELLO and INITIATE.
-    let cases: [(&str, fn(usize, &[u8]) -> Vec<u8>); 4] = [
+    let cases: [(&str, Rules); 4] = [
         ("repeated", |number, frame| {
             frame.repeat(if number == 3 { 2 } else { 1 })
         }),
@@ -532,7 +521,7 @@ async fn somebody_in_between_can_do_nothing_but_end_it() {
 
 #[tokio::test]
 async fn a_changed_handshake_gets_nobody_in() {
-    let cases: [fn(usize, &[u8]) -> Vec<u8>; 3] = [
+    let cases: [Rules; 3] = [
         |number, frame| {
             let mut frame = frame.to_vec();
             frame[20 + 80] ^= u8::from(number == 0);

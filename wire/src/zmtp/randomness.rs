@@ -21,7 +21,7 @@ impl Randomness {
     }
 
     /// `N` of the bytes, from `at` on. Each has one use only.
-    #[cfg(feature = "curve")]
+    #[cfg_attr(not(feature = "curve"), expect(dead_code, reason = "only CURVE needs any"))]
     pub(crate) fn part<const N: usize>(&self, at: usize) -> [u8; N] {
         let mut part = [0; N];
         part.copy_from_slice(&self.0[at..at + N]);

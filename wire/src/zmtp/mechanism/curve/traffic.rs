@@ -62,7 +62,7 @@ impl Transform for Traffic {
         // Whoever seals asks `remaining` first.
         self.last_sent += 1;
         let (head, text) = frame.split_at_mut(FLAGS_AT);
-        text[0] = u8::from(more) * MORE | u8::from(command) * COMMAND;
+        text[0] = (u8::from(more) * MORE) | (u8::from(command) * COMMAND);
         head[..8].copy_from_slice(NAME);
         head[8..TAG_AT].copy_from_slice(&self.last_sent.to_be_bytes());
         head[TAG_AT..].copy_from_slice(&self.sent.seal(self.last_sent, text));
