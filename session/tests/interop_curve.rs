@@ -3,7 +3,6 @@
 mod harness;
 mod interop;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use flexbond_session::socket::{
@@ -250,10 +249,7 @@ async fn our_list_of_keys_judges_clients_of_libzmq() {
         let allowed = CurveAllow::new();
         allowed.allow(*ada.public(), "ada");
         let options = brisk().curve_server(server.clone());
-        let ours = socket_with(
-            SocketType::Pull,
-            options.authenticator(Arc::new(allowed) as Arc<_>),
-        );
+        let ours = socket_with(SocketType::Pull, options.authenticator(allowed));
         let mut monitor = ours.monitor();
         let theirs = py
             .socket_with(SocketType::Push, their_client(&server, &eve))

@@ -169,10 +169,7 @@ async fn keys_on_the_list_get_in_as_their_users_and_no_others() {
     let allowed = CurveAllow::new();
     allowed.allow(*ada.public(), "ada");
     let options = brisk().curve_server(server.clone());
-    let bound = socket_with(
-        SocketType::Pull,
-        options.authenticator(Arc::new(allowed.clone()) as Arc<_>),
-    );
+    let bound = socket_with(SocketType::Pull, options.authenticator(allowed.clone()));
     let mut monitor = bound.monitor();
     let endpoint = bind(&bound).await;
     let push = |keys: &KeyPair| {
@@ -257,7 +254,7 @@ async fn an_authenticator_learns_what_zap_tells_and_says_who_it_is() {
     ] {
         let judge = judge(Decision::allow("countess").with_metadata("X-Role", "admin"));
         let options = bound
-            .authenticator(Arc::clone(&judge) as Arc<_>)
+            .authenticator(Arc::clone(&judge))
             .auth_domain("engines")
             .routing_id("engine");
         let bound = socket_with(SocketType::Router, options);
@@ -302,7 +299,7 @@ async fn whoever_is_denied_learns_the_status_and_nothing_else() {
             (DenyStatus::Internal, Some("500")),
         ] {
             let judge = judge(Decision::deny_with(status, "the real reason"));
-            let options = bound.clone().authenticator(judge as Arc<_>);
+            let options = bound.clone().authenticator(judge);
             let bound = socket_with(SocketType::Pull, options);
             let push = socket_with(SocketType::Push, client.clone());
             let mut monitors = (bound.monitor(), push.monitor());
@@ -327,7 +324,7 @@ async fn whoever_is_denied_learns_the_status_and_nothing_else() {
 
 #[tokio::test]
 async fn an_authenticator_that_never_answers_keeps_nobody_waiting_for_ever() {
-    let options = brisk().authenticator(judge(None) as Arc<_>);
+    let options = brisk().authenticator(judge(None));
     let bound = socket_with(SocketType::Pull, options.auth_timeout(Duration::from_millis(20)));
     let mut monitor = bound.monitor();
     let push = socket(SocketType::Push);
@@ -346,7 +343,7 @@ async fn an_authenticator_that_never_answers_keeps_nobody_waiting_for_ever() {
     assert!(text.contains("20ms"), "{text}");
 
     // A socket that is closed does not wait for it either.
-    let bound = socket_with(SocketType::Pull, brisk().authenticator(judge(None) as Arc<_>));
+    let bound = socket_with(SocketType::Pull, brisk().authenticator(judge(None)));
     let mut monitor = bound.monitor();
     let push = socket(SocketType::Push);
     push.connect(bind(&bound).await).expect("a good endpoint");
@@ -359,7 +356,7 @@ async fn an_authenticator_that_never_answers_keeps_nobody_waiting_for_ever() {
 
 #[tokio::test]
 async fn a_peer_that_talks_on_before_it_is_judged_is_limited() {
-    let bound = socket_with(SocketType::Pull, brisk().authenticator(judge(None) as Arc<_>));
+    let bound = socket_with(SocketType::Pull, brisk().authenticator(judge(None)));
     let mut monitor = bound.monitor();
     let mut peer = Raw::connect(&bind(&bound).await).await;
     peer.send(&greeting(1, "NULL")).await;
@@ -400,7 +397,7 @@ async fn roles_that_exclude_each_other_are_refused_by_name() {
     let curve = || client_of(&server);
     let plain = || brisk().plain_client(PlainUser::new("ada", "lovelace"));
     let users = || PlainServer::new().user("ada", "lovelace");
-    let judge = || judge(None) as Arc<dyn Authenticator>;
+    let judge = || judge(None);
     for (option, options) in [
         ("curve_client", curve().curve_server(server.clone())),
         (
@@ -424,9 +421,7 @@ async fn roles_that_exclude_each_other_are_refused_by_name() {
 #[tokio::test]
 async fn peers_in_this_process_need_no_keys_and_no_judge() {
     let judge = judge(Decision::deny("never"));
-    let options = brisk()
-        .curve_server(keys())
-        .authenticator(Arc::clone(&judge) as Arc<_>);
+    let options = brisk().curve_server(keys()).authenticator(Arc::clone(&judge));
     let bound = socket_with(SocketType::Pull, options);
     within("bind", bound.bind("inproc://open")).await.expect("free");
     let push = socket(SocketType::Push);

@@ -324,13 +324,20 @@ impl Options {
         req_relaxed: bool, req_correlate: bool, xpub_verbosity: XpubVerbosity, xpub_manual: bool,
         xpub_welcome: impl Into<Option<Bytes>>, slow_peer: SlowPeer, invert_matching: bool,
         plain_client: impl Into<Option<PlainUser>>, plain_server: impl Into<Option<PlainServer>>,
-        plain_anywhere: bool, authenticator: impl Into<Option<Arc<dyn Authenticator>>>, auth_timeout: Duration,
+        plain_anywhere: bool, auth_timeout: Duration,
         auth_domain: impl Into<String>,
         registry: Registry,
     }
 
     #[cfg(feature = "curve")]
     setters! { curve_client: impl Into<Option<CurveClient>>, curve_server: impl Into<Option<KeyPair>> }
+
+    /// Sets [`authenticator`](Self#structfield.authenticator).
+    #[must_use]
+    pub fn authenticator(mut self, authenticator: impl Authenticator + 'static) -> Self {
+        self.authenticator = Some(Arc::new(authenticator));
+        self
+    }
 
     /// Sets both high-water marks.
     #[must_use]

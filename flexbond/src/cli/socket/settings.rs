@@ -1,14 +1,11 @@
 //! From arguments to socket options, and which arguments go together.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::keygen;
 use super::{DEFAULT_LINGER, Failure, SocketCommand};
-use crate::session::socket::{
-    Authenticator, CurveAllow, CurveClient, KeyPair, Options, PlainServer, PlainUser, SocketType,
-};
+use crate::session::socket::{CurveAllow, CurveClient, KeyPair, Options, PlainServer, PlainUser, SocketType};
 
 /// A pattern by name, in any mixture of capitals.
 pub(super) fn pattern(name: &str) -> Result<SocketType, String> {
@@ -122,6 +119,6 @@ impl SocketCommand {
         for key in &self.curve_allow {
             allowed.allow(*key, key.to_string());
         }
-        options.authenticator(Arc::new(allowed) as Arc<dyn Authenticator>)
+        options.authenticator(allowed)
     }
 }

@@ -1,6 +1,7 @@
 //! The application's own judgement about peers: what ZAP is to libzmq (RFC 27), as a trait.
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,13 +19,10 @@ use flexbond_wire::zmtp::Credentials;
 /// are in the same process, and not judged.
 ///
 /// ```
-/// use std::sync::Arc;
-///
 /// use flexbond_session::async_trait;
 /// use flexbond_session::socket::{AuthRequest, Authenticator, Decision, Options, Rep};
 ///
 /// /// Only this machine.
-/// #[derive(Debug)]
 /// struct Local;
 ///
 /// #[async_trait]
@@ -37,7 +35,7 @@ use flexbond_wire::zmtp::Credentials;
 ///     }
 /// }
 ///
-/// let rep = Rep::with_options(Options::new().authenticator(Arc::new(Local)))?;
+/// let rep = Rep::with_options(Options::new().authenticator(Local))?;
 /// # Ok::<(), flexbond_session::socket::OptionError>(())
 /// ```
 #[async_trait]
@@ -47,6 +45,14 @@ pub trait Authenticator: Send + Sync {
     /// # Cancel safety
     /// The future is dropped when it takes too long, when the handshake does, or when the socket is closed.
     async fn authenticate(&self, request: AuthRequest) -> Decision;
+}
+
+/// One that several sockets share.
+#[async_trait]
+impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
+    async fn authenticate(&self, request: AuthRequest) -> Decision {
+        (**self).authenticate(request).await
+    }
 }
 
 impl fmt::Debug for dyn Authenticator + '_ {

@@ -73,14 +73,12 @@ impl CurveClient {
 /// A clone is the same list. It may be changed while sockets use it: that concerns connections made from then on.
 ///
 /// ```
-/// use std::sync::Arc;
-///
 /// use flexbond_session::socket::{CurveAllow, Options, Rep, generate_keys};
 ///
 /// let (server, ada) = (generate_keys()?, generate_keys()?);
 /// let allowed = CurveAllow::new();
 /// allowed.allow(*ada.public(), "ada");
-/// let options = Options::new().curve_server(server).authenticator(Arc::new(allowed.clone()));
+/// let options = Options::new().curve_server(server).authenticator(allowed.clone());
 /// let rep = Rep::with_options(options)?;
 /// assert!(allowed.revoke(ada.public()));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
