@@ -355,6 +355,37 @@ async fn an_authenticator_that_never_answers_keeps_nobody_waiting_for_ever() {
 }
 
 #[tokio::test]
+async fn an_authenticator_that_panics_turns_the_peer_away() {
+    struct Clumsy;
+
+    #[async_trait]
+    impl Authenticator for Clumsy {
+        async fn authenticate(&self, request: AuthRequest) -> Decision {
+            panic!("on purpose, about {}", request.endpoint);
+        }
+    }
+
+    let bound = socket_with(SocketType::Pull, brisk().authenticator(Clumsy));
+    let mut monitor = bound.monitor();
+    let push = socket(SocketType::Push);
+    push.connect(bind(&bound).await).expect("a good endpoint");
+    // More than once: the endpoint is still there.
+    for _ in 0..2 {
+        let (_, why, text) = failure(&mut monitor).await;
+        assert!(
+            matches!(
+                why,
+                HandshakeFailure::Denied {
+                    status: DenyStatus::Internal,
+                    ..
+                }
+            ),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_peer_that_talks_on_before_it_is_judged_is_limited() {
     let bound = socket_with(SocketType::Pull, brisk().authenticator(judge(None)));
     let mut monitor = bound.monitor();

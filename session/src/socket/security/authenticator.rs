@@ -12,7 +12,8 @@ use flexbond_wire::zmtp::Credentials;
 ///
 /// It is asked once for each connection, in the handshake: after a CURVE client has proved that it owns its key,
 /// before a PLAIN or NULL peer learns anything. It has [`Options::auth_timeout`](super::super::Options::auth_timeout);
-/// whoever it takes longer for is turned away like after [`DenyStatus::Temporary`]. Several connections may be
+/// whoever it takes longer for is turned away as with [`DenyStatus::Temporary`], and as with [`DenyStatus::Internal`] when it
+/// panics. Several connections may be
 /// judged at once, at most [`Options::max_handshakes`](super::super::Options::max_handshakes) for each bound endpoint.
 ///
 /// Ready-made ones are [`PlainServer`](super::PlainServer) for passwords and `CurveAllow` for keys. Peers over inproc

@@ -1,6 +1,7 @@
 //! One peer in front of a socket's judge.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -69,8 +70,12 @@ impl Judging {
         let Some(under_way) = &mut self.under_way else {
             return Poll::Pending;
         };
-        let Poll::Ready(decision) = under_way.as_mut().poll(cx) else {
-            return Poll::Pending;
+        // A panic in the application's code would take the endpoint with it, and nobody would be told.
+        let polled = catch_unwind(AssertUnwindSafe(|| under_way.as_mut().poll(cx)));
+        let decision = match polled {
+            Ok(Poll::Ready(decision)) => decision,
+            Ok(Poll::Pending) => return Poll::Pending,
+            Err(_) => Decision::deny_with(DenyStatus::Internal, "the authenticator panicked"),
         };
         self.under_way = None;
         Poll::Ready(match decision {

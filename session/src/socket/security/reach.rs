@@ -22,8 +22,8 @@ fn is_local(endpoint: &Endpoint) -> bool {
                         .to_ipv4_mapped()
                         .is_some_and(|mapped| mapped.is_loopback())
             }
-            // RFC 6761: what this name leads to is loopback. So is the interface "lo".
-            Host::Name { name, .. } => name.eq_ignore_ascii_case("localhost") || name == "lo",
+            // RFC 6761: what this name leads to is loopback.
+            Host::Name { name, .. } => name.eq_ignore_ascii_case("localhost"),
             _ => false,
         },
         _ => false,
@@ -49,6 +49,8 @@ mod tests {
             ("tcp://0.0.0.0:1", false),
             ("tcp://[::]:1", false),
             ("tcp://localhost.example.org:1", false),
+            // An interface to bind to, but any host to connect to.
+            ("tcp://lo:1", false),
             ("tcp://10.0.0.1:1", false),
             ("pigeon://x", false),
         ] {
