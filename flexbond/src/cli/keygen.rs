@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::console;
-use super::failure::{Exit, Failure};
+use super::failure::{Exit, Failure, note};
 use super::report::Silent;
 use crate::session::socket::{Certificate, generate_keys};
 
@@ -78,18 +78,18 @@ fn create(path: &Path, mode: u32, text: &[u8]) -> Result<(), Failure> {
         })
 }
 
-/// Reads a file with a secret key, which nobody but its owner may be able to read.
+/// Reads a file with a secret key, and says if others than its owner could, too.
 pub(super) fn read_secret(path: &Path) -> Result<Certificate, Failure> {
     let place = path.display();
     let cannot = |error: io::Error| Failure::new(format!("cannot read the key in {place}: {error}"));
     let file = File::open(path).map_err(cannot)?;
     let mode = file.metadata().map_err(cannot)?.permissions().mode();
     if mode & 0o077 != 0 {
-        return Err(Failure::new(format!(
-            "others can read or write the secret key in {place} (mode {:o})",
+        // pyzmq makes them so: refused, most keys that exist could not be used.
+        note(&format!(
+            "others can read or write the secret key in {place} (mode {:o}): chmod 600 {place}",
             mode & 0o777
-        ))
-        .hint(format!("chmod 600 {place}")));
+        ));
     }
     // As large as it may become: growing would leave copies behind.
     let mut text = Zeroizing::new(String::with_capacity(LONGEST as usize + 64));

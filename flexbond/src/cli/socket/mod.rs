@@ -90,11 +90,21 @@ pub(crate) struct SocketCommand {
     curve_server: bool,
 
     /// CURVE: of those, only the owners of this public key (repeatable)
-    #[arg(long, value_name = "KEY", requires = "curve_server")]
+    #[arg(
+        long,
+        value_name = "KEY",
+        requires = "curve_server",
+        allow_hyphen_values = true
+    )]
     curve_allow: Vec<PublicKey>,
 
     /// CURVE: talk to the owner of this public key alone, as --curve-secret or as a stranger
-    #[arg(long, value_name = "KEY", conflicts_with = "username")]
+    #[arg(
+        long,
+        value_name = "KEY",
+        conflicts_with = "username",
+        allow_hyphen_values = true
+    )]
     curve_server_key: Option<PublicKey>,
 
     /// REP, ROUTER, DEALER, PAIR: answer with what was received; standard input is not read
