@@ -37,6 +37,7 @@
 //! | `tcp` | yes | endpoints `tcp://host:port` |
 //! | `collectives` | yes | [`collectives`]: barrier, broadcast, allreduce and the others, among the ranks of one computation |
 //! | `group` | yes | [`group`]: sessions of many members over reliable UDP multicast; with `stream`, streams over them |
+//! | `curve` | yes | keys instead of passwords, and nothing in clear: the mechanism CURVE |
 //! | `group-crypto` | yes | group sessions with a key; builds AWS-LC with a C compiler |
 //! | `rpc` | yes | [`rpc`]: functions called on other machines, by name or as the methods of a trait ([`service`](macro@service)) |
 //! | `stream` | yes | [`stream`]: typed data streams with statistics, and recordings of them |

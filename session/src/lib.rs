@@ -43,6 +43,7 @@
 //! | `inproc` | yes | endpoints `inproc://name`: whole messages between tasks of one process |
 //! | `ipc` | yes | endpoints `ipc:///path` and `ipc://@abstract` |
 //! | `tcp` | yes | endpoints `tcp://host:port` |
+//! | `curve` | no | keys instead of passwords, and nothing in clear: the mechanism CURVE |
 //! | `group` | no | [`group`]: sessions of many members over reliable UDP multicast, barriers, broadcast groups |
 //! | `group-crypto` | no | keys for them; needs a C compiler |
 //! | `mesh` | no | [`mesh`]: tagged messages between the ranks of one computation |
@@ -68,6 +69,8 @@ pub mod mesh;
 pub mod socket;
 mod spin;
 
+/// For those who implement [`Authenticator`](socket::Authenticator).
+pub use async_trait::async_trait;
 pub use flexbond_transport::{
     ByteStream, Connection, Endpoint, EndpointError, Frame, Link, LinkOptions, Listener, Message,
     MessageChannel, Registry, Transport,

@@ -3,7 +3,7 @@
 //!
 //! This crate turns the bytes of a connection into messages and messages into bytes, and does the same for the
 //! datagrams of groups. It opens no socket, starts no
-//! task, reads no clock and draws no random number: time is an argument, bytes go in and out through buffers. That
+//! task, reads no clock and draws no random number: time and chance are arguments, bytes go in and out through buffers. That
 //! makes every rule of the protocol testable in memory, and usable under any runtime.
 //!
 //! Below it is `flexbond-transport`, from which it takes only the message type; above it is `flexbond-session`, which
@@ -59,7 +59,8 @@
 //!
 //! # What is here
 //!
-//! - [`zmtp`]: ZMTP 3.1 with downgrade to 3.0, 2.0 and 1.0, the mechanisms NULL and PLAIN, heartbeats, metadata.
+//! - [`zmtp`]: ZMTP 3.1 with downgrade to 3.0, 2.0 and 1.0, the mechanisms NULL, PLAIN and CURVE, heartbeats,
+//!   metadata.
 //! - `codec`: how a value becomes the payload of a frame.
 //! - `group`: the datagrams of group sessions, plain and sealed. Its documentation describes the format.
 //! - [`spare`]: memory for large bodies that was used before.
@@ -73,6 +74,7 @@
 //! | `postcard` | yes | the codec for Rust peers, compact and binary |
 //! | `json` | yes | the codec any language reads |
 //! | `group` | yes | the datagrams of group sessions, with CRC-32C |
+//! | `curve` | no | the mechanism CURVE; its documentation says what it protects |
 //! | `group-crypto` | no | pre-shared keys and datagrams sealed with AES-256-GCM; building it takes a C compiler |
 //!
 //! Without either codec there is no `codec` module and no dependency on serde.

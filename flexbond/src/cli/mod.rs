@@ -15,6 +15,7 @@ mod generate;
 mod group;
 mod input;
 mod interrupt;
+mod keygen;
 mod launch;
 mod line;
 mod merge;
@@ -67,6 +68,7 @@ enum Command {
     Merge(Box<merge::MergeCommand>),
     Group(Box<group::GroupCommand>),
     Launch(launch::Launch),
+    Keygen(keygen::Keygen),
     Completions(completions::Completions),
 }
 
@@ -121,6 +123,7 @@ pub fn flexbond() -> ExitCode {
         Command::Merge(command) => command.run(),
         Command::Group(command) => command.run(),
         Command::Launch(command) => command.run(),
+        Command::Keygen(command) => command.run(),
         Command::Completions(command) => command.run(arguments_of),
     })
 }

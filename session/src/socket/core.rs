@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use flexbond_transport::pipe::{PipeReceiver, PipeSender, pipe};
 use flexbond_transport::{Endpoint, LinkOptions, Message, Registry};
-use flexbond_wire::zmtp::{self, Security, SocketType};
+use flexbond_wire::zmtp::{self, SocketType};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -18,6 +18,7 @@ use super::monitor::{Event, Watchers};
 use super::outbound::Outbound;
 use super::outbox::Outboxes;
 use super::pattern::{Pattern, pattern};
+use super::security::mechanism;
 use super::stats::{Counters, PeerStats, SharedCounter, Stats};
 use super::turn::{Company, Turn};
 use super::{Options, Peer, SlowPeer};
@@ -174,6 +175,15 @@ impl Core {
 
     pub(crate) fn emit(&self, event: &Event) {
         self.watchers.emit(event);
+    }
+
+    /// Whether a peer that closes the connection may have been asked for a key that it does not have.
+    pub(crate) fn is_curve_client(&self) -> bool {
+        #[cfg(feature = "curve")]
+        let client = self.options.curve_client.is_some();
+        #[cfg(not(feature = "curve"))]
+        let client = false;
+        client
     }
 
     fn next_id(&self) -> u64 {
@@ -462,13 +472,6 @@ fn zmtp_config(socket_type: SocketType, options: &Options) -> zmtp::Config {
         heartbeat.ttl = options.heartbeat_ttl.unwrap_or_default();
         heartbeat
     });
-    if let Some(user) = &options.plain_client {
-        config.security = Security::PlainClient {
-            username: user.username.clone(),
-            password: user.password.clone(),
-        };
-    } else if options.plain_server.is_some() {
-        config.security = Security::PlainServer;
-    }
+    config.security = mechanism(options);
     config
 }

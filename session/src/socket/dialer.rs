@@ -12,7 +12,6 @@ use flexbond_transport::{ConnectError, Connection, Endpoint, Link as Carrier, Me
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::Peer;
 use super::backoff::Backoff;
 use super::channel;
 use super::core::{Core, ServedLane, StopWatch};
@@ -20,6 +19,7 @@ use super::lane::Lane;
 use super::link::Link;
 use super::monitor::Event;
 use super::subscription::Subscription;
+use super::{HandshakeFailure, Peer};
 
 /// The lane that messages for an endpoint take now, known to the task that connects and to who may give it up.
 pub(crate) type CurrentLane = Arc<Mutex<Option<Arc<Lane>>>>;
@@ -63,7 +63,7 @@ enum Outcome {
 
 enum Failure {
     Connect(ConnectError),
-    Handshake(String),
+    Handshake(String, HandshakeFailure),
     Lost(Peer, String),
 }
 
@@ -183,8 +183,8 @@ impl Dialer {
         });
         match connection.link {
             Carrier::Stream(stream) => {
-                self.run_stream(Link::new(Arc::clone(&self.core), stream), stop)
-                    .await
+                let link = Link::new(Arc::clone(&self.core), stream, self.endpoint.clone());
+                self.run_stream(link, stop).await
             }
             Carrier::Messages(channel) if matches!(self.way, Way::Direct) => {
                 let (lane, rx) = channel::direct_lane(&self.core, channel, &self.endpoint);
@@ -220,16 +220,19 @@ impl Dialer {
             .await
         {
             None => return Outcome::Stopped,
-            Some(Err(end)) => return Outcome::Again(Failure::Handshake(end.to_string())),
+            Some(Err(end)) => {
+                let failure = HandshakeFailure::from(&end);
+                return Outcome::Again(Failure::Handshake(end.to_string(), failure));
+            }
             Some(Ok(info)) => info,
         };
-        let peer = Peer::new(lane.id(), self.endpoint.clone(), info.into());
+        let peer = Peer::new(lane.id(), self.endpoint.clone(), info);
         lane.set_peer(peer.clone());
         lane.renew();
         lane.set_ready(true);
         if let Err(refusal) = core.pattern.ready(&lane) {
             lane.set_ready(false);
-            return Outcome::Again(Failure::Handshake(refusal.0.to_owned()));
+            return Outcome::Again(Failure::Handshake(refusal.0.to_owned(), HandshakeFailure::Other));
         }
         if stop.is_stopping() {
             // Given up meanwhile: what is queued still goes out, but nothing more comes in.
@@ -304,7 +307,7 @@ impl Dialer {
                 stop.refused && source.kind() == io::ErrorKind::ConnectionRefused
             }
             Failure::Connect(error) => error.is_permanent(),
-            Failure::Handshake(_) => stop.handshake,
+            Failure::Handshake(..) => stop.handshake,
             Failure::Lost(..) => false,
         };
         if gives_up {
@@ -322,9 +325,10 @@ impl Dialer {
                 error: error.to_string(),
                 retry_in,
             },
-            Failure::Handshake(error) => Event::HandshakeFailed {
+            Failure::Handshake(error, failure) => Event::HandshakeFailed {
                 endpoint,
                 error,
+                failure,
                 retry_in,
             },
             Failure::Lost(peer, reason) => Event::Disconnected {
@@ -403,6 +407,6 @@ fn finished(core: &Core, known: Option<Peer>, end: &channel::ChannelEnd, stop: &
     }
     Outcome::Again(match known {
         Some(peer) => Failure::Lost(peer, end.reason()),
-        None => Failure::Handshake(end.reason()),
+        None => Failure::Handshake(end.reason(), HandshakeFailure::Other),
     })
 }

@@ -20,6 +20,14 @@ pub enum BindError {
     /// The transport refused; see its error for whether a retry is sound.
     #[error(transparent)]
     Transport(#[from] flexbond_transport::BindError),
+    /// The socket uses PLAIN, and the endpoint may lead off this machine. Nothing was bound.
+    #[error(
+        "PLAIN would let passwords travel unencrypted to {endpoint}: use CURVE, or set the option plain_anywhere"
+    )]
+    ClearText {
+        /// What was to be bound.
+        endpoint: Endpoint,
+    },
     /// The socket was closed.
     #[error("the socket is closed")]
     Closed,
@@ -35,6 +43,14 @@ pub enum ConnectError {
     /// No transport can ever connect there.
     #[error(transparent)]
     Transport(#[from] flexbond_transport::ConnectError),
+    /// The socket uses PLAIN, and the endpoint may lead off this machine. Nothing was sent.
+    #[error(
+        "PLAIN would send a password unencrypted to {endpoint}: use CURVE, or set the option plain_anywhere"
+    )]
+    ClearText {
+        /// What was to be connected to.
+        endpoint: Endpoint,
+    },
     /// There is no tokio runtime in this context to run the connection on.
     #[error("connect needs a tokio runtime: call it within one, or use the blocking façade")]
     NoRuntime,

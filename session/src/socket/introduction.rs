@@ -52,6 +52,7 @@ pub(crate) fn read(ours: SocketType, message: Message) -> Result<Introduction, S
         metadata,
         version: None,
         user_id: None,
+        auth_metadata: Vec::new(),
     })
 }
 

@@ -9,14 +9,16 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use flexbond_transport::pipe::PushError;
-use flexbond_transport::{ByteStream, Message};
-use flexbond_wire::zmtp::{self, Batch, PeerInfo, ProtocolError, SocketType, Verdict};
+use flexbond_transport::{ByteStream, Endpoint, Message};
+use flexbond_wire::zmtp::{self, Batch, ProtocolError, SocketType};
 use thiserror::Error;
 use tokio::time::Sleep;
 
 use super::core::{Core, ServedLane, Stop, StopWatch};
 use super::lane::Lane;
 use super::outbound::Outbound;
+use super::peer::Introduction;
+use super::security::{Denial, Judging};
 use super::subscription::message_of;
 
 /// Bytes that may wait for the stream before no more messages are taken from the queue.
@@ -39,6 +41,13 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub(crate) enum LinkEnd {
     #[error("the peer closed the connection")]
     Eof,
+    #[error(
+        "the peer closed the connection in the handshake; a CURVE server does so if its key is not the one that \
+         was configured for it"
+    )]
+    ClosedInHandshake,
+    #[error("{0}")]
+    Denied(Denial),
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{0}")]
@@ -53,7 +62,11 @@ pub(crate) enum LinkEnd {
 pub(crate) struct Link {
     core: Arc<Core>,
     stream: Box<dyn ByteStream>,
+    /// The other end.
+    endpoint: Endpoint,
     zmtp: zmtp::Connection,
+    /// Only in the handshake.
+    judging: Judging,
     /// Decoded messages on their way to the application.
     decoded: VecDeque<Message>,
     /// Bytes read in this turn.
@@ -69,12 +82,14 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(core: Arc<Core>, stream: Box<dyn ByteStream>) -> Self {
-        let zmtp = zmtp::Connection::new(Arc::clone(&core.zmtp), now());
+    pub(crate) fn new(core: Arc<Core>, stream: Box<dyn ByteStream>, endpoint: Endpoint) -> Self {
+        let zmtp = connection(&core);
         Link {
             core,
             stream,
+            endpoint,
             zmtp,
+            judging: Judging::default(),
             decoded: VecDeque::new(),
             read: 0,
             undecoded: true,
@@ -87,13 +102,24 @@ impl Link {
     }
 
     /// Brings the handshake to its end.
-    pub(crate) async fn handshake(&mut self) -> Result<PeerInfo, LinkEnd> {
+    pub(crate) async fn handshake(&mut self) -> Result<Introduction, LinkEnd> {
         let outcome = poll_fn(|cx| self.poll_handshake(cx)).await;
         if outcome.is_err() {
             // What the protocol has to say about the failure, if the stream takes it at once.
             let _ = self.flush_some();
         }
-        outcome
+        let judging = std::mem::take(&mut self.judging);
+        match (outcome, judging.denial) {
+            (Err(LinkEnd::Protocol(ProtocolError::Denied { .. })), Some(denial)) => {
+                Err(LinkEnd::Denied(denial))
+            }
+            (Err(LinkEnd::Eof), _) if self.core.is_curve_client() => Err(LinkEnd::ClosedInHandshake),
+            (outcome, _) => {
+                let mut introduction = outcome?;
+                introduction.auth_metadata = judging.metadata;
+                Ok(introduction)
+            }
+        }
     }
 
     /// Moves messages both ways until the connection, the peer or the socket ends.
@@ -121,20 +147,17 @@ impl Link {
         end
     }
 
-    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<PeerInfo, LinkEnd>> {
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<Introduction, LinkEnd>> {
         loop {
+            if let Poll::Ready(verdict) = self.judging.poll(cx) {
+                self.zmtp.handle_verdict(verdict);
+            }
             match self.zmtp.poll_event(now())? {
                 Some(zmtp::Event::Authenticate(credentials)) => {
-                    let verdict = match &self.core.options.plain_server {
-                        Some(users) => users.judge(&credentials),
-                        None => Verdict::Deny {
-                            reason: "no users".to_owned(),
-                        },
-                    };
-                    self.zmtp.handle_verdict(verdict);
+                    self.judging.ask(&self.core.options, &self.endpoint, credentials);
                     continue;
                 }
-                Some(zmtp::Event::Ready(info)) => return Poll::Ready(Ok(info)),
+                Some(zmtp::Event::Ready(info)) => return Poll::Ready(Ok(info.into())),
                 Some(_) => continue,
                 None => {}
             }
@@ -423,6 +446,19 @@ impl Link {
         });
         let _ = tokio::time::timeout(patience, read_to_end).await;
     }
+}
+
+/// The protocol's side of a new connection.
+fn connection(core: &Core) -> zmtp::Connection {
+    let config = Arc::clone(&core.zmtp);
+    // Without, the connection ends when it is needed, and the event says so.
+    #[cfg(feature = "curve")]
+    if config.security.needs_randomness()
+        && let Ok(randomness) = super::security::randomness()
+    {
+        return zmtp::Connection::with_randomness(config, randomness, now());
+    }
+    zmtp::Connection::new(config, now())
 }
 
 /// Where a large message begins: its header and `lead` bytes of it, to be written before the rest. From four times

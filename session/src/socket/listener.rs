@@ -6,11 +6,11 @@ use std::time::Duration;
 use flexbond_transport::{Connection, Endpoint, Link as Carrier, Listener, MessageChannel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Peer;
 use super::channel::{self, ChannelEnd};
 use super::core::{Core, StopWatch};
 use super::link::{Link, LinkEnd};
 use super::monitor::Event;
+use super::{HandshakeFailure, Peer};
 
 /// Pause after an accept that failed, for the system may lack a resource.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -81,7 +81,8 @@ fn admit(core: &Arc<Core>, endpoint: &Endpoint, connection: Connection, handshak
     tokio::spawn(async move {
         match connection.link {
             Carrier::Stream(stream) => {
-                serve_stream(&core, Link::new(Arc::clone(&core), stream), &from, permit).await;
+                let link = Link::new(Arc::clone(&core), stream, from.clone());
+                serve_stream(&core, link, &from, permit).await;
             }
             Carrier::Messages(channel) => serve_channel(&core, channel, &from, permit).await,
         }
@@ -100,6 +101,7 @@ async fn serve_stream(core: &Arc<Core>, mut link: Link, from: &Endpoint, permit:
         core.emit(&Event::HandshakeFailed {
             endpoint: from.clone(),
             error: end.to_string(),
+            failure: HandshakeFailure::from(&end),
             retry_in: None,
         });
     };
@@ -108,7 +110,7 @@ async fn serve_stream(core: &Arc<Core>, mut link: Link, from: &Endpoint, permit:
         Err(end) => return failed(end),
     };
     let unknown = core.unknown_peer(from);
-    let peer = Peer::new(unknown.id(), from.clone(), info.into());
+    let peer = Peer::new(unknown.id(), from.clone(), info);
     let (mut served, inbound) = core.served_lane(peer.clone());
     let lane = Arc::clone(&served.lane);
     lane.set_ready(true);
@@ -173,6 +175,7 @@ fn report_end(core: &Core, known: Option<Peer>, endpoint: &Endpoint, end: &Chann
         None => Event::HandshakeFailed {
             endpoint: endpoint.clone(),
             error: end.reason(),
+            failure: HandshakeFailure::Other,
             retry_in: None,
         },
     });

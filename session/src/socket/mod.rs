@@ -13,6 +13,15 @@
 //! happens to its connections is reported by [`Socket::monitor`]; what passed, by [`Socket::stats`] and
 //! [`Socket::peers`].
 //!
+//! # Who may talk
+//!
+//! Without options, everybody who reaches a bound endpoint. [`Options::curve_server`](Options) and `curve_client`
+//! (feature `curve`) encrypt and let each side know the other's key, over tcp and ipc; [`Options::plain_server`] asks for
+//! a password, on this machine; an [`Authenticator`] judges peers by what they show and by their address. What it says
+//! of a peer is shown by [`Peer::user_id`] and [`Peer::auth_metadata`], which come with each message of
+//! [`recv_from`](Socket::recv_from). Peers over inproc are in this process and are not judged. A failure is an
+//! [`Event::HandshakeFailed`] with a [`HandshakeFailure`] at either side.
+//!
 //! # Differences from libzmq, all in the user's favour
 //!
 //! - Linger is 30 s by default, not for ever; high-water mark 0 means ten million messages, not no limit; messages
@@ -29,6 +38,7 @@ mod channel;
 mod core;
 mod dialer;
 mod error;
+mod failure;
 mod fair_queue;
 mod introduction;
 mod lane;
@@ -57,13 +67,20 @@ mod typed;
 pub(crate) mod wakers;
 
 pub use error::{BindError, ConnectError, RecvError, ReleaseError, SendError, SendErrorKind, SubscribeError};
-pub use flexbond_wire::zmtp::{SocketType, Version};
+pub use failure::HandshakeFailure;
+#[cfg(feature = "curve")]
+pub use flexbond_wire::zmtp::curve::{
+    Certificate, CertificateError, KeyError, KeyPair, PublicKey, SecretKey,
+};
+pub use flexbond_wire::zmtp::{Credentials, Secret, SocketType, Version};
 pub use monitor::{Event, Monitor};
 pub use options::{OptionError, Options, ReconnectStop, RouterNotify, SlowPeer, XpubVerbosity};
 pub use peer::Peer;
 pub use proxy::{Passed, Proxy, ProxyError, Traffic};
 pub use route::Route;
-pub use security::{PlainServer, PlainUser};
+pub use security::{AuthRequest, Authenticator, Decision, DenyStatus, PlainServer, PlainUser};
+#[cfg(feature = "curve")]
+pub use security::{CurveAllow, CurveClient, generate_keys};
 pub use socket::{Closed, IntoEndpoint, Socket};
 pub use stats::{PeerStats, Stats};
 pub use typed::{Dealer, Pair, Pub, Pull, Push, Rep, Req, Router, Sub, XPub, XSub};

@@ -11,7 +11,7 @@ use flexbond_transport::pipe::{PipeReceiver, PipeSender, pipe};
 use futures_core::Stream;
 use parking_lot::Mutex;
 
-use super::Peer;
+use super::{HandshakeFailure, Peer};
 
 /// Something that happened to one of a socket's connections. Its `Display` is one line for people.
 #[derive(Clone, Debug)]
@@ -64,8 +64,10 @@ pub enum Event {
     HandshakeFailed {
         /// The other end.
         endpoint: Endpoint,
-        /// Why.
+        /// Why, in words.
         error: String,
+        /// Why, for programs.
+        failure: HandshakeFailure,
         /// When it will be tried again; `None`: never, or by the other end.
         retry_in: Option<Duration>,
     },
@@ -116,6 +118,7 @@ impl fmt::Display for Event {
                 endpoint,
                 error,
                 retry_in,
+                ..
             } => {
                 write!(f, "handshake with {endpoint} failed: {error}")?;
                 retry(f, retry_in)

@@ -1,5 +1,6 @@
 //! What a socket can be told when it is made.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,7 +8,11 @@ use flexbond_transport::{Keepalive, LinkOptions, Registry};
 use flexbond_wire::zmtp::SocketType;
 use thiserror::Error;
 
-use super::security::{PlainServer, PlainUser};
+#[cfg(feature = "curve")]
+use super::security::CurveClient;
+use super::security::{Authenticator, PlainServer, PlainUser};
+#[cfg(feature = "curve")]
+use flexbond_wire::zmtp::curve::KeyPair;
 
 /// The settings of one socket: libzmq's options under their names, in Rust's types.
 ///
@@ -143,6 +148,24 @@ pub struct Options {
     pub plain_client: Option<PlainUser>,
     /// Demands credentials and checks them (mechanism PLAIN, server). Default: none (mechanism NULL).
     pub plain_server: Option<PlainServer>,
+    /// Lets PLAIN be used with endpoints that may lead off this machine, where passwords can be read on their way.
+    /// Default off: binding and connecting there is an error.
+    pub plain_anywhere: bool,
+    /// Offers these keys to a server whose key is known (mechanism CURVE, client). Default: none (mechanism NULL).
+    /// Peers over inproc, in this process, are not affected by it or by any other mechanism.
+    #[cfg(feature = "curve")]
+    pub curve_client: Option<CurveClient>,
+    /// Lets in only who knows the public half of these keys, and [`authenticator`](Self::authenticator) if there is one
+    /// (mechanism CURVE, server). Default: none (mechanism NULL).
+    #[cfg(feature = "curve")]
+    pub curve_server: Option<KeyPair>,
+    /// Decides about every peer, whatever the mechanism, except over inproc. Default: none; then a NULL or CURVE socket
+    /// lets in everybody, and a PLAIN server asks its own list of users.
+    pub authenticator: Option<Arc<dyn Authenticator>>,
+    /// How long the authenticator may take for one peer. Default 10 s.
+    pub auth_timeout: Duration,
+    /// What the authenticator is told of this socket: the domain of ZAP, at most 255 bytes. Default empty.
+    pub auth_domain: String,
     /// The transports that endpoints may name. Default: all that this build has.
     pub registry: Registry,
 }
@@ -258,6 +281,14 @@ impl Default for Options {
             invert_matching: false,
             plain_client: None,
             plain_server: None,
+            plain_anywhere: false,
+            #[cfg(feature = "curve")]
+            curve_client: None,
+            #[cfg(feature = "curve")]
+            curve_server: None,
+            authenticator: None,
+            auth_timeout: Duration::from_secs(10),
+            auth_domain: String::new(),
             registry: Registry::standard(),
         }
     }
@@ -308,7 +339,19 @@ impl Options {
         req_relaxed: bool, req_correlate: bool, xpub_verbosity: XpubVerbosity, xpub_manual: bool,
         xpub_welcome: impl Into<Option<Bytes>>, slow_peer: SlowPeer, invert_matching: bool,
         plain_client: impl Into<Option<PlainUser>>, plain_server: impl Into<Option<PlainServer>>,
+        plain_anywhere: bool, auth_timeout: Duration,
+        auth_domain: impl Into<String>,
         registry: Registry,
+    }
+
+    #[cfg(feature = "curve")]
+    setters! { curve_client: impl Into<Option<CurveClient>>, curve_server: impl Into<Option<KeyPair>> }
+
+    /// Sets [`authenticator`](Self#structfield.authenticator).
+    #[must_use]
+    pub fn authenticator(mut self, authenticator: impl Authenticator + 'static) -> Self {
+        self.authenticator = Some(Arc::new(authenticator));
+        self
     }
 
     /// Sets both high-water marks.
@@ -401,8 +444,49 @@ impl Options {
                 return error(option, "zero would refuse everything");
             }
         }
+        if self.auth_timeout.is_zero() {
+            return error(
+                "auth_timeout",
+                "zero; leave the authenticator out to switch it off",
+            );
+        }
+        if self.auth_domain.len() > 255 {
+            return error("auth_domain", "longer than 255 bytes");
+        }
+        self.validate_roles()
+            .or_else(|(option, reason)| error(option, reason))
+    }
+
+    /// A socket has one mechanism and one role in it.
+    fn validate_roles(&self) -> Result<(), (&'static str, &'static str)> {
+        #[cfg(feature = "curve")]
+        let curve = [self.curve_client.is_some(), self.curve_server.is_some()];
+        #[cfg(not(feature = "curve"))]
+        let curve = [false; 2];
+        let [curve_client, curve_server] = curve;
         if self.plain_client.is_some() && self.plain_server.is_some() {
-            return error("plain_client", "a socket is either PLAIN client or PLAIN server");
+            return Err(("plain_client", "a socket is either PLAIN client or PLAIN server"));
+        }
+        if curve_client && curve_server {
+            return Err(("curve_client", "a socket is either CURVE client or CURVE server"));
+        }
+        if (curve_client || curve_server) && (self.plain_client.is_some() || self.plain_server.is_some()) {
+            return Err((
+                "plain_client or plain_server",
+                "a socket uses either PLAIN or CURVE",
+            ));
+        }
+        if self.authenticator.is_some() && (curve_client || self.plain_client.is_some()) {
+            return Err((
+                "authenticator",
+                "a PLAIN or CURVE client judges nobody; the server does",
+            ));
+        }
+        if self.authenticator.is_some() && self.plain_server.as_ref().is_some_and(|users| !users.is_empty()) {
+            return Err((
+                "authenticator",
+                "it would decide instead of the users in plain_server; leave those out, or ask them from within it",
+            ));
         }
         Ok(())
     }

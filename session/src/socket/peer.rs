@@ -25,6 +25,8 @@ pub(crate) struct Introduction {
     pub(crate) metadata: Vec<(String, Bytes)>,
     pub(crate) version: Option<Version>,
     pub(crate) user_id: Option<String>,
+    /// What the authenticator knows of it.
+    pub(crate) auth_metadata: Vec<(String, Bytes)>,
 }
 
 impl From<PeerInfo> for Introduction {
@@ -35,6 +37,7 @@ impl From<PeerInfo> for Introduction {
             metadata: info.metadata,
             version: Some(info.version),
             user_id: info.user_id,
+            auth_metadata: Vec::new(),
         }
     }
 }
@@ -87,6 +90,17 @@ impl Peer {
     #[must_use]
     pub fn metadata(&self, name: &str) -> Option<&[u8]> {
         let properties = &self.0.introduction.metadata;
+        properties
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| &value[..])
+    }
+
+    /// A property that the authenticator gave it, by name without regard to case. Nothing of what the peer says of
+    /// itself is here.
+    #[must_use]
+    pub fn auth_metadata(&self, name: &str) -> Option<&[u8]> {
+        let properties = &self.0.introduction.auth_metadata;
         properties
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(name))

@@ -14,6 +14,7 @@ use super::core::{Core, Stop, StopWatch, deadline, shorten};
 use super::dialer::{CurrentLane, Dialer};
 use super::listener::listen;
 use super::monitor::{Event, Monitor};
+use super::security::check_reach;
 use super::stats::{PeerStats, Stats};
 use super::{BindError, ConnectError, OptionError, Options, ReleaseError, SubscribeError};
 
@@ -161,6 +162,9 @@ impl Socket {
         if core.is_closed() {
             return Err(BindError::Closed);
         }
+        if !check_reach(&core.options, &endpoint) {
+            return Err(BindError::ClearText { endpoint });
+        }
         let listener = core.registry().bind(&endpoint, &core.link_options).await?;
         let bound = listener.local_endpoint().clone();
         let (stop, watch) = StopWatch::channel();
@@ -194,6 +198,9 @@ impl Socket {
         let core = self.core();
         if core.is_closed() {
             return Err(ConnectError::Closed);
+        }
+        if !check_reach(&core.options, &endpoint) {
+            return Err(ConnectError::ClearText { endpoint });
         }
         let runtime = Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
         let (dialer, first) = Dialer::new(core, endpoint.clone())?;

@@ -20,6 +20,7 @@ CONTEXT = zmq.Context()
 CONTEXT.max_sockets = 4096
 SOCKETS = {}
 MONITORS = {}
+AUTHENTICATOR = None
 
 
 def hexed(message):
@@ -208,6 +209,17 @@ def op_zap(args):
             handler.send_multipart([version, sequence, *status, user if good else b"", b""])
 
     threading.Thread(target=answer, daemon=True).start()
+
+
+def op_auth(args):
+    """Starts pyzmq's own authenticator: CURVE with the public keys in a folder, PLAIN with these users."""
+    from zmq.auth.thread import ThreadAuthenticator
+
+    global AUTHENTICATOR
+    AUTHENTICATOR = ThreadAuthenticator(CONTEXT)
+    AUTHENTICATOR.start()
+    AUTHENTICATOR.configure_curve(domain="*", location=args["folder"])
+    AUTHENTICATOR.configure_plain(domain="*", passwords=args["users"])
 
 
 def op_close(args):

@@ -59,6 +59,7 @@ fuzz_target!(|data: &[u8]| {
         _ => Version::V1_0,
     };
     config.security = match security % 4 {
+        3 => Security::NullServer,
         1 => Security::PlainServer,
         2 => Security::PlainClient {
             username: "admin".into(),

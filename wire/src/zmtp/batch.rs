@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use flexbond_transport::{Frame, Message};
 
+use super::body::Body;
 use super::frame_codec::Framing;
+use crate::spare;
 
 /// Whole messages, encoded one behind the other in the frame format of ZMTP 2.0 and later.
 ///
@@ -264,6 +266,41 @@ impl Batch {
                 at: self.arena.len(),
                 body: std::mem::take(frame).into_bytes(),
             });
+        }
+        self.total += (header_len + len) as u64;
+    }
+
+    /// Encodes one frame that `seal` makes of a body and `overhead` bytes in front of it, where it will stay.
+    pub(crate) fn put_sealed(
+        &mut self,
+        framing: Framing,
+        overhead: usize,
+        body: &[u8],
+        seal: impl FnOnce(&mut [u8]),
+    ) {
+        let len = overhead + body.len();
+        let header_len = framing.with_header(false, len, |header| {
+            self.arena.extend_from_slice(header);
+            header.len()
+        });
+        let at = self.arena.len();
+        if len < Self::SHARE_FROM {
+            self.arena.resize(at + overhead, 0);
+            self.arena.extend_from_slice(body);
+            seal(&mut self.arena[at..]);
+        } else {
+            let mut buffer = match len < Body::FROM {
+                true => BytesMut::with_capacity(len),
+                false => spare::take(len),
+            };
+            buffer.resize(overhead, 0);
+            buffer.extend_from_slice(body);
+            seal(&mut buffer);
+            let body = match len < Body::FROM {
+                true => buffer.freeze(),
+                false => spare::lend(buffer),
+            };
+            self.shared.push_back(Shared { at, body });
         }
         self.total += (header_len + len) as u64;
     }

@@ -55,6 +55,11 @@ impl Body {
         (self.buffer.len() > self.len).then(|| self.buffer.split_off(self.len))
     }
 
+    /// The whole body, to be changed where it is.
+    pub(crate) fn into_buffer(self) -> BytesMut {
+        self.buffer
+    }
+
     /// The whole body. The memory comes back to [`spare`] with the frame's last clone.
     pub(crate) fn finish(self) -> (Header, Frame) {
         let Body { header, buffer, .. } = self;

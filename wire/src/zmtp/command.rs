@@ -57,11 +57,20 @@ impl<'a> Command<'a> {
 /// The ERROR command of a PLAIN server, in libzmq's spelling: a libzmq client tells its user of a failed authentication
 /// only then. Others see a command that cannot be, and close the connection all the same.
 pub(crate) fn plain_error(reason: &str) -> Vec<u8> {
+    put_reason(LIBZMQ_ERROR.to_vec(), reason)
+}
+
+/// The ERROR command of a server of another mechanism.
+pub(crate) fn error(reason: &str) -> Vec<u8> {
+    put_reason(Command::start(ERROR), reason)
+}
+
+/// Adds a reason, cut to what its length can say.
+fn put_reason(mut bytes: Vec<u8>, reason: &str) -> Vec<u8> {
     let mut cut = reason.len().min(255);
     while !reason.is_char_boundary(cut) {
         cut -= 1;
     }
-    let mut bytes = LIBZMQ_ERROR.to_vec();
     bytes.push(cut as u8);
     bytes.extend_from_slice(&reason.as_bytes()[..cut]);
     bytes

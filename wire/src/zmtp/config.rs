@@ -5,6 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use thiserror::Error;
 
+#[cfg(feature = "curve")]
+use super::curve::{KeyPair, PublicKey};
 use super::{Secret, SocketType, Version};
 
 /// How one side of a connection behaves. Shared by all connections of a socket.
@@ -183,6 +185,8 @@ impl Heartbeat {
 pub enum Security {
     /// None at all (RFC 37).
     Null,
+    /// None, the side that judges peers by their address; see [`Event::Authenticate`](super::Event::Authenticate).
+    NullServer,
     /// PLAIN (RFC 24), the side that shows a user name and password, in clear text.
     PlainClient {
         /// At most 255 bytes.
@@ -192,15 +196,43 @@ pub enum Security {
     },
     /// PLAIN (RFC 24), the side that asks for them; see [`Event::Authenticate`](super::Event::Authenticate).
     PlainServer,
+    /// CURVE (RFC 25), the side that knows the other's key.
+    #[cfg(feature = "curve")]
+    CurveClient {
+        /// The public key of the server.
+        server: PublicKey,
+        /// Who this side is.
+        keys: KeyPair,
+    },
+    /// CURVE (RFC 25), the side that is asked; see [`Event::Authenticate`](super::Event::Authenticate) for whom it
+    /// lets in.
+    #[cfg(feature = "curve")]
+    CurveServer {
+        /// Who this side is.
+        keys: KeyPair,
+    },
 }
 
 impl Security {
+    /// Whether a connection must be made
+    /// [`with_randomness`](super::Connection::with_randomness).
+    #[must_use]
+    pub const fn needs_randomness(&self) -> bool {
+        match self {
+            #[cfg(feature = "curve")]
+            Security::CurveClient { .. } | Security::CurveServer { .. } => true,
+            _ => false,
+        }
+    }
+
     /// The mechanism's name in the greeting.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Security::Null => "NULL",
+            Security::Null | Security::NullServer => "NULL",
             Security::PlainClient { .. } | Security::PlainServer => "PLAIN",
+            #[cfg(feature = "curve")]
+            Security::CurveClient { .. } | Security::CurveServer { .. } => "CURVE",
         }
     }
 }

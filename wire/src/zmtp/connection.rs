@@ -13,7 +13,7 @@ use super::handshake::{Complete, Handshake, Outcome, check_command};
 use super::heartbeat::{Pulse, Stall};
 use super::input::Input;
 use super::mechanism::Transform;
-use super::{Batch, Config, Event, PeerInfo, ProtocolError, Transmit, Verdict, Version};
+use super::{Batch, Config, Event, PeerInfo, ProtocolError, Randomness, Transmit, Verdict, Version};
 
 /// One connection to one peer: bytes in, events out; messages in, bytes out.
 ///
@@ -33,10 +33,10 @@ pub struct Connection {
     pub(super) config: Arc<Config>,
     phase: Phase,
     pub(super) framing: Framing,
-    input: Input,
+    pub(super) input: Input,
     /// The parts of a message whose last one has not arrived, and their bytes together.
-    parts: Vec<Frame>,
-    parts_size: usize,
+    pub(super) parts: Vec<Frame>,
+    pub(super) parts_size: usize,
     pub(super) transform: Option<Box<dyn Transform>>,
     pub(super) transmit: Transmit,
     /// The messages in the transmit queue as they were before they were encoded anew, with an empty one for each
@@ -78,8 +78,18 @@ impl Connection {
     /// `config` must have passed [`Config::validate`].
     #[must_use]
     pub fn new(config: Arc<Config>, now: Instant) -> Self {
+        Connection::start(config, None, now)
+    }
+
+    /// As [`new`](Connection::new), for a mechanism that needs chance: CURVE. The others do without.
+    #[must_use]
+    pub fn with_randomness(config: Arc<Config>, randomness: Randomness, now: Instant) -> Self {
+        Connection::start(config, Some(randomness), now)
+    }
+
+    fn start(config: Arc<Config>, randomness: Option<Randomness>, now: Instant) -> Self {
         let mut transmit = Transmit::default();
-        let handshake = Handshake::start(&config, &mut transmit);
+        let handshake = Handshake::start(&config, randomness, &mut transmit);
         let handshake_by = config
             .handshake_timeout
             .and_then(|timeout| now.checked_add(timeout));
@@ -230,31 +240,9 @@ impl Connection {
         Event::Ready(complete.peer)
     }
 
-    /// As [`poll_frames`](Connection::poll_frames), for frames that a mechanism protects.
-    fn poll_sealed(&mut self) -> Result<Option<Event>, ProtocolError> {
-        loop {
-            let (config, parts, parts_size) = (&*self.config, self.parts.len(), self.parts_size);
-            let next = self
-                .input
-                .next_frame(self.framing, |header| check(config, parts, parts_size, header))?;
-            let (Some((_, sealed)), Some(transform)) = (next, &mut self.transform) else {
-                return Ok(None);
-            };
-            let (more, command, frame) = transform.open(&sealed)?;
-            let event = if command {
-                self.handle_command(&frame)?
-            } else {
-                self.handle_part(more, frame)
-            };
-            if event.is_some() {
-                return Ok(event);
-            }
-        }
-    }
-
     /// Takes one part of a message; the last one completes it.
     #[inline]
-    fn handle_part(&mut self, more: bool, frame: Frame) -> Option<Event> {
+    pub(super) fn handle_part(&mut self, more: bool, frame: Frame) -> Option<Event> {
         if more {
             self.parts_size += frame.len();
             self.parts.push(frame);
@@ -278,7 +266,7 @@ impl Connection {
 
     /// Takes a command. Those of libzmq come at any time, even between the parts of a message.
     #[cold]
-    fn handle_command(&mut self, frame: &Frame) -> Result<Option<Event>, ProtocolError> {
+    pub(super) fn handle_command(&mut self, frame: &Frame) -> Result<Option<Event>, ProtocolError> {
         if self.version() < Version::V3_0 {
             // ZMTP 2.0 has no commands; libzmq drops what looks like one.
             return Ok(None);
@@ -321,7 +309,7 @@ impl Connection {
     /// Poll again afterwards: bytes that arrived meanwhile are waiting. Without a question it does nothing.
     pub fn handle_verdict(&mut self, verdict: Verdict) {
         if let Phase::Handshake(handshake) = &mut self.phase
-            && let Err(error) = handshake.handle_verdict(verdict, &mut self.transmit)
+            && let Err(error) = handshake.handle_verdict(verdict, &self.config, &mut self.transmit)
         {
             self.kill(&error);
         }
@@ -337,6 +325,10 @@ impl Connection {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.peer.is_some()
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        matches!(self.phase, Phase::Dead(_))
     }
 
     pub(super) fn version(&self) -> Version {
@@ -411,7 +403,7 @@ impl Connection {
     }
 
     #[cold]
-    fn kill(&mut self, error: &ProtocolError) {
+    pub(super) fn kill(&mut self, error: &ProtocolError) {
         if !matches!(self.phase, Phase::Dead(_)) {
             self.phase = Phase::Dead(error.clone());
             self.input = Input::new();
@@ -422,7 +414,12 @@ impl Connection {
 
 /// Refuses a frame by its header, before its body is allocated.
 #[inline]
-fn check(config: &Config, parts: usize, parts_size: usize, header: &Header) -> Result<(), ProtocolError> {
+pub(super) fn check(
+    config: &Config,
+    parts: usize,
+    parts_size: usize,
+    header: &Header,
+) -> Result<(), ProtocolError> {
     if header.command {
         return check_command(config, header);
     }
@@ -456,21 +453,29 @@ mod tests {
 
     /// Stands for a mechanism that protects frames: flags inside, every byte turned over.
     #[derive(Debug)]
-    struct Mirror;
+    struct Mirror(u64);
 
     impl Transform for Mirror {
-        fn seal(&mut self, more: bool, command: bool, body: &[u8]) -> Frame {
-            let flags = u8::from(more) | u8::from(command) << 1;
-            let sealed: Vec<u8> = std::iter::once(&flags).chain(body).map(|byte| !byte).collect();
-            Frame::from(sealed)
+        fn overhead(&self) -> usize {
+            1
         }
 
-        fn open(&mut self, sealed: &Frame) -> Result<(bool, bool, Frame), ProtocolError> {
-            let opened: Vec<u8> = sealed.iter().map(|byte| !byte).collect();
-            let (flags, body) = opened
-                .split_first()
+        fn remaining(&self) -> u64 {
+            self.0
+        }
+
+        fn seal(&mut self, more: bool, command: bool, frame: &mut [u8]) {
+            self.0 -= 1;
+            frame[0] = u8::from(more) | u8::from(command) << 1;
+            frame.iter_mut().for_each(|byte| *byte = !*byte);
+        }
+
+        fn open(&mut self, frame: &mut [u8]) -> Result<(bool, bool), ProtocolError> {
+            frame.iter_mut().for_each(|byte| *byte = !*byte);
+            let flags = frame
+                .first()
                 .ok_or(ProtocolError::malformed("sealed frame without flags"))?;
-            Ok((flags & 1 != 0, flags & 2 != 0, Frame::from(body)))
+            Ok((flags & 1 != 0, flags & 2 != 0))
         }
     }
 
@@ -490,19 +495,42 @@ mod tests {
         Ok(events)
     }
 
+    /// Two ends that may seal so many frames.
+    fn mirrored(kinds: [SocketType; 2], frames: u64, now: Instant) -> [Connection; 2] {
+        let mut ends = kinds.map(|kind| Connection::new(Arc::new(Config::new(kind)), now));
+        let [one, other] = &mut ends;
+        while !(one.is_ready() && other.is_ready()) {
+            carry(one, other, now).expect("content");
+            carry(other, one, now).expect("content");
+        }
+        ends.map(|mut end| {
+            end.transform = Some(Box::new(Mirror(frames)));
+            end
+        })
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_sealed_whole_ends_the_connection_and_comes_back() {
+        let now = Instant::now();
+        let [mut push, mut pull] = mirrored([SocketType::Push, SocketType::Pull], 3, now);
+        push.send(&Message::from(["a", "b"]));
+        push.send(&Message::from(["c", "d"]));
+        push.send(&Message::from("e"));
+        assert_eq!(push.poll_event(now), Err(ProtocolError::NoncesUsedUp));
+        let arrived = carry(&mut push, &mut pull, now);
+        assert_eq!(arrived, Ok(vec![Event::Message(Message::from(["a", "b"]))]));
+        assert_eq!(push.take_written(), 1);
+        let mut unsent = push.take_unsent();
+        assert_eq!(unsent.pop_front(), Some(Message::from(["c", "d"])));
+        assert_eq!(unsent.pop_front(), Some(Message::from("e")));
+        assert_eq!(unsent.pop_front(), None);
+    }
+
     #[test]
     fn a_transform_sees_every_frame() {
         let now = Instant::now();
-        let mut ends =
-            [SocketType::Pub, SocketType::Sub].map(|kind| Connection::new(Arc::new(Config::new(kind)), now));
-        let [publisher, subscriber] = &mut ends;
-        while !(publisher.is_ready() && subscriber.is_ready()) {
-            carry(publisher, subscriber, now).expect("content");
-            carry(subscriber, publisher, now).expect("content");
-        }
-        for end in [&mut *publisher, &mut *subscriber] {
-            end.transform = Some(Box::new(Mirror));
-        }
+        let [mut publisher, mut subscriber] = mirrored([SocketType::Pub, SocketType::Sub], 99, now);
+        let (publisher, subscriber) = (&mut publisher, &mut subscriber);
         let message = Message::from(["a", "", "c"]);
         publisher.send(&message);
         publisher.put_command(b"\x04PING\0\0tick");

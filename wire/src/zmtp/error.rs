@@ -39,6 +39,20 @@ pub enum ProtocolError {
         /// The peer's reason; libzmq sends a ZAP status code such as `400`.
         reason: String,
     },
+    /// Something in the handshake, or a frame after it, was not sealed with the key that was expected: one side has a
+    /// wrong key, or somebody changed what was on its way. Trying again helps only after the former is mended.
+    #[error("not authentic: {what}")]
+    Unauthentic {
+        /// What could not be opened.
+        what: &'static str,
+    },
+    /// The mechanism needs [`Randomness`](super::Randomness), and the connection was made without. A new one must be
+    /// made by [`Connection::with_randomness`](super::Connection::with_randomness).
+    #[error("the security mechanism needs randomness, and there was none")]
+    NoRandomness,
+    /// Every number that protects a frame of this connection was used. A new connection has new ones.
+    #[error("the connection has no number left that could protect another frame")]
+    NoncesUsedUp,
     /// The handshake was not complete in time. Trying again is sound.
     #[error("handshake timed out")]
     HandshakeTimeout,
@@ -99,6 +113,7 @@ impl ProtocolError {
             ProtocolError::MechanismMismatch { .. }
                 | ProtocolError::Denied { .. }
                 | ProtocolError::PeerError { .. }
+                | ProtocolError::Unauthentic { .. }
                 | ProtocolError::VersionRefused { .. }
         )
     }

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use flexbond_transport::{Frame, Message};
 
-use super::{Secret, SocketType, Version};
+#[cfg(feature = "curve")]
+use super::curve::PublicKey;
+use super::frame_codec::put_command;
+use super::{ProtocolError, Secret, SocketType, Transmit, Version};
 
 /// What a [`Connection`](super::Connection) reports from the bytes it read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +61,8 @@ impl PeerInfo {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Credentials {
+    /// NULL: nothing. Its address is all there is to judge.
+    Null,
     /// PLAIN: a user name and a password, in clear text (RFC 24).
     Plain {
         /// The user name, at most 255 bytes.
@@ -65,6 +70,25 @@ pub enum Credentials {
         /// The password, at most 255 bytes.
         password: Secret,
     },
+    /// CURVE: the peer proved that it owns the secret half of this key (RFC 25).
+    #[cfg(feature = "curve")]
+    Curve {
+        /// The client's long-term public key.
+        public_key: PublicKey,
+    },
+}
+
+impl Credentials {
+    /// The name of the mechanism that they are for.
+    #[must_use]
+    pub const fn mechanism(&self) -> &'static str {
+        match self {
+            Credentials::Null => "NULL",
+            Credentials::Plain { .. } => "PLAIN",
+            #[cfg(feature = "curve")]
+            Credentials::Curve { .. } => "CURVE",
+        }
+    }
 }
 
 /// The answer to [`Event::Authenticate`].
@@ -81,4 +105,31 @@ pub enum Verdict {
         /// this is a ZAP status code (RFC 27): `300`, `400` or `500`.
         reason: String,
     },
+    /// Refuse the peer without a word: what libzmq does on the status code `300`, a temporary failure. Its clients give
+    /// up for good on an ERROR, and try again after this.
+    Dismiss {
+        /// Why, for this side.
+        reason: String,
+    },
+}
+
+impl Verdict {
+    /// The error that a refusal leads to, after the command that tells the peer of it.
+    pub(crate) fn refusal(
+        &self,
+        command: impl FnOnce(&str) -> Vec<u8>,
+        out: &mut Transmit,
+    ) -> Result<(), ProtocolError> {
+        let reason = match self {
+            Verdict::Allow { .. } => return Ok(()),
+            Verdict::Deny { reason } => {
+                put_command(&command(reason), out);
+                reason
+            }
+            Verdict::Dismiss { reason } => reason,
+        };
+        Err(ProtocolError::Denied {
+            reason: reason.clone(),
+        })
+    }
 }

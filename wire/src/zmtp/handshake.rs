@@ -7,12 +7,17 @@ use super::frame_codec::{Framing, Header};
 use super::greeting::{Greeting, Peer, mechanism_name};
 use super::input::Input;
 use super::mechanism::{self, Mechanism, Progress, Transform};
-use super::{Config, Credentials, PeerInfo, ProtocolError, SocketType, Transmit, Verdict, Version, metadata};
+use super::metadata::{self, Properties};
+use super::{
+    Config, Credentials, PeerInfo, ProtocolError, Randomness, SocketType, Transmit, Verdict, Version,
+};
 
 /// A handshake under way.
 #[derive(Debug)]
 pub(crate) struct Handshake {
     stage: Stage,
+    /// For the mechanism, if it needs any.
+    randomness: Option<Randomness>,
     user_id: Option<String>,
 }
 
@@ -29,9 +34,21 @@ enum Stage {
     Mechanism {
         version: Version,
         mechanism: Box<dyn Mechanism>,
-        /// The mechanism asked for a verdict that has not come.
-        judged: bool,
+        question: Question,
     },
+}
+
+/// How far a mechanism's question got.
+#[derive(Debug)]
+enum Question {
+    /// It has none, or none yet.
+    None,
+    /// It was asked before anything was read.
+    New(Credentials),
+    /// The answer has not come.
+    Open,
+    /// The answer ended the handshake.
+    Settled(Properties),
 }
 
 /// What a handshake led to.
@@ -52,9 +69,10 @@ pub(crate) struct Complete {
 }
 
 impl Handshake {
-    pub(crate) fn start(config: &Config, out: &mut Transmit) -> Self {
+    pub(crate) fn start(config: &Config, randomness: Option<Randomness>, out: &mut Transmit) -> Self {
         Handshake {
             stage: Stage::Greeting(Greeting::start(config, out)),
+            randomness,
             user_id: None,
         }
     }
@@ -73,7 +91,8 @@ impl Handshake {
                         return Ok(None);
                     };
                     input.consume(len);
-                    self.stage = next_stage(config, peer, out)?;
+                    let randomness = self.randomness.take();
+                    self.stage = next_stage(config, peer, randomness, out)?;
                 }
                 Stage::RoutingId {
                     framing,
@@ -99,7 +118,10 @@ impl Handshake {
                         subscribe_all: !*versioned && config.socket_type.publishes(),
                     })));
                 }
-                Stage::Mechanism { judged: true, .. } => {
+                Stage::Mechanism {
+                    question: Question::Open,
+                    ..
+                } => {
                     // An honest client waits for the answer, too.
                     if input.bytes().len() > config.max_command_size {
                         return Err(ProtocolError::malformed("too much data before the verdict"));
@@ -109,8 +131,24 @@ impl Handshake {
                 Stage::Mechanism {
                     version,
                     mechanism,
-                    judged,
+                    question,
                 } => {
+                    match std::mem::replace(question, Question::None) {
+                        Question::New(credentials) => {
+                            *question = Question::Open;
+                            return Ok(Some(Outcome::Authenticate(credentials)));
+                        }
+                        Question::Settled(properties) => {
+                            return complete(
+                                config,
+                                *version,
+                                &mut **mechanism,
+                                properties,
+                                self.user_id.take(),
+                            );
+                        }
+                        Question::None | Question::Open => {}
+                    }
                     let Some((header, frame)) =
                         input.next_frame(Framing::V2, |header| check_command(config, header))?
                     else {
@@ -124,24 +162,17 @@ impl Handshake {
                     match mechanism.handle_command(Command::parse(&frame)?, config, out)? {
                         Progress::Continue => {}
                         Progress::Authenticate(credentials) => {
-                            *judged = true;
+                            *question = Question::Open;
                             return Ok(Some(Outcome::Authenticate(credentials)));
                         }
                         Progress::Complete(properties) => {
-                            let peer = PeerInfo {
-                                version: *version,
-                                mechanism: config.security.name().to_owned(),
-                                socket_type: metadata::socket_type(config, &properties)?,
-                                routing_id: metadata::routing_id(&properties)?,
-                                metadata: properties,
-                                user_id: self.user_id.take(),
-                            };
-                            return Ok(Some(Outcome::Complete(Complete {
-                                peer,
-                                framing: Framing::V2,
-                                transform: mechanism.transform(),
-                                subscribe_all: false,
-                            })));
+                            return complete(
+                                config,
+                                *version,
+                                &mut **mechanism,
+                                properties,
+                                self.user_id.take(),
+                            );
                         }
                     }
                 }
@@ -153,18 +184,22 @@ impl Handshake {
     pub(crate) fn handle_verdict(
         &mut self,
         verdict: Verdict,
+        config: &Config,
         out: &mut Transmit,
     ) -> Result<(), ProtocolError> {
         let Stage::Mechanism {
-            mechanism, judged, ..
+            mechanism,
+            question: question @ Question::Open,
+            ..
         } = &mut self.stage
         else {
             return Ok(());
         };
-        if !std::mem::take(judged) {
-            return Ok(());
-        }
-        mechanism.handle_verdict(&verdict, out)?;
+        *question = match mechanism.handle_verdict(&verdict, config, out)? {
+            Progress::Continue => Question::None,
+            Progress::Authenticate(credentials) => Question::New(credentials),
+            Progress::Complete(properties) => Question::Settled(properties),
+        };
         if let Verdict::Allow { user_id } = verdict {
             self.user_id = user_id;
         }
@@ -172,7 +207,36 @@ impl Handshake {
     }
 }
 
-fn next_stage(config: &Config, peer: Peer, out: &mut Transmit) -> Result<Stage, ProtocolError> {
+/// The peer as its mechanism left it.
+fn complete(
+    config: &Config,
+    version: Version,
+    mechanism: &mut dyn Mechanism,
+    properties: Properties,
+    user_id: Option<String>,
+) -> Result<Option<Outcome>, ProtocolError> {
+    let peer = PeerInfo {
+        version,
+        mechanism: config.security.name().to_owned(),
+        socket_type: metadata::socket_type(config, &properties)?,
+        routing_id: metadata::routing_id(&properties)?,
+        metadata: properties,
+        user_id,
+    };
+    Ok(Some(Outcome::Complete(Complete {
+        peer,
+        framing: Framing::V2,
+        transform: mechanism.transform(),
+        subscribe_all: false,
+    })))
+}
+
+fn next_stage(
+    config: &Config,
+    peer: Peer,
+    randomness: Option<Randomness>,
+    out: &mut Transmit,
+) -> Result<Stage, ProtocolError> {
     match peer {
         Peer::Unversioned => Ok(Stage::RoutingId {
             framing: Framing::V1,
@@ -202,12 +266,16 @@ fn next_stage(config: &Config, peer: Peer, out: &mut Transmit) -> Result<Stage, 
                     theirs: String::from_utf8_lossy(theirs).into_owned(),
                 });
             }
-            let mut mechanism = mechanism::create(&config.security);
-            mechanism.start(config, out);
+            let mut mechanism = mechanism::create(&config.security, randomness)?;
+            let question = match mechanism.start(config, out)? {
+                Progress::Continue => Question::None,
+                Progress::Authenticate(credentials) => Question::New(credentials),
+                Progress::Complete(properties) => Question::Settled(properties),
+            };
             Ok(Stage::Mechanism {
                 version,
                 mechanism,
-                judged: false,
+                question,
             })
         }
     }

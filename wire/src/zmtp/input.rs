@@ -9,6 +9,7 @@ use flexbond_transport::{Frame, Message};
 use super::ProtocolError;
 use super::body::Body;
 use super::frame_codec::{Framing, Header};
+use super::sealed::Sealed;
 use crate::spare;
 
 /// Received bytes that are not yet decoded.
@@ -195,6 +196,40 @@ impl Input {
         };
         self.needed = 0;
         Ok(Some((header, frame)))
+    }
+
+    /// As [`next_frame`](Input::next_frame), for a frame that is to be opened where it is.
+    pub(crate) fn next_sealed(
+        &mut self,
+        framing: Framing,
+        check: impl FnOnce(&Header) -> Result<(), ProtocolError>,
+    ) -> Result<Option<Sealed>, ProtocolError> {
+        if self.body.is_some() {
+            let whole = self.body.take_if(|body| body.is_whole());
+            return Ok(whole.map(|body| Sealed {
+                buffer: body.into_buffer(),
+                lent: true,
+            }));
+        }
+        let bytes = self.bytes();
+        let Some(header) = framing.parse(bytes)? else {
+            return Ok(None);
+        };
+        check(&header)?;
+        let Ok(len) = usize::try_from(header.body) else {
+            return Err(ProtocolError::malformed("frame longer than the address space"));
+        };
+        if bytes.len() - header.len < len {
+            self.wait_for(header, len);
+            return Ok(None);
+        }
+        self.rolling.advance(self.taken + header.len);
+        self.taken = 0;
+        self.needed = 0;
+        Ok(Some(Sealed {
+            buffer: self.rolling.split_to(len),
+            lent: false,
+        }))
     }
 
     /// Prepares for a frame that is not whole yet.

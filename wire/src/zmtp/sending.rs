@@ -4,7 +4,7 @@ use flexbond_transport::Message;
 
 use super::command;
 use super::frame_codec::{Framing, command_header, put_command};
-use super::{Batch, Connection, Version};
+use super::{Batch, Connection, ProtocolError, Version};
 
 impl Connection {
     /// Queues a message, whole. One without frames queues nothing.
@@ -102,18 +102,35 @@ impl Connection {
         if self.encodes_anew() {
             self.originals.push(&mut message.clone());
         }
+        if !self.may_seal(message.len()) {
+            return;
+        }
         let last = message.len().saturating_sub(1);
         for (index, frame) in message.frames_mut().iter_mut().enumerate() {
             let more = index < last;
             let messages = &mut self.transmit.messages;
             match &mut self.transform {
                 None => messages.put_part(self.framing, more, frame),
-                Some(transform) => {
-                    messages.put_part(self.framing, false, &mut transform.seal(more, false, frame));
-                }
+                Some(transform) => messages.put_sealed(self.framing, transform.overhead(), frame, |sealed| {
+                    transform.seal(more, false, sealed);
+                }),
             }
         }
         self.transmit.messages.end_message();
+    }
+
+    /// Whether so many frames can still be protected, if they have to be. If not, the connection is over: what does
+    /// not go out stays among the originals, for the next one.
+    fn may_seal(&mut self, frames: usize) -> bool {
+        let used_up = match &self.transform {
+            None => false,
+            // Once one message had to stay behind, so have those that follow.
+            Some(transform) => transform.remaining() < frames as u64 || self.is_dead(),
+        };
+        if used_up {
+            self.kill(&ProtocolError::NoncesUsedUp);
+        }
+        !used_up
     }
 
     /// Queues the start or the end of a subscription, in order with the messages: as a command for peers of 3.1 and
@@ -150,15 +167,18 @@ impl Connection {
     }
 
     fn put_command_in_order(&mut self, body: &[u8]) {
+        if !self.may_seal(1) {
+            return;
+        }
         let messages = &mut self.transmit.messages;
         match &mut self.transform {
             None => command_header(body.len(), |header| {
                 messages.put_raw(header);
                 messages.put_raw(body);
             }),
-            Some(transform) => {
-                messages.put_part(self.framing, false, &mut transform.seal(false, true, body));
-            }
+            Some(transform) => messages.put_sealed(self.framing, transform.overhead(), body, |sealed| {
+                transform.seal(false, true, sealed);
+            }),
         }
         messages.end_message();
     }

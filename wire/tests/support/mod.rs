@@ -62,6 +62,15 @@ pub(crate) fn feed(
     Ok(events)
 }
 
+/// What `connection` has to report without further bytes.
+pub(crate) fn poll(connection: &mut Connection, now: Instant) -> Result<Vec<Event>, ProtocolError> {
+    let mut events = Vec::new();
+    while let Some(event) = connection.poll_event(now)? {
+        events.push(event);
+    }
+    Ok(events)
+}
+
 /// Carries bytes both ways until both sides are silent; what each side reported. PLAIN servers let everyone in.
 pub(crate) fn settle(
     a: &mut Connection,
@@ -81,14 +90,21 @@ pub(crate) fn settle(
             (&mut *b, from_a, &mut reports.1),
             (&mut *a, from_b, &mut reports.0),
         ] {
-            let Ok(events) = report else { continue };
+            if report.is_err() {
+                continue;
+            }
             match feed(connection, &bytes, now) {
-                Ok(new) => {
+                Ok(mut new) => {
                     if new.iter().any(|event| matches!(event, Event::Authenticate(_))) {
                         connection.handle_verdict(flexbond_wire::zmtp::Verdict::Allow {
                             user_id: Some("admin".into()),
                         });
+                        match poll(connection, now) {
+                            Ok(more) => new.extend(more),
+                            Err(error) => *report = Err(error),
+                        }
                     }
+                    let Ok(events) = report else { continue };
                     events.extend(new);
                 }
                 Err(error) => *report = Err(error),

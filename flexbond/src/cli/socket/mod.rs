@@ -4,6 +4,7 @@ mod conversation;
 mod progress;
 mod settings;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -14,7 +15,7 @@ use super::input::Input;
 use super::interrupt::Interrupt;
 use super::output::Output;
 use super::quantity;
-use crate::session::socket::{BindError, Monitor, Socket, SocketType};
+use crate::session::socket::{BindError, ConnectError, Monitor, PublicKey, Socket, SocketType};
 use crate::transport::{BindError as TransportBindError, Endpoint};
 
 use conversation::{Conversation, End};
@@ -75,6 +76,36 @@ pub(crate) struct SocketCommand {
     /// Demand --username and --password from every peer instead of offering them
     #[arg(long, requires = "username")]
     plain_server: bool,
+
+    /// Let passwords travel unencrypted to and from other machines: only inside an encrypted network
+    #[arg(long, requires = "username")]
+    plain_anywhere: bool,
+
+    /// The secret key of this side for CURVE, in a file as `flexbond keygen` makes it
+    #[arg(long, value_name = "FILE", conflicts_with = "username")]
+    curve_secret: Option<PathBuf>,
+
+    /// CURVE: let in those who know the public half of --curve-secret
+    #[arg(long, requires = "curve_secret", conflicts_with = "curve_server_key")]
+    curve_server: bool,
+
+    /// CURVE: of those, only the owners of this public key (repeatable)
+    #[arg(
+        long,
+        value_name = "KEY",
+        requires = "curve_server",
+        allow_hyphen_values = true
+    )]
+    curve_allow: Vec<PublicKey>,
+
+    /// CURVE: talk to the owner of this public key alone, as --curve-secret or as a stranger
+    #[arg(
+        long,
+        value_name = "KEY",
+        conflicts_with = "username",
+        allow_hyphen_values = true
+    )]
+    curve_server_key: Option<PublicKey>,
 
     /// REP, ROUTER, DEALER, PAIR: answer with what was received; standard input is not read
     #[arg(long)]
@@ -159,7 +190,10 @@ Exit codes:
 Examples:
   flexbond socket REP --bind tcp://127.0.0.1:5555 --echo
   echo '["hello"]' | flexbond socket REQ --connect tcp://127.0.0.1:5555
-  flexbond socket SUB --connect tcp://127.0.0.1:5556 --subscribe weather."#;
+  flexbond socket SUB --connect tcp://127.0.0.1:5556 --subscribe weather.
+  flexbond keygen server
+  flexbond socket PULL --bind tcp://*:5557 --curve-secret server.key_secret --curve-server
+  flexbond socket PUSH --connect tcp://host:5557 --curve-server-key KEY"#;
 
 /// After Ctrl-C, what is queued gets this long at most.
 const HURRIED_LINGER: Duration = Duration::from_secs(1);
@@ -176,7 +210,7 @@ impl SocketCommand {
     async fn talk(&self) -> Result<Exit, Failure> {
         let mut interrupt = Interrupt::listen()
             .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
-        let socket = Socket::with_options(self.pattern, self.options())
+        let socket = Socket::with_options(self.pattern, self.options()?)
             .map_err(|error| Failure::usage(error.to_string()))?;
         let watcher = self.monitor.then(|| tokio::spawn(watch(socket.monitor())));
         let mut output = Output::stdout()
@@ -249,9 +283,12 @@ impl SocketCommand {
             .await
             .map_err(|error| Failure::new(format!("cannot write to standard output: {error}")))?;
         for endpoint in &self.connect {
-            socket
-                .connect(endpoint)
-                .map_err(|error| Failure::usage(explain(&error)))?;
+            socket.connect(endpoint).map_err(|error| match &error {
+                ConnectError::ClearText { .. } => {
+                    Failure::usage(explain(&error)).hint("on the command line: --plain-anywhere")
+                }
+                _ => Failure::usage(explain(&error)),
+            })?;
         }
         if self.pattern == SocketType::XSub {
             for topic in &self.subscribe {
@@ -348,6 +385,7 @@ fn bind_failure(error: &BindError) -> Failure {
     let text = explain(error);
     match error {
         BindError::Endpoint(_) => Failure::usage(text),
+        BindError::ClearText { .. } => Failure::usage(text).hint("on the command line: --plain-anywhere"),
         BindError::Transport(TransportBindError::InUse { .. }) => Failure::new(text).hint(
             "stop the program that listens there, or choose another endpoint; tcp port 0 picks a free one",
         ),

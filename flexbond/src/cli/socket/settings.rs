@@ -1,9 +1,11 @@
 //! From arguments to socket options, and which arguments go together.
 
+use std::path::Path;
 use std::time::Duration;
 
+use super::super::keygen;
 use super::{DEFAULT_LINGER, Failure, SocketCommand};
-use crate::session::socket::{Options, PlainServer, PlainUser, SocketType};
+use crate::session::socket::{CurveAllow, CurveClient, KeyPair, Options, PlainServer, PlainUser, SocketType};
 
 /// A pattern by name, in any mixture of capitals.
 pub(super) fn pattern(name: &str) -> Result<SocketType, String> {
@@ -60,7 +62,7 @@ impl SocketCommand {
         }
     }
 
-    pub(super) fn options(&self) -> Options {
+    pub(super) fn options(&self) -> Result<Options, Failure> {
         let mut options = Options::new()
             .hwm(self.hwm)
             .linger(self.linger())
@@ -73,12 +75,50 @@ impl SocketCommand {
         if let Some(id) = &self.routing_id {
             options = options.routing_id(id.clone());
         }
-        match (&self.username, &self.password) {
+        let options = match (&self.username, &self.password) {
             (Some(name), Some(password)) if self.plain_server => {
                 options.plain_server(PlainServer::new().user(name, password))
             }
             (Some(name), Some(password)) => options.plain_client(PlainUser::new(name, password)),
             _ => options,
+        };
+        self.curve(options.plain_anywhere(self.plain_anywhere))
+    }
+
+    fn curve(&self, options: Options) -> Result<Options, Failure> {
+        let keys = match &self.curve_secret {
+            Some(file) => Some(self.own_keys(file)?),
+            None => None,
+        };
+        match (keys, self.curve_server_key) {
+            (Some(keys), None) => Ok(self.curve_judged(options.curve_server(keys))),
+            (Some(keys), Some(server)) => Ok(options.curve_client(CurveClient::new(server, keys))),
+            (None, Some(server)) => CurveClient::anonymous(server)
+                .map(|client| options.curve_client(client))
+                .map_err(|error| Failure::new(format!("the system has no random numbers: {error}"))),
+            (None, None) => Ok(options),
         }
+    }
+
+    fn own_keys(&self, file: &Path) -> Result<KeyPair, Failure> {
+        if !self.curve_server && self.curve_server_key.is_none() {
+            return Err(Failure::usage("--curve-secret alone is not enough")
+                .hint("give --curve-server or --curve-server-key KEY"));
+        }
+        keygen::read_secret(file)?.keys.ok_or_else(|| {
+            Failure::usage(format!("there is only a public key in {}", file.display()))
+                .hint("the secret one is in the file called key_secret")
+        })
+    }
+
+    fn curve_judged(&self, options: Options) -> Options {
+        if self.curve_allow.is_empty() {
+            return options;
+        }
+        let allowed = CurveAllow::new();
+        for key in &self.curve_allow {
+            allowed.allow(*key, key.to_string());
+        }
+        options.authenticator(allowed)
     }
 }

@@ -3,21 +3,21 @@
 //! A mechanism owns the connection from the end of the greeting until both sides know each other's properties. One
 //! that also protects what follows hands over a [`Transform`]; without one, frames never pass through a virtual call.
 
+#[cfg(feature = "curve")]
+mod curve;
 mod null;
 mod plain;
 
 use std::fmt;
 
-use flexbond_transport::Frame;
-
 use super::command::Command;
 use super::metadata::Properties;
-use super::{Config, Credentials, ProtocolError, Security, Transmit, Verdict};
+use super::{Config, Credentials, ProtocolError, Randomness, Security, Transmit, Verdict};
 
 /// One side of a security handshake.
 pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
     /// Queues the commands this side may send before it heard from the peer.
-    fn start(&mut self, config: &Config, out: &mut Transmit);
+    fn start(&mut self, config: &Config, out: &mut Transmit) -> Result<Progress, ProtocolError>;
 
     /// Takes the peer's next command.
     fn handle_command(
@@ -28,7 +28,12 @@ pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
     ) -> Result<Progress, ProtocolError>;
 
     /// Takes the answer to [`Progress::Authenticate`]; a refusal is queued for the peer and returned as the error.
-    fn handle_verdict(&mut self, verdict: &Verdict, out: &mut Transmit) -> Result<(), ProtocolError>;
+    fn handle_verdict(
+        &mut self,
+        verdict: &Verdict,
+        config: &Config,
+        out: &mut Transmit,
+    ) -> Result<Progress, ProtocolError>;
 
     /// What every later frame passes through; asked once, when the handshake is complete.
     fn transform(&mut self) -> Option<Box<dyn Transform>> {
@@ -49,20 +54,41 @@ pub(crate) enum Progress {
 
 /// Protection of the frames that follow the handshake.
 pub(crate) trait Transform: fmt::Debug + Send + Sync {
-    /// Wraps an outgoing frame into the body of the frame that travels.
-    fn seal(&mut self, more: bool, command: bool, body: &[u8]) -> Frame;
+    /// The bytes in front of the body of a frame that travels.
+    fn overhead(&self) -> usize;
 
-    /// Unwraps the body of a frame that travelled: whether more parts follow, whether it is a command, its body.
-    fn open(&mut self, sealed: &Frame) -> Result<(bool, bool, Frame), ProtocolError>;
+    /// How many frames may still be sealed.
+    fn remaining(&self) -> u64;
+
+    /// Makes, of [`overhead`](Transform::overhead) bytes that mean nothing and a body, the body of the frame that
+    /// travels. Not to be called when none [`remaining`](Transform::remaining).
+    fn seal(&mut self, more: bool, command: bool, frame: &mut [u8]);
+
+    /// The way back; returns whether more parts follow, and whether it is a command.
+    fn open(&mut self, frame: &mut [u8]) -> Result<(bool, bool), ProtocolError>;
 }
 
 /// This side of the configured mechanism.
-pub(crate) fn create(security: &Security) -> Box<dyn Mechanism> {
-    match security {
-        Security::Null => Box::new(null::Null),
+pub(crate) fn create(
+    security: &Security,
+    randomness: Option<Randomness>,
+) -> Result<Box<dyn Mechanism>, ProtocolError> {
+    #[cfg(feature = "curve")]
+    let randomness = randomness.ok_or(ProtocolError::NoRandomness);
+    #[cfg(not(feature = "curve"))]
+    drop(randomness);
+    Ok(match security {
+        Security::Null => Box::new(null::Null { judged: false }),
+        Security::NullServer => Box::new(null::Null { judged: true }),
         Security::PlainClient { .. } => Box::new(plain::Client::new()),
         Security::PlainServer => Box::new(plain::Server::new()),
-    }
+        #[cfg(feature = "curve")]
+        Security::CurveClient { server, keys } => {
+            Box::new(curve::Client::new(*server, keys.clone(), &randomness?))
+        }
+        #[cfg(feature = "curve")]
+        Security::CurveServer { keys } => Box::new(curve::Server::new(keys.clone(), randomness?)),
+    })
 }
 
 /// A command that cannot come at this point of a handshake.

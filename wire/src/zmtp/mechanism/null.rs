@@ -1,18 +1,29 @@
-//! NULL: no security (RFC 37). Both sides send READY at once.
+//! NULL: no security (RFC 37). Both sides send READY at once, unless somebody has to judge the peer's address first.
 
 use super::{Mechanism, Progress, unexpected};
-use crate::zmtp::command::{Command, READY};
+use crate::zmtp::command::{self, Command, READY};
 use crate::zmtp::frame_codec::put_command;
-use crate::zmtp::{Config, ProtocolError, Transmit, Verdict, metadata};
+use crate::zmtp::{Config, Credentials, ProtocolError, Transmit, Verdict, metadata};
 
 #[derive(Debug)]
-pub(super) struct Null;
+pub(super) struct Null {
+    /// Somebody is asked first.
+    pub(super) judged: bool,
+}
+
+fn put_ready(config: &Config, out: &mut Transmit) {
+    let mut ready = Command::start(READY);
+    metadata::write(config, &mut ready);
+    put_command(&ready, out);
+}
 
 impl Mechanism for Null {
-    fn start(&mut self, config: &Config, out: &mut Transmit) {
-        let mut ready = Command::start(READY);
-        metadata::write(config, &mut ready);
-        put_command(&ready, out);
+    fn start(&mut self, config: &Config, out: &mut Transmit) -> Result<Progress, ProtocolError> {
+        if self.judged {
+            return Ok(Progress::Authenticate(Credentials::Null));
+        }
+        put_ready(config, out);
+        Ok(Progress::Continue)
     }
 
     fn handle_command(
@@ -28,8 +39,14 @@ impl Mechanism for Null {
         }
     }
 
-    fn handle_verdict(&mut self, _verdict: &Verdict, _out: &mut Transmit) -> Result<(), ProtocolError> {
-        // NULL asks for no verdict.
-        Ok(())
+    fn handle_verdict(
+        &mut self,
+        verdict: &Verdict,
+        config: &Config,
+        out: &mut Transmit,
+    ) -> Result<Progress, ProtocolError> {
+        verdict.refusal(command::error, out)?;
+        put_ready(config, out);
+        Ok(Progress::Continue)
     }
 }

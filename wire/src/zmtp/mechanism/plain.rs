@@ -26,9 +26,9 @@ impl Client {
 }
 
 impl Mechanism for Client {
-    fn start(&mut self, config: &Config, out: &mut Transmit) {
+    fn start(&mut self, config: &Config, out: &mut Transmit) -> Result<Progress, ProtocolError> {
         let Security::PlainClient { username, password } = &config.security else {
-            return;
+            return Ok(Progress::Continue);
         };
         let mut hello = Zeroizing::new(Command::start(HELLO));
         for text in [username.as_bytes(), password.expose()] {
@@ -38,6 +38,7 @@ impl Mechanism for Client {
             hello.extend_from_slice(text);
         }
         put_command(&hello, out);
+        Ok(Progress::Continue)
     }
 
     fn handle_command(
@@ -62,9 +63,14 @@ impl Mechanism for Client {
         }
     }
 
-    fn handle_verdict(&mut self, _verdict: &Verdict, _out: &mut Transmit) -> Result<(), ProtocolError> {
+    fn handle_verdict(
+        &mut self,
+        _verdict: &Verdict,
+        _config: &Config,
+        _out: &mut Transmit,
+    ) -> Result<Progress, ProtocolError> {
         // A client asks for no verdict.
-        Ok(())
+        Ok(Progress::Continue)
     }
 }
 
@@ -81,8 +87,9 @@ impl Server {
 }
 
 impl Mechanism for Server {
-    fn start(&mut self, _config: &Config, _out: &mut Transmit) {
+    fn start(&mut self, _config: &Config, _out: &mut Transmit) -> Result<Progress, ProtocolError> {
         // The client speaks first.
+        Ok(Progress::Continue)
     }
 
     fn handle_command(
@@ -109,19 +116,15 @@ impl Mechanism for Server {
         }
     }
 
-    fn handle_verdict(&mut self, verdict: &Verdict, out: &mut Transmit) -> Result<(), ProtocolError> {
-        match verdict {
-            Verdict::Allow { .. } => {
-                put_command(&Command::start(WELCOME), out);
-                Ok(())
-            }
-            Verdict::Deny { reason } => {
-                put_command(&command::plain_error(reason), out);
-                Err(ProtocolError::Denied {
-                    reason: reason.clone(),
-                })
-            }
-        }
+    fn handle_verdict(
+        &mut self,
+        verdict: &Verdict,
+        _config: &Config,
+        out: &mut Transmit,
+    ) -> Result<Progress, ProtocolError> {
+        verdict.refusal(command::plain_error, out)?;
+        put_command(&Command::start(WELCOME), out);
+        Ok(Progress::Continue)
     }
 }
 

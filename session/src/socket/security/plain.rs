@@ -1,14 +1,18 @@
-//! Who may talk to a socket, and as whom it talks: mechanism PLAIN.
+//! The mechanism PLAIN: names and passwords, in clear text.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use flexbond_wire::zmtp::{Credentials, Secret, Verdict};
+use async_trait::async_trait;
+use flexbond_wire::zmtp::{Credentials, Secret};
+
+use super::{AuthRequest, Authenticator, Decision};
 
 /// The name and password that a PLAIN client offers (RFC 24).
 ///
-/// PLAIN sends both unencrypted: use it on loopback or inside an encrypted network only.
+/// PLAIN sends both unencrypted: sockets use it on this machine only, unless
+/// [`Options::plain_anywhere`](super::super::Options::plain_anywhere) says that the network is encrypted.
 #[derive(Clone)]
 pub struct PlainUser {
     /// Up to 255 bytes.
@@ -36,7 +40,7 @@ impl fmt::Debug for PlainUser {
     }
 }
 
-/// The users that a PLAIN server admits.
+/// The users that a PLAIN server admits. Also an [`Authenticator`], for those who judge more than passwords.
 ///
 /// ```
 /// use flexbond_session::socket::{Options, PlainServer, Rep};
@@ -64,20 +68,22 @@ impl PlainServer {
         self
     }
 
-    /// Decides about one peer. The comparison takes the same time wherever passwords differ.
-    pub(crate) fn judge(&self, credentials: &Credentials) -> Verdict {
-        match credentials {
+    /// Whether it admits nobody.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+}
+
+#[async_trait]
+impl Authenticator for PlainServer {
+    /// The comparison takes the same time wherever passwords differ.
+    async fn authenticate(&self, request: AuthRequest) -> Decision {
+        match &request.credentials {
             Credentials::Plain { username, password } => match self.users.get(username) {
-                Some(expected) if expected == password => Verdict::Allow {
-                    user_id: Some(username.clone()),
-                },
-                _ => Verdict::Deny {
-                    reason: "invalid username or password".to_owned(),
-                },
+                Some(expected) if expected == password => Decision::allow(username.as_str()),
+                _ => Decision::deny("invalid username or password"),
             },
-            _ => Verdict::Deny {
-                reason: "unknown kind of credentials".to_owned(),
-            },
+            _ => Decision::deny(format!("{} shows no password", request.mechanism())),
         }
     }
 }

@@ -1,0 +1,102 @@
+//! `flexbond keygen`: keys for the mechanism CURVE, in files.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::console;
+use super::failure::{Exit, Failure, note};
+use super::report::Silent;
+use crate::session::socket::{Certificate, generate_keys};
+
+/// Make a key pair for CURVE: FILE.key for everybody, FILE.key_secret for you alone.
+///
+/// The files are those of czmq and of pyzmq's zmq.auth. The public key is printed, too. Files that exist are not
+/// replaced.
+#[derive(clap::Args)]
+pub(crate) struct Keygen {
+    /// Where: `server` makes server.key and server.key_secret
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// Bytes in a certificate, at most: what is larger is another file.
+const LONGEST: u64 = 64 << 10;
+
+impl Keygen {
+    pub(crate) fn run(&self) -> Result<Exit, Failure> {
+        let keys = generate_keys()
+            .map_err(|error| Failure::new(format!("the system has no random numbers: {error}")))?;
+        let stem = match self.file.extension() {
+            Some(extension) if extension == "key" => self.file.with_extension(""),
+            _ => self.file.clone(),
+        };
+        let [public, secret] = ["key", "key_secret"].map(|extension| with_suffix(&stem, extension));
+        create(&secret, 0o600, Certificate::secret_text(&keys).as_bytes())?;
+        if let Err(failure) = create(&public, 0o644, Certificate::public_text(&keys).as_bytes()) {
+            // A secret without its public half would stand in the way next time.
+            let _ = fs::remove_file(&secret);
+            return Err(failure);
+        }
+        match console::print(&format!("{}\n", keys.public())) {
+            Ok(()) | Err(Silent::ReaderGone) => Ok(Exit::Done),
+            Err(Silent::Failure(failure)) => Err(failure),
+        }
+    }
+}
+
+fn with_suffix(stem: &Path, extension: &str) -> PathBuf {
+    let mut name = stem.as_os_str().to_owned();
+    name.push(".");
+    name.push(extension);
+    PathBuf::from(name)
+}
+
+/// Writes a file that is not there yet; of one that could not be written whole, nothing stays.
+fn create(path: &Path, mode: u32, text: &[u8]) -> Result<(), Failure> {
+    let explain = |error: io::Error| {
+        let failure = Failure::new(format!("cannot write {}: {error}", path.display()));
+        match error.kind() {
+            io::ErrorKind::AlreadyExists => failure.hint("choose another name, or move it away"),
+            _ => failure,
+        }
+    };
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .map_err(explain)?;
+    file.write_all(text)
+        .and_then(|()| file.sync_all())
+        .map_err(|error| {
+            let _ = fs::remove_file(path);
+            explain(error)
+        })
+}
+
+/// Reads a file with a secret key, and says if others than its owner could, too.
+pub(super) fn read_secret(path: &Path) -> Result<Certificate, Failure> {
+    let place = path.display();
+    let cannot = |error: io::Error| Failure::new(format!("cannot read the key in {place}: {error}"));
+    let file = File::open(path).map_err(cannot)?;
+    let mode = file.metadata().map_err(cannot)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        // pyzmq makes them so: refused, most keys that exist could not be used.
+        note(&format!(
+            "others can read or write the secret key in {place} (mode {:o}): chmod 600 {place}",
+            mode & 0o777
+        ));
+    }
+    // As large as it may become: growing would leave copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(LONGEST as usize + 64));
+    file.take(LONGEST + 1).read_to_string(&mut text).map_err(cannot)?;
+    if text.len() as u64 > LONGEST {
+        return Err(Failure::usage(format!("{place} is too large for a key")));
+    }
+    text.parse()
+        .map_err(|error| Failure::usage(format!("the key in {place} cannot be used: {error}")))
+}

@@ -1,0 +1,36 @@
+//! Random bytes for one connection: this crate draws none itself.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+/// What the mechanism CURVE needs of chance for one connection: its short-term key, and what goes into nonces.
+///
+/// The bytes come from whoever drives the connection, and must be the operating system's (or as good), new for every
+/// connection, and told to nobody. They are overwritten when this is dropped.
+pub struct Randomness(Zeroizing<[u8; Self::LEN]>);
+
+impl Randomness {
+    /// How many bytes there are.
+    pub const LEN: usize = 96;
+
+    /// Takes the bytes over.
+    #[must_use]
+    pub fn new(bytes: [u8; Self::LEN]) -> Self {
+        Randomness(Zeroizing::new(bytes))
+    }
+
+    /// `N` of the bytes, from `at` on. Each has one use only.
+    #[cfg_attr(not(feature = "curve"), expect(dead_code, reason = "only CURVE needs any"))]
+    pub(crate) fn part<const N: usize>(&self, at: usize) -> [u8; N] {
+        let mut part = [0; N];
+        part.copy_from_slice(&self.0[at..at + N]);
+        part
+    }
+}
+
+impl fmt::Debug for Randomness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Randomness(..)")
+    }
+}
