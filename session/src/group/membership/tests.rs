@@ -183,6 +183,7 @@ impl World {
                     Reply::Full => Packet::Reject(index, "full"),
                     Reply::Closing => Packet::Reject(index, "closing"),
                     Reply::BudgetTooSmall => Packet::Reject(index, "budget"),
+                    Reply::Taken => Packet::Reject(index, "taken"),
                 };
                 self.throw(answer);
             }

@@ -177,6 +177,8 @@ impl Node {
             member.view = view.view;
             let members = std::mem::take(&mut member.gathered).members;
             self.take_view(now, view.view, &members);
+            self.protection
+                .note_switch(MemberId::COORDINATOR, view.view, header.number);
         }
         let ack = ViewAck {
             channel: 0,

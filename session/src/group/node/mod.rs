@@ -250,6 +250,7 @@ impl Node {
             Packet::ViewAck(ack) => {
                 if let Role::Coordinator(coordinator) = &mut self.role {
                     coordinator.roster.handle_view_ack(sender, ack.view);
+                    self.protection.note_switch(sender, ack.view, header.number);
                 }
             }
             Packet::Leave => self.handle_leave(from, sender),

@@ -45,6 +45,8 @@ mod entropy;
 mod keyed;
 #[cfg(feature = "group-crypto")]
 mod keyring;
+#[cfg(all(test, feature = "group-crypto"))]
+pub(super) mod ledger;
 #[cfg(feature = "group-crypto")]
 mod member;
 
