@@ -35,6 +35,7 @@ mod barrier;
 mod barrier_group;
 mod broadcast_group;
 mod coordinator;
+mod draw;
 mod driver;
 mod endpoint;
 mod error;

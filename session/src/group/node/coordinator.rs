@@ -48,7 +48,7 @@ impl Coordinator {
                 },
             ),
             reminders: Reminders::new(hasher.clone()),
-            cookies: Cookies::new(now, hasher),
+            cookies: Cookies::new(now, hasher, settings),
             beat_at: now,
             highest: 0,
             farewells: None,

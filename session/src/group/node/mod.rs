@@ -373,10 +373,10 @@ impl Node {
         }
     }
 
-    /// Nobody drives this node any more.
-    pub(crate) fn abandon(&mut self) {
+    /// Nobody drives this node any more; the text says why.
+    pub(crate) fn abandon(&mut self, why: &str) {
         self.is_abandoned = true;
-        self.end(Ending::Unusable("its runtime has ended".to_owned()));
+        self.end(Ending::Unusable(why.to_owned()));
     }
 
     /// This node is out; only the first reason counts.

@@ -45,15 +45,12 @@ pub(super) fn note_sealed(key: &SenderKey, header: &Header) {
 ///
 /// # Panics
 /// When another one was before.
-pub(super) fn note_wrapped(
-    session: u64,
-    member: MemberId,
-    server_nonce: Nonce,
-    view: u32,
-    key: WrappedKey,
-) {
+pub(super) fn note_wrapped(session: u64, member: MemberId, server_nonce: Nonce, view: u32, key: WrappedKey) {
     LEDGER.with_borrow_mut(|ledger| {
-        let known = ledger.wrapped.entry((session, member, server_nonce, view)).or_insert(key);
+        let known = ledger
+            .wrapped
+            .entry((session, member, server_nonce, view))
+            .or_insert(key);
         assert_eq!(*known, key, "two keys are wrapped for {member:?} under one view");
     });
 }

@@ -80,13 +80,7 @@ impl World {
     /// A member that draws these nonces.
     fn member_with(&self, nonces: [Nonce; 4], settings: NodeSettings) -> Node {
         let [nonce, spare @ ..] = nonces;
-        Node::member(
-            self.instant(),
-            self.hosts[0].address,
-            nonce,
-            &spare,
-            settings,
-        )
+        Node::member(self.instant(), self.hosts[0].address, nonce, &spare, settings)
     }
 
     /// Lets time pass, and has a spy take note of the keys of a host.
@@ -138,7 +132,11 @@ fn who_joins_cannot_read_what_was_sent_before() {
             let recorded = world.recorded.take().expect("all was recorded");
             assert!(spy.reads_of(&world, &recorded[since..]) > 10, "it is in");
             assert!(before > 30);
-            assert_eq!(spy.reads_of(&world, &recorded[..before]), 0, "multicast: {multicast}");
+            assert_eq!(
+                spy.reads_of(&world, &recorded[..before]),
+                0,
+                "multicast: {multicast}"
+            );
         }
     });
 }
@@ -201,10 +199,8 @@ fn who_has_left_cannot_speak_as_the_coordinator_nor_to_it() {
             let session = world.hosts[0].node.outbox.session();
             // As the coordinator to a member, and as a member to the coordinator.
             for ((from, to), voice) in [(0, 2), (2, 0)].into_iter().zip(&voices) {
-                for (number, audience) in [
-                    (1 << 40, Audience::All),
-                    (1 << 41, Audience::One(world.id(to).0)),
-                ] {
+                for (number, audience) in [(1 << 40, Audience::All), (1 << 41, Audience::One(world.id(to).0))]
+                {
                     let header = Header {
                         session,
                         sender: world.id(from).0,
@@ -329,12 +325,8 @@ fn what_was_said_in_another_session_means_nothing_in_this_one() {
                 },
                 ..settings(multicast)
             };
-            world.hosts[0].node = Node::coordinator(
-                world.start,
-                number.header.session,
-                RandomState::new(),
-                settings,
-            );
+            world.hosts[0].node =
+                Node::coordinator(world.start, number.header.session, RandomState::new(), settings);
             for _ in 0..3 {
                 world.join();
             }
@@ -388,8 +380,7 @@ impl Faults {
             ..settings(multicast)
         };
         let mut world = World::new(seed, multicast, path);
-        world.hosts[0].node =
-            Node::coordinator(world.start, seed + 1, RandomState::new(), settings.clone());
+        world.hosts[0].node = Node::coordinator(world.start, seed + 1, RandomState::new(), settings.clone());
         world.recorded = Some(Vec::new());
         Faults {
             seed,
@@ -471,7 +462,10 @@ impl Faults {
                 spy.note(&host.node);
                 host.killed |= host.node.ending().is_some();
             }
-            self.world.hosts[0].node.protection.tire_after(Self::MAX_SEALED / 2);
+            self.world.hosts[0]
+                .node
+                .protection
+                .tire_after(Self::MAX_SEALED / 2);
         }
     }
 
