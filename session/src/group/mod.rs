@@ -41,6 +41,9 @@ mod endpoint;
 mod error;
 mod event;
 mod flow;
+#[cfg(all(any(test, fuzzing), feature = "group-crypto"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod member;
 mod membership;
 mod node;

@@ -34,6 +34,8 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+#[cfg(all(any(test, fuzzing), feature = "group-crypto"))]
+use flexbond_wire::group::Kind;
 use flexbond_wire::group::{Data, GoodbyeReason, Header, Nonce, Packet, RejectReason};
 
 use super::MemberId;
@@ -53,6 +55,8 @@ pub(crate) use places::GroupEnd;
 #[cfg(feature = "group-crypto")]
 pub(crate) use protection::Entropy;
 use protection::Protection;
+#[cfg(all(any(test, fuzzing), feature = "group-crypto"))]
+pub(super) use protection::ledger;
 pub(crate) use settings::NodeSettings;
 use transmit::Outbox;
 
@@ -556,6 +560,25 @@ impl Node {
             unanswered: self.counters.unanswered + self.outbox.unanswered(),
             ..self.counters
         }
+    }
+
+    /// With what packets of this kind are sealed, and of which epoch they are, that look as if a member had sent them, as
+    /// far as this node knows.
+    #[cfg(all(any(test, fuzzing), feature = "group-crypto"))]
+    pub(crate) fn sealing_as(&self, member: MemberId, kind: Kind) -> Option<(u32, protection::SealKey)> {
+        if !self.protection.is_on() || !self.is_in() {
+            return None;
+        }
+        match kind.is_control() {
+            true => Some((0, self.protection.control_as(member)?)),
+            false => Some(self.protection.sealing_as(member)),
+        }
+    }
+
+    /// How many packets wait to be sent.
+    #[cfg(all(any(test, fuzzing), feature = "group-crypto"))]
+    pub(crate) fn waiting(&self) -> usize {
+        self.outbox.waiting()
     }
 
     /// Microseconds since this node began.

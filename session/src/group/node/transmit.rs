@@ -164,7 +164,7 @@ impl Outbox {
     }
 
     /// How many packets wait to be sent.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn waiting(&self) -> usize {
         self.single.len()
     }

@@ -131,7 +131,7 @@ impl CoordinatorKeys {
                 number: 0,
             };
             let key = seat.key.wrap_for_view(&header, view, self.ring.newest());
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             super::ledger::note_wrapped(self.session, member, seat.server_nonce, view.view, key);
             view.key = Some(key);
         }

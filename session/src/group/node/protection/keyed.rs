@@ -45,14 +45,14 @@ pub(crate) fn seal(
     target: Target,
     out: &mut BytesMut,
 ) -> Result<usize, EncodeError> {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     super::ledger::note_sealed(key, header);
     packet.encode_sealed(header, key, audience(target), out)
 }
 
 /// Seals a packet for `target` that was written without its trailer.
 pub(crate) fn finish_sealed(key: &SealKey, target: Target, datagram: &mut [u8]) {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     if let Ok(envelope) = Header::peek(datagram) {
         super::ledger::note_sealed(key, &envelope.header);
     }
@@ -241,10 +241,19 @@ impl Protection {
     }
 
     /// What would make packets look like those of `member`, as far as this node knows, and in which epoch.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn sealing_as(&self, member: MemberId) -> (u32, SealKey) {
         let ring = self.ring().expect("a session with a key");
         (ring.epoch(), ring.sealing_as(member))
+    }
+
+    /// What this node shares with the coordinator alone, as a member that is in.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn control_as(&self, member: MemberId) -> Option<SealKey> {
+        match &self.0 {
+            Keys::Member(keys) => keys.control_as(member),
+            _ => None,
+        }
     }
 
     /// All keys of epochs that this node has.

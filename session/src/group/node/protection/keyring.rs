@@ -121,6 +121,11 @@ impl KeyRing {
         self.me
     }
 
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn session(&self) -> u64 {
+        self.session
+    }
+
     pub(super) fn epoch(&self) -> u32 {
         self.epoch
     }

@@ -45,8 +45,8 @@ mod entropy;
 mod keyed;
 #[cfg(feature = "group-crypto")]
 mod keyring;
-#[cfg(all(test, feature = "group-crypto"))]
-pub(super) mod ledger;
+#[cfg(all(any(test, fuzzing), feature = "group-crypto"))]
+pub(in crate::group) mod ledger;
 #[cfg(feature = "group-crypto")]
 mod member;
 

@@ -513,7 +513,7 @@ impl Faults {
 fn whatever_happens_no_number_is_used_twice_and_nobody_reads_what_is_not_for_it() {
     keyed(|| {
         let mut sealed = 0;
-        for seed in seeds(24) {
+        for seed in seeds(8) {
             Faults::new(seed).run();
             sealed += ledger::sealed();
         }
