@@ -135,8 +135,8 @@ pub struct NodeCounters {
     pub malformed: u64,
     /// Packets of another session, or of nobody known here.
     pub foreign: u64,
-    /// Packets that were seen before, are too old to know, or are of a group that was over when this node joined one of
-    /// the same number.
+    /// Packets that were seen before, are too old to know, answer what this node does not ask any more, or are of a group
+    /// that was over when this node joined one of the same number.
     pub replayed: u64,
     /// Events that nobody asked for in time.
     pub events_dropped: u64,

@@ -346,6 +346,31 @@ mod tests {
     }
 
     #[test]
+    fn who_has_switched_says_nothing_more_with_an_old_key() {
+        let now = Instant::now();
+        let mut ring = ring(1, 1);
+        ring.begin(now, 1, key(1));
+        assert_eq!(open(&mut ring, 2, 1, 1, 10), Ok(()));
+        ring.begin(now, 2, key(2));
+        ring.begin(now, 3, key(3));
+        for sender in [2, 3] {
+            // Heard before, or not; and what says so may be said again, or come late.
+            ring.note_switch(MemberId(sender), 3, 20);
+            ring.note_switch(MemberId(sender), 3, 30);
+            ring.note_switch(MemberId(sender), 2, 15);
+            for (epoch, byte) in [(1, 1), (2, 2)] {
+                assert_eq!(open(&mut ring, sender, epoch, byte, 20), Ok(()), "on its way");
+                assert_eq!(open(&mut ring, sender, epoch, byte, 21), Err(Refusal::Forged));
+            }
+            assert_eq!(open(&mut ring, sender, 3, 3, 21), Ok(()));
+        }
+        assert_eq!(open(&mut ring, 4, 1, 1, 21), Ok(()), "it may not know yet");
+        ring.forget(MemberId(4));
+        ring.forget(MemberId(2));
+        assert!(ring.switched.keys().eq([&MemberId(3)]));
+    }
+
+    #[test]
     fn few_keys_are_kept_and_none_of_who_is_gone() {
         let now = Instant::now();
         let mut ring = ring(0, 0);
