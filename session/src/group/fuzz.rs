@@ -270,17 +270,17 @@ impl Stage {
                 return;
             }
             for (from, to, bytes) in moved {
-                self.deliver(from, to, bytes);
+                self.deliver(from, to, &bytes);
             }
             self.now += Duration::from_micros(100);
         }
     }
 
-    fn deliver(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+    fn deliver(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         if self.said.len() == MAX_SAID {
             self.said.pop_front();
         }
-        self.said.push_back((from, Bytes::copy_from_slice(&bytes)));
+        self.said.push_back((from, Bytes::copy_from_slice(bytes)));
         if self.losing > 0 {
             self.losing -= 1;
             return;
@@ -289,7 +289,7 @@ impl Stage {
         let received = Received::new(from, bytes.len());
         for (address, node) in &mut self.ends {
             if *address == to || multicast && *address != from {
-                let mut bytes = bytes.clone();
+                let mut bytes = bytes.to_vec();
                 let packets = std::iter::once(&mut bytes[..]);
                 node.handle_datagrams(self.now, &received, multicast, packets);
             }

@@ -126,6 +126,7 @@ impl KeyRing {
         self.session
     }
 
+    #[cfg(any(test, fuzzing))]
     pub(super) fn epoch(&self) -> u32 {
         self.epoch
     }
