@@ -14,7 +14,7 @@ use super::node::{HostError, Node};
 use super::options::Options;
 use super::session::{Session, over};
 use super::shared::{Shared, now};
-use super::{MemberId, channel_of};
+use super::{MemberId, channel_of, draw};
 use crate::socket::IntoEndpoint;
 
 /// The end that holds a session: admits members, watches over them, and makes groups. It sends and receives as
@@ -65,7 +65,7 @@ impl Coordinator {
         let site = listen(&endpoint, &options).await?;
         let node = Node::coordinator(
             now(),
-            fastrand::u64(1..),
+            draw::session(),
             RandomState::new(),
             site.node_settings(&options),
         );

@@ -10,6 +10,7 @@ use flexbond_wire::group::{ChannelKind, ChannelRefusal};
 use super::barrier_group::{Barrier, Hold};
 use super::broadcast_group::BroadcastReceiver;
 use super::channel_of;
+use super::draw;
 use super::driver::Driver;
 use super::endpoint::reach;
 use super::error::{JoinError, JoinGroupError, Over, StartError};
@@ -51,12 +52,7 @@ impl Member {
         options.validate().map_err(StartError::from)?;
         let endpoint = endpoint.into_endpoint().map_err(StartError::from)?;
         let (coordinator, site) = reach(&endpoint, &options).await?;
-        let mut rng = fastrand::Rng::new();
-        let [nonce, spare @ ..] = [(); NONCES].map(|()| {
-            let mut nonce = [0; 16];
-            rng.fill(&mut nonce);
-            nonce
-        });
+        let [nonce, spare @ ..] = [(); NONCES].map(|()| draw::nonce());
         let node = Node::member(now(), coordinator, nonce, &spare, site.node_settings(&options));
         let shared = Shared::new(node, site.socket, options.spin);
         let driver = Driver::new(Arc::clone(&shared), site.open_group);

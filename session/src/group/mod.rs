@@ -25,6 +25,33 @@
 //! the same time. Nobody waits longer than that for somebody who is dead, and everything that is kept for somebody has a
 //! bound.
 //!
+//! # Security
+//! Without a key nothing is protected: packets have checksums against chance, and anybody on the network can read, forge
+//! and end a session. With the feature `group-crypto` and [`Options::key`] (default: none), which all ends have to have:
+//!
+//! | | |
+//! | --- | --- |
+//! | outsiders | cannot join, read, change, forge or replay, but for what is said below; what they try is [counted](Counters) |
+//! | who joins | cannot read what was sent before |
+//! | who has left or was [evicted](Coordinator::evict) | cannot read what the coordinator sends from then on, and what others send once they have heard of it; cannot speak to, or as, the coordinator any more, and as another member within two [heartbeats](Options::heartbeat) at most. But it has the pre-shared key: give another one to a new session, if it must not come again |
+//! | nonces | never repeat under a key: across members, restarts, epochs, repairs, parity, and copies that fork() makes |
+//! | cipher | AES-256-GCM, keys by HKDF-SHA-256; a key seals 2^28 packets at most, and is changed at half of that |
+//!
+//! Whether there is a key or not: nothing is kept of anybody who has not shown a cookie, which is bound to its address
+//! and to a nonce and good for 30 to 60 s; nobody whose address is not proven is answered with more bytes than came
+//! from there (a JOIN has at least 1200, its RETRY 80, a REJECT 250 at most); and what waits to be answered is bounded
+//! (4096 packets).
+//!
+//! What a key does not give:
+//! - **Members trust each other.** All have the epoch's key: one can pretend to be another, or the coordinator.
+//! - **No forward secrecy.** Who has the pre-shared key and a recording of a session's handshakes can read that session,
+//!   also who was a member once. The key is not stretched: take 32 random bytes (`flexbond` programs read them from a file).
+//! - **No availability.** Who can drop packets can end a session. REJECT and RETRY are not authenticated: who sees a JOIN
+//!   can make it fail, but not succeed with somebody else.
+//! - **No anonymity.** Headers (session, sender, epoch, number, kind), names in JOIN, sizes and times are in the open.
+//! - Who can hold back a packet that is for all can deliver it later, once.
+//! - A machine that is copied while it is in a session, both copies of which go on, repeats nonces.
+//!
 //! # How it works
 //! A sender cuts the stream of its messages into packets and keeps them until all receivers have confirmed them.
 //! Receivers say what they lack; who alone lacks something gets it by itself, what several lack is sent to all again.
@@ -35,11 +62,15 @@ mod barrier;
 mod barrier_group;
 mod broadcast_group;
 mod coordinator;
+mod draw;
 mod driver;
 mod endpoint;
 mod error;
 mod event;
 mod flow;
+#[cfg(all(any(test, fuzzing), feature = "group-crypto"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod member;
 mod membership;
 mod node;

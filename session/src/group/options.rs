@@ -71,7 +71,8 @@ pub struct Options {
     /// the network is what limits, not the processors. Only where there is a group address. Default: 16; `None`: never.
     pub parity_from: Option<usize>,
     /// The key that all in the session have: nobody else can join it, read it or disturb it. It has to be the same at
-    /// the coordinator and all members. Default: none, and everything is sent as it is.
+    /// the coordinator and all members. Default: none, and everything is sent as it is. What it protects and what not:
+    /// [here](super#security).
     #[cfg(feature = "group-crypto")]
     pub key: Option<PresharedKey>,
     /// How long leaving waits for what was sent to be delivered. Default 30 s.

@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     /// Those who wait for messages, events or for something to be delivered.
     users: WakerSet,
     spin: Spin,
+    /// The process that this is in.
+    process: u32,
 }
 
 #[derive(Debug)]
@@ -62,6 +64,7 @@ impl Shared {
             driver: WakerSet::default(),
             users: WakerSet::default(),
             spin: Spin::new(spin, Rivals::Many),
+            process: std::process::id(),
         })
     }
 
@@ -121,11 +124,17 @@ impl Shared {
         now: Instant,
         mut send: impl FnMut(Transmit<'_>) -> io::Result<usize>,
     ) -> Sent {
-        for _ in 0..Self::TURN {
+        for turn in 0..Self::TURN {
+            let is_first = turn == 0;
             let Some(outgoing) = node.poll_transmit(now, self.socket.max_send_segments()) else {
                 return Sent::All;
             };
             let (to, from) = (outgoing.to, outgoing.from);
+            // What fork() has made of this process has the same keys and numbers: only one of the two may use them.
+            if is_first && std::process::id() != self.process {
+                node.abandon("its process is a copy of the one that joined");
+                return Sent::All;
+            }
             let mut transmit = Transmit::new(to, outgoing.contents);
             if let Some(from) = from {
                 transmit = transmit.from(from);
@@ -153,7 +162,7 @@ impl Shared {
 
     /// Nobody drives the node any more.
     pub(super) fn abandon(&self) {
-        self.state.lock().node.abandon();
+        self.state.lock().node.abandon("its runtime has ended");
         self.users.wake_all();
     }
 
@@ -206,6 +215,7 @@ pub(super) fn now() -> Instant {
 #[cfg(test)]
 mod tests {
     use std::io::IoSliceMut;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Waker;
 
     use flexbond_transport::Received;
@@ -249,5 +259,49 @@ mod tests {
         assert_eq!((left.sent, left.is_over), (Sent::All, false));
         assert_eq!(shared.look(Node::counters).unsent, 1, "it asked to join");
         assert!(left.next.is_some(), "it asks again");
+    }
+
+    /// Takes all, and counts it.
+    #[derive(Debug, Default)]
+    struct Counting(Arc<AtomicUsize>);
+
+    impl DatagramSocket for Counting {
+        fn try_send(&self, batch: &[Transmit<'_>]) -> io::Result<usize> {
+            self.0.fetch_add(batch.len(), Ordering::Relaxed);
+            Ok(batch.len())
+        }
+
+        fn poll_send(&self, _: &mut Context<'_>, batch: &[Transmit<'_>]) -> Poll<io::Result<usize>> {
+            Poll::Ready(self.try_send(batch))
+        }
+
+        fn poll_recv(
+            &self,
+            _: &mut Context<'_>,
+            _: &mut [IoSliceMut<'_>],
+            _: &mut [Received],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            Ok(([127, 0, 0, 1], 1).into())
+        }
+    }
+
+    #[test]
+    fn what_fork_has_made_of_a_process_says_nothing() {
+        let sent = Arc::default();
+        for process in [std::process::id(), std::process::id() + 1] {
+            let coordinator = ([127, 0, 0, 1], 2).into();
+            let node = Node::member(now(), coordinator, [1; 16], &[], settings(false));
+            let socket = Counting(Arc::clone(&sent));
+            let mut shared = Shared::new(node, Box::new(socket), Duration::ZERO);
+            Arc::get_mut(&mut shared).expect("nobody else has it").process = process;
+            shared.act(Node::handle_timeout);
+            assert_eq!(sent.load(Ordering::Relaxed), 1, "the process itself asks to join");
+            let is_over = shared.look(Node::is_over);
+            assert_eq!(is_over, process != std::process::id());
+        }
     }
 }

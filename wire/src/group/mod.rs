@@ -65,9 +65,9 @@
 //! | root | HKDF-Extract, salt `flexbond group v1`, of the pre-shared key |
 //! | proof in JOIN | HMAC, key *Derive*(root, `join proof`), of the body up to the proof's length byte |
 //! | member key | *Derive*(root, `member`, nonce of JOIN, server nonce of ACCEPT) |
-//! | key in ACCEPT | AES-256-GCM of the epoch key, key *Derive*(member key, `accept`, bytes 4 to 19 of the header, the body up to the key), nonce zero, no associated data |
+//! | key in ACCEPT | AES-256-GCM of the epoch key of the first view that names the member, which is the epoch in the header, key *Derive*(member key, `accept`, bytes 4 to 19 of the header, the body up to the key), nonce zero, no associated data |
 //! | key in VIEW | the same, key *Derive*(member key, `view`, bytes 4 to 19 of the header, the body's channel, channel kind and view) |
-//! | epoch key | 32 random bytes, drawn by the coordinator |
+//! | epoch key | 32 random bytes, drawn by the coordinator anew for every view before which somebody came or went |
 //! | control key | *Derive*(member key, `control`) |
 //! | sender key | *Derive*(epoch key, `sender`, bytes 4 to 19 of the sender's headers) |
 //! | tag and body | AES-256-GCM, the sender key, nonce: sender `u32`, number `u64`; the associated data are the 28 bytes of the header, followed by the receiver's id `u32` if the datagram is for one receiver |
@@ -84,6 +84,10 @@
 //! This is so for kinds 14, 15 and 17 always, for 7 unless it goes to the group's address, for 13 and 16 when they
 //! repair what one receiver lacks, and for 18 and 19 when they answer one member. A datagram of which several get
 //! copies, by the group's address or one by one, is sealed once and for all.
+//!
+//! A number is taken once, also if its packet is never sent: it is the nonce. So a coordinator answers a JOIN whose nonce
+//! is that of a member with the same ACCEPT only to that member's address, and only until it has heard anything sealed of
+//! it; later, or elsewhere, with REJECT (spent): copies of one process that drew the same nonce are not one member.
 //!
 //! What this cannot prevent: members share the key, so one can pretend to be another or the coordinator; who can hold
 //! back a datagram that is for all can deliver it later, once, as long as the receiver's replay window does not pass

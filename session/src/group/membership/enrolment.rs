@@ -111,13 +111,14 @@ impl Enrolment {
         matches!(self.state, State::Asking { .. })
     }
 
-    /// The coordinator wants to see that this address is ours.
+    /// The coordinator wants to see that this address is ours. The first time, it is shown at once; a cookie in place of
+    /// another one is shown when it is time to ask again. Anybody may have sent it, and it is answered with more bytes
+    /// than it has.
     pub(crate) fn handle_retry(&mut self, now: Instant, nonce: Nonce, given: [u8; 32]) {
         if let State::Asking { cookie, ask_at, .. } = &mut self.state
             && nonce == self.nonce
-            && *cookie != Some(given)
+            && cookie.replace(given).is_none()
         {
-            *cookie = Some(given);
             *ask_at = now;
         }
     }

@@ -52,6 +52,8 @@ pub(crate) struct Applicant {
 pub(crate) enum Reply {
     /// It is a member, from now on or already.
     Accepted(MemberId),
+    /// Somebody at another address is a member with this nonce.
+    Taken,
     /// There are as many members as there may be.
     Full,
     /// The session ends.
@@ -124,9 +126,14 @@ impl Roster {
     pub(crate) fn handle_join(&mut self, now: Instant, applicant: Applicant) -> Reply {
         let heard = self.attention.look(now);
         if let Some(&member) = self.by_nonce.get(&applicant.nonce) {
+            // Two copies of a process have drawn the same: they are not one member.
+            let entry = self.members.get(&member);
+            if entry.is_some_and(|entry| entry.applicant.address != applicant.address) {
+                return Reply::Taken;
+            }
             // It has not heard yet that it is in, and asks instead of saying that it lives. Later, anybody could say it
             // again for it.
-            if self.members.get(&member).is_some_and(|entry| entry.knows == 0) {
+            if entry.is_some_and(|entry| entry.knows == 0) {
                 self.handle_heard(now, member);
             }
             return Reply::Accepted(member);
@@ -273,6 +280,16 @@ impl Roster {
     /// The number of the newest view.
     pub(crate) fn view(&self) -> u32 {
         self.view
+    }
+
+    /// Whether somebody came or went since the newest view.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// The number of the view that says what is so now.
+    pub(crate) fn next_view(&self) -> u32 {
+        self.view.saturating_add(self.changed.into())
     }
 
     /// All members with their addresses and the memory they have for messages.

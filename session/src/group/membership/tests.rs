@@ -183,6 +183,7 @@ impl World {
                     Reply::Full => Packet::Reject(index, "full"),
                     Reply::Closing => Packet::Reject(index, "closing"),
                     Reply::BudgetTooSmall => Packet::Reject(index, "budget"),
+                    Reply::Taken => Packet::Reject(index, "taken"),
                 };
                 self.throw(answer);
             }
@@ -357,4 +358,35 @@ fn a_closed_session_admits_nobody_and_a_small_one_is_told_why() {
     world.roster.close();
     assert_eq!(world.roster.handle_join(now, applicant), Reply::Closing);
     assert_eq!(world.roster.members().count(), 0);
+}
+
+#[test]
+fn cookies_that_come_without_end_make_a_joiner_ask_no_more_often() {
+    let now = Instant::now();
+    let settings = EnrolmentSettings {
+        join_timeout: Duration::from_secs(10),
+        heartbeat: Duration::from_millis(200),
+        dead_after: Duration::from_secs(2),
+    };
+    let mut joiner = Enrolment::new(now, [1; 16], &[], settings);
+    assert_eq!(joiner.poll_said(now), Some(Said::Join { cookie: None }));
+    joiner.handle_retry(now, [1; 16], [0; 32]);
+    let shown = Some([0; 32]);
+    assert_eq!(
+        joiner.poll_said(now),
+        Some(Said::Join { cookie: shown }),
+        "at once"
+    );
+    let mut asked = 0;
+    for cookie in 1..=250 {
+        let now = now + Duration::from_millis(cookie);
+        joiner.handle_retry(now, [1; 16], [cookie as u8; 32]);
+        while let Some(said) = joiner.poll_said(now) {
+            // The newest: the coordinator may have forgotten the one before.
+            let cookie = Some([cookie as u8; 32]);
+            assert_eq!(said, Said::Join { cookie });
+            asked += 1;
+        }
+    }
+    assert!((2..=4).contains(&asked), "{asked} questions");
 }

@@ -48,7 +48,7 @@ impl Coordinator {
                 },
             ),
             reminders: Reminders::new(hasher.clone()),
-            cookies: Cookies::new(now, hasher),
+            cookies: Cookies::new(now, hasher, settings),
             beat_at: now,
             highest: 0,
             farewells: None,
@@ -124,11 +124,16 @@ impl Node {
             budget: join.recv_budget,
         };
         let (reason, text) = match coordinator.roster.handle_join(now, applicant) {
+            // What it seals is numbered: two who share its place, and so its key, would use numbers twice.
+            Reply::Accepted(member) if self.peers.newest(member).is_some() => {
+                (RejectReason::Spent, "somebody else is in with this nonce")
+            }
             Reply::Accepted(member) => {
                 coordinator.highest = coordinator.highest.max(member.0);
                 self.outbox.ways.keep();
                 return self.accept(from, join, member);
             }
+            Reply::Taken => (RejectReason::Spent, "somebody else is in with this nonce"),
             Reply::Full => (
                 RejectReason::Full,
                 "the session has as many members as it may have",
@@ -162,7 +167,11 @@ impl Node {
             key: None,
             server_nonce: [0; 16],
         };
-        let epoch = self.protection.admit(to, &mut accept);
+        let Role::Coordinator(coordinator) = &self.role else {
+            return;
+        };
+        let view = coordinator.roster.next_view();
+        let epoch = self.protection.admit(to, view, &mut accept);
         let epoch = epoch.unwrap_or(self.outbox.epoch());
         self.outbox.push_in(to, epoch, &Packet::Accept(accept));
     }
@@ -187,14 +196,24 @@ impl Node {
                 coordinator.roster.renew();
             }
         }
+        self.renew(now);
+        self.beat(now);
+        self.say_farewell(now);
+    }
+
+    /// Whether somebody has come or gone of whom no view says so yet.
+    pub(super) fn has_changed(&self) -> bool {
+        matches!(&self.role, Role::Coordinator(coordinator) if coordinator.roster.has_changed())
+    }
+
+    /// Makes a view of all that has changed, and tells those who do not know the newest one.
+    pub(super) fn renew(&mut self, now: Instant) {
         let gone = self.take_roster_events(now);
         // All that follows is of the new epoch, if there is one.
         self.tell_views(now);
         for (member, lost) in gone {
             self.leave_channels(now, member, lost);
         }
-        self.beat(now);
-        self.say_farewell(now);
     }
 
     /// Takes note of who came and went; returns who is gone, and whether not by its own will.

@@ -92,14 +92,27 @@ impl Node {
         header: &Header,
         packet: Packet<'_>,
     ) {
-        if let Packet::Join(join) = packet {
-            return self.handle_join(now, from, &join);
-        }
-        let Role::Member(member) = &mut self.role else {
-            return;
+        let member = match (&mut self.role, &packet) {
+            (Role::Coordinator(_), Packet::Join(join)) => return self.handle_join(now, from, join),
+            (Role::Member(member), _) if from == member.coordinator => member,
+            _ => {
+                self.counters.foreign += 1;
+                return;
+            }
         };
-        if from != member.coordinator {
-            self.counters.foreign += 1;
+        let nonce = match &packet {
+            Packet::Retry(retry) => retry.nonce,
+            Packet::Reject(reject) => reject.nonce,
+            Packet::Accept(accept) => accept.nonce,
+            // It has no answer for anybody.
+            _ => {
+                self.counters.foreign += 1;
+                return;
+            }
+        };
+        if !member.enrolment.is_asking() || nonce != member.enrolment.nonce() {
+            // The answer to an earlier question, or to somebody else's.
+            self.counters.replayed += 1;
             return;
         }
         match packet {
@@ -120,9 +133,6 @@ impl Node {
         let Role::Member(member) = &mut self.role else {
             return;
         };
-        if !member.enrolment.is_asking() || accept.nonce != member.enrolment.nonce() {
-            return;
-        }
         let Some(seals) = self.protection.enter(header, accept) else {
             self.counters.forged += 1;
             return;
@@ -177,6 +187,8 @@ impl Node {
             member.view = view.view;
             let members = std::mem::take(&mut member.gathered).members;
             self.take_view(now, view.view, &members);
+            self.protection
+                .note_switch(MemberId::COORDINATOR, view.view, header.number);
         }
         let ack = ViewAck {
             channel: 0,

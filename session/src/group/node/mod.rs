@@ -34,6 +34,8 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+#[cfg(all(any(test, fuzzing), feature = "group-crypto"))]
+use flexbond_wire::group::Kind;
 use flexbond_wire::group::{Data, GoodbyeReason, Header, Nonce, Packet, RejectReason};
 
 use super::MemberId;
@@ -53,6 +55,8 @@ pub(crate) use places::GroupEnd;
 #[cfg(feature = "group-crypto")]
 pub(crate) use protection::Entropy;
 use protection::Protection;
+#[cfg(all(any(test, fuzzing), feature = "group-crypto"))]
+pub(super) use protection::ledger;
 pub(crate) use settings::NodeSettings;
 use transmit::Outbox;
 
@@ -131,8 +135,8 @@ pub struct NodeCounters {
     pub malformed: u64,
     /// Packets of another session, or of nobody known here.
     pub foreign: u64,
-    /// Packets that were seen before, are too old to know, or are of a group that was over when this node joined one of
-    /// the same number.
+    /// Packets that were seen before, are too old to know, answer what this node does not ask any more, or are of a group
+    /// that was over when this node joined one of the same number.
     pub replayed: u64,
     /// Events that nobody asked for in time.
     pub events_dropped: u64,
@@ -250,6 +254,7 @@ impl Node {
             Packet::ViewAck(ack) => {
                 if let Role::Coordinator(coordinator) = &mut self.role {
                     coordinator.roster.handle_view_ack(sender, ack.view);
+                    self.protection.note_switch(sender, ack.view, header.number);
                 }
             }
             Packet::Leave => self.handle_leave(from, sender),
@@ -372,10 +377,10 @@ impl Node {
         }
     }
 
-    /// Nobody drives this node any more.
-    pub(crate) fn abandon(&mut self) {
+    /// Nobody drives this node any more; the text says why.
+    pub(crate) fn abandon(&mut self, why: &str) {
         self.is_abandoned = true;
-        self.end(Ending::Unusable("its runtime has ended".to_owned()));
+        self.end(Ending::Unusable(why.to_owned()));
     }
 
     /// This node is out; only the first reason counts.
@@ -555,6 +560,25 @@ impl Node {
             unanswered: self.counters.unanswered + self.outbox.unanswered(),
             ..self.counters
         }
+    }
+
+    /// With what packets of this kind are sealed, and of which epoch they are, that look as if a member had sent them, as
+    /// far as this node knows.
+    #[cfg(all(any(test, fuzzing), feature = "group-crypto"))]
+    pub(crate) fn sealing_as(&self, member: MemberId, kind: Kind) -> Option<(u32, protection::SealKey)> {
+        if !self.protection.is_on() || !self.is_in() {
+            return None;
+        }
+        match kind.is_control() {
+            true => Some((0, self.protection.control_as(member)?)),
+            false => Some(self.protection.sealing_as(member)),
+        }
+    }
+
+    /// How many packets wait to be sent.
+    #[cfg(all(any(test, fuzzing), feature = "group-crypto"))]
+    pub(crate) fn waiting(&self) -> usize {
+        self.outbox.waiting()
     }
 
     /// Microseconds since this node began.

@@ -106,7 +106,7 @@ impl Node {
         if !self.protection.is_on()
             && let Some((header, data)) = Data::decode(datagram)
         {
-            return self.handle_segment(now, origin, &header, &data);
+            return self.handle_segment(now, origin, &header, &data, datagram.len());
         }
         let Ok((header, packet)) = Packet::decode(datagram) else {
             self.counters.malformed += 1;
@@ -115,7 +115,7 @@ impl Node {
         if packet.kind().is_handshake() {
             return self.handle_handshake(now, origin.from, &header, packet);
         }
-        if !self.is_of_peer(now, origin, &header) {
+        if !self.is_of_peer(now, origin, &header, datagram.len()) {
             return;
         }
         if !self.peers.accept(now, MemberId(header.sender), header.number) {
@@ -126,8 +126,15 @@ impl Node {
     }
 
     /// A segment has come that is not sealed: what there is most of.
-    fn handle_segment(&mut self, now: Instant, origin: &mut Origin, header: &Header, data: &Data<'_>) {
-        if !self.is_of_peer(now, origin, header) {
+    fn handle_segment(
+        &mut self,
+        now: Instant,
+        origin: &mut Origin,
+        header: &Header,
+        data: &Data<'_>,
+        len: usize,
+    ) {
+        if !self.is_of_peer(now, origin, header, len) {
             return;
         }
         let sender = MemberId(header.sender);
@@ -147,8 +154,8 @@ impl Node {
         self.handle_data(now, header, data);
     }
 
-    /// Whether the sender that a header names belongs to the session, and is where this comes from.
-    fn is_of_peer(&mut self, now: Instant, origin: &Origin, header: &Header) -> bool {
+    /// Whether the sender that a header names belongs to the session, and is where this comes from, in `len` bytes.
+    fn is_of_peer(&mut self, now: Instant, origin: &Origin, header: &Header, len: usize) -> bool {
         let sender = MemberId(header.sender);
         if header.session != self.outbox.session() || self.outbox.me() == sender {
             self.counters.foreign += 1;
@@ -156,7 +163,7 @@ impl Node {
         }
         if origin.last != Some(sender) && !self.peers.knows(sender, origin.from) {
             self.counters.foreign += 1;
-            self.handle_stranger(now, origin.from, sender);
+            self.handle_stranger(now, origin.from, sender, len);
             return false;
         }
         true
@@ -177,7 +184,7 @@ impl Node {
     fn handle_sealed(&mut self, now: Instant, origin: &mut Origin, envelope: &Envelope, datagram: &mut [u8]) {
         let header = envelope.header;
         let sender = MemberId(header.sender);
-        if !self.is_of_peer(now, origin, &header) {
+        if !self.is_of_peer(now, origin, &header, datagram.len()) {
             return;
         }
         if !self.peers.is_fresh(sender, header.number) {
@@ -195,8 +202,9 @@ impl Node {
         }
     }
 
-    /// Somebody who is no member, or not any more, may not know that.
-    fn handle_stranger(&mut self, now: Instant, from: SocketAddr, sender: MemberId) {
+    /// Somebody who is no member, or not any more, may not know that. It is told in no more bytes than it has used: what
+    /// seems to come from somewhere need not, and nobody is to be flooded through this node.
+    fn handle_stranger(&mut self, now: Instant, from: SocketAddr, sender: MemberId, len: usize) {
         if let Role::Coordinator(coordinator) = &mut self.role
             && coordinator.was_member(sender)
             // Somebody else is there now, or somebody says so: it must not take for itself what is said to who has gone.
@@ -207,14 +215,14 @@ impl Node {
                 // It could not tell what is said to it from what anybody says.
                 return;
             }
-            if !coordinator.reminders.take(now, from) {
-                self.counters.unanswered += 1;
-                return;
-            }
             let goodbye = Packet::Goodbye(Goodbye {
                 reason: GoodbyeReason::Evicted,
                 text: "",
             });
+            if goodbye.encoded_len(seal.is_some()) > len || !coordinator.reminders.take(now, from) {
+                self.counters.unanswered += 1;
+                return;
+            }
             self.outbox.push_control(from, seal, &goodbye);
         }
     }

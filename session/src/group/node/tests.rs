@@ -21,6 +21,8 @@ use crate::group::flow::RecordKind;
 mod keys;
 #[cfg(feature = "group-crypto")]
 mod passed_on;
+#[cfg(feature = "group-crypto")]
+mod secrecy;
 
 const DEAD_AFTER: Duration = Duration::from_secs(2);
 
@@ -107,6 +109,8 @@ struct World {
 
 impl World {
     fn new(seed: u64, multicast: bool, path: Path) -> Self {
+        #[cfg(feature = "group-crypto")]
+        super::protection::ledger::begin();
         let mut world = World {
             start: Instant::now(),
             now: Duration::ZERO,

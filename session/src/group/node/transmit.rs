@@ -96,6 +96,10 @@ impl Outbox {
     /// likes, and who gets no answer asks again.
     const MAX_WAITING: usize = 4096;
 
+    /// No packet has a higher number: more than any node can send in its time, and nothing that is reckoned with numbers
+    /// overflows.
+    const LAST_NUMBER: u64 = u64::MAX / 2;
+
     /// What is queued from now on answers what has come from there, to this address of the machine.
     pub(super) fn begin_answers(&mut self, from: SocketAddr, at: Option<IpAddr>) {
         self.answers = true;
@@ -135,6 +139,20 @@ impl Outbox {
         self.max_sealed = max;
     }
 
+    /// The next packet has the number after this one.
+    #[cfg(all(test, feature = "group-crypto"))]
+    pub(super) fn advance_number(&mut self, number: u64) {
+        self.header.number = number;
+    }
+
+    /// Goes on to the next number; false if there is none. None is ever taken twice, whatever becomes of its packet: with
+    /// the key, it is what a packet is sealed with.
+    fn take_number(&mut self) -> bool {
+        let is_left = self.header.number < Self::LAST_NUMBER;
+        self.header.number += u64::from(is_left);
+        is_left
+    }
+
     /// Whether half of what may be sealed with one key was.
     pub(super) fn is_tired(&self) -> bool {
         self.seal.is_some() && self.sealed >= self.max_sealed / 2
@@ -146,7 +164,7 @@ impl Outbox {
     }
 
     /// How many packets wait to be sent.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn waiting(&self) -> usize {
         self.single.len()
     }
@@ -208,7 +226,9 @@ impl Outbox {
             return 0;
         }
         let mut datagram = BytesMut::new();
-        self.header.number += 1;
+        if !self.take_number() {
+            return 0;
+        }
         let header = Header { epoch, ..self.header };
         // All limits are those of who made the packet; one that cannot be encoded says nothing.
         let Some(len) = encode(packet, &header, seal, &mut datagram) else {
@@ -258,6 +278,10 @@ impl Outbox {
 impl Node {
     /// What is to be sent next: at most `max_segments` packets of equal size in one.
     pub(crate) fn poll_transmit(&mut self, now: Instant, max_segments: usize) -> Option<Outgoing<'_>> {
+        // Nothing more is sealed with a key that somebody has who was sent away just now.
+        if self.has_changed() {
+            self.renew(now);
+        }
         while self.outbox.targets.is_empty() {
             self.flows.report(now, &self.peers, &mut self.outbox);
             if let Some(single) = self.outbox.single.pop_front() {
@@ -369,10 +393,9 @@ impl Node {
             settings,
             ..
         } = self;
-        if outbox.is_spent() {
+        if outbox.is_spent() || !outbox.take_number() {
             return None;
         }
-        outbox.header.number += 1;
         let sealed = outbox.seal.is_some();
         let len = match *piece {
             Piece::Segment {

@@ -59,7 +59,7 @@ impl Protection {
         }
     }
 
-    pub(crate) fn admit(&mut self, _: SocketAddr, _: &mut Accept) -> Option<u32> {
+    pub(crate) fn admit(&mut self, _: SocketAddr, _: u32, _: &mut Accept) -> Option<u32> {
         None
     }
 
@@ -90,6 +90,8 @@ impl Protection {
     pub(crate) fn note_part(&mut self, _: &Header, view: &View<'_>) -> bool {
         view.key.is_none()
     }
+
+    pub(crate) fn note_switch(&mut self, _: MemberId, _: u32, _: u64) {}
 
     pub(crate) fn open<'a>(&mut self, _: &Envelope, _: &'a mut [u8]) -> Result<Packet<'a>, Refusal> {
         Err(Refusal::Unreadable)

@@ -20,8 +20,9 @@ pub(super) struct CoordinatorKeys {
     preshared: PresharedKey,
     entropy: Entropy,
     pub(super) ring: KeyRing,
-    /// Whether somebody has gone who has the newest key.
-    stale: bool,
+    /// The key of the view that comes next, if somebody has come or gone since the last one: who has gone must not read
+    /// on, and who has come must not read back.
+    next: Option<EpochKey>,
     seats: BTreeMap<MemberId, Seat>,
     /// Who went last, the latest at the end.
     departed: VecDeque<Departed>,
@@ -62,7 +63,7 @@ impl CoordinatorKeys {
             preshared,
             entropy,
             ring,
-            stale: false,
+            next: None,
             seats: BTreeMap::new(),
             departed: VecDeque::new(),
         }
@@ -77,20 +78,24 @@ impl CoordinatorKeys {
         }
     }
 
-    /// Puts the key of the epoch into an ACCEPT that is otherwise complete; returns the epoch. The same member gets the
-    /// same each time.
-    pub(super) fn admit(&mut self, address: SocketAddr, accept: &mut Accept) -> u32 {
+    /// Puts the key of the epoch into an ACCEPT that is otherwise complete; returns the epoch. A new member's is that of
+    /// `view`, the first one that names it, which is still to come: nothing was sealed with its key yet. The same member
+    /// gets the same each time.
+    pub(super) fn admit(&mut self, address: SocketAddr, view: u32, accept: &mut Accept) -> u32 {
         let member = MemberId(accept.member);
         // Who is in again must not hear that it is out.
         self.departed.retain(|departed| departed.address != address);
         let seat = self.seats.entry(member).or_insert_with(|| {
             let server_nonce = self.entropy.draw();
+            let next = self
+                .next
+                .get_or_insert_with(|| EpochKey::from_random(self.entropy.draw()));
             let key = self.preshared.member_key(&accept.nonce, &server_nonce);
             let control = key.control_key();
             Seat {
                 key,
                 server_nonce,
-                admitted: (self.ring.epoch(), self.ring.newest().clone()),
+                admitted: (view, next.clone()),
                 opens: control.sender_key(self.session, CONTROL_EPOCH, member.0),
                 seals: control.sender_key(self.session, CONTROL_EPOCH, Header::COORDINATOR),
             }
@@ -107,12 +112,10 @@ impl CoordinatorKeys {
         *epoch
     }
 
-    /// Begins the epoch of a new view: with a new key, if somebody has gone.
+    /// Begins the epoch of a new view: with a new key, if somebody has come or gone.
     pub(super) fn begin(&mut self, now: Instant, epoch: u32) {
-        let key = match std::mem::take(&mut self.stale) {
-            true => EpochKey::from_random(self.entropy.draw()),
-            false => self.ring.newest().clone(),
-        };
+        let key = self.next.take();
+        let key = key.unwrap_or_else(|| self.ring.newest().clone());
         self.ring.begin(now, epoch, key);
     }
 
@@ -127,7 +130,10 @@ impl CoordinatorKeys {
                 epoch: CONTROL_EPOCH,
                 number: 0,
             };
-            view.key = Some(seat.key.wrap_for_view(&header, view, self.ring.newest()));
+            let key = seat.key.wrap_for_view(&header, view, self.ring.newest());
+            #[cfg(any(test, fuzzing))]
+            super::ledger::note_wrapped(self.session, member, seat.server_nonce, view.view, key);
+            view.key = Some(key);
         }
     }
 
@@ -158,7 +164,8 @@ impl CoordinatorKeys {
         let Some(seat) = self.seats.remove(&member) else {
             return;
         };
-        self.stale = true;
+        // Once more even if there is one already: it may be the one that this member was admitted with.
+        self.next = Some(EpochKey::from_random(self.entropy.draw()));
         if let Some(address) = address {
             if self.departed.len() == Self::MAX_DEPARTED {
                 self.departed.pop_front();

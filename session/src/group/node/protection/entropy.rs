@@ -22,7 +22,7 @@ impl Entropy {
         Entropy::new(|out| aws_lc_rs::rand::fill(out).expect("the system has random bytes"))
     }
 
-    pub(super) fn draw<const N: usize>(&self) -> [u8; N] {
+    pub(crate) fn draw<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
         (self.0)(&mut bytes);
         bytes

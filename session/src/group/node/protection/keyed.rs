@@ -45,11 +45,17 @@ pub(crate) fn seal(
     target: Target,
     out: &mut BytesMut,
 ) -> Result<usize, EncodeError> {
+    #[cfg(any(test, fuzzing))]
+    super::ledger::note_sealed(key, header);
     packet.encode_sealed(header, key, audience(target), out)
 }
 
 /// Seals a packet for `target` that was written without its trailer.
 pub(crate) fn finish_sealed(key: &SealKey, target: Target, datagram: &mut [u8]) {
+    #[cfg(any(test, fuzzing))]
+    if let Ok(envelope) = Header::peek(datagram) {
+        super::ledger::note_sealed(key, &envelope.header);
+    }
     // What is in a batch was written with this key's header just before; and what is not sealed, nobody takes.
     let _ = key.finish(datagram, audience(target));
 }
@@ -123,10 +129,11 @@ impl Protection {
         }
     }
 
-    /// As the coordinator: completes an ACCEPT for this address. Returns the epoch that its header must say.
-    pub(crate) fn admit(&mut self, to: SocketAddr, accept: &mut Accept) -> Option<u32> {
+    /// As the coordinator: completes an ACCEPT for this address, whose member is first named by `view`. Returns the epoch
+    /// that its header must say.
+    pub(crate) fn admit(&mut self, to: SocketAddr, view: u32, accept: &mut Accept) -> Option<u32> {
         match &mut self.0 {
-            Keys::Coordinator(keys) => Some(keys.admit(to, accept)),
+            Keys::Coordinator(keys) => Some(keys.admit(to, view, accept)),
             _ => None,
         }
     }
@@ -192,6 +199,13 @@ impl Protection {
         }
     }
 
+    /// A member seals in this epoch, or a newer one, since packet `number` of it.
+    pub(crate) fn note_switch(&mut self, member: MemberId, epoch: u32, number: u64) {
+        if let Some(ring) = self.ring_mut() {
+            ring.note_switch(member, epoch, number);
+        }
+    }
+
     /// Opens a packet of somebody who is known, in place.
     pub(crate) fn open<'a>(
         &mut self,
@@ -227,10 +241,25 @@ impl Protection {
     }
 
     /// What would make packets look like those of `member`, as far as this node knows, and in which epoch.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn sealing_as(&self, member: MemberId) -> (u32, SealKey) {
         let ring = self.ring().expect("a session with a key");
         (ring.epoch(), ring.sealing_as(member))
+    }
+
+    /// What this node shares with the coordinator alone, as a member that is in.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn control_as(&self, member: MemberId) -> Option<SealKey> {
+        match &self.0 {
+            Keys::Member(keys) => keys.control_as(member),
+            _ => None,
+        }
+    }
+
+    /// All keys of epochs that this node has.
+    #[cfg(test)]
+    pub(crate) fn epoch_keys(&self) -> Vec<flexbond_wire::group::EpochKey> {
+        self.ring().map(KeyRing::keys).unwrap_or_default()
     }
 
     /// So many packets of one sender in one epoch are enough.

@@ -21,6 +21,8 @@ pub(super) struct KeyRing {
     /// What was the newest before, the latest first.
     older: VecDeque<Span>,
     openers: BTreeMap<MemberId, Opener>,
+    /// Which epoch each other is known to be in, or past, and since which packet of it.
+    switched: BTreeMap<MemberId, (u32, u64)>,
     /// How long packets of an old key are opened.
     grace: Duration,
     /// How many packets of one sender in one epoch make a new epoch due.
@@ -47,12 +49,14 @@ struct Opener {
     floor: u32,
     /// The first packet that was opened.
     number: u64,
+    /// The last one that can be of this epoch, as far as is known.
+    last: u64,
     key: SenderKey,
 }
 
 impl KeyRing {
     /// Old keys that are kept.
-    const MAX_OLDER: usize = 4;
+    const MAX_OLDER: usize = 16;
 
     /// The ring of a node that begins with `key` in this epoch. It opens nothing before a view [begins](Self::begin).
     pub(super) fn new(session: u64, me: MemberId, epoch: u32, key: EpochKey, grace: Duration) -> Self {
@@ -69,6 +73,7 @@ impl KeyRing {
             },
             older: VecDeque::new(),
             openers: BTreeMap::new(),
+            switched: BTreeMap::new(),
             grace,
             enough: SenderKey::MAX_SEALED / 2,
             tired: false,
@@ -116,12 +121,25 @@ impl KeyRing {
         self.me
     }
 
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn session(&self) -> u64 {
+        self.session
+    }
+
+    #[cfg(any(test, fuzzing))]
     pub(super) fn epoch(&self) -> u32 {
         self.epoch
     }
 
     pub(super) fn newest(&self) -> &EpochKey {
         &self.newest.key
+    }
+
+    /// All keys, the newest first.
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> Vec<EpochKey> {
+        let spans = std::iter::once(&self.newest).chain(&self.older);
+        spans.map(|span| span.key.clone()).collect()
     }
 
     /// What this node's own packets are sealed with.
@@ -132,6 +150,21 @@ impl KeyRing {
     /// What a member's packets are sealed with.
     pub(super) fn sealing_as(&self, member: MemberId) -> SenderKey {
         self.newest.key.sender_key(self.session, self.epoch, member.0)
+    }
+
+    /// A member seals in this epoch, or a newer one, since packet `number` of it: what has a higher number and is of an
+    /// epoch before is somebody else's who has the old key.
+    pub(super) fn note_switch(&mut self, member: MemberId, epoch: u32, number: u64) {
+        let known = self.switched.get(&member);
+        if known.is_some_and(|(newest, since)| *newest > epoch || *newest == epoch && *since <= number) {
+            return;
+        }
+        self.switched.insert(member, (epoch, number));
+        if let Some(opener) = self.openers.get_mut(&member)
+            && opener.epoch < epoch
+        {
+            opener.last = number;
+        }
     }
 
     /// Opens a packet where it is.
@@ -146,6 +179,7 @@ impl KeyRing {
         let known = self.openers.get(&sender);
         if let Some(opener) = known
             && opener.epoch == epoch
+            && number <= opener.last
         {
             let opened = opener.key.open_in_place(datagram, self.me.0);
             opened.map_err(|_| Refusal::Forged)?;
@@ -154,6 +188,13 @@ impl KeyRing {
             return Ok(());
         }
         let (before, floor) = known.map_or((None, 0), |opener| (Some(opener.epoch), opener.floor));
+        let switched = self.switched.get(&sender);
+        let last = switched
+            .filter(|(newest, _)| epoch < *newest)
+            .map_or(u64::MAX, |(_, since)| *since);
+        if number > last {
+            return Err(Refusal::Forged);
+        }
         let span = self.span(epoch).ok_or(Refusal::Unreadable)?;
         if span.first < floor {
             return Err(Refusal::Unreadable);
@@ -172,6 +213,7 @@ impl KeyRing {
                 epoch,
                 floor,
                 number,
+                last,
                 key,
             };
             self.openers.insert(sender, opener);
@@ -191,6 +233,7 @@ impl KeyRing {
     /// Somebody is gone.
     pub(super) fn forget(&mut self, member: MemberId) {
         self.openers.remove(&member);
+        self.switched.remove(&member);
     }
 
     /// Drops what opens packets of keys that are not kept any more.
@@ -301,6 +344,31 @@ mod tests {
         assert_eq!(open(&mut ring, 2, 9, 1, 1), Ok(()));
         assert_eq!(open(&mut ring, 2, 10, 2, 1), Err(Refusal::Unreadable));
         assert_eq!(open(&mut ring, 2, 1, 1, 1), Ok(()));
+    }
+
+    #[test]
+    fn who_has_switched_says_nothing_more_with_an_old_key() {
+        let now = Instant::now();
+        let mut ring = ring(1, 1);
+        ring.begin(now, 1, key(1));
+        assert_eq!(open(&mut ring, 2, 1, 1, 10), Ok(()));
+        ring.begin(now, 2, key(2));
+        ring.begin(now, 3, key(3));
+        for sender in [2, 3] {
+            // Heard before, or not; and what says so may be said again, or come late.
+            ring.note_switch(MemberId(sender), 3, 20);
+            ring.note_switch(MemberId(sender), 3, 30);
+            ring.note_switch(MemberId(sender), 2, 15);
+            for (epoch, byte) in [(1, 1), (2, 2)] {
+                assert_eq!(open(&mut ring, sender, epoch, byte, 20), Ok(()), "on its way");
+                assert_eq!(open(&mut ring, sender, epoch, byte, 21), Err(Refusal::Forged));
+            }
+            assert_eq!(open(&mut ring, sender, 3, 3, 21), Ok(()));
+        }
+        assert_eq!(open(&mut ring, 4, 1, 1, 21), Ok(()), "it may not know yet");
+        ring.forget(MemberId(4));
+        ring.forget(MemberId(2));
+        assert!(ring.switched.keys().eq([&MemberId(3)]));
     }
 
     #[test]

@@ -93,6 +93,14 @@ impl MemberKeys {
         }
     }
 
+    /// What seals what is said between this member and the coordinator, as one of the two.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn control_as(&self, member: MemberId) -> Option<SenderKey> {
+        let admitted = self.admitted.as_ref()?;
+        let control = admitted.key.control_key();
+        Some(control.sender_key(admitted.ring.session(), CONTROL_EPOCH, member.0))
+    }
+
     pub(super) fn open_control(&self, datagram: &mut [u8]) -> Result<(), Refusal> {
         let admitted = self.admitted.as_ref().ok_or(Refusal::Unreadable)?;
         let opened = admitted.opens.open_in_place(datagram, admitted.ring.me().0);
