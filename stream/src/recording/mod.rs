@@ -87,9 +87,13 @@
 //! the last head that is whole, follows the links from index to index, and reads what comes after the last one. Where a
 //! block is damaged it goes on with the next head whose checksum and salt are right.
 
+mod aligned;
 mod batch;
 mod checksum;
+mod chooser;
 mod compression;
+mod descriptor;
+mod direct_file;
 mod encoder;
 mod export;
 mod file_name;
@@ -113,6 +117,7 @@ mod timestamp;
 mod writer;
 
 pub use batch::Batch;
+pub use chooser::DirectWrites;
 pub use compression::{Compression, UnsupportedCompression};
 pub use encoder::{EncodeError, Encoder};
 pub use export::{ExportError, Exported, NpyWriter, Selection, export_npy};
