@@ -2,6 +2,7 @@
 #![cfg(feature = "recording")]
 
 use std::path::Path;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -22,10 +23,11 @@ fn message(number: u64) -> Message {
         2 => 10,
         _ => 200_000,
     } + number as usize;
-    let body: Vec<u8> = (0..len)
-        .map(|at| (at as u64 ^ (at as u64 >> 8) ^ number) as u8)
-        .collect();
-    Message::from([number.to_le_bytes().to_vec(), body])
+    // Of one pattern, as it takes long to make.
+    static PATTERN: LazyLock<Vec<u8>> =
+        LazyLock::new(|| (0..2_000_000_u32).map(|at| (at ^ (at >> 8)) as u8).collect());
+    let at = number as usize * 7;
+    Message::from([number.to_le_bytes().to_vec(), PATTERN[at..at + len].to_vec()])
 }
 
 fn time(number: u64) -> Timestamp {

@@ -87,13 +87,12 @@ impl AlignedBuffer {
         self.waiting.start = self.waiting.end.min(self.waiting.start + written);
     }
 
-    /// Makes room: moves what waits to the front.
-    pub(super) fn compact(&mut self) {
+    /// Has what comes after the last whole block wait in `next`, which begins there and is as large.
+    pub(super) fn move_tail(&mut self, next: &mut AlignedBuffer) {
         let Range { start, end } = self.waiting;
-        let to = start % self.align;
-        self.memory
-            .copy_within(self.base + start..self.base + end, self.base + to);
-        self.waiting = to..to + (end - start);
+        let last = start.max(end - end % self.align);
+        next.take(self.at(last..end));
+        self.waiting.end = last;
     }
 
     fn at(&self, range: Range<usize>) -> &[u8] {
@@ -139,8 +138,11 @@ mod tests {
                     buffer.advance(len);
                 }
                 assert!(buffer.waiting().len() < 512);
-                buffer.compact();
-                assert!(!buffer.is_full());
+                let mut next = AlignedBuffer::new(2_048, 512);
+                next.begin(offset + written.len() as u64);
+                buffer.move_tail(&mut next);
+                assert!(buffer.is_empty() && !next.is_full());
+                buffer = next;
             }
             written.extend_from_slice(buffer.waiting());
             assert_eq!(written, bytes, "{offset}");

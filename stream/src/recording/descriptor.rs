@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use super::storage::ReadAt;
 
 /// What a [`DirectFile`](super::direct_file::DirectFile) writes to.
-pub(super) trait Descriptor: ReadAt {
+pub(super) trait Descriptor: ReadAt + Send + 'static {
     /// Writes some bytes at the end, and says how many.
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 

@@ -8,22 +8,28 @@ use super::aligned::{AlignedBuffer, Run};
 use super::batch::Batch;
 use super::chooser::{Chooser, DirectWrites, Way};
 use super::descriptor::Descriptor;
+use super::lane::Lane;
 use super::storage::{Reach, ReadAt, Storage};
 
 /// A file that is written at its end.
 ///
-/// Past the cache only whole blocks can go. So they are copied to where they are aligned; what is less than a block
-/// waits for the next write, or goes through the cache when everything has to go. What is in the file is never written
-/// again: after half a block the other half goes through the cache as well. A page that readers look at is thus never
-/// under a direct write, and no direct write waits for a page.
+/// Past the cache only whole blocks can go. So they are copied to where they are aligned, and a thread of its own writes
+/// them while the next ones are copied; what is less than a block waits for the next write, or goes through the cache
+/// when everything has to go. What is in the file is never written again: after half a block the other half goes
+/// through the cache as well. A page that readers look at is thus never under a direct write, and no direct write waits
+/// for a page.
 #[derive(Debug)]
 pub(super) struct DirectFile<D = File> {
-    file: D,
-    /// Bytes of the file.
+    /// `None` while the lane has it.
+    file: Option<D>,
+    /// Bytes of the file, with those that the lane has.
     at: u64,
     chooser: Chooser,
     /// What was taken and is not in the file yet; made at the first direct write.
     buffer: Option<AlignedBuffer>,
+    /// The other one.
+    spare: Option<AlignedBuffer>,
+    lane: Option<Lane<D>>,
     buffer_len: usize,
     /// A batch with fewer bytes goes through the cache.
     worthwhile: u64,
@@ -38,30 +44,44 @@ impl<D: Descriptor> DirectFile<D> {
     /// A file that is empty, or is truncated before it is written.
     pub(super) fn new(file: D, policy: DirectWrites) -> Self {
         DirectFile {
-            file,
+            file: Some(file),
             at: 0,
             chooser: Chooser::new(policy),
             buffer: None,
+            spare: None,
+            lane: None,
             buffer_len: BUFFER,
             worthwhile: WORTHWHILE,
         }
     }
 
-    /// Goes on with `next`, which is empty, and with what was learnt.
+    /// Goes on with `next`, which is empty, and with what was learnt. Of this file everything is written.
     pub(super) fn followed_by(mut self, next: D) -> Self {
         if let Some(buffer) = &mut self.buffer {
             buffer.begin(0);
         }
         DirectFile {
-            file: next,
+            file: Some(next),
             at: 0,
             ..self
         }
     }
 
-    fn write_cached(&mut self, batch: &Batch) -> io::Result<()> {
+    fn put(&mut self, batch: &Batch, reach: Reach) -> io::Result<()> {
+        match self.chooser.way() {
+            Way::Direct if batch.len() >= self.worthwhile => self.put_direct(batch)?,
+            Way::Direct | Way::Cached => self.put_cached(batch)?,
+        }
+        match reach {
+            Reach::Everything => self.write_waiting(),
+            Reach::Blocks => Ok(()),
+        }
+    }
+
+    fn put_cached(&mut self, batch: &Batch) -> io::Result<()> {
         self.write_waiting()?;
-        let (file, at) = (&mut self.file, &mut self.at);
+        let file = here(&mut self.file)?;
+        let at = &mut self.at;
         batch.write_with(|slices| {
             let written = file.write(slices)?;
             *at += written as u64;
@@ -69,13 +89,10 @@ impl<D: Descriptor> DirectFile<D> {
         })
     }
 
-    fn write_direct(&mut self, batch: &Batch) -> io::Result<()> {
-        if self.buffer.is_none() {
-            let Some(align) = self.file.alignment() else {
-                self.chooser.handle_refused();
-                return self.write_cached(batch);
-            };
-            self.buffer = Some(AlignedBuffer::new(self.buffer_len, align));
+    fn put_direct(&mut self, batch: &Batch) -> io::Result<()> {
+        if !self.prepare()? {
+            self.chooser.handle_refused();
+            return self.put_cached(batch);
         }
         for mut piece in batch.pieces() {
             while !piece.is_empty() {
@@ -93,38 +110,84 @@ impl<D: Descriptor> DirectFile<D> {
         self.write_blocks()
     }
 
-    /// Writes what reaches the end of a block.
+    /// Makes what direct writes need; `false` where there can be none.
+    fn prepare(&mut self) -> io::Result<bool> {
+        if self.lane.is_none() {
+            let Some(align) = here(&mut self.file)?.alignment() else {
+                return Ok(false);
+            };
+            let Ok(lane) = Lane::start() else {
+                return Ok(false);
+            };
+            self.lane = Some(lane);
+            self.buffer = Some(AlignedBuffer::new(self.buffer_len, align));
+            self.spare = Some(AlignedBuffer::new(self.buffer_len, align));
+        }
+        Ok(true)
+    }
+
+    /// Has what reaches the end of a block written.
     fn write_blocks(&mut self) -> io::Result<()> {
-        let Some(buffer) = &mut self.buffer else {
+        while let Some(Run::Head(_)) = self.buffer.as_ref().and_then(AlignedBuffer::run) {
+            self.land()?;
+            let (file, Some(buffer)) = (here(&mut self.file)?, &mut self.buffer) else {
+                break;
+            };
+            if let Some(Run::Head(head)) = buffer.run() {
+                let written = file.write(&[IoSlice::new(head)]);
+                self.at += advance(buffer, written)?;
+            }
+        }
+        let Some(Run::Blocks(blocks)) = self.buffer.as_ref().and_then(AlignedBuffer::run) else {
             return Ok(());
         };
-        while let Some(run) = buffer.run() {
-            let file = &mut self.file;
-            let written = match run {
-                Run::Blocks(blocks) if self.chooser.way() == Way::Direct => match file.write_direct(blocks) {
-                    Err(error) if is_refusal(&error) => {
-                        self.chooser.handle_refused();
-                        file.write(&[IoSlice::new(blocks)])
-                    }
-                    // The last messages may fit that are shorter than all of this.
-                    Err(error) if is_full(&error) => file.write(&[IoSlice::new(blocks)]),
-                    written => written,
-                },
-                Run::Head(bytes) | Run::Blocks(bytes) => file.write(&[IoSlice::new(bytes)]),
-            };
-            self.at += advance(buffer, written)?;
+        let len = blocks.len() as u64;
+        self.land()?;
+        if self.chooser.way() == Way::Cached {
+            // It was refused just now.
+            return self.write_waiting();
         }
-        buffer.compact();
+        if let (Some(lane), Some(mut next)) = (&self.lane, self.spare.take())
+            && let (Some(file), Some(mut buffer)) = (self.file.take(), self.buffer.take())
+        {
+            self.at += len;
+            next.begin(self.at);
+            buffer.move_tail(&mut next);
+            self.buffer = Some(next);
+            lane.send(file, buffer)?;
+        }
         Ok(())
     }
 
-    /// Writes what was kept back, through the cache.
+    /// Waits for what the lane writes. What it could not write directly goes through the cache.
+    fn land(&mut self) -> io::Result<()> {
+        let (None, Some(lane)) = (&self.file, &mut self.lane) else {
+            return Ok(());
+        };
+        let landed = lane.land()?;
+        let file = self.file.insert(landed.file);
+        let buffer = self.spare.insert(landed.buffer);
+        match landed.result {
+            Err(error) if is_refusal(&error) => self.chooser.handle_refused(),
+            // The last messages may fit that are shorter than all of this.
+            Err(error) if is_full(&error) => {}
+            result => result?,
+        }
+        while !buffer.is_empty() {
+            let written = file.write(&[IoSlice::new(buffer.waiting())]);
+            advance(buffer, written)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what was kept back, through the cache: then everything is written.
     fn write_waiting(&mut self) -> io::Result<()> {
-        let Some(buffer) = &mut self.buffer else {
+        self.land()?;
+        let (file, Some(buffer)) = (here(&mut self.file)?, &mut self.buffer) else {
             return Ok(());
         };
         while !buffer.is_empty() {
-            let written = self.file.write(&[IoSlice::new(buffer.waiting())]);
+            let written = file.write(&[IoSlice::new(buffer.waiting())]);
             self.at += advance(buffer, written)?;
         }
         Ok(())
@@ -132,7 +195,7 @@ impl<D: Descriptor> DirectFile<D> {
 }
 
 /// Takes what was written out of the buffer.
-fn advance(buffer: &mut AlignedBuffer, written: io::Result<usize>) -> io::Result<u64> {
+pub(super) fn advance(buffer: &mut AlignedBuffer, written: io::Result<usize>) -> io::Result<u64> {
     match written {
         Ok(0) => Err(io::ErrorKind::WriteZero.into()),
         Ok(written) => {
@@ -142,6 +205,15 @@ fn advance(buffer: &mut AlignedBuffer, written: io::Result<usize>) -> io::Result
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
         Err(error) => Err(error),
     }
+}
+
+/// The file, once it has landed.
+fn here<D>(file: &mut Option<D>) -> io::Result<&mut D> {
+    file.as_mut().ok_or_else(away)
+}
+
+fn away() -> io::Error {
+    io::Error::other("the file is still being written")
 }
 
 /// Whether the file system has no direct writes, which some tell only when one is tried.
@@ -157,46 +229,45 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
+/// Read once everything is written, or writing has failed.
 impl<D: Descriptor> ReadAt for DirectFile<D> {
     fn size(&self) -> io::Result<u64> {
-        self.file.size()
+        self.file.as_ref().ok_or_else(away)?.size()
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(buf, offset)
+        self.file.as_ref().ok_or_else(away)?.read_at(buf, offset)
     }
 }
 
 impl<D: Descriptor> Storage for DirectFile<D> {
     fn write(&mut self, batch: &Batch, reach: Reach) -> io::Result<()> {
-        let worthwhile = batch.len() >= self.worthwhile;
         let start = Instant::now();
-        match self.chooser.way() {
-            Way::Direct if worthwhile => self.write_direct(batch)?,
-            Way::Direct | Way::Cached => self.write_cached(batch)?,
+        if let Err(error) = self.put(batch, reach) {
+            // It is about to be read, to see what is in it.
+            let _ = self.land();
+            return Err(error);
         }
-        if reach == Reach::Everything {
-            self.write_waiting()?;
-        }
-        if worthwhile {
+        if batch.len() >= self.worthwhile {
             self.chooser.handle_written(batch.len(), start.elapsed());
         }
         Ok(())
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
-        // What waits comes after what is cut off.
+        // What has not landed comes after what is cut off, and so does what waits.
+        let _ = self.land();
         if let Some(buffer) = &mut self.buffer {
             buffer.begin(len);
         }
-        self.file.truncate(len)?;
+        here(&mut self.file)?.truncate(len)?;
         self.at = len;
         Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {
         self.write_waiting()?;
-        self.file.sync()
+        here(&mut self.file)?.sync()
     }
 }
 
@@ -303,6 +374,10 @@ mod tests {
         }
     }
 
+    fn disk(file: &DirectFile<Disk>) -> &Disk {
+        file.file.as_ref().expect("it has landed")
+    }
+
     fn batch(bytes: &[u8]) -> Batch {
         let mut batch = Batch::new();
         // Copied and shared pieces, in turns.
@@ -377,7 +452,7 @@ mod tests {
                     }
                     Step::Truncate(at) => {
                         // To what is in the file, as after a survey of it.
-                        let len = at.index(written.file.bytes.len() + 1);
+                        let len = at.index(disk(&written).bytes.len() + 1);
                         written.truncate(len as u64).unwrap();
                         expected.truncate(len);
                         true
@@ -388,17 +463,19 @@ mod tests {
                     }
                     Step::Next => {
                         let disk = Disk { bytes: Vec::new(), room: usize::MAX, direct, directly: 0 };
+                        written.write(&Batch::new(), Reach::Everything).unwrap();
                         written = written.followed_by(disk);
                         expected.clear();
                         true
                     }
                 };
-                let there = written.file.bytes.len();
+                written.land().unwrap();
+                let there = disk(&written).bytes.len();
                 prop_assert!(there + BLOCK > expected.len() && (there == expected.len() || !everything));
-                prop_assert_eq!(&written.file.bytes[..], &expected[..there]);
+                prop_assert_eq!(&disk(&written).bytes[..], &expected[..there]);
             }
             written.write(&Batch::new(), Reach::Everything).unwrap();
-            prop_assert_eq!(written.file.bytes, expected);
+            prop_assert_eq!(&disk(&written).bytes, &expected);
         }
     }
 
@@ -410,7 +487,7 @@ mod tests {
                 file.write(&batch(&[7; 1_000]), Reach::Blocks).unwrap();
             }
             file.sync().unwrap();
-            assert_eq!((file.file.directly, file.file.bytes.len()), (asked, 5_000));
+            assert_eq!((disk(&file).directly, disk(&file).bytes.len()), (asked, 5_000));
         }
     }
 
@@ -419,10 +496,10 @@ mod tests {
         let mut file = file(Direct::Whole, usize::MAX, DirectWrites::Always);
         file.worthwhile = 500;
         file.write(&batch(&[7; 499]), Reach::Everything).unwrap();
-        assert_eq!(file.file.directly, 0);
+        assert_eq!(disk(&file).directly, 0);
         file.write(&batch(&[7; 500]), Reach::Everything).unwrap();
-        assert!(file.file.directly > 0);
-        assert_eq!(file.file.bytes.len(), 999);
+        assert!(disk(&file).directly > 0);
+        assert_eq!(disk(&file).bytes.len(), 999);
     }
 
     #[test]
@@ -455,7 +532,9 @@ mod tests {
             }
         }
         let mut file = DirectFile::new(Broken, DirectWrites::Always);
-        let error = file.write(&batch(&vec![7; BUFFER]), Reach::Blocks).unwrap_err();
+        let error = file
+            .write(&batch(&vec![7; BUFFER]), Reach::Everything)
+            .unwrap_err();
         assert_eq!(error.to_string(), "the disk is broken");
     }
 
@@ -487,9 +566,10 @@ mod tests {
                 })
                 .collect();
             whole.finish().unwrap();
-            let disk = whole.into_storage().file;
-            assert!(disk.directly > 10);
-            for room in 64..disk.bytes.len() {
+            let storage = whole.into_storage();
+            let whole = disk(&storage);
+            assert!(whole.directly > 10);
+            for room in 64..whole.bytes.len() {
                 let mut writer = begin(room, direct);
                 let stopped = (0..18).find_map(|number| {
                     push(&mut writer, number)
@@ -503,7 +583,7 @@ mod tests {
                     (kept, pushed - kept),
                     "{direct:?}, room {room}"
                 );
-                let reader = Reader::new(writer.into_storage().file.bytes).unwrap();
+                let reader = Reader::new(disk(&writer.into_storage()).bytes.clone()).unwrap();
                 assert_eq!(
                     (reader.info().bytes_lost, reader.info().closed_cleanly),
                     (0, stopped.closed),
@@ -541,7 +621,8 @@ mod tests {
                 };
                 file.write(&batch(chunk), reach).unwrap();
                 given += chunk.len();
-                // What others see at once.
+                file.land().unwrap();
+                // What others see.
                 let mut seen = vec![0; reader.size().unwrap() as usize];
                 reader.read_exact_at(&mut seen, 0).unwrap();
                 assert!(seen[..] == bytes[..seen.len()]);

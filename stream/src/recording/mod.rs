@@ -103,6 +103,7 @@ mod folder;
 mod head;
 mod index;
 mod info;
+mod lane;
 mod playback;
 mod queue;
 mod reader;

@@ -58,7 +58,8 @@ pub(super) trait Storage: ReadAt {
 pub(super) enum Reach {
     /// Everything.
     Everything,
-    /// All but less than a block at the end, which may wait for the next write. More is about to come.
+    /// All but what is being written just now, and less than a block that waits for the next write. More is about to
+    /// come.
     Blocks,
 }
 
