@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::aligned::{AlignedBuffer, Run};
 use super::batch::Batch;
-use super::chooser::{Chooser, DirectWrites, Way};
+use super::chooser::{Chooser, Way};
 use super::descriptor::Descriptor;
 use super::lane::Lane;
 use super::storage::{Reach, ReadAt, Storage};
@@ -42,11 +42,11 @@ const BUFFER: usize = 2 << 20;
 
 impl<D: Descriptor> DirectFile<D> {
     /// A file that is empty, or is truncated before it is written.
-    pub(super) fn new(file: D, policy: DirectWrites) -> Self {
+    pub(super) fn new(file: D, chooser: Chooser) -> Self {
         DirectFile {
             file: Some(file),
             at: 0,
-            chooser: Chooser::new(policy),
+            chooser,
             buffer: None,
             spare: None,
             lane: None,
@@ -280,7 +280,7 @@ mod tests {
     use super::*;
     use crate::recording::encoder::Encoder;
     use crate::recording::file_writer::FileWriter;
-    use crate::recording::{Compression, Reader, Timestamp};
+    use crate::recording::{Compression, DirectWrites, Reader, Timestamp};
 
     const BLOCK: usize = 64;
 
@@ -370,7 +370,7 @@ mod tests {
         DirectFile {
             buffer_len: 4 * BLOCK,
             worthwhile: 0,
-            ..DirectFile::new(disk, policy)
+            ..DirectFile::new(disk, Chooser::new(policy, true))
         }
     }
 
@@ -441,7 +441,7 @@ mod tests {
                         written.chooser = Chooser::new(match direct {
                             true => DirectWrites::Always,
                             false => DirectWrites::Never,
-                        });
+                        }, false);
                         let reach = match everything {
                             true => Reach::Everything,
                             false => Reach::Blocks,
@@ -531,7 +531,7 @@ mod tests {
                 Ok(())
             }
         }
-        let mut file = DirectFile::new(Broken, DirectWrites::Always);
+        let mut file = DirectFile::new(Broken, Chooser::new(DirectWrites::Always, false));
         let error = file
             .write(&batch(&vec![7; BUFFER]), Reach::Everything)
             .unwrap_err();
@@ -611,7 +611,7 @@ mod tests {
                     .open(&path)
                     .unwrap()
             };
-            let mut file = DirectFile::new(open(), policy);
+            let mut file = DirectFile::new(open(), Chooser::new(policy, false));
             let reader = open();
             let mut given = 0;
             for (n, chunk) in bytes.chunks(777_777).enumerate() {

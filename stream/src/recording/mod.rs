@@ -32,7 +32,8 @@
 //! # What can be relied on
 //! - A message is in a recording whole, with every part, or not at all.
 //! - What was handed to the operating system is never touched again. When the program dies, what is lost is at most what
-//!   was still queued; when the machine does, what [`SyncPolicy`] allows.
+//!   was still queued or gathered (some MiB, and only while more comes); when the machine does, what [`SyncPolicy`] allows.
+//! - A file is the same whichever way it was written ([`DirectWrites`]), and can be read meanwhile.
 //! - A file that was not closed is read up to its last whole message ([`Reader::recovered`]), and is only changed when it
 //!   is appended to and cutting was allowed ([`TornTail`]).
 //! - When the disk is full the recording ends with [`WriteError::Stopped`], which says how many messages are kept; half

@@ -9,6 +9,7 @@ use flexbond_transport::Message;
 use thiserror::Error;
 
 use super::batch::Batch;
+use super::chooser::Chooser;
 use super::direct_file::DirectFile;
 use super::encoder::{EncodeError, Encoder};
 use super::file_writer::{FileWriter, Stopped};
@@ -49,7 +50,7 @@ pub struct WriteOptions {
     pub compression: Compression,
     /// When what was written is put on the disk. Default: on close.
     pub sync: SyncPolicy,
-    /// Whether it is written past the page cache. Default: where that is faster.
+    /// Whether it is written past the page cache of the system. Default: where that is faster.
     pub direct: DirectWrites,
     /// When the next file is begun; with one, files are named `NAME.000000.EXTENSION`, and so on. Default: never.
     pub rotation: Option<Rotation>,
@@ -81,6 +82,10 @@ impl WriteOptions {
     pub fn direct(mut self, direct: DirectWrites) -> Self {
         self.direct = direct;
         self
+    }
+
+    fn chooser(&self) -> Chooser {
+        Chooser::new(self.direct, self.sync != SyncPolicy::Never)
     }
 
     /// Sets `rotation`.
@@ -183,7 +188,8 @@ pub struct Summary {
 
 /// Writes a recording, on the thread that calls it.
 ///
-/// Messages are gathered, up to 1 MiB, and written together; [`flush`](Self::flush) writes what there is.
+/// Messages are gathered, up to 1 MiB, and written together, past the page cache where that is faster
+/// ([`DirectWrites`]): then by a thread of its own, which has up to 2 MiB more. [`flush`](Self::flush) writes what there is.
 /// [`finish`](Self::finish) closes the recording; dropping it flushes and leaves it as a crash would.
 #[derive(Debug)]
 pub struct Writer {
@@ -267,7 +273,7 @@ impl Writer {
             return Err(UnsupportedCompression(preamble.compression).into());
         }
         let first_time = (survey.totals.messages > 0).then_some(survey.totals.first_time);
-        let file = DirectFile::new(file, options.direct);
+        let file = DirectFile::new(file, options.chooser());
         let file = FileWriter::resume(file, survey).map_err(failed)?;
         Ok(Writer {
             file_path: path.clone(),
@@ -510,7 +516,7 @@ fn create(
     lock(&file, path)?;
     let file = match before {
         Some(before) => before.followed_by(file),
-        None => DirectFile::new(file, options.direct),
+        None => DirectFile::new(file, options.chooser()),
     };
     let writer = FileWriter::begin(file, encoder, batch).map_err(|error| {
         // Made just now, and empty.
