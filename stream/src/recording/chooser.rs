@@ -4,11 +4,11 @@ use std::time::Duration;
 
 /// Whether a recording is written past the page cache of the operating system (`O_DIRECT`, on Linux).
 ///
-/// Through the cache, each page is allocated and copied by the kernel; past it, a thread waits for the disk. Either can be
-/// several times faster. In one virtual machine, 1 GiB through the cache took 0.5 s of a core where the machine had its
-/// memory already and 3.3 s where it did not, and past it 0.25 s always: with a fast disk the cache is in the way. With a
-/// slow one it takes bursts at the speed of memory. Where the file system has no direct writes, everything goes through
-/// the cache; so do the remainders of blocks, and what comes in small amounts.
+/// Through the cache, each page is allocated and copied by the kernel; past it, a thread waits for the disk. Either can
+/// be several times faster. In one virtual machine, 1 GiB through the cache took 0.5 s of a core where the machine had
+/// its memory already and 3.3 s where it did not, and past it 0.25 s always: with a fast disk the cache is in the way.
+/// With a slow one it takes bursts at the speed of memory. Where the file system has no direct writes, everything goes
+/// through the cache; so do the remainders of blocks, and what comes in small amounts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DirectWrites {
@@ -38,7 +38,7 @@ pub(super) struct Chooser {
     now: Way,
     /// Whether `now` is being tried rather than used.
     trying: bool,
-    /// Whether nothing went this way since it was changed: with the first bytes the other way's last ones are waited for.
+    /// Whether nothing went this way since it was changed: its first bytes may wait for the last ones of the other.
     fresh: bool,
     /// Bytes until the other way is tried, or the trial is over.
     left: u64,
@@ -108,7 +108,7 @@ impl Chooser {
             Some(other) if self.trying && self.left == 0 => self.choose(now, other),
             // What is known of the other way is old: that it is faster now has to be seen.
             Some(other) if !self.trying && (self.left == 0 || now * CLEARLY < other) => {
-                self.try_other(now, other)
+                self.try_other(now, other);
             }
             None if self.left == 0 => self.try_other(now, now),
             _ => {}
