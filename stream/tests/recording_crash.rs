@@ -8,12 +8,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use flexbond_stream::recording::{
-    FolderWriteError, FolderWriter, Info, QueueOptions, Reader, RecordError, Recorder, SyncPolicy, Timestamp,
-    TornTail, WriteError, WriteOptions, Writer,
+    DirectWrites, FolderWriteError, FolderWriter, Info, QueueOptions, Reader, RecordError, Recorder,
+    SyncPolicy, Timestamp, TornTail, WriteError, WriteOptions, Writer,
 };
 use flexbond_transport::Message;
 
 const CHILD: &str = "FLEXBOND_TEST_RECORDING";
+const DIRECT: &str = "FLEXBOND_TEST_RECORDING_DIRECT";
 
 fn message(number: u64) -> Message {
     let len = (number * 7_919 % 40_000) as usize;
@@ -25,15 +26,25 @@ fn message(number: u64) -> Message {
 }
 
 /// This test program again, running only the test `name`, which does its work when it finds `path`.
-fn child(name: &str, path: &Path) -> Command {
+fn child(name: &str, path: &Path, direct: DirectWrites) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", name, "--nocapture"]).env(CHILD, path);
+    command.args(["--exact", name, "--nocapture"]);
+    command.env(CHILD, path).env(DIRECT, format!("{direct:?}"));
     command.stdout(Stdio::null());
     command
 }
 
 fn work() -> Option<PathBuf> {
     env::var_os(CHILD).map(PathBuf::from)
+}
+
+/// How the child is to write.
+fn options() -> WriteOptions {
+    WriteOptions::new().direct(match env::var(DIRECT).as_deref() {
+        Ok("Always") => DirectWrites::Always,
+        Ok("Never") => DirectWrites::Never,
+        _ => DirectWrites::Auto,
+    })
 }
 
 /// Kills `child` once the file at `path` has `len` bytes.
@@ -57,8 +68,8 @@ fn kill_at(mut child: Child, path: &Path, len: u64) {
 fn child_records() {
     let Some(path) = work() else { return };
     let mut writer = match path.exists() {
-        true => Writer::append(&path, WriteOptions::new(), TornTail::Truncate).unwrap(),
-        false => Writer::create(&path, WriteOptions::new()).unwrap(),
+        true => Writer::append(&path, options(), TornTail::Truncate).unwrap(),
+        false => Writer::create(&path, options()).unwrap(),
     };
     for number in writer.summary().messages.. {
         writer
@@ -75,7 +86,11 @@ fn killed_at_many_points_a_recording_keeps_every_whole_message_and_goes_on() {
     for round in 1..=8_u64 {
         // Further than last time by many messages, and at another place within one.
         let len = fs::metadata(&path).map_or(0, |metadata| metadata.len()) + round * 777_777;
-        kill_at(child("child_records", &path).spawn().unwrap(), &path, len);
+        let direct = match round % 2 {
+            0 => DirectWrites::Always,
+            _ => DirectWrites::Never,
+        };
+        kill_at(child("child_records", &path, direct).spawn().unwrap(), &path, len);
         let reader = Reader::open(&path).unwrap();
         let (info, recovered) = (reader.info(), reader.recovered().unwrap());
         assert!(recovered.messages > before, "round {round}: {recovered:?}");
@@ -103,7 +118,7 @@ fn killed_at_many_points_a_recording_keeps_every_whole_message_and_goes_on() {
 fn child_fills_the_disk() {
     let Some(path) = work() else { return };
     let file = path.join("run.fbr");
-    let mut writer = Writer::create(&file, WriteOptions::new().sync(SyncPolicy::OnClose)).unwrap();
+    let mut writer = Writer::create(&file, options().sync(SyncPolicy::OnClose)).unwrap();
     let error = (0..)
         .find_map(|number| writer.write(&message(number), Timestamp::default()).err())
         .unwrap();
@@ -143,7 +158,7 @@ fn child_fills_the_disk() {
 
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        let recorder = Recorder::create(&file, WriteOptions::new(), QueueOptions::new()).unwrap();
+        let recorder = Recorder::create(&file, options(), QueueOptions::new()).unwrap();
         let mut given = 0;
         while recorder.record(message(given)).await.is_ok() {
             given += 1;
@@ -165,6 +180,12 @@ fn child_fills_the_disk() {
 
 #[test]
 fn a_full_disk_keeps_every_whole_message() {
+    for direct in [DirectWrites::Always, DirectWrites::Never] {
+        fill_the_disk(direct);
+    }
+}
+
+fn fill_the_disk(direct: DirectWrites) {
     let folder = tempfile::tempdir().unwrap();
     let program = env::current_exe().unwrap();
     // A small file system of the test's own, in namespaces of its own.
@@ -172,6 +193,7 @@ fn a_full_disk_keeps_every_whole_message() {
     command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
     command.arg("mount -t tmpfs -o size=3m tmpfs \"$1\" || exit 77; exec \"$0\" --exact child_fills_the_disk --nocapture");
     command.arg(program).arg(folder.path()).env(CHILD, folder.path());
+    command.env(DIRECT, format!("{direct:?}"));
     match command.output() {
         Ok(output) if output.status.success() => {}
         Ok(output) if output.status.code() == Some(101) => {

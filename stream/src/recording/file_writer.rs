@@ -6,7 +6,7 @@ use flexbond_transport::Message;
 
 use super::batch::Batch;
 use super::encoder::{EncodeError, Encoder};
-use super::storage::Storage;
+use super::storage::{Reach, Storage};
 use super::survey::Survey;
 use super::{OpenError, Timestamp};
 
@@ -36,7 +36,7 @@ const BATCH: u64 = 1 << 20;
 impl<S: Storage> FileWriter<S> {
     /// Begins a file; `batch` has its preamble, which is written at once, so that the file is a recording from the start.
     pub(super) fn begin(mut storage: S, encoder: Encoder, batch: Batch) -> io::Result<Self> {
-        batch.write_with(|slices| storage.write(slices))?;
+        storage.write(&batch, Reach::Everything)?;
         let mut writer = FileWriter {
             storage,
             encoder,
@@ -58,7 +58,6 @@ impl<S: Storage> FileWriter<S> {
         })
     }
 
-    #[cfg(test)]
     pub(super) fn into_storage(self) -> S {
         self.storage
     }
@@ -83,8 +82,16 @@ impl<S: Storage> FileWriter<S> {
 
     /// Hands everything to the operating system.
     pub(super) fn flush(&mut self) -> Result<(), Stopped> {
-        let storage = &mut self.storage;
-        let written = self.batch.write_with(|slices| storage.write(slices));
+        self.write(Reach::Everything)
+    }
+
+    /// Writes what was gathered, for more is about to come.
+    pub(super) fn write_blocks(&mut self) -> Result<(), Stopped> {
+        self.write(Reach::Blocks)
+    }
+
+    fn write(&mut self, reach: Reach) -> Result<(), Stopped> {
+        let written = self.storage.write(&self.batch, reach);
         self.batch.clear();
         written.map_err(|error| self.stop(error))
     }
@@ -129,8 +136,7 @@ impl<S: Storage> FileWriter<S> {
         self.encoder = Encoder::resume(preamble, end, survey.chunks, survey.entries, survey.totals);
         self.batch.clear();
         self.encoder.finish(&mut self.batch);
-        let storage = &mut self.storage;
-        let closed = self.batch.write_with(|slices| storage.write(slices)).is_ok();
+        let closed = self.storage.write(&self.batch, Reach::Everything).is_ok();
         self.batch.clear();
         if !closed {
             // The file is readable either way; without half a footer it is also whole.

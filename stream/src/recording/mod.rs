@@ -32,7 +32,8 @@
 //! # What can be relied on
 //! - A message is in a recording whole, with every part, or not at all.
 //! - What was handed to the operating system is never touched again. When the program dies, what is lost is at most what
-//!   was still queued; when the machine does, what [`SyncPolicy`] allows.
+//!   was still queued or gathered (some MiB, and only while more comes); when the machine does, what [`SyncPolicy`] allows.
+//! - A file is the same whichever way it was written ([`DirectWrites`]), and can be read meanwhile.
 //! - A file that was not closed is read up to its last whole message ([`Reader::recovered`]), and is only changed when it
 //!   is appended to and cutting was allowed ([`TornTail`]).
 //! - When the disk is full the recording ends with [`WriteError::Stopped`], which says how many messages are kept; half
@@ -87,9 +88,13 @@
 //! the last head that is whole, follows the links from index to index, and reads what comes after the last one. Where a
 //! block is damaged it goes on with the next head whose checksum and salt are right.
 
+mod aligned;
 mod batch;
 mod checksum;
+mod chooser;
 mod compression;
+mod descriptor;
+mod direct_file;
 mod encoder;
 mod export;
 mod file_name;
@@ -99,6 +104,7 @@ mod folder;
 mod head;
 mod index;
 mod info;
+mod lane;
 mod playback;
 mod queue;
 mod reader;
@@ -113,6 +119,7 @@ mod timestamp;
 mod writer;
 
 pub use batch::Batch;
+pub use chooser::DirectWrites;
 pub use compression::{Compression, UnsupportedCompression};
 pub use encoder::{EncodeError, Encoder};
 pub use export::{ExportError, Exported, NpyWriter, Selection, export_npy};

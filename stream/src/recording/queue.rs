@@ -164,6 +164,11 @@ impl Queue {
         Some(Taken { messages, bytes })
     }
 
+    /// Whether a message waits that was not taken yet.
+    pub(super) fn has_more(&self) -> bool {
+        !self.state.lock().waiting.is_empty()
+    }
+
     /// Makes room: what was taken is written.
     pub(super) fn release(&self, taken: Taken) {
         let Taken { messages, bytes } = taken;

@@ -80,7 +80,7 @@ impl QueueOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecorderStats {
-    /// Messages that were written.
+    /// Messages that were written, or are gathered to be written together (a few MiB at most, and only while more come).
     pub messages: u64,
     /// Their payload bytes.
     pub bytes: u64,
@@ -284,7 +284,7 @@ fn write_all(mut writer: Writer, queue: &Queue, shared: &Shared) -> Result<Summa
                 Err(error) => return Err(error),
             }
         }
-        writer.flush()?;
+        writer.flush_group(queue.has_more())?;
         *shared.summary.lock() = writer.summary();
         queue.release(taken);
     }

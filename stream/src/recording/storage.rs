@@ -1,9 +1,11 @@
 //! Where the bytes of a recording are: a file, or memory.
 
 use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io;
 
 use bytes::Bytes;
+
+use super::batch::Batch;
 
 /// Bytes that can be read at any offset.
 pub trait ReadAt {
@@ -41,14 +43,24 @@ pub trait ReadAt {
 
 /// What a recording is written to.
 pub(super) trait Storage: ReadAt {
-    /// Writes some bytes at the end, and says how many.
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+    /// Writes all of `batch` at the end.
+    fn write(&mut self, batch: &Batch, reach: Reach) -> io::Result<()>;
 
     /// Cuts off everything from `len` on, and goes on writing there.
     fn truncate(&mut self, len: u64) -> io::Result<()>;
 
     /// Returns when everything is on the disk.
     fn sync(&mut self) -> io::Result<()>;
+}
+
+/// What the operating system has after a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Everything.
+    Everything,
+    /// All but what is being written just now, and less than a block that waits for the next write. More is about to
+    /// come.
+    Blocks,
 }
 
 impl ReadAt for File {
@@ -64,21 +76,6 @@ impl ReadAt for File {
     #[cfg(windows)]
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         std::os::windows::fs::FileExt::seek_read(self, buf, offset)
-    }
-}
-
-impl Storage for File {
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        io::Write::write_vectored(self, slices)
-    }
-
-    fn truncate(&mut self, len: u64) -> io::Result<()> {
-        self.set_len(len)?;
-        io::Seek::seek(self, io::SeekFrom::Start(len)).map(drop)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.sync_data()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What recordings promise, held against every place where they can be cut, damaged or stopped.
 
-use std::io::{self, IoSlice};
+use std::io;
 
 use flexbond_transport::Message;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use super::batch::Batch;
 use super::encoder::Encoder;
 use super::file_writer::FileWriter;
 use super::head::{Head, Kind};
-use super::storage::{ReadAt, Storage};
+use super::storage::{Reach, ReadAt, Storage};
 use super::survey::Survey;
 use super::{Compression, Info, OpenError, ReadError, Reader, Recorded, Timestamp};
 
@@ -93,15 +93,13 @@ impl ReadAt for Disk {
 }
 
 impl Storage for Disk {
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn write(&mut self, batch: &Batch, _: Reach) -> io::Result<()> {
         let room = self.room - self.bytes.len();
-        if room == 0 {
-            return Err(io::ErrorKind::StorageFull.into());
+        self.bytes.extend(batch.to_vec().into_iter().take(room));
+        match batch.len() as usize > room {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
         }
-        let before = self.bytes.len();
-        self.bytes
-            .extend(slices.iter().flat_map(|slice| slice.iter().copied()).take(room));
-        Ok(self.bytes.len() - before)
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {

@@ -9,10 +9,12 @@ use flexbond_transport::Message;
 use thiserror::Error;
 
 use super::batch::Batch;
+use super::chooser::Chooser;
+use super::direct_file::DirectFile;
 use super::encoder::{EncodeError, Encoder};
 use super::file_writer::{FileWriter, Stopped};
 use super::survey::Survey;
-use super::{Compression, OpenError, Recovered, Timestamp, UnsupportedCompression, file_name};
+use super::{Compression, DirectWrites, OpenError, Recovered, Timestamp, UnsupportedCompression, file_name};
 
 /// When what was written is put on the disk, so that it survives a power failure. A crash of the program alone loses
 /// nothing that was written, whatever the policy.
@@ -48,6 +50,8 @@ pub struct WriteOptions {
     pub compression: Compression,
     /// When what was written is put on the disk. Default: on close.
     pub sync: SyncPolicy,
+    /// Whether it is written past the page cache of the system. Default: where that is faster.
+    pub direct: DirectWrites,
     /// When the next file is begun; with one, files are named `NAME.000000.EXTENSION`, and so on. Default: never.
     pub rotation: Option<Rotation>,
 }
@@ -71,6 +75,17 @@ impl WriteOptions {
     pub fn sync(mut self, sync: SyncPolicy) -> Self {
         self.sync = sync;
         self
+    }
+
+    /// Sets `direct`.
+    #[must_use]
+    pub fn direct(mut self, direct: DirectWrites) -> Self {
+        self.direct = direct;
+        self
+    }
+
+    fn chooser(&self) -> Chooser {
+        Chooser::new(self.direct, self.sync != SyncPolicy::Never)
     }
 
     /// Sets `rotation`.
@@ -173,7 +188,8 @@ pub struct Summary {
 
 /// Writes a recording, on the thread that calls it.
 ///
-/// Messages are gathered, up to 1 MiB, and written together; [`flush`](Self::flush) writes what there is.
+/// Messages are gathered, up to 1 MiB, and written together, past the page cache where that is faster
+/// ([`DirectWrites`]): then by a thread of its own, which has up to 2 MiB more. [`flush`](Self::flush) writes what there is.
 /// [`finish`](Self::finish) closes the recording; dropping it flushes and leaves it as a crash would.
 #[derive(Debug)]
 pub struct Writer {
@@ -181,7 +197,7 @@ pub struct Writer {
     file_path: PathBuf,
     options: WriteOptions,
     // None once a write has failed.
-    file: Option<FileWriter<File>>,
+    file: Option<FileWriter<DirectFile>>,
     first_time: Option<Timestamp>,
     // Since when something waits to be put on the disk, where it may not wait for ever.
     unsynced: Option<Instant>,
@@ -211,7 +227,7 @@ impl Writer {
             }
             None => path.clone(),
         };
-        let file = create(&file_path, encoder, batch, options.sync)?;
+        let file = create(&file_path, encoder, batch, options, None)?;
         Ok(Writer {
             path,
             file_path,
@@ -257,6 +273,7 @@ impl Writer {
             return Err(UnsupportedCompression(preamble.compression).into());
         }
         let first_time = (survey.totals.messages > 0).then_some(survey.totals.first_time);
+        let file = DirectFile::new(file, options.chooser());
         let file = FileWriter::resume(file, survey).map_err(failed)?;
         Ok(Writer {
             file_path: path.clone(),
@@ -282,6 +299,13 @@ impl Writer {
     /// written before is kept.
     pub fn write(&mut self, message: &Message, time: Timestamp) -> Result<u64, WriteError> {
         let number = self.push(message, time)?;
+        self.flush_group(true)?;
+        Ok(number)
+    }
+
+    /// After messages that came together: as [`flush`](Self::flush), but what was gathered goes with the next ones where
+    /// there are `more` and the sync policy can wait.
+    pub(super) fn flush_group(&mut self, more: bool) -> Result<(), WriteError> {
         let due = match self.options.sync {
             SyncPolicy::EachMessage => true,
             SyncPolicy::Every(_) => self
@@ -289,10 +313,10 @@ impl Writer {
                 .is_some_and(|deadline| Instant::now() >= deadline),
             SyncPolicy::Never | SyncPolicy::OnClose => false,
         };
-        if due {
-            self.flush()?;
+        match more && !due {
+            true => Ok(()),
+            false => self.flush(),
         }
-        Ok(number)
     }
 
     /// As [`write`](Self::write), without putting it on the disk yet: for messages that come in groups.
@@ -308,7 +332,7 @@ impl Writer {
             self.unsynced.get_or_insert_with(Instant::now);
         }
         if full {
-            self.with_file(FileWriter::flush)?;
+            self.with_file(FileWriter::write_blocks)?;
         }
         Ok(number)
     }
@@ -417,7 +441,13 @@ impl Writer {
         let mut batch = Batch::new();
         let next = encoder.next_file(SystemTime::now().into(), &mut batch);
         self.file_path = file_name::numbered(&self.path, self.earlier.files);
-        let created = create(&self.file_path, next, batch, self.options.sync);
+        let created = create(
+            &self.file_path,
+            next,
+            batch,
+            self.options,
+            Some(file.into_storage()),
+        );
         self.file = Some(created.map_err(|error| self.not_rotated(error))?);
         self.earlier.files += 1;
         self.first_time = None;
@@ -440,7 +470,7 @@ impl Writer {
 
     fn with_file(
         &mut self,
-        act: impl FnOnce(&mut FileWriter<File>) -> Result<(), Stopped>,
+        act: impl FnOnce(&mut FileWriter<DirectFile>) -> Result<(), Stopped>,
     ) -> Result<(), WriteError> {
         let file = self.file.as_mut().ok_or(WriteError::Over)?;
         act(file).map_err(|stopped| {
@@ -470,8 +500,9 @@ fn create(
     path: &Path,
     encoder: Encoder,
     batch: Batch,
-    sync: SyncPolicy,
-) -> Result<FileWriter<File>, WriteError> {
+    options: WriteOptions,
+    before: Option<DirectFile>,
+) -> Result<FileWriter<DirectFile>, WriteError> {
     let failed = |source| WriteError::Create {
         path: path.to_owned(),
         source,
@@ -483,12 +514,16 @@ fn create(
         .open(path);
     let file = opened.map_err(failed)?;
     lock(&file, path)?;
+    let file = match before {
+        Some(before) => before.followed_by(file),
+        None => DirectFile::new(file, options.chooser()),
+    };
     let writer = FileWriter::begin(file, encoder, batch).map_err(|error| {
         // Made just now, and empty.
         let _ = std::fs::remove_file(path);
         failed(error)
     })?;
-    if sync != SyncPolicy::Never {
+    if options.sync != SyncPolicy::Never {
         sync_folder(path);
     }
     Ok(writer)

@@ -9,8 +9,8 @@ use clap::{Args, ValueEnum};
 use crate::cli::failure::explain;
 use crate::cli::{Failure, argument};
 use crate::stream::recording::{
-    Compression, Overflow, QueueOptions, Recorder, Rotation, SyncPolicy, TornTail, WriteError, WriteOptions,
-    numbered_files,
+    Compression, DirectWrites, Overflow, QueueOptions, Recorder, Rotation, SyncPolicy, TornTail, WriteError,
+    WriteOptions, numbered_files,
 };
 
 /// How a recording is written.
@@ -40,6 +40,11 @@ pub(super) struct Target {
           requires = "record")]
     sync: SyncPolicy,
 
+    /// Write past the system's page cache (O_DIRECT): where that is faster just now, always, or never; a fast disk gains,
+    /// a slow one needs the cache for bursts
+    #[arg(long, value_enum, default_value_t = Direct::Auto, requires = "record")]
+    direct: Direct,
+
     /// Go on with the file, or in the folder, if it is there
     #[arg(long)]
     append: bool,
@@ -66,6 +71,13 @@ enum Packing {
     None,
     Lz4,
     Zstd,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Direct {
+    Auto,
+    Always,
+    Never,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -97,6 +109,11 @@ impl Target {
     pub(super) fn open(&self, path: &Path) -> Result<Recorder, Failure> {
         let mut options = WriteOptions::new()
             .sync(self.sync)
+            .direct(match self.direct {
+                Direct::Auto => DirectWrites::Auto,
+                Direct::Always => DirectWrites::Always,
+                Direct::Never => DirectWrites::Never,
+            })
             .compression(match self.compression {
                 Packing::None => Compression::None,
                 Packing::Lz4 => Compression::Lz4,
