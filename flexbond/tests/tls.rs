@@ -1,16 +1,18 @@
 //! Sockets and calls over tls, with certificates at both ends.
 
+mod certificates;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use certificates::Authority;
 use flexbond::rpc::server::Methods;
 use flexbond::rpc::{Client, Server, client, server};
 use flexbond::session::socket::{Event, Options, Pull, Push, Rep, Req};
 use flexbond::transport::{
     ClientCertificates, Message, Registry, Tls, TlsClient, TlsIdentity, TlsOptions, TlsServer, TrustRoots,
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 /// Fails a test that waits for ever.
 async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -34,14 +36,10 @@ fn registry(options: TlsOptions) -> Registry {
 }
 
 fn world() -> World {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let authority = Authority::new();
     let issue = |names: &[&str]| {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &authority);
-        TlsIdentity::from_pem(certificate.unwrap().pem(), key.serialize_pem()).unwrap()
+        let (chain, key) = authority.issue(names);
+        TlsIdentity::from_pem(chain, key).unwrap()
     };
     let roots = TrustRoots::from_pem(authority.pem()).unwrap();
     let server = TlsServer::new(issue(&["127.0.0.1"])).clients(ClientCertificates::Required(roots.clone()));

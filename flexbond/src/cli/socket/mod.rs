@@ -3,6 +3,7 @@
 mod conversation;
 mod progress;
 mod settings;
+mod tls;
 
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ pub(crate) struct SocketCommand {
     #[arg(value_name = "PATTERN", value_parser = settings::pattern)]
     pattern: SocketType,
 
-    /// Listen here: tcp://host:port, tcp://*:0, ipc:///path, ipc://@name (repeatable)
+    /// Listen here: tcp://host:port, tcp://*:0, tls://host:port, ipc:///path, ipc://@name (repeatable)
     #[arg(long, value_name = "ENDPOINT")]
     bind: Vec<Endpoint>,
 
@@ -115,6 +116,9 @@ pub(crate) struct SocketCommand {
     /// Let * and host names mean IPv6 too
     #[arg(long)]
     ipv6: bool,
+
+    #[command(flatten)]
+    tls: tls::TlsArgs,
 }
 
 type Bytes = Vec<u8>;
@@ -176,7 +180,7 @@ impl SocketCommand {
     async fn talk(&self) -> Result<Exit, Failure> {
         let mut interrupt = Interrupt::listen()
             .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
-        let socket = Socket::with_options(self.pattern, self.options())
+        let socket = Socket::with_options(self.pattern, self.options()?)
             .map_err(|error| Failure::usage(error.to_string()))?;
         let watcher = self.monitor.then(|| tokio::spawn(watch(socket.monitor())));
         let mut output = Output::stdout()

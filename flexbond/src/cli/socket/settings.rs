@@ -60,8 +60,9 @@ impl SocketCommand {
         }
     }
 
-    pub(super) fn options(&self) -> Options {
+    pub(super) fn options(&self) -> Result<Options, Failure> {
         let mut options = Options::new()
+            .registry(self.tls.registry(&self.bind, &self.connect)?)
             .hwm(self.hwm)
             .linger(self.linger())
             .max_message_size(self.max_size)
@@ -73,12 +74,12 @@ impl SocketCommand {
         if let Some(id) = &self.routing_id {
             options = options.routing_id(id.clone());
         }
-        match (&self.username, &self.password) {
+        Ok(match (&self.username, &self.password) {
             (Some(name), Some(password)) if self.plain_server => {
                 options.plain_server(PlainServer::new().user(name, password))
             }
             (Some(name), Some(password)) => options.plain_client(PlainUser::new(name, password)),
             _ => options,
-        }
+        })
     }
 }
