@@ -83,7 +83,7 @@ pub enum ConnectError {
         /// What was asked for.
         endpoint: Endpoint,
         /// Why not.
-        source: TlsError,
+        source: Box<TlsError>,
     },
 }
 
@@ -121,7 +121,7 @@ pub enum AcceptError {
         /// Who had connected.
         peer: Endpoint,
         /// Why not.
-        source: TlsError,
+        source: Box<TlsError>,
     },
     /// The listener is gone for good.
     #[error("{endpoint} no longer accepts")]

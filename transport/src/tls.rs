@@ -199,7 +199,7 @@ impl Transport for Tls {
             .await
             .map_err(|source| ConnectError::Handshake {
                 endpoint: endpoint.clone(),
-                source,
+                source: source.into(),
             })?;
         let identity = stream.peer_identity();
         let peer = Endpoint::Tls(peer.into());

@@ -66,7 +66,7 @@ fn of_server(
     })?;
     let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(versions)
-        .map_err(unusable)?
+        .map_err(|error| unusable(&error))?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&server.identity.key))));
     // No session is resumed: connections live long, and each proves its certificate anew.
@@ -82,7 +82,7 @@ fn of_client(
 ) -> Result<Client, TlsSettingsError> {
     let config = ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(versions)
-        .map_err(unusable)?
+        .map_err(|error| unusable(&error))?
         .with_root_certificates(Arc::clone(&client.roots.store));
     let mut config = match &client.identity {
         Some(identity) => {
@@ -103,7 +103,7 @@ fn of_client(
     })
 }
 
-fn unusable(error: rustls::Error) -> TlsSettingsError {
+fn unusable(error: &rustls::Error) -> TlsSettingsError {
     TlsSettingsError::Unusable {
         reason: error.to_string(),
     }

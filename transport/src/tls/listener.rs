@@ -115,7 +115,7 @@ impl TlsListener {
             Err(source) => Err(AcceptError::Handshake {
                 endpoint: self.local.clone(),
                 peer,
-                source,
+                source: source.into(),
             }),
         }
     }

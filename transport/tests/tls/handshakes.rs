@@ -223,7 +223,10 @@ async fn the_oldest_handshake_gives_way() {
     let AcceptError::Handshake { peer, source, .. } = error else {
         panic!("{error:?}")
     };
-    assert!(matches!(source, TlsError::Crowded { limit: 2, .. }), "{source:?}");
+    assert!(
+        matches!(*source, TlsError::Crowded { limit: 2, .. }),
+        "{source:?}"
+    );
     assert_eq!(address(&peer), silent[0].local_addr().unwrap());
     assert_eq!(
         limited(silent[0].read(&mut [0; 8])).await.unwrap(),

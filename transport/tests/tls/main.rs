@@ -67,7 +67,7 @@ fn refused_there(result: Result<Connection, ConnectError>) -> TlsError {
             let ConnectError::Handshake { source, .. } = error else {
                 unreachable!()
             };
-            source
+            *source
         }
         other => panic!("{other:?}"),
     }
@@ -81,7 +81,7 @@ fn refused_here(result: Result<Connection, AcceptError>) -> TlsError {
                 unreachable!()
             };
             assert!(peer.to_string().starts_with("tls://127.0.0.1:"), "{peer}");
-            source
+            *source
         }
         other => panic!("{other:?}"),
     }
