@@ -35,6 +35,7 @@
 //! | `inproc` | yes | endpoints `inproc://name`: between tasks and threads of one process, without copying |
 //! | `ipc` | yes | endpoints `ipc:///path` and `ipc://@abstract`: between processes of one machine |
 //! | `tcp` | yes | endpoints `tcp://host:port` |
+//! | `tls` | with `cli` | endpoints `tls://host:port`: TLS over tcp ([`transport`]`::Tls`); builds AWS-LC with a C compiler |
 //! | `collectives` | yes | [`collectives`]: barrier, broadcast, allreduce and the others, among the ranks of one computation |
 //! | `group` | yes | [`group`]: sessions of many members over reliable UDP multicast; with `stream`, streams over them |
 //! | `curve` | yes | keys instead of passwords, and nothing in clear: the mechanism CURVE |

@@ -44,6 +44,7 @@
 //! | `ipc` | yes | endpoints `ipc:///path` and `ipc://@abstract` |
 //! | `tcp` | yes | endpoints `tcp://host:port` |
 //! | `curve` | no | keys instead of passwords, and nothing in clear: the mechanism CURVE |
+//! | `tls` | no | endpoints `tls://host:port`: make a `Tls` with certificates, register it ([`Registry::register`]) and give sockets the registry; needs a C compiler |
 //! | `group` | no | [`group`]: sessions of many members over reliable UDP multicast, barriers, broadcast groups |
 //! | `group-crypto` | no | keys for them; needs a C compiler |
 //! | `mesh` | no | [`mesh`]: tagged messages between the ranks of one computation |
@@ -73,5 +74,10 @@ mod spin;
 pub use async_trait::async_trait;
 pub use flexbond_transport::{
     ByteStream, Connection, Endpoint, EndpointError, Frame, Link, LinkOptions, Listener, Message,
-    MessageChannel, Registry, Transport,
+    MessageChannel, PeerIdentity, PeerName, Registry, Transport,
+};
+#[cfg(feature = "tls")]
+pub use flexbond_transport::{
+    ClientCertificates, Tls, TlsClient, TlsError, TlsIdentity, TlsOptions, TlsServer, TlsSettingsError,
+    TrustRoots,
 };

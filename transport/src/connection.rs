@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 
 use crate::pipe::{PipeReceiver, PipeSender};
-use crate::{Endpoint, Keepalive, Message};
+use crate::{Endpoint, Keepalive, Message, PeerIdentity};
 
 /// An established connection to one peer.
 #[derive(Debug)]
@@ -17,13 +17,26 @@ pub struct Connection {
     pub link: Link,
     /// The far end as far as it is known: `tcp://192.0.2.7:40112`, `ipc:///run/x.sock`, `inproc://name`.
     pub peer: Endpoint,
+    /// Who the peer has proved to be; `None` where the transport knows nothing of that, or nothing was shown.
+    pub identity: Option<PeerIdentity>,
 }
 
 impl Connection {
     /// A connection to `peer` over `link`.
     #[must_use]
     pub fn new(link: Link, peer: Endpoint) -> Self {
-        Connection { link, peer }
+        Connection {
+            link,
+            peer,
+            identity: None,
+        }
+    }
+
+    /// The same connection, to a peer that has proved to be `identity`.
+    #[must_use]
+    pub fn with_identity(mut self, identity: Option<PeerIdentity>) -> Self {
+        self.identity = identity;
+        self
     }
 }
 

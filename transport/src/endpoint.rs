@@ -44,6 +44,8 @@ pub use socket_address::{TcpAddress, UdpAddress};
 pub enum Endpoint {
     /// `tcp://host:port`.
     Tcp(TcpAddress),
+    /// `tls://host:port`: TLS over tcp.
+    Tls(TcpAddress),
     /// `udp://host:port`: packets, not connections (see [`DatagramSocket`](crate::DatagramSocket)).
     Udp(UdpAddress),
     /// `ipc://path`, `ipc://@abstract` or `ipc://*`.
@@ -75,6 +77,7 @@ impl Endpoint {
     pub fn scheme(&self) -> &str {
         match self {
             Endpoint::Tcp(_) => "tcp",
+            Endpoint::Tls(_) => "tls",
             Endpoint::Udp(_) => "udp",
             Endpoint::Ipc(_) => "ipc",
             Endpoint::Inproc { .. } => "inproc",
@@ -86,7 +89,7 @@ impl Endpoint {
     #[must_use]
     pub fn address(&self) -> String {
         match self {
-            Endpoint::Tcp(address) => address.to_string(),
+            Endpoint::Tcp(address) | Endpoint::Tls(address) => address.to_string(),
             Endpoint::Udp(address) => address.to_string(),
             Endpoint::Ipc(address) => address.to_string(),
             Endpoint::Inproc { name } => name.clone(),
@@ -145,6 +148,7 @@ impl FromStr for Endpoint {
         let (scheme, address) = Endpoint::split(text)?;
         match scheme {
             "tcp" => TcpAddress::parse(address, text).map(Endpoint::Tcp),
+            "tls" => TcpAddress::parse(address, text).map(Endpoint::Tls),
             "udp" => UdpAddress::parse(address, text).map(Endpoint::Udp),
             "ipc" => IpcAddress::parse(address, text).map(Endpoint::Ipc),
             _ if address.is_empty() => Err(EndpointError::EmptyAddress {
@@ -169,6 +173,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Endpoint::Tcp(address) => write!(f, "tcp://{address}"),
+            Endpoint::Tls(address) => write!(f, "tls://{address}"),
             Endpoint::Udp(address) => write!(f, "udp://{address}"),
             Endpoint::Ipc(address) => write!(f, "ipc://{address}"),
             Endpoint::Inproc { name } => write!(f, "inproc://{name}"),

@@ -5,6 +5,8 @@ use std::io;
 use thiserror::Error;
 
 use crate::Endpoint;
+#[cfg(feature = "tls")]
+use crate::TlsError;
 
 /// Why an endpoint could not be bound. Nothing is bound then.
 #[derive(Debug, Error)]
@@ -73,13 +75,28 @@ pub enum ConnectError {
         /// What the system said.
         source: io::Error,
     },
+    /// Somebody listens, but no secure connection came about. A retry is sound: certificates are renewed, and settings
+    /// reloaded, at either end while the other one goes on.
+    #[cfg(feature = "tls")]
+    #[error("cannot connect to {endpoint}: {source}")]
+    Handshake {
+        /// What was asked for.
+        endpoint: Endpoint,
+        /// Why not.
+        source: Box<TlsError>,
+    },
 }
 
 impl ConnectError {
     /// Whether a retry cannot help.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
-        !matches!(self, ConnectError::Io { .. })
+        match self {
+            ConnectError::UnknownScheme { .. } | ConnectError::Unusable { .. } => true,
+            ConnectError::Io { .. } => false,
+            #[cfg(feature = "tls")]
+            ConnectError::Handshake { .. } => false,
+        }
     }
 }
 
@@ -95,6 +112,17 @@ pub enum AcceptError {
         /// What the system said.
         source: io::Error,
     },
+    /// No secure connection came about with this one peer; accept again, at once.
+    #[cfg(feature = "tls")]
+    #[error("no secure connection with {peer} on {endpoint}: {source}")]
+    Handshake {
+        /// Where it was to be accepted.
+        endpoint: Endpoint,
+        /// Who had connected.
+        peer: Endpoint,
+        /// Why not.
+        source: Box<TlsError>,
+    },
     /// The listener is gone for good.
     #[error("{endpoint} no longer accepts")]
     Closed {
@@ -108,5 +136,12 @@ impl AcceptError {
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         matches!(self, AcceptError::Closed { .. })
+    }
+
+    /// Whether the system may lack a resource, so that accepting again at once may fail again. What is one peer's own
+    /// fault delays nobody else.
+    #[must_use]
+    pub fn needs_pause(&self) -> bool {
+        matches!(self, AcceptError::Io { .. })
     }
 }

@@ -49,13 +49,14 @@
 //! conformance suite over such a transport beside the built-in ones.
 //!
 //! # Features
-//! All but `simnet` are on by default, and each adds something only.
+//! All but `tls` and `simnet` are on by default, and each adds something only.
 //!
 //! | feature | adds |
 //! | --- | --- |
 //! | `inproc` | `Inproc`: whole messages between tasks of one process |
 //! | `ipc` | `Ipc`: Unix domain sockets, by path or in Linux's abstract namespace (Unix only) |
 //! | `tcp` | `Tcp`: TCP over IPv4 and IPv6 |
+//! | `tls` | `Tls`: TLS 1.3 over TCP, with certificates that are checked always; builds AWS-LC with a C compiler |
 //! | `udp` | `UdpSocket`: UDP over IPv4 and IPv6, unicast and multicast, with segmentation offload |
 //! | `tunnel` | `Tunnel`: packets over connections of any transport |
 //! | `simnet` | `simnet`: a network in memory with seeded faults, under tokio's clock or any other, for tests |
@@ -65,6 +66,7 @@ mod datagram;
 mod endpoint;
 mod error;
 mod frame;
+mod identity;
 #[cfg(feature = "inproc")]
 mod inproc;
 mod io_stream;
@@ -85,6 +87,8 @@ pub mod simnet;
 mod socket_stream;
 #[cfg(feature = "tcp")]
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 #[cfg(feature = "tunnel")]
 mod tunnel;
@@ -96,6 +100,7 @@ pub use datagram::{DatagramSocket, Received, Transmit};
 pub use endpoint::{Endpoint, EndpointError, Host, IpcAddress, TcpAddress, UdpAddress};
 pub use error::{AcceptError, BindError, ConnectError};
 pub use frame::Frame;
+pub use identity::{PeerIdentity, PeerName};
 #[cfg(feature = "inproc")]
 pub use inproc::Inproc;
 pub use io_stream::IoStream;
@@ -107,6 +112,11 @@ pub use registry::{RegisterError, Registry, UnknownScheme};
 pub use resolve::ResolveError;
 #[cfg(feature = "tcp")]
 pub use tcp::Tcp;
+#[cfg(feature = "tls")]
+pub use tls::{
+    ClientCertificates, Tls, TlsClient, TlsError, TlsIdentity, TlsOptions, TlsServer, TlsSettingsError,
+    TrustRoots,
+};
 pub use transport::{Keepalive, LinkOptions, Listener, Transport};
 #[cfg(feature = "tunnel")]
 pub use tunnel::{Tunnel, TunnelCounters, TunnelOptions};

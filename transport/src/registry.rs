@@ -71,7 +71,8 @@ impl Registry {
         }
     }
 
-    /// A registry with the transports whose features are on. All of these share one space of inproc names.
+    /// A registry with the transports whose features are on. All of these share one space of inproc names. `tls` is not
+    /// among them: a `Tls` is made with certificates, and registered.
     #[must_use]
     pub fn standard() -> Self {
         #[allow(unused_mut, reason = "a build without any transport adds none")]
@@ -169,6 +170,12 @@ fn missing(scheme: &str, transports: &BTreeMap<String, Arc<dyn Transport>>) -> S
         if name == scheme && !built {
             return format!("this build lacks the feature `{name}`");
         }
+    }
+    if scheme == "tls" {
+        return match cfg!(feature = "tls") {
+            true => "certificates come first: make a `Tls` of them and register it for `tls`".to_owned(),
+            false => "this build lacks the feature `tls`".to_owned(),
+        };
     }
     if scheme == "udp" {
         return "`udp` carries packets, and connections are asked for".to_owned();

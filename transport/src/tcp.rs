@@ -2,8 +2,10 @@
 
 mod socket;
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
 use socket2::SockRef;
@@ -12,7 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use crate::socket_stream::byte_stream;
 use crate::{
     AcceptError, BindError, ConnectError, Connection, Endpoint, Link, LinkOptions, Listener, ResolveError,
-    Transport,
+    TcpAddress, Transport,
 };
 
 byte_stream!(TcpStream, lead: Some(LEAD), keepalive: socket::set_keepalive);
@@ -47,62 +49,55 @@ impl Tcp {
 #[async_trait]
 impl Transport for Tcp {
     async fn bind(&self, endpoint: &Endpoint, options: &LinkOptions) -> Result<Box<dyn Listener>, BindError> {
-        let unusable = |reason: String| BindError::Unusable {
-            endpoint: endpoint.clone(),
-            reason,
-        };
         let Endpoint::Tcp(address) = endpoint else {
-            return Err(unusable("not a tcp endpoint".to_owned()));
+            return Err(BindError::Unusable {
+                endpoint: endpoint.clone(),
+                reason: "not a tcp endpoint".to_owned(),
+            });
         };
-        let addresses = match address.local_addrs(options.ipv6).await {
-            Ok(addresses) => addresses,
-            Err(ResolveError::Unusable { reason }) => return Err(unusable(reason)),
-            Err(ResolveError::Io { source, .. }) => {
-                return Err(BindError::Io {
-                    endpoint: endpoint.clone(),
-                    source,
-                });
-            }
-        };
-        // The wildcard with IPv6 means both families, and so does its literal form.
-        let dual_stack = options.ipv6;
-        let mut result = Err(unusable("the host has no address".to_owned()));
-        for address in addresses {
-            result = listen(address, dual_stack, options, endpoint);
-            if result.is_ok() {
-                break;
-            }
-        }
-        Ok(Box::new(result?))
+        Ok(Box::new(Bound::at(address, endpoint, options).await?))
     }
 
     async fn connect(&self, endpoint: &Endpoint, options: &LinkOptions) -> Result<Connection, ConnectError> {
-        let unusable = |reason: String| ConnectError::Unusable {
-            endpoint: endpoint.clone(),
-            reason,
-        };
-        let failed = |source: io::Error| ConnectError::Io {
-            endpoint: endpoint.clone(),
-            source,
-        };
         let Endpoint::Tcp(address) = endpoint else {
-            return Err(unusable("not a tcp endpoint".to_owned()));
+            return Err(ConnectError::Unusable {
+                endpoint: endpoint.clone(),
+                reason: "not a tcp endpoint".to_owned(),
+            });
         };
-        let addresses = match address.peer_addrs(options.ipv6).await {
-            Ok(addresses) => addresses,
-            Err(ResolveError::Unusable { reason }) => return Err(unusable(reason)),
-            Err(ResolveError::Io { source, .. }) => return Err(failed(source)),
-        };
-        let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
-        for address in addresses {
-            result = connect_to(address, options).await;
-            if result.is_ok() {
-                break;
-            }
-        }
-        let (stream, peer) = result.map_err(failed)?;
+        let (stream, peer) = dial(address, endpoint, options).await?;
         Ok(Connection::new(Link::Stream(Box::new(stream)), peer.into()))
     }
+}
+
+/// A connection to one of the addresses that `address` stands for. Errors name `endpoint`.
+pub(crate) async fn dial(
+    address: &TcpAddress,
+    endpoint: &Endpoint,
+    options: &LinkOptions,
+) -> Result<(TcpStream, SocketAddr), ConnectError> {
+    let failed = |source: io::Error| ConnectError::Io {
+        endpoint: endpoint.clone(),
+        source,
+    };
+    let addresses = match address.peer_addrs(options.ipv6).await {
+        Ok(addresses) => addresses,
+        Err(ResolveError::Unusable { reason }) => {
+            return Err(ConnectError::Unusable {
+                endpoint: endpoint.clone(),
+                reason,
+            });
+        }
+        Err(ResolveError::Io { source, .. }) => return Err(failed(source)),
+    };
+    let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
+    for address in addresses {
+        result = connect_to(address, options).await;
+        if result.is_ok() {
+            break;
+        }
+    }
+    result.map_err(failed)
 }
 
 fn listen(
@@ -116,6 +111,8 @@ fn listen(
         let local = listener.local_addr()?;
         Ok(Bound {
             listener,
+            #[cfg(feature = "tls")]
+            address: local,
             local: local.into(),
             options: options.clone(),
         })
@@ -152,18 +149,62 @@ fn refuse_self(stream: &TcpStream) -> io::Result<SocketAddr> {
     Ok(peer)
 }
 
-struct Bound {
+/// A listening socket.
+pub(crate) struct Bound {
     listener: TcpListener,
+    #[cfg(feature = "tls")]
+    address: SocketAddr,
     local: Endpoint,
     options: LinkOptions,
 }
 
 impl Bound {
+    /// Listens at one of the addresses that `address` stands for. Errors name `endpoint`.
+    pub(crate) async fn at(
+        address: &TcpAddress,
+        endpoint: &Endpoint,
+        options: &LinkOptions,
+    ) -> Result<Bound, BindError> {
+        let unusable = |reason: String| BindError::Unusable {
+            endpoint: endpoint.clone(),
+            reason,
+        };
+        let addresses = match address.local_addrs(options.ipv6).await {
+            Ok(addresses) => addresses,
+            Err(ResolveError::Unusable { reason }) => return Err(unusable(reason)),
+            Err(ResolveError::Io { source, .. }) => {
+                return Err(BindError::Io {
+                    endpoint: endpoint.clone(),
+                    source,
+                });
+            }
+        };
+        // The wildcard with IPv6 means both families, and so does its literal form.
+        let dual_stack = options.ipv6;
+        let mut result = Err(unusable("the host has no address".to_owned()));
+        for address in addresses {
+            result = listen(address, dual_stack, options, endpoint);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+
+    /// Where it listens; the port is the real one.
+    #[cfg(feature = "tls")]
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     async fn accept_stream(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, peer) = self.listener.accept().await?;
-        // Nothing is awaited from here on, so that a dropped future has lost nothing.
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        let (stream, peer) = ready!(self.listener.poll_accept(cx))?;
         socket::configure(&SockRef::from(&stream), &self.options)?;
-        Ok((stream, peer))
+        Poll::Ready(Ok((stream, peer)))
     }
 }
 

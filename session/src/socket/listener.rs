@@ -37,7 +37,9 @@ pub(crate) async fn listen(core: Arc<Core>, mut listener: Box<dyn Listener>, mut
                 if error.is_fatal() {
                     break;
                 }
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                if error.needs_pause() {
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }

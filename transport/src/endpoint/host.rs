@@ -1,11 +1,11 @@
-//! The host of a tcp or udp endpoint, and how it stands before a port.
+//! The host of a tcp, tls or udp endpoint, and how it stands before a port.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::EndpointError;
 
-/// The host of a tcp or udp endpoint.
+/// The host of a tcp, tls or udp endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Host {

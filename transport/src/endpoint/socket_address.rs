@@ -1,4 +1,4 @@
-//! The addresses of tcp and udp endpoints: a host and a port.
+//! The addresses of tcp, tls and udp endpoints: a host and a port.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -56,7 +56,7 @@ macro_rules! socket_address {
 }
 
 socket_address! {
-    /// The address of a tcp endpoint: `host:port`.
+    /// The address of a tcp or tls endpoint: `host:port`.
     TcpAddress
 }
 

@@ -97,7 +97,7 @@ async fn welcome(connection: Connection, switch: Weak<Switch>, half_open: Slot, 
     else {
         return;
     };
-    let Connection { link, peer: from } = connection;
+    let Connection { link, peer: from, .. } = connection;
     let greeted = timeout(limit, greet(link, &hello)).await;
     let Some(switch) = switch.upgrade() else { return };
     drop(half_open);

@@ -11,7 +11,7 @@ pub(crate) async fn the_bound_endpoint_can_be_read_back(place: Place) {
     let bound = listener.local_endpoint().clone();
     assert_eq!(bound.scheme(), place.endpoint.scheme());
     assert_eq!(bound.to_string().parse::<Endpoint>().unwrap(), bound);
-    if let Endpoint::Tcp(address) = &bound {
+    if let Endpoint::Tcp(address) | Endpoint::Tls(address) = &bound {
         assert_ne!(address.port(), 0);
     }
     let (near, far) = place.pair_at(&mut *listener).await;

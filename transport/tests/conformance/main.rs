@@ -1,6 +1,9 @@
 //! One suite over every transport of the build, and over one that this test registers itself.
 
 mod any;
+#[cfg(feature = "tls")]
+#[path = "../certificates/mod.rs"]
+mod certificates;
 mod duplex;
 #[cfg(feature = "inproc")]
 mod messages;
@@ -160,6 +163,28 @@ fn third_party() -> Place {
 streams!(tcp_literal, crate::Place::at("tcp://127.0.0.1:0"));
 #[cfg(feature = "tcp")]
 streams!(tcp_wildcard, crate::Place::at("tcp://*:*"));
+
+#[cfg(feature = "tls")]
+streams!(tls_literal, crate::tls("tls://127.0.0.1:0", false));
+#[cfg(feature = "tls")]
+streams!(tls_wildcard, crate::tls("tls://*:*", false));
+#[cfg(feature = "tls")]
+streams!(tls_mutual, crate::tls("tls://127.0.0.1:0", true));
+
+#[cfg(feature = "tls")]
+fn tls(endpoint: &str, mutual: bool) -> Place {
+    use flexbond_transport::{ClientCertificates, Tls, TlsOptions};
+    let authority = certificates::Authority::new("conformance");
+    let (mut server, mut client) = (authority.server(), authority.client().server_name("localhost"));
+    if mutual {
+        server = server.clients(ClientCertificates::Required(authority.roots()));
+        client = client.identity(authority.issue("client", &[]).identity());
+    }
+    let place = Place::at(endpoint);
+    let tls = Tls::new(TlsOptions::default().server(server).client(client)).unwrap();
+    place.registry.register("tls", Arc::new(tls)).unwrap();
+    place
+}
 
 #[cfg(all(feature = "ipc", unix))]
 streams!(ipc_path, crate::ipc_path());

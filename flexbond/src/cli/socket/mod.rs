@@ -3,6 +3,7 @@
 mod conversation;
 mod progress;
 mod settings;
+mod tls;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,7 +29,7 @@ pub(crate) struct SocketCommand {
     #[arg(value_name = "PATTERN", value_parser = settings::pattern)]
     pattern: SocketType,
 
-    /// Listen here: tcp://host:port, tcp://*:0, ipc:///path, ipc://@name (repeatable)
+    /// Listen here: tcp://host:port, tcp://*:0, tls://host:port, ipc:///path, ipc://@name (repeatable)
     #[arg(long, value_name = "ENDPOINT")]
     bind: Vec<Endpoint>,
 
@@ -146,6 +147,9 @@ pub(crate) struct SocketCommand {
     /// Let * and host names mean IPv6 too
     #[arg(long)]
     ipv6: bool,
+
+    #[command(flatten)]
+    tls: tls::TlsArgs,
 }
 
 type Bytes = Vec<u8>;

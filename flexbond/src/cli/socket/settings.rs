@@ -64,6 +64,7 @@ impl SocketCommand {
 
     pub(super) fn options(&self) -> Result<Options, Failure> {
         let mut options = Options::new()
+            .registry(self.tls.registry(&self.bind, &self.connect)?)
             .hwm(self.hwm)
             .linger(self.linger())
             .max_message_size(self.max_size)

@@ -1,0 +1,73 @@
+//! The names in a certificate.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use rustls::pki_types::CertificateDer;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+
+use crate::{PeerIdentity, PeerName};
+
+/// The identity that a verified chain proves.
+pub(super) fn of_chain(chain: &[CertificateDer<'_>]) -> Option<PeerIdentity> {
+    let (subject, names) = read(chain.first()?);
+    let chain = chain
+        .iter()
+        .map(|certificate| Bytes::copy_from_slice(certificate))
+        .collect();
+    Some(PeerIdentity::new(chain, subject, names))
+}
+
+/// Subject and names; none where the certificate cannot be read: this reader is stricter than the verifier.
+fn read(certificate: &[u8]) -> (Option<String>, Vec<PeerName>) {
+    let Ok(certificate) = Certificate::from_der(certificate) else {
+        return (None, Vec::new());
+    };
+    let certificate = certificate.tbs_certificate();
+    let subject = certificate.subject();
+    let subject = (!subject.is_empty()).then(|| subject.to_string());
+    let names = match certificate.get_extension::<SubjectAltName>() {
+        Ok(Some((_, SubjectAltName(names)))) => names.iter().filter_map(name).collect(),
+        _ => Vec::new(),
+    };
+    (subject, names)
+}
+
+fn name(name: &GeneralName) -> Option<PeerName> {
+    Some(match name {
+        GeneralName::DnsName(name) => PeerName::Dns(name.to_string()),
+        GeneralName::Rfc822Name(name) => PeerName::Email(name.to_string()),
+        GeneralName::UniformResourceIdentifier(name) => PeerName::Uri(name.to_string()),
+        GeneralName::IpAddress(bytes) => PeerName::Ip(address(bytes.as_bytes())?),
+        _ => return None,
+    })
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_certificate_has_no_names() {
+        for junk in [&b""[..], b"\x30", b"\x30\x82\xff\xff", &[0x30; 300]] {
+            assert_eq!(read(junk), (None, Vec::new()));
+        }
+    }
+
+    #[test]
+    fn addresses_have_four_or_sixteen_bytes() {
+        assert_eq!(address(&[127, 0, 0, 1]), Some(IpAddr::from([127, 0, 0, 1])));
+        assert_eq!(address(&[0; 16]), Some(IpAddr::from([0_u8; 16])));
+        for wrong in [0, 3, 5, 8, 15, 17, 32] {
+            assert_eq!(address(&vec![1; wrong]), None);
+        }
+    }
+}
