@@ -869,3 +869,15 @@ fn what_is_not_there_is_named() {
         "{end:?}"
     );
 }
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_not_removed_for_a_recording() {
+    let place = TempDir::new().unwrap();
+    let socket = place.path().join("a-socket");
+    let _bound = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let end = m_dump(&["tcp://127.0.0.1:1", "--record", text(&socket), "--force"]).end();
+    assert_eq!(end.code, Some(1), "{end:?}");
+    assert!(end.stderr[0].contains("no regular file"), "{end:?}");
+    assert!(socket.exists());
+}

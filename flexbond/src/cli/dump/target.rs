@@ -168,6 +168,11 @@ impl Target {
         let Some(first) = there.first() else {
             return Ok(());
         };
+        // A device, say: it would be gone for everybody.
+        if let Some(other) = there.iter().find(|path| !is_file_or_link(path)) {
+            return Err(Failure::new(format!("{} is no regular file", other.display()))
+                .hint("a recording has a file of its own; choose another name"));
+        }
         if !self.force {
             let hint = match rotated || first != path {
                 true => "--force overwrites all files of that name; or choose another name",
@@ -194,6 +199,11 @@ impl Target {
             Full::Drop => format!("when {buffer} wait for the disk, new messages are dropped and counted"),
         }
     }
+}
+
+/// Whether to remove it harms nothing but itself.
+fn is_file_or_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|there| there.is_file() || there.is_symlink())
 }
 
 /// A writer holds a lock.
