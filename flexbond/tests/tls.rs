@@ -61,7 +61,7 @@ async fn tasks_are_pushed_and_pulled() {
     let endpoint = within("bind", pull.bind("tls://127.0.0.1:0")).await.unwrap();
     assert_eq!(endpoint.scheme(), "tls");
     push.connect(&endpoint).unwrap();
-    let length = |n: usize| if n % 50 == 0 { 300_000 } else { n };
+    let length = |n: usize| if n.is_multiple_of(50) { 300_000 } else { n };
     let sending = async {
         for n in 0..COUNT {
             push.send(Message::from([n.to_string().into_bytes(), vec![7; length(n)]]))
