@@ -376,3 +376,36 @@ async fn a_stream_as_long_as_its_window_ends_before_any_of_it_is_read() {
         assert!(within("the end", numbers.next()).await.is_none());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn streamed_arguments_that_the_connection_does_not_take_do_not_wait_for_ever() {
+    const LIMIT: Duration = Duration::from_secs(10);
+    let few = flexbond_session::socket::Options::new()
+        .send_hwm(1_usize)
+        .recv_hwm(1_usize);
+    let router = Router::with_options(few.clone()).unwrap();
+    let endpoint = router.bind("inproc://client-stalls").await.unwrap();
+    let options = Options::new().timeout(LIMIT).socket(few);
+    let client = Client::with_options(&endpoint, options).unwrap();
+    let sum = tokio::spawn(async move {
+        let values = stream::iter(0..i64::MAX);
+        client.method("sum").upload::<_, _, i64>(&0_i64, values).await
+    });
+    let request = router.recv().await.unwrap();
+    let id = request[0].to_vec();
+    let call = Envelope::decode(Message::from(request.into_frames().split_off(1))).unwrap();
+    let mut credit = Envelope::credit(call.header.call, u32::MAX).encode().unwrap();
+    credit.push_front(id);
+    router.send(credit).await.unwrap();
+    // It reads some, slowly, which is a sign of life, and then nothing more.
+    for _ in 0..20 {
+        tokio::time::sleep(LIMIT / 2).await;
+        router.recv().await.unwrap();
+    }
+    assert!(!sum.is_finished());
+    let begun = tokio::time::Instant::now();
+    let error = within("its end", sum).await.unwrap().unwrap_err();
+    assert!(matches!(error, CallError::DeadlineExceeded { .. }), "{error}");
+    assert!(error.may_have_run());
+    assert!(begun.elapsed() <= LIMIT + LIMIT / 2, "{:?}", begun.elapsed());
+}

@@ -142,11 +142,13 @@ pub(super) async fn upload(shared: Arc<Shared>, call: u64, mut items: Items) {
         number: 0,
     };
     loop {
-        let leave = poll_fn(|cx| match shared.state.lock().poll_leave(cx, call) {
-            Some(true) => Poll::Ready(true),
-            Some(false) => Poll::Pending,
-            None => Poll::Ready(false),
-        });
+        let leave = poll_fn(
+            |cx| match shared.with(|state, _| state.poll_leave(Instant::now(), cx, call)) {
+                Some(true) => Poll::Ready(true),
+                Some(false) => Poll::Pending,
+                None => Poll::Ready(false),
+            },
+        );
         if !leave.await {
             return;
         }

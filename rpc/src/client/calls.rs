@@ -262,12 +262,25 @@ impl Calls {
         self.slot(call)?.poll_leave(cx)
     }
 
-    /// Who sends the arguments of these calls is to look again.
-    pub(super) fn wake_senders(&mut self, calls: impl IntoIterator<Item = u64>, wakers: &mut Vec<Waker>) {
+    /// The connection does not take the arguments of these calls. That it takes what is said before them is a sign of
+    /// life: to say so once more begins their time anew.
+    pub(super) fn stall(&mut self, now: Instant, calls: impl IntoIterator<Item = u64>) {
         for call in calls {
-            if let Some(slot) = self.slot(call) {
-                slot.wake_sender(wakers);
-            }
+            let renewed = self.slot(call).and_then(|slot| slot.stall(now));
+            self.expect(renewed);
+        }
+    }
+
+    /// It takes them again: who sends them is to look.
+    pub(super) fn resume(
+        &mut self,
+        now: Instant,
+        calls: impl IntoIterator<Item = u64>,
+        wakers: &mut Vec<Waker>,
+    ) {
+        for call in calls {
+            let renewed = self.slot(call).and_then(|slot| slot.resume(now, wakers));
+            self.expect(renewed);
         }
     }
 

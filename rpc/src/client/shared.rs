@@ -281,12 +281,14 @@ impl State {
 
     /// Whether an item of streamed arguments may be sent; none when no more are wanted. Not while others wait to be
     /// sent, however many the server would take: they would pile up.
-    pub(super) fn poll_leave(&mut self, cx: &mut Context<'_>, call: u64) -> Option<bool> {
+    pub(super) fn poll_leave(&mut self, now: Instant, cx: &mut Context<'_>, call: u64) -> Option<bool> {
         let leave = self.calls.poll_leave(cx, call)?;
         if self.control.is_empty() || !leave {
             return Some(leave);
         }
-        self.stalled.insert(call);
+        if self.stalled.insert(call) {
+            self.calls.stall(now, [call]);
+        }
         Some(false)
     }
 
@@ -315,13 +317,17 @@ impl State {
                 }
             }
         };
+        let before = self.control.len();
         while let Some(message) = self.control.front_mut() {
             if !send(message) {
+                if self.control.len() < before {
+                    self.calls.stall(now, self.stalled.iter().copied());
+                }
                 return Poll::Pending;
             }
             self.control.pop_front();
         }
-        self.calls.wake_senders(std::mem::take(&mut self.stalled), wakers);
+        self.calls.resume(now, std::mem::take(&mut self.stalled), wakers);
         while matches!(self.link, Link::Up { .. })
             && let Some(waiting) = self.waiting.front_mut()
         {
@@ -402,8 +408,9 @@ impl State {
     /// There is no connection any more: what was sent by it fails, and what was said of its calls is void. What was not
     /// sent fails, too, if there will be no other, or nobody is to wait for it.
     pub(super) fn lose(&mut self, endpoint: &Endpoint, link: Link, waits: bool, wakers: &mut Vec<Waker>) {
+        let now = Instant::now();
         self.control.clear();
-        self.calls.wake_senders(std::mem::take(&mut self.stalled), wakers);
+        self.calls.resume(now, std::mem::take(&mut self.stalled), wakers);
         let (reason, waits) = match &link {
             Link::Down { reason } => (reason.clone(), waits),
             Link::Stopped { reason } => (reason.clone(), false),
@@ -451,7 +458,8 @@ impl State {
             false => refusal.clone(),
         };
         self.calls.fail_all(|sent| Some(error(sent)), wakers);
-        self.calls.wake_senders(std::mem::take(&mut self.stalled), wakers);
+        self.calls
+            .resume(Instant::now(), std::mem::take(&mut self.stalled), wakers);
         wakers.extend(self.calls.room.open());
     }
 

@@ -92,6 +92,8 @@ struct Upload {
     leave: u32,
     /// All were sent.
     ended: bool,
+    /// It waits until the connection takes what is said before it.
+    stalled: bool,
     /// Of who sends them.
     waker: Option<Waker>,
 }
@@ -157,12 +159,13 @@ impl Slot {
         self.sent && !self.is_ended()
     }
 
-    /// Whose turn it is: time runs out for the server only, not for a caller who does not read, or has nothing to send.
+    /// Whose turn it is: time runs out for the server only, not for a caller who does not read, or has nothing to send. It
+    /// is the server's, too, while the connection takes nothing.
     fn is_servers_turn(&self) -> bool {
         if self.is_ended() {
             return false;
         }
-        let has_leave = |upload: &Upload| upload.leave > 0 && !upload.ended;
+        let has_leave = |upload: &Upload| upload.leave > 0 && !upload.ended && !upload.stalled;
         if self.upload.as_deref().is_some_and(has_leave) {
             return false;
         }
@@ -282,8 +285,25 @@ impl Slot {
         self.wake_sender(wakers);
     }
 
+    /// The connection does not take its arguments. Returns the new deadline, if there is one.
+    pub(super) fn stall(&mut self, now: Instant) -> Option<Instant> {
+        if let Some(upload) = &mut self.upload {
+            upload.stalled = true;
+        }
+        self.renew(now)
+    }
+
+    /// The connection takes its arguments again. Returns the new deadline, if there is one.
+    pub(super) fn resume(&mut self, now: Instant, wakers: &mut Vec<Waker>) -> Option<Instant> {
+        if let Some(upload) = &mut self.upload {
+            upload.stalled = false;
+        }
+        self.wake_sender(wakers);
+        self.renew(now)
+    }
+
     /// Who sends its arguments is to look again.
-    pub(super) fn wake_sender(&mut self, wakers: &mut Vec<Waker>) {
+    fn wake_sender(&mut self, wakers: &mut Vec<Waker>) {
         if let Some(upload) = &mut self.upload {
             wakers.extend(upload.waker.take());
         }

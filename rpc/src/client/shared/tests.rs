@@ -224,10 +224,10 @@ fn an_upload_waits_while_there_is_no_room_for_what_is_said() {
     let wakers = &mut Vec::new();
     state.calls.sent(now, call, wakers);
     let _ = state.calls.answer(now, Envelope::credit(call, u32::MAX), wakers);
-    assert_eq!(state.poll_leave(cx, call), Some(true));
+    assert_eq!(state.poll_leave(now, cx, call), Some(true));
     state.control.push_back(Message::from("an item"));
     for _ in 0..3 {
-        assert_eq!(state.poll_leave(cx, call), Some(false));
+        assert_eq!(state.poll_leave(now, cx, call), Some(false));
     }
     assert_eq!(state.stalled.len(), 1);
 }
