@@ -164,11 +164,46 @@ async fn also_those_are_answered_whose_handlers_never_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_reads_is_told_of_all_its_stopped_calls_however_few_answers_may_wait() {
+    const CALLS: u64 = 2000;
+    let seen: Arc<Seen> = Arc::default();
+    let mut options = Options::new().max_unread(10).drain_timeout(Duration::ZERO);
+    options.socket = options.socket.send_hwm(100_usize);
+    let server = Server::with_options(harness::methods(&seen), options).expect("valid options");
+    let endpoint = within("bind", server.bind(serving::nearby())).await.unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(server.run_until(async {
+        let _ = stopped.await;
+    }));
+    let raw = Raw::connect(&endpoint, socket::Options::new().recv_hwm(100_usize));
+    for call in 0..CALLS {
+        raw.send(&request(call, "hang", "null")).await;
+    }
+    while seen.begun.load(Ordering::SeqCst) < CALLS as usize {
+        tokio::task::yield_now().await;
+    }
+    let _ = stop.send(());
+    let mut answered = Vec::new();
+    while answered.len() < CALLS as usize {
+        let answer = within("an answer", raw.dealer.recv()).await.expect("an answer");
+        let answer = Envelope::decode(answer).expect("an envelope");
+        assert_eq!(failure_kind(&answer), "cancelled");
+        answered.push(answer.header.call);
+    }
+    answered.sort_unstable();
+    assert!(answered.into_iter().eq(0..CALLS));
+    let stopped = running.await.expect("no panic");
+    assert_eq!((stopped.aborted, stopped.undelivered), (CALLS, 0));
+    assert_eq!(stopped.stats.slow_peers, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_reads_no_answers_does_not_hold_up_the_end_of_stopped_calls() {
     const LIMIT: Duration = Duration::from_secs(30);
     const LINGER: Duration = Duration::from_secs(5);
     let seen: Arc<Seen> = Arc::default();
-    let mut options = Options::new().drain_timeout(LIMIT);
+    // However few may wait otherwise: all count.
+    let mut options = Options::new().drain_timeout(LIMIT).max_unread(10);
     options.socket = options.socket.send_hwm(1_usize).linger(LINGER);
     let server = Server::with_options(harness::methods(&seen), options).expect("valid options");
     let endpoint = within("bind", server.bind(serving::nearby())).await.unwrap();
@@ -193,7 +228,8 @@ async fn who_reads_no_answers_does_not_hold_up_the_end_of_stopped_calls() {
         "{took:?}"
     );
     assert_eq!(stopped.aborted, 100);
-    assert!(stopped.undelivered > 90, "{stopped:?}");
+    // The socket of the peer takes one or two.
+    assert!((98..=99).contains(&stopped.undelivered), "{stopped:?}");
     drop(raw);
 }
 

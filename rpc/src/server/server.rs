@@ -336,8 +336,12 @@ where
 
     /// Resolves once no answer waits beside the sockets' queues.
     async fn deliver_rest(&mut self, messages: &mut Vec<Message>, trial: &mut Trial<S>) {
-        self.take_stalled();
-        while !self.stalled.is_empty() {
+        loop {
+            // Each time: one may stall on another thread as the last of them goes on.
+            self.take_stalled();
+            if self.stalled.is_empty() {
+                return;
+            }
             self.turn(messages, trial, std::pin::pin!(pending())).await;
         }
     }

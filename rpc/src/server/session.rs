@@ -360,10 +360,11 @@ impl Session {
     /// answer are the server's to end.
     pub(super) fn stop_all(self: &Arc<Self>) {
         let stopped = self.state.lock().calls.stop_all();
-        for (call, running) in stopped {
+        let answers = stopped.into_iter().map(|(call, running)| {
             running.task.inspect(AbortHandle::abort);
-            self.send(&ends().to_envelope(call, running.codec));
-        }
+            ends().to_envelope(call, running.codec)
+        });
+        self.send_last(answers.collect());
     }
 
     /// The other end is gone: nobody waits for its calls. Those that want no answer go on.

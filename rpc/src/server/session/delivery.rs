@@ -102,6 +102,24 @@ impl Session {
         self.follow(then);
     }
 
+    /// Sends the last messages of calls that the server stops, in one go. As many are kept as there are calls: who has
+    /// read its answers so far could not have read these, whatever is allowed otherwise.
+    pub(super) fn send_last(self: &Arc<Self>, envelopes: Vec<Envelope>) {
+        let mut follows = Then::Nothing;
+        let mut lost = 0;
+        let mut state = self.state.lock();
+        // All that are sent so can be encoded.
+        for message in envelopes.iter().filter_map(|envelope| envelope.encode().ok()) {
+            if let then @ (Then::Stall | Then::End) = self.hand_over(&mut state, message) {
+                follows = then;
+            }
+            lost += usize::from(state.gone);
+        }
+        drop(state);
+        Counters::add_many(&self.hub.counters.undelivered, lost);
+        self.follow(follows);
+    }
+
     /// Sends, or keeps for when there is room. Nobody waits: how much is kept is bounded.
     fn push(&self, state: &mut State, message: Message) -> Then {
         if state.gone {
