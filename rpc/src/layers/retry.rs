@@ -7,10 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::Sleep;
-use tower::retry::backoff::{Backoff, ExponentialBackoff, ExponentialBackoffMaker, MakeBackoff};
+use tokio::time::Instant;
 use tower::retry::budget::{Budget, TpsBudget};
-use tower::util::rng::HasherRng;
 use tower::{BoxError, Layer, Service};
 
 use super::deadline::Deadline;
@@ -25,8 +23,8 @@ use crate::request::{Request, Response};
 /// [idempotent](Request::idempotent). Calls with streamed arguments are not, for those are gone; and of a streamed
 /// answer, only what fails before its first item.
 ///
-/// Pauses in between double from 20 ms up to 2 s, with as much again by chance, so that those whom one event has met do
-/// not all come back at once. A retry that could not begin before the call's [timeout](Request::timeout) is not made,
+/// Pauses in between are of 20 to 40 ms at first, and double up to 1 to 2 s: how long each is within these bounds is by
+/// chance, so that those whom one event has met do not all come back at once. A retry that could not begin before the call's [timeout](Request::timeout) is not made,
 /// and each has what is left of it. Nor does one wait longer for room: where no timeout is named, 30 s. (With
 /// [`tower::retry`] a policy cannot see to that, wherefore this is a layer of its own.)
 ///
@@ -91,7 +89,9 @@ impl Retry {
         self
     }
 
-    /// The same with pauses that begin at `first`, 1 ms at least, and grow up to `longest`, `first` at least.
+    /// The same with a first pause of `first`, 1 ms at least, to twice that, each further one twice as long, and none longer
+    /// than `longest`, `first` at least. Each is drawn between half and all of what it may be at most, also the longest, and
+    /// the first where `longest` is less than twice `first`.
     #[must_use]
     pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
         self.first = first.max(Duration::from_millis(1));
@@ -106,12 +106,12 @@ impl Retry {
         self
     }
 
-    /// The pauses of one call.
-    fn pauses(&self) -> Option<ExponentialBackoff> {
-        // By chances of its own: a clone of one that is shared would give all calls the same.
-        let chances = HasherRng::default();
-        let pauses = ExponentialBackoffMaker::new(self.first, self.longest, 1.0, chances);
-        pauses.ok().map(|mut pauses| pauses.make_backoff())
+    /// The pause before a call's attempt after so many.
+    fn pause(&self, attempts: u32) -> Duration {
+        let doubled = 2_u32.saturating_pow(attempts);
+        let most = self.first.saturating_mul(doubled).min(self.longest);
+        // Not tower's: its longest are all of one length, to the nanosecond.
+        (most / 2).saturating_add(most.mul_f64(fastrand::f64() / 2.0))
     }
 }
 
@@ -161,7 +161,6 @@ struct Again {
     retry: Retry,
     deadline: Deadline,
     attempts: u32,
-    pauses: Option<ExponentialBackoff>,
 }
 
 impl Again {
@@ -170,7 +169,6 @@ impl Again {
             retry,
             deadline,
             attempts: 1,
-            pauses: None,
         }
     }
 
@@ -202,7 +200,7 @@ impl Again {
             let (Some(pause), Some(copy)) = (pause, request.try_clone()) else {
                 return Err(error);
             };
-            pause.await;
+            tokio::time::sleep_until(pause).await;
             let room = self.deadline.room(&mut service, copy).await;
             match room.map(|room| room.map_err(taken_back)) {
                 Some(Ok(attempt)) => {
@@ -216,23 +214,20 @@ impl Again {
         }
     }
 
-    /// The pause before the call is made again, if it is.
-    fn pause(&mut self, error: &CallError, idempotent: bool) -> Option<Sleep> {
+    /// When the call is made again, if it is.
+    fn pause(&mut self, error: &CallError, idempotent: bool) -> Option<Instant> {
         if self.attempts >= self.retry.attempts || !is_passing(error) {
             return None;
         }
         if error.may_have_run() && !idempotent {
             return None;
         }
-        if self.pauses.is_none() {
-            self.pauses = self.retry.pauses();
-        }
-        let pause = self.pauses.as_mut().map(Backoff::next_backoff)?;
-        if self.deadline.is_over(pause.deadline()) || !self.retry.budget.withdraw() {
+        let at = Instant::now().checked_add(self.retry.pause(self.attempts))?;
+        if self.deadline.is_over(at) || !self.retry.budget.withdraw() {
             return None;
         }
         self.attempts += 1;
-        Some(pause)
+        Some(at)
     }
 }
 

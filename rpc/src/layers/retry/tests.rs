@@ -2,8 +2,6 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tokio::time::Instant;
-
 use super::super::scripted::{Scripted, Step, failed, lost, request};
 use super::*;
 use crate::request::Items;
@@ -109,12 +107,12 @@ async fn pauses_grow_and_there_is_an_end_of_attempts() {
     let (first, longest) = (Duration::from_millis(10), Duration::from_millis(35));
     let retry = Retry::new().attempts(6).backoff(first, longest);
     let mut again = Again::new(retry.clone(), Deadline::of(&request(true, None)));
-    for base in [10, 20, 35, 35, 35] {
+    for (least, most) in [(10, 20), (17, 35), (17, 35), (17, 35), (17, 35)] {
         let begun = Instant::now();
-        let pause = again.pause(&lost(true), true).expect("another attempt");
-        let pause = pause.deadline() - begun;
-        assert!(pause >= Duration::from_millis(base), "{pause:?}");
-        assert!(pause <= Duration::from_millis(2 * base).min(longest), "{pause:?}");
+        let at = again.pause(&lost(true), true).expect("another attempt");
+        let pause = at - begun;
+        assert!(pause >= Duration::from_millis(least), "{pause:?}");
+        assert!(pause <= Duration::from_millis(most), "{pause:?}");
     }
     assert!(again.pause(&lost(true), true).is_none());
     let ended = retried(&retry, request(true, None), (0..9).map(|_| fails(lost(true)))).await;
@@ -123,12 +121,12 @@ async fn pauses_grow_and_there_is_an_end_of_attempts() {
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_has_the_time_that_is_left_and_is_not_made_without() {
-    let second = Duration::from_secs(1);
-    let retry = Retry::new().attempts(100).backoff(second, second);
+    let shortest = Duration::from_millis(1);
+    let retry = Retry::new().attempts(100).backoff(shortest, shortest);
     let timeout = Some(Duration::from_millis(2500));
-    let steps = (0..9).map(|_| fails(lost(true)));
+    let steps = (0..9).map(|_| fails(lost(true)).after(1000));
     let ended = retried(&retry, request(true, timeout), steps).await;
-    assert!(ended.took_about(2000), "{:?}", ended.took);
+    assert!(ended.took_about(3000), "{:?}", ended.took);
     assert_eq!(ended.made[0], timeout);
     for (written, left) in std::iter::zip(&ended.made[1..], [1500, 500]) {
         let (written, left) = (written.expect("a timeout"), Duration::from_millis(left));
@@ -142,7 +140,7 @@ async fn a_retry_has_the_time_that_is_left_and_is_not_made_without() {
     let ended = retried(
         &retry,
         request(true, timeout),
-        [fails(lost(true)), good().room_after(1000)],
+        [fails(lost(true)).after(1000), good().room_after(1000)],
     )
     .await;
     let left = ended.made[1].expect("a timeout");
@@ -150,6 +148,37 @@ async fn a_retry_has_the_time_that_is_left_and_is_not_made_without() {
         left <= Duration::from_millis(500) && left > Duration::from_millis(490),
         "{left:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_whose_pause_is_longer_than_the_time_that_is_left_is_not_made() {
+    let pause = Duration::from_secs(10);
+    let retry = Retry::new().backoff(pause, pause);
+    let ended = retried(&retry, request(true, SECOND), [fails(lost(true)), good()]).await;
+    assert!(ended.took_about(0), "{:?}", ended.took);
+    assert_eq!((ended.answer, ended.made.len()), (Err(lost(true)), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_whom_one_event_has_met_do_not_come_back_at_once_however_long_their_pauses_are() {
+    let longest = Duration::from_secs(8);
+    for first in [Duration::from_secs(1), longest] {
+        let retry = Retry::new().backoff(first, longest).attempts(10);
+        let at = (0..64).map(|_| {
+            let mut again = Again::new(retry.clone(), Deadline::of(&request(true, None)));
+            for _ in 0..4 {
+                again.pause(&lost(true), true).expect("another attempt");
+            }
+            again.pause(&lost(true), true).expect("another attempt")
+        });
+        let at: std::collections::BTreeSet<_> = at.collect();
+        // That two of them meet by chance is not what this is about.
+        assert!(at.len() > 60, "{}", at.len());
+        let (first, last) = (at.first().unwrap(), at.last().unwrap());
+        assert!(*last - *first > longest / 4, "{:?}", *last - *first);
+    }
+    // However many there were.
+    assert!(Retry::new().pause(u32::MAX) <= Duration::from_secs(2));
 }
 
 #[tokio::test(start_paused = true)]
