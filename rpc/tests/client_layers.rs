@@ -678,3 +678,30 @@ async fn a_delay_without_end_is_no_second_call() {
     let call = Call::new(service, "any").idempotent();
     call.stream::<_, ()>(&()).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_second_call_that_gave_up_on_room_is_not_in_the_way_of_others() {
+    let server = Running::start("inproc://layers-places").await;
+    let hour = Duration::from_secs(3600);
+    let options = Options::new().max_in_flight(2).timeout(hour);
+    let client = Client::with_options(&server.endpoint, options).unwrap();
+    let other = tokio::spawn({
+        let client = client.clone();
+        async move { client.call::<_, ()>("hang", &()).await }
+    });
+    let hedged = ServiceBuilder::new()
+        .layer(Hedge::after(Duration::from_millis(10)))
+        .service(client.clone());
+    let hedged = tokio::spawn(async move {
+        let call = Call::new(hedged, "hang").idempotent();
+        call.value::<_, ()>(&()).await
+    });
+    // The second waits for room for half a minute.
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    assert_eq!(server.seen.begun.load(Ordering::SeqCst), 2);
+    other.abort();
+    let echo = within("an answer", client.call::<_, String>("echo", &"x")).await;
+    assert_eq!(echo.unwrap(), "x");
+    assert!(!hedged.is_finished());
+    hedged.abort();
+}

@@ -24,7 +24,8 @@ use crate::request::{Request, Response, Wants};
 ///
 /// Only [idempotent](Request::idempotent) calls that want an answer are made twice, and none with streamed arguments.
 /// Of a streamed answer, the beginning counts. An error that another attempt may mend, or that says that the call was not
-/// run, does not count as an answer while the other call is under way. When both fail, the error is the later one or, if
+/// run, does not count as an answer while the other call is under way; of these, only the former waits for a second that
+/// has no room yet. When both fail, the error is the later one or, if
 /// that would hide that the call may have run ([`CallError::may_have_run`]), the other.
 ///
 /// Both calls have the time of the one that is asked for. The second waits for room no longer than that or, where no
@@ -168,7 +169,7 @@ async fn hedged<S>(
     hedge: &Hedge,
     deadline: Deadline,
     first: S::Future,
-    mut service: S,
+    service: S,
     request: Request,
 ) -> Result<Response, CallError>
 where
@@ -178,24 +179,46 @@ where
     if let Either::Left((answer, _)) = select(&mut first, pin!(hedge.late(&deadline))).await {
         return answer;
     }
-    // None if it is not made: without room, or with a service that is broken, there is the first only.
+    let room = pin!(room(deadline, service, request));
+    let (room, early) = match select(&mut first, room).await {
+        Either::Left((Err(early), room)) if is_passing(&early) => (room.await, Some(early)),
+        // Any other is not worth the wait for a second that has not begun.
+        Either::Left((answer, _)) => return answer,
+        Either::Right((room, _)) => (room, None),
+    };
+    let Some((mut service, request)) = room else {
+        return match early {
+            Some(early) => Err(early),
+            None => first.await,
+        };
+    };
     let second = pin!(async {
-        let request = deadline.room(&mut service, request).await?.ok()?;
         let answer = service.call(request).await;
-        Some(answer.map_err(|error| deadline.error(error)))
+        answer.map_err(|error| deadline.error(error))
     });
+    if let Some(early) = early {
+        return second.await.map_err(|late| telling(early, late));
+    }
     match select(first, second).await {
-        Either::Left((Err(early), second)) if !is_answer(&early) => match second.await {
-            Some(late) => late.map_err(|late| telling(early, late)),
-            None => Err(early),
-        },
+        Either::Left((Err(early), second)) if !is_answer(&early) => {
+            second.await.map_err(|late| telling(early, late))
+        }
         Either::Left((answer, _)) => answer,
-        Either::Right((None, first)) => first.await,
-        Either::Right((Some(Err(early)), first)) if !is_answer(&early) => {
+        Either::Right((Err(early), first)) if !is_answer(&early) => {
             first.await.map_err(|late| telling(early, late))
         }
-        Either::Right((Some(answer), _)) => answer,
+        Either::Right((answer, _)) => answer,
     }
+}
+
+/// Waits for room for the second call. None if it is not made: without room, or with a service that is broken, there is
+/// the first only. The service is gone then, and with it its place in the queue, which would be in the way of others.
+async fn room<S>(deadline: Deadline, mut service: S, request: Request) -> Option<(S, Request)>
+where
+    S: Service<Request, Response = Response, Error = CallError>,
+{
+    let request = deadline.room(&mut service, request).await?.ok()?;
+    Some((service, request))
 }
 
 /// Whether an error is all there is to be said, while the other call is under way.

@@ -174,3 +174,26 @@ async fn when_both_fail_the_error_says_whether_either_may_have_run() {
     let hedged = hedged(SECOND, [Step::answers(Err(lost(true))).after(50)]).await;
     assert!(hedged.answer.unwrap_err().may_have_run());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_final_error_of_the_first_does_not_wait_for_the_seconds_room() {
+    for error in [
+        failed(FailureKind::UnknownMethod),
+        failed(FailureKind::BadArguments),
+        failed(FailureKind::Failed),
+        CallError::Closed,
+    ] {
+        let first = Step::answers(Err(error.clone())).after(20);
+        let second = Step::answers(Ok(())).room_after(500);
+        let ended = hedged(SECOND, [first, second]).await;
+        assert_eq!((ended.answer, ended.made.len()), (Err(error), 1));
+        assert!(ended.millis < 40, "{}", ended.millis);
+    }
+    // One that another attempt may mend does.
+    for error in [failed(FailureKind::Overloaded), lost(false), lost(true)] {
+        let first = Step::answers(Err(error.clone())).after(20);
+        let second = Step::answers(Ok(())).room_after(500);
+        let ended = hedged(SECOND, [first, second]).await;
+        assert_eq!((ended.answer, ended.made.len()), (Ok(()), 2), "{error}");
+    }
+}
