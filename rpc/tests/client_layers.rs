@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use flexbond_rpc::client::{ClientError, Options};
+use flexbond_rpc::envelope::{Codec, Method};
 use flexbond_rpc::layers::{Balanced, Hedge, Retry};
 use flexbond_rpc::{Call, CallError, Client, Failure, FailureKind, Methods, Request, Response, Server};
 use flexbond_session::Endpoint;
@@ -704,4 +705,59 @@ async fn a_second_call_that_gave_up_on_room_is_not_in_the_way_of_others() {
     assert_eq!(echo.unwrap(), "x");
     assert!(!hedged.is_finished());
     hedged.abort();
+}
+
+/// Calls `hang` by a client that has room for one call, 6 s before there is room. What it says of its end.
+async fn after_a_wait(name: &str, call: impl AsyncFn(Client) -> CallError) -> (Duration, Option<String>) {
+    let server = Running::start(name).await;
+    let options = Options::new().max_in_flight(1).timeout(Duration::from_secs(10));
+    let client = Client::with_options(&server.endpoint, options).unwrap();
+    let first = client.method("hang").timeout(Duration::from_secs(6));
+    let (first, error) = tokio::join!(first.value::<_, ()>(&()), call(client.clone()));
+    first.unwrap_err();
+    server.kill().await;
+    let CallError::DeadlineExceeded { timeout, unconnected } = error else {
+        panic!("{error}");
+    };
+    (timeout, unconnected)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_call_waited_for_room_is_in_the_time_that_its_error_tells() {
+    let request = |timeout| {
+        let arguments = Codec::Postcard.encode(&()).unwrap();
+        let mut request = Request::new(Method::new("hang").unwrap(), Codec::Postcard, arguments);
+        request.timeout = timeout;
+        request
+    };
+    for (named, whole) in [(None, 10), (Some(Duration::from_secs(8)), 8)] {
+        let whole = (Duration::from_secs(whole), None);
+        let by_request = async |client: Client| client.request(request(named)).await.unwrap_err();
+        assert_eq!(after_a_wait("inproc://layers-waits", by_request).await, whole);
+        let by_method = async |client: Client| {
+            let mut call = client.method("hang");
+            if let Some(timeout) = named {
+                call = call.timeout(timeout);
+            }
+            call.value::<_, ()>(&()).await.unwrap_err()
+        };
+        assert_eq!(after_a_wait("inproc://layers-waits", by_method).await, whole);
+        #[cfg(feature = "macros")]
+        {
+            let typed = async |client: Client| {
+                let mut call = HangClient::new(client).hang();
+                if let Some(timeout) = named {
+                    call = call.timeout(timeout);
+                }
+                call.await.unwrap_err()
+            };
+            assert_eq!(after_a_wait("inproc://layers-waits", typed).await, whole);
+        }
+    }
+}
+
+#[cfg(feature = "macros")]
+#[flexbond_rpc::service]
+trait Hang {
+    async fn hang(&self) -> Result<(), Failure>;
 }

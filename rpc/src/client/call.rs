@@ -254,7 +254,8 @@ where
         turn.poll(cx, &mut request, room)
     })
     .await?;
-    service.call(request).await.map_err(boxed)
+    let answer = service.call(request).await;
+    answer.map_err(|error| turn.error(boxed(error)))
 }
 
 pub(crate) fn written<T: Serialize>(codec: Codec, values: impl Stream<Item = T> + Send + 'static) -> Items {

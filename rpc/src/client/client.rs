@@ -204,7 +204,8 @@ impl Client {
             turn.poll(cx, &mut request, room)
         })
         .await?;
-        self.begin_at(&mut seat.place, request).await
+        let answer = self.begin_at(&mut seat.place, request).await;
+        answer.map_err(|error| turn.error(error))
     }
 
     /// Begins a call if there is room for one more; `make` makes it.

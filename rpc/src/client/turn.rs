@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use crate::error::CallError;
+use crate::layers::of_whole;
 use crate::request::Request;
 
 /// The wait of a call until there is room for it, which counts to its time.
@@ -15,6 +16,8 @@ pub(crate) struct Turn {
     /// How long that may take where the call names no timeout.
     patience: Option<Duration>,
     waiting: Option<Waiting>,
+    /// The time of the call, if some of it went with waiting.
+    whole: Option<Duration>,
 }
 
 /// That there is no room, which is rare: only then it takes memory.
@@ -30,7 +33,14 @@ impl Turn {
         Turn {
             patience,
             waiting: None,
+            whole: None,
         }
+    }
+
+    /// The error of the call that was made then: its time is all that it had, not what the wait has left.
+    #[inline]
+    pub(crate) fn error(&self, error: CallError) -> CallError {
+        of_whole(error, self.whole)
     }
 
     /// Ready as soon as `room` is, which was polled just now, or the time is over. What it took is then taken off the
@@ -45,6 +55,7 @@ impl Turn {
         if let Poll::Ready(room) = room {
             if let Some(waiting) = self.waiting.take() {
                 request.waited(waiting.limit, waiting.since.elapsed());
+                self.whole = Some(waiting.limit);
             }
             return Poll::Ready(room);
         }

@@ -69,7 +69,7 @@ impl Deadline {
 }
 
 /// The error of an attempt as that of a call with this timeout: it waited for the whole of it, not for what was left.
-pub(super) fn of_whole(error: CallError, timeout: Option<Duration>) -> CallError {
+pub(crate) fn of_whole(error: CallError, timeout: Option<Duration>) -> CallError {
     match (error, timeout) {
         (CallError::DeadlineExceeded { unconnected, .. }, Some(timeout)) => {
             CallError::DeadlineExceeded { timeout, unconnected }

@@ -52,6 +52,7 @@ mod scripted;
 pub mod trace;
 
 pub use balance::{Balanced, Balancing};
+pub(crate) use deadline::of_whole;
 pub use hedge::{Hedge, Hedged, Hedging};
 pub use metrics::Metrics;
 pub use retry::{Retried, Retry, Retrying};

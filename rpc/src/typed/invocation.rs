@@ -59,7 +59,12 @@ pin_project! {
         },
         Refused { error: Option<CallError> },
         // The service lives until it has answered: it may be the last handle of a client.
-        Called { service: S, #[pin] answer: F },
+        Called {
+            service: S,
+            turn: Turn,
+            #[pin]
+            answer: F,
+        },
         Over,
     }
 }
@@ -147,11 +152,16 @@ impl<S: CallService, T> Future for Invocation<S, T> {
                         break Err(CallError::Closed);
                     };
                     let answer = service.call(request);
-                    Stage::Called { service, answer }
+                    let turn = std::mem::replace(turn, Turn::new(None));
+                    Stage::Called {
+                        service,
+                        turn,
+                        answer,
+                    }
                 }
-                StageNow::Called { answer, .. } => {
+                StageNow::Called { answer, turn, .. } => {
                     let answered = ready!(answer.poll(cx));
-                    break answered.map_err(|error| CallError::from_boxed(error.into()));
+                    break answered.map_err(|error| turn.error(CallError::from_boxed(error.into())));
                 }
                 StageNow::Refused { error } => break Err(error.take().unwrap_or(CallError::Closed)),
                 StageNow::Over => break Err(CallError::Closed),
