@@ -284,3 +284,81 @@ async fn a_server_that_sends_nonsense_is_told_to_stop() {
     }
     assert_eq!(client.in_flight(), 0);
 }
+
+/// Messages that a socket keeps, for the two tests below.
+const FEW: usize = 10;
+
+/// So large that the system does not take a [`FEW`] of them from a client whose peer does not read.
+fn large() -> String {
+    "x".repeat(4 << 20)
+}
+
+/// A peer that reads when it is asked to, and what connects to it.
+async fn narrow(linger: Duration) -> (Router, Client) {
+    let few = socket::Options::new().send_hwm(FEW).recv_hwm(1_usize);
+    let router = Router::with_options(few.clone()).unwrap();
+    let endpoint = within("bind", router.bind("tcp://127.0.0.1:0")).await.unwrap();
+    let options = Options::new().linger(linger).socket(few);
+    let client = Client::with_options(&endpoint, options).unwrap();
+    client.connected(DEADLINE).await.unwrap();
+    (router, client)
+}
+
+#[tokio::test]
+async fn a_client_closes_within_its_linger_and_no_longer() {
+    const LINGER: Duration = Duration::from_secs(2);
+    let (router, client) = narrow(LINGER).await;
+    let arguments = Codec::Postcard.encode(&large()).unwrap();
+    let request = Request::new(Method::new("any").unwrap(), Codec::Postcard, arguments);
+    let calls: Vec<_> = (0..FEW)
+        .map(|_| client.begin(request.try_clone().unwrap()))
+        .collect();
+    // They were sent, and are cancelled, for which there is no room; nor does what was sent leave.
+    drop(calls);
+    let begun = std::time::Instant::now();
+    within("the end", client.close()).await;
+    let took = begun.elapsed();
+    assert!(took >= LINGER && took < 2 * LINGER, "{took:?}");
+    drop(router);
+}
+
+#[test]
+fn what_was_said_last_to_a_server_that_drains_has_left_when_a_client_is_closed() {
+    let servers = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let theirs = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let (go, told) = tokio::sync::oneshot::channel::<()>();
+    let reading = theirs.block_on(async {
+        let (router, other) = servers.spawn(narrow(DEADLINE)).await.unwrap();
+        // One of its own runtime.
+        let client = Client::with_options(other.endpoint(), other.options().clone()).unwrap();
+        for _ in 0..FEW {
+            client.method("note").one_way(&large()).await.unwrap();
+        }
+        let reading = servers.spawn(async move {
+            let first = router.recv().await.unwrap();
+            let mut draining = Envelope::draining().encode().unwrap();
+            draining.push_front(first[0].to_vec());
+            router.send(draining).await.unwrap();
+            let _ = told.await;
+            let mut read = 1;
+            while read < FEW {
+                router.recv().await.unwrap();
+                read += 1;
+            }
+        });
+        until("the news of it", || !client.is_connected()).await;
+        let _ = go.send(());
+        within("the end", client.close()).await;
+        reading
+    });
+    // Nothing of the client is left that could send.
+    drop(theirs);
+    servers.block_on(async { within("all of it", reading).await.unwrap() });
+}

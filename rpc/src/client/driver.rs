@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use flexbond_session::socket::{Dealer, Event, Monitor, OptionError, RecvError};
 use flexbond_transport::Message;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
 
 use super::shared::{Link, Shared, State};
@@ -34,6 +35,8 @@ enum After {
     Another,
     /// Another one: the server drains, and has done all it had to do for this client.
     Drained,
+    /// None: neither a handle nor a call is left. What was said last is to leave.
+    Farewell,
     Nothing,
 }
 
@@ -58,6 +61,8 @@ pub(super) async fn run(shared: Arc<Shared>, first: (Dealer, Monitor)) {
     let mut next = Some(first);
     // The first one was connected by who made it.
     let mut pause = None;
+    // Connections to servers that have drained, which may still have something to say.
+    let mut closing = JoinSet::new();
     while let Some((dealer, monitor)) = next.take() {
         let begun = Instant::now();
         let mut connection = Connection {
@@ -74,11 +79,19 @@ pub(super) async fn run(shared: Arc<Shared>, first: (Dealer, Monitor)) {
         };
         let after = connection.run().await;
         let dealer = connection.dealer.clone();
+        let linger = shared.options.linger;
+        let ended = Instant::now();
+        if after == After::Farewell {
+            connection.flush().await;
+        }
         drop(connection);
+        while closing.try_join_next().is_some() {}
         match after {
-            After::Nothing => {
-                dealer.as_socket().close_within(Some(shared.options.linger)).await;
-                return;
+            After::Farewell | After::Nothing => {
+                // To close takes no longer than is left of the time for all that was said last.
+                let left = linger.saturating_sub(ended.elapsed());
+                dealer.as_socket().close_within(Some(left)).await;
+                break;
             }
             // What was not sent is not to be sent later.
             After::Another => {
@@ -86,8 +99,7 @@ pub(super) async fn run(shared: Arc<Shared>, first: (Dealer, Monitor)) {
             }
             // One-way calls may still be on their way, which the next connection need not wait for.
             After::Drained => {
-                let linger = Some(shared.options.linger);
-                tokio::spawn(async move { dealer.as_socket().close_within(linger).await });
+                closing.spawn(async move { dealer.as_socket().close_within(Some(linger)).await });
             }
         }
         pause = Some(match begun.elapsed() {
@@ -98,6 +110,8 @@ pub(super) async fn run(shared: Arc<Shared>, first: (Dealer, Monitor)) {
         // The first one had the same options.
         next = dial(&shared).ok();
     }
+    // They began before, and have the same time each.
+    while closing.join_next().await.is_some() {}
 }
 
 /// A connection that lives so long was a good one.
@@ -155,8 +169,7 @@ impl Connection<'_> {
                 }
                 Happened::Work => {
                     if self.shared.is_abandoned() {
-                        self.flush().await;
-                        return After::Nothing;
+                        return After::Farewell;
                     }
                 }
                 Happened::Alarm | Happened::Flushed => {}
