@@ -30,7 +30,10 @@ pub struct Options {
     /// How long what was sent last (one-way calls, cancellations) may take to leave when the client is dropped.
     /// Default: 5 s.
     pub linger: Duration,
-    /// Options of the socket below: how to reconnect, heartbeats, security. Where they say that no other attempt is
+    /// Options of the socket below: how to reconnect, heartbeats, security. By default a server is asked for a sign of life
+    /// every 10 s and, as it reads all the time, takes none of what waits for it for 10 s at most (`stall_timeout`): that
+    /// its machine is gone is noticed within about half a minute, also while much is sent to it. Longer for servers whose
+    /// handlers keep their only thread busy. Where they say that no other attempt is
     /// made, calls fail with [`Unconnected`](crate::CallError::Unconnected) from then on.
     pub socket: socket::Options,
 }
@@ -47,6 +50,7 @@ impl Default for Options {
             linger: Duration::from_secs(5),
             socket: socket::Options::new()
                 .heartbeat_interval(Duration::from_secs(10))
+                .stall_timeout(Duration::from_secs(10))
                 .reconnect_interval(Duration::from_millis(50))
                 .reconnect_max(Duration::from_secs(2)),
         }

@@ -52,7 +52,9 @@ pub struct Options {
     /// with [`Cancelled`](crate::FailureKind::Cancelled); peers have a second more to read that, and the socket's
     /// `linger`. Default: 30 s.
     pub drain_timeout: Duration,
-    /// Options of the socket below. Its `linger` is how long answers may take to leave at the end.
+    /// Options of the socket below. Its `linger` is how long answers may take to leave at the end. Its `stall_timeout`, how
+    /// long a peer may take none of the answers that wait for it, is 60 s: a script that works on one answer after the
+    /// other may have room for none in between.
     pub socket: socket::Options,
 }
 

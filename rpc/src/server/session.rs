@@ -364,7 +364,7 @@ impl Session {
             running.task.inspect(AbortHandle::abort);
             ends().to_envelope(call, running.codec)
         });
-        self.send_last(answers.collect());
+        self.send_last(&answers.collect::<Vec<_>>());
     }
 
     /// The other end is gone: nobody waits for its calls. Those that want no answer go on.

@@ -104,7 +104,7 @@ impl Session {
 
     /// Sends the last messages of calls that the server stops, in one go. As many are kept as there are calls: who has
     /// read its answers so far could not have read these, whatever is allowed otherwise.
-    pub(super) fn send_last(self: &Arc<Self>, envelopes: Vec<Envelope>) {
+    pub(super) fn send_last(self: &Arc<Self>, envelopes: &[Envelope]) {
         let mut follows = Then::Nothing;
         let mut lost = 0;
         let mut state = self.state.lock();
