@@ -334,29 +334,26 @@ fn what_was_said_last_to_a_server_that_drains_has_left_when_a_client_is_closed()
         .build()
         .unwrap();
     let (go, told) = tokio::sync::oneshot::channel::<()>();
-    let reading = theirs.block_on(async {
-        let (router, other) = servers.spawn(narrow(DEADLINE)).await.unwrap();
+    let (router, other) = servers.block_on(narrow(DEADLINE));
+    let reading = servers.spawn(async move {
+        let first = router.recv().await.unwrap();
+        let mut draining = Envelope::draining().encode().unwrap();
+        draining.push_front(first[0].to_vec());
+        router.send(draining).await.unwrap();
+        let _ = told.await;
+        for _ in 1..FEW {
+            router.recv().await.unwrap();
+        }
+    });
+    theirs.block_on(async {
         // One of its own runtime.
         let client = Client::with_options(other.endpoint(), other.options().clone()).unwrap();
         for _ in 0..FEW {
             client.method("note").one_way(&large()).await.unwrap();
         }
-        let reading = servers.spawn(async move {
-            let first = router.recv().await.unwrap();
-            let mut draining = Envelope::draining().encode().unwrap();
-            draining.push_front(first[0].to_vec());
-            router.send(draining).await.unwrap();
-            let _ = told.await;
-            let mut read = 1;
-            while read < FEW {
-                router.recv().await.unwrap();
-                read += 1;
-            }
-        });
         until("the news of it", || !client.is_connected()).await;
         let _ = go.send(());
         within("the end", client.close()).await;
-        reading
     });
     // Nothing of the client is left that could send.
     drop(theirs);
