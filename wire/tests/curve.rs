@@ -246,6 +246,30 @@ fn whoever_is_denied_is_told_a_status_and_whoever_is_dismissed_nothing() {
     }
 }
 
+/// The handshake so far as `said`, then this client meets an ERROR.
+fn refused_after(said: &[Said]) -> ProtocolError {
+    let (mut client, _) = strangers();
+    for part in said {
+        drain(&mut client);
+        if !part.by_client {
+            feed(&mut client, &part.bytes, Instant::now()).expect("content");
+        }
+    }
+    feed(&mut client, b"\x04\x0a\x05ERROR\x03400", Instant::now()).expect_err("an ERROR ends it")
+}
+
+#[test]
+fn a_refusal_before_the_server_has_proved_to_be_it_is_none() {
+    let said = handshake();
+    let welcome = said.len() - 3;
+    assert!(!said[welcome].by_client);
+    let error = refused_after(&said[..welcome]);
+    assert!(matches!(error, ProtocolError::Malformed { .. }), "{error}");
+    assert!(!error.is_security());
+    let error = refused_after(&said[..=welcome]);
+    assert_eq!(error, ProtocolError::PeerError { reason: "400".into() });
+}
+
 #[test]
 fn without_randomness_there_is_no_connection() {
     for security in [server(), client_of(&keys(1))] {
@@ -348,7 +372,7 @@ fn a_recorded_handshake_is_worth_nothing_to_a_server_with_other_chance() {
 }
 
 #[test]
-fn frames_repeated_swapped_or_in_clear_end_the_connection() {
+fn frames_repeated_swapped_missing_or_in_clear_end_the_connection() {
     let frames = || {
         let (mut client, server) = pair();
         let frames: Vec<_> = (0..3)
@@ -359,7 +383,7 @@ fn frames_repeated_swapped_or_in_clear_end_the_connection() {
             .collect();
         (frames, server)
     };
-    for order in [&[0, 0][..], &[1, 0], &[0, 2, 1], &[0, 1, 0]] {
+    for order in [&[0, 0][..], &[1], &[2], &[0, 2], &[0, 1, 0]] {
         let (frames, mut server) = frames();
         let (last, before) = order.split_last().expect("not empty");
         for frame in before {
@@ -372,7 +396,7 @@ fn frames_repeated_swapped_or_in_clear_end_the_connection() {
         }
         let error = feed(&mut server, &frames[*last], Instant::now());
         assert!(
-            matches!(error, Err(ProtocolError::Malformed { .. })),
+            matches!(error, Err(ProtocolError::OutOfSequence { .. })),
             "{order:?}: {error:?}"
         );
     }

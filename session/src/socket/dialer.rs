@@ -307,6 +307,8 @@ impl Dialer {
                 stop.refused && source.kind() == io::ErrorKind::ConnectionRefused
             }
             Failure::Connect(error) => error.is_permanent(),
+            // Anybody on the way to a CURVE server can send that.
+            Failure::Handshake(_, HandshakeFailure::Other) if self.core.is_curve_client() => false,
             Failure::Handshake(..) => stop.handshake,
             Failure::Lost(..) => false,
         };

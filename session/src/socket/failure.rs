@@ -26,7 +26,8 @@ pub enum HandshakeFailure {
         /// What the peer was told.
         status: DenyStatus,
     },
-    /// The peer turned this side away.
+    /// The peer turned this side away. Under CURVE, it has proved to own its key, but the refusal itself travels in clear:
+    /// somebody on the way could have put it there. What comes before that proof is [`Other`](Self::Other).
     #[non_exhaustive]
     Refused {
         /// Its reason; a status code of ZAP (`300`, `400`, `500`) from libzmq and from flexbond.

@@ -219,7 +219,8 @@ pub enum SlowPeer {
 pub struct ReconnectStop {
     /// When nobody listens.
     pub refused: bool,
-    /// When the handshake fails.
+    /// When the handshake fails. A CURVE client goes on trying after what breaks the protocol, for instance a refusal by
+    /// somebody who has not proved to be the server: whoever is on the way can send that.
     pub handshake: bool,
 }
 

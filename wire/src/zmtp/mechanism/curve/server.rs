@@ -27,7 +27,11 @@ enum Stage {
     /// Nothing came yet.
     New(Randomness),
     /// WELCOME was sent. What it takes to go on is in the cookie, and this opens it.
-    Welcome(SharedKey),
+    Welcome {
+        cookie_key: SharedKey,
+        /// The nonce of HELLO.
+        nonce: u64,
+    },
     /// The client is who it says; whether it may come in is not decided.
     Judging {
         session: SharedKey,
@@ -45,13 +49,13 @@ impl Server {
         }
     }
 
-    /// Answers HELLO, Box [64 zeros] (C'->S); returns the key of the cookie.
+    /// Answers HELLO, Box [64 zeros] (C'->S).
     fn handle_hello(
         &self,
         randomness: &Randomness,
         mut body: &[u8],
         out: &mut Transmit,
-    ) -> Result<SharedKey, ProtocolError> {
+    ) -> Result<Stage, ProtocolError> {
         const WRONG: &str = "HELLO command of a wrong length";
         let &[major, minor] = take(&mut body, WRONG)?;
         if (major, minor) != (1, 0) {
@@ -92,13 +96,14 @@ impl Server {
         welcome.extend_from_slice(&tag);
         welcome.extend_from_slice(&text);
         put_command(&welcome, out);
-        Ok(cookie_key)
+        Ok(Stage::Welcome { cookie_key, nonce })
     }
 
     /// Opens INITIATE, Box [C + vouch + metadata] (C'->S'), behind the cookie.
     fn handle_initiate(
         &self,
         cookie_key: &SharedKey,
+        hello_nonce: u64,
         mut body: &[u8],
         config: &Config,
     ) -> Result<(Stage, PublicKey), ProtocolError> {
@@ -118,6 +123,12 @@ impl Server {
             .sealer(INITIATE_NONCE)
             .open(nonce, tag, &mut text)
             .map_err(unauthentic("INITIATE command"))?;
+        if nonce <= hello_nonce {
+            return Err(ProtocolError::OutOfSequence {
+                number: nonce,
+                last: hello_nonce,
+            });
+        }
         let mut text = text.as_slice();
         let client = take_key(&mut text, WRONG)?;
         let vouch_nonce = take(&mut text, WRONG)?;
@@ -182,12 +193,11 @@ impl Mechanism for Server {
             command.name,
         ) {
             (Stage::New(randomness), HELLO) => {
-                let cookie_key = self.handle_hello(&randomness, command.body, out)?;
-                self.stage = Stage::Welcome(cookie_key);
+                self.stage = self.handle_hello(&randomness, command.body, out)?;
                 Ok(Progress::Continue)
             }
-            (Stage::Welcome(cookie_key), INITIATE) => {
-                let (stage, public_key) = self.handle_initiate(&cookie_key, command.body, config)?;
+            (Stage::Welcome { cookie_key, nonce }, INITIATE) => {
+                let (stage, public_key) = self.handle_initiate(&cookie_key, nonce, command.body, config)?;
                 self.stage = stage;
                 Ok(Progress::Authenticate(Credentials::Curve { public_key }))
             }
