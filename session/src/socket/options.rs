@@ -92,7 +92,11 @@ pub struct Options {
     pub max_message_parts: usize,
     /// Most connections that a socket accepts on its bound endpoints together. Default 65,536.
     pub max_peers: usize,
-    /// Most connections that may be in their handshake at once on one bound endpoint. Default 1,024.
+    /// Most connections that may be in their handshake at once on one bound endpoint. Default 1,024. One more takes the
+    /// place of the oldest whose peer has not yet sent a command that is valid (under CURVE, only who knows the server's
+    /// key can), then of the oldest whose peer has; not of one that an [`Authenticator`] judges. The monitor tells
+    /// ([`HandshakeFailure::Displaced`](super::HandshakeFailure::Displaced)), and
+    /// [`Stats::displaced`](super::Stats::displaced) counts. A higher limit gives peers more time under a flood.
     pub max_handshakes: usize,
     /// Most topics that one peer may subscribe to (PUB, XPUB). Default 100,000.
     pub max_subscriptions: usize,

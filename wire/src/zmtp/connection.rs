@@ -327,6 +327,17 @@ impl Connection {
         self.peer.is_some()
     }
 
+    /// Whether the peer has sent a first command that the security mechanism took. A CURVE server takes one only from
+    /// who knows its public key. Peers below 3.0 have no such commands: for them it is true with
+    /// [`is_ready`](Self::is_ready).
+    #[must_use]
+    pub fn heard_command(&self) -> bool {
+        match &self.phase {
+            Phase::Handshake(handshake) => handshake.heard_command,
+            _ => self.is_ready(),
+        }
+    }
+
     pub(super) fn is_dead(&self) -> bool {
         matches!(self.phase, Phase::Dead(_))
     }

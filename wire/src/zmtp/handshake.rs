@@ -19,6 +19,8 @@ pub(crate) struct Handshake {
     /// For the mechanism, if it needs any.
     randomness: Option<Randomness>,
     user_id: Option<String>,
+    /// The mechanism took a command of the peer.
+    pub(crate) heard_command: bool,
 }
 
 #[derive(Debug)]
@@ -74,6 +76,7 @@ impl Handshake {
             stage: Stage::Greeting(Greeting::start(config, out)),
             randomness,
             user_id: None,
+            heard_command: false,
         }
     }
 
@@ -159,7 +162,9 @@ impl Handshake {
                             "message before the end of the handshake",
                         ));
                     }
-                    match mechanism.handle_command(Command::parse(&frame)?, config, out)? {
+                    let progress = mechanism.handle_command(Command::parse(&frame)?, config, out)?;
+                    self.heard_command = true;
+                    match progress {
                         Progress::Continue => {}
                         Progress::Authenticate(credentials) => {
                             *question = Question::Open;
