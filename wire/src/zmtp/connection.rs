@@ -1,6 +1,7 @@
 //! One connection to one peer, from the first byte to the last.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -28,7 +29,6 @@ use super::{Batch, Config, Event, PeerInfo, ProtocolError, Randomness, Transmit,
 /// After an error nothing more is read, but what was queued before (an ERROR command, say) should still be written.
 ///
 /// The [crate documentation](crate) has an example.
-#[derive(Debug)]
 pub struct Connection {
     pub(super) config: Arc<Config>,
     phase: Phase,
@@ -420,6 +420,25 @@ impl Connection {
             self.input = Input::new();
             self.parts = Vec::new();
         }
+    }
+}
+
+/// How far it is and how much waits, never what: that may be a password, or what came sealed.
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = match &self.phase {
+            Phase::Handshake(_) => "handshake",
+            Phase::SubscribeAll | Phase::Ready => "ready",
+            Phase::Dead(_) => "dead",
+        };
+        f.debug_struct("Connection")
+            .field("phase", &phase)
+            .field("mechanism", &self.config.security.name())
+            .field("input", &self.input)
+            .field("parts", &self.parts.len())
+            .field("parts_size", &self.parts_size)
+            .field("transmit", &self.transmit)
+            .finish_non_exhaustive()
     }
 }
 

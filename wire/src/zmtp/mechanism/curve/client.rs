@@ -38,7 +38,7 @@ impl Client {
         Client {
             server,
             keys,
-            short: KeyPair::from(SecretKey::from_bytes(randomness.part(0))),
+            short: KeyPair::from(SecretKey::from_secret(randomness.secret(0))),
             vouch_nonce: randomness.part(32),
             stage: Stage::New,
         }

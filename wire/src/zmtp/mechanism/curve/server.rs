@@ -1,6 +1,6 @@
 //! The side whose key everybody may know.
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::traffic::Traffic;
 use super::{
@@ -13,6 +13,7 @@ use crate::zmtp::curve::{KeyPair, PublicKey, SecretKey};
 use crate::zmtp::frame_codec::put_command;
 use crate::zmtp::mechanism::{Mechanism, Progress, Transform, unexpected};
 use crate::zmtp::metadata::Properties;
+use crate::zmtp::secret_array::SecretArray;
 use crate::zmtp::{Config, Credentials, ProtocolError, Randomness, Transmit, Verdict, metadata};
 
 /// The server's side of a handshake.
@@ -73,8 +74,8 @@ impl Server {
             .open(nonce, tag, &mut zeros)
             .map_err(unauthentic(WRONG_KEY))?;
 
-        let our_short = KeyPair::from(SecretKey::from_bytes(randomness.part(0)));
-        let cookie_key = SharedKey::from_bytes(randomness.part(32));
+        let our_short = KeyPair::from(SecretKey::from_secret(randomness.secret(0)));
+        let cookie_key = SharedKey::from_secret(randomness.secret(32));
         let welcome_nonce = randomness.part(64);
         let cookie_nonce = randomness.part(80);
 
@@ -169,9 +170,7 @@ fn open_cookie(key: &SharedKey, cookie: &mut &[u8]) -> Result<(PublicKey, Secret
         .map_err(unauthentic("cookie in the INITIATE command"))?;
     let mut text = text.as_slice();
     let their_short = take_key(&mut text, WRONG)?;
-    let mut bytes = *take(&mut text, WRONG)?;
-    let our_short = SecretKey::from_bytes(bytes);
-    bytes.zeroize();
+    let our_short = SecretKey::from_secret(SecretArray::copy_of(take(&mut text, WRONG)?));
     Ok((their_short, our_short))
 }
 

@@ -103,9 +103,10 @@ impl Transform for Traffic {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::zmtp::secret_array::SecretArray;
 
     fn sides(last: u64) -> (Traffic, Traffic) {
-        let key = SharedKey::from_bytes([5; 32]);
+        let key = SharedKey::from_secret(SecretArray::take([5; 32]));
         (
             Traffic::of_client(&key, last, 0),
             Traffic::of_server(&key, 0, last),
