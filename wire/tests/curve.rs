@@ -3,7 +3,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flexbond_transport::{Frame, Message};
 use flexbond_wire::zmtp::curve::{KeyPair, PublicKey, SecretKey};
@@ -268,6 +268,33 @@ fn a_refusal_before_the_server_has_proved_to_be_it_is_none() {
     assert!(!error.is_security());
     let error = refused_after(&said[..=welcome]);
     assert_eq!(error, ProtocolError::PeerError { reason: "400".into() });
+}
+
+#[test]
+fn the_key_of_a_cookie_is_kept_for_a_minute_even_if_the_handshake_may_take_for_ever() {
+    let mut config = config(SocketType::Router);
+    config.handshake_timeout = None;
+    let mut server = connect_with(config, server(), 200);
+    let now = Instant::now();
+    let said = handshake();
+    let hello = said.len() - 4;
+    for part in said[..hello].iter().filter(|part| part.by_client) {
+        feed(&mut server, &part.bytes, now).expect("content");
+    }
+    assert_eq!(server.poll_timeout(), None, "nothing is kept");
+    assert!(!server.heard_command());
+    feed(&mut server, &said[hello].bytes, now).expect("content");
+    assert!(server.heard_command());
+    let minute = now + Duration::from_secs(60);
+    assert_eq!(server.poll_timeout(), Some(minute));
+    // What comes meanwhile does not make it longer.
+    let later = now + Duration::from_secs(30);
+    feed(&mut server, &said[hello + 2].bytes[..9], later).expect("content");
+    assert_eq!(server.poll_timeout(), Some(minute));
+    assert_eq!(
+        server.handle_timeout(minute),
+        Err(ProtocolError::HandshakeTimeout)
+    );
 }
 
 #[test]

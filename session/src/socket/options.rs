@@ -1,5 +1,6 @@
 //! What a socket can be told when it is made.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,7 +60,8 @@ pub struct Options {
     pub reconnect_stop: ReconnectStop,
     /// How long one attempt to connect may take. Default 30 s; `None` leaves it to the system.
     pub connect_timeout: Option<Duration>,
-    /// How long a peer may take to complete the handshake. Default 30 s; `None` waits for ever.
+    /// How long a peer may take to complete the handshake. Default 30 s; `None` waits for ever. A CURVE server gives the
+    /// client 60 s at most between two commands, whatever this is.
     pub handshake_timeout: Option<Duration>,
     /// Sends a PING this often. Default: no heartbeats.
     pub heartbeat_interval: Option<Duration>,
@@ -394,7 +396,11 @@ impl Options {
                 return error(option, "begins with a zero byte, which marks automatic ids");
             }
         }
+        let mut names = HashSet::new();
         for (name, value) in &self.metadata {
+            if !names.insert(name.to_ascii_lowercase()) {
+                return error("metadata", "a name is given twice");
+            }
             if !name
                 .get(..2)
                 .is_some_and(|prefix| prefix.eq_ignore_ascii_case("x-"))

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use flexbond_transport::{Frame, Message};
@@ -44,6 +44,8 @@ pub struct Connection {
     pub(super) originals: Batch,
     pulse: Pulse,
     handshake_by: Option<Instant>,
+    /// When the key of a cookie that is with the peer is forgotten, and the handshake over.
+    cookie_by: Option<Instant>,
     /// Where in the transmit queue the last PING ends.
     last_ping: u64,
     stall: Stall,
@@ -59,6 +61,9 @@ enum Phase {
     Ready,
     Dead(ProtocolError),
 }
+
+/// How long a CURVE server keeps the key of a cookie at most, as RFC 26 has it.
+const COOKIE_LIFE: Duration = Duration::from_secs(60);
 
 /// PONGs in the transmit queue: a peer that sends PINGs and does not read must not fill our memory.
 #[derive(Debug, Default)]
@@ -105,6 +110,7 @@ impl Connection {
             originals: Batch::default(),
             pulse: Pulse::new(now),
             handshake_by,
+            cookie_by: None,
             last_ping: 0,
             stall: Stall::new(now),
             pongs: Pongs::default(),
@@ -213,7 +219,12 @@ impl Connection {
                 }))
             }
             Phase::Handshake(handshake) => {
-                match handshake.advance(&self.config, &mut self.input, &mut self.transmit)? {
+                let outcome = handshake.advance(&self.config, &mut self.input, &mut self.transmit)?;
+                self.cookie_by = match handshake.holds_cookie_key() {
+                    true => self.cookie_by.or(now.checked_add(COOKIE_LIFE)),
+                    false => None,
+                };
+                match outcome {
                     None => Ok(None),
                     Some(Outcome::Authenticate(credentials)) => Ok(Some(Event::Authenticate(credentials))),
                     Some(Outcome::Complete(complete)) => Ok(Some(self.complete(complete, now))),
@@ -359,7 +370,7 @@ impl Connection {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Dead(_) => None,
-            _ => [self.handshake_by, self.pulse.poll_timeout()]
+            _ => [self.handshake_by, self.cookie_by, self.pulse.poll_timeout()]
                 .into_iter()
                 .flatten()
                 .min(),
@@ -382,7 +393,8 @@ impl Connection {
         {
             self.pulse.excuse(now, more);
         }
-        let due = if self.handshake_by.is_some_and(|deadline| deadline <= now) {
+        let deadlines = [self.handshake_by, self.cookie_by];
+        let due = if deadlines.into_iter().flatten().any(|deadline| deadline <= now) {
             Err(ProtocolError::HandshakeTimeout)
         } else {
             self.pulse.handle_timeout(now, heartbeat)

@@ -185,6 +185,11 @@ impl Handshake {
         }
     }
 
+    /// Whether the mechanism keeps a secret for a peer that has proved nothing.
+    pub(crate) fn holds_cookie_key(&self) -> bool {
+        matches!(&self.stage, Stage::Mechanism { mechanism, .. } if mechanism.holds_cookie_key())
+    }
+
     /// Takes the answer to [`Outcome::Authenticate`]; one that was not asked for changes nothing.
     pub(crate) fn handle_verdict(
         &mut self,

@@ -232,6 +232,10 @@ impl Mechanism for Server {
         Ok(Progress::Complete(properties))
     }
 
+    fn holds_cookie_key(&self) -> bool {
+        matches!(self.stage, Stage::Welcome { .. })
+    }
+
     fn transform(&mut self) -> Option<Box<dyn Transform>> {
         match &mut self.stage {
             Stage::Over(traffic) => traffic
