@@ -32,7 +32,7 @@ impl Randomness {
     }
 
     /// `N` of the bytes, from `at` on, for a secret. Each byte has one use only.
-    #[cfg(feature = "curve")]
+    #[cfg_attr(not(feature = "curve"), expect(dead_code, reason = "only CURVE needs any"))]
     pub(crate) fn secret<const N: usize>(&self, at: usize) -> SecretArray<N> {
         let mut part = SecretArray::zeros();
         part.copy_from_slice(&self.0[at..at + N]);
@@ -40,7 +40,7 @@ impl Randomness {
     }
 
     /// `N` of the bytes, from `at` on, for a nonce that everybody may see.
-    #[cfg(feature = "curve")]
+    #[cfg_attr(not(feature = "curve"), expect(dead_code, reason = "only CURVE needs any"))]
     pub(crate) fn part<const N: usize>(&self, at: usize) -> [u8; N] {
         let mut part = [0; N];
         part.copy_from_slice(&self.0[at..at + N]);
