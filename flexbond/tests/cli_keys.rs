@@ -166,6 +166,12 @@ fn options_that_do_not_fit_are_refused_and_secrets_that_others_can_read_are_note
     let end = run(&[&bind[..], &server].concat());
     assert_eq!(end.code, Some(3), "it is used: {end:?}");
     assert!(end.stderr[0].contains("chmod 600"), "{end:?}");
+    for mode in [0o620, 0o602] {
+        fs::set_permissions(&file, Permissions::from_mode(mode)).expect("ours");
+        let end = run(&[&bind[..], &server].concat());
+        assert_eq!(end.code, Some(2), "the key in it may be another's: {end:?}");
+        assert!(end.stderr[0].contains("can write"), "{end:?}");
+    }
 }
 
 #[test]

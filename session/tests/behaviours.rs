@@ -9,19 +9,18 @@ fn the_table_names_forty_behaviours_and_tests_that_exist() {
     let mut numbers = Vec::new();
     for row in table.lines().filter(|line| line.starts_with('|')) {
         let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let Ok(number) = cells[0].parse::<u32>() else {
-            continue;
-        };
-        numbers.push(number);
-        assert_eq!(cells.len(), 4, "{row}");
-        let named: Vec<_> = cells[2].split('`').filter(|text| text.contains("::")).collect();
-        assert!(!named.is_empty(), "{number} names no test");
+        let named: Vec<_> = row.split('`').filter(|text| text.contains("::")).collect();
+        if let Ok(number) = cells[0].parse::<u32>() {
+            numbers.push(number);
+            assert_eq!(cells.len(), 4, "{row}");
+            assert!(!named.is_empty(), "{number} names no test");
+        }
         for name in named {
             let (target, test) = name.split_once("::").expect("filtered above");
             let source = std::fs::read_to_string(tests.join(format!("{target}.rs"))).unwrap_or_default();
             assert!(
                 source.contains(&format!("async fn {test}(")),
-                "{number} names {name}, which does not exist"
+                "{name} does not exist: {row}"
             );
         }
     }

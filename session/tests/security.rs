@@ -506,7 +506,8 @@ async fn between(server: Endpoint, rules: Rules) -> String {
 #[tokio::test]
 async fn somebody_in_between_can_do_nothing_but_end_it() {
     // Frames 0 and 1 are HELLO and INITIATE.
-    let cases: [(&str, Rules); 4] = [
+    let cases: [(&str, Rules); 5] = [
+        ("missing", |number, frame| frame.repeat(usize::from(number != 3))),
         ("repeated", |number, frame| {
             frame.repeat(if number == 3 { 2 } else { 1 })
         }),

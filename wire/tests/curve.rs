@@ -3,7 +3,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flexbond_transport::{Frame, Message};
 use flexbond_wire::zmtp::curve::{KeyPair, PublicKey, SecretKey};
@@ -246,6 +246,57 @@ fn whoever_is_denied_is_told_a_status_and_whoever_is_dismissed_nothing() {
     }
 }
 
+/// The handshake so far as `said`, then this client meets an ERROR.
+fn refused_after(said: &[Said]) -> ProtocolError {
+    let (mut client, _) = strangers();
+    for part in said {
+        drain(&mut client);
+        if !part.by_client {
+            feed(&mut client, &part.bytes, Instant::now()).expect("content");
+        }
+    }
+    feed(&mut client, b"\x04\x0a\x05ERROR\x03400", Instant::now()).expect_err("an ERROR ends it")
+}
+
+#[test]
+fn a_refusal_before_the_server_has_proved_to_be_it_is_none() {
+    let said = handshake();
+    let welcome = said.len() - 3;
+    assert!(!said[welcome].by_client);
+    let error = refused_after(&said[..welcome]);
+    assert!(matches!(error, ProtocolError::Malformed { .. }), "{error}");
+    assert!(!error.is_security());
+    let error = refused_after(&said[..=welcome]);
+    assert_eq!(error, ProtocolError::PeerError { reason: "400".into() });
+}
+
+#[test]
+fn the_key_of_a_cookie_is_kept_for_a_minute_even_if_the_handshake_may_take_for_ever() {
+    let mut config = config(SocketType::Router);
+    config.handshake_timeout = None;
+    let mut server = connect_with(config, server(), 200);
+    let now = Instant::now();
+    let said = handshake();
+    let hello = said.len() - 4;
+    for part in said[..hello].iter().filter(|part| part.by_client) {
+        feed(&mut server, &part.bytes, now).expect("content");
+    }
+    assert_eq!(server.poll_timeout(), None, "nothing is kept");
+    assert!(!server.heard_command());
+    feed(&mut server, &said[hello].bytes, now).expect("content");
+    assert!(server.heard_command());
+    let minute = now + Duration::from_secs(60);
+    assert_eq!(server.poll_timeout(), Some(minute));
+    // What comes meanwhile does not make it longer.
+    let later = now + Duration::from_secs(30);
+    feed(&mut server, &said[hello + 2].bytes[..9], later).expect("content");
+    assert_eq!(server.poll_timeout(), Some(minute));
+    assert_eq!(
+        server.handle_timeout(minute),
+        Err(ProtocolError::HandshakeTimeout)
+    );
+}
+
 #[test]
 fn without_randomness_there_is_no_connection() {
     for security in [server(), client_of(&keys(1))] {
@@ -348,7 +399,7 @@ fn a_recorded_handshake_is_worth_nothing_to_a_server_with_other_chance() {
 }
 
 #[test]
-fn frames_repeated_swapped_or_in_clear_end_the_connection() {
+fn frames_repeated_swapped_missing_or_in_clear_end_the_connection() {
     let frames = || {
         let (mut client, server) = pair();
         let frames: Vec<_> = (0..3)
@@ -359,7 +410,7 @@ fn frames_repeated_swapped_or_in_clear_end_the_connection() {
             .collect();
         (frames, server)
     };
-    for order in [&[0, 0][..], &[1, 0], &[0, 2, 1], &[0, 1, 0]] {
+    for order in [&[0, 0][..], &[1], &[2], &[0, 2], &[0, 1, 0]] {
         let (frames, mut server) = frames();
         let (last, before) = order.split_last().expect("not empty");
         for frame in before {
@@ -372,7 +423,7 @@ fn frames_repeated_swapped_or_in_clear_end_the_connection() {
         }
         let error = feed(&mut server, &frames[*last], Instant::now());
         assert!(
-            matches!(error, Err(ProtocolError::Malformed { .. })),
+            matches!(error, Err(ProtocolError::OutOfSequence { .. })),
             "{order:?}: {error:?}"
         );
     }

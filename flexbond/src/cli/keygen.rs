@@ -78,16 +78,24 @@ fn create(path: &Path, mode: u32, text: &[u8]) -> Result<(), Failure> {
         })
 }
 
-/// Reads a file with a secret key, and says if others than its owner could, too.
+/// Reads a file with a secret key, and says if others than its owner could, too. One that others could have written is
+/// refused: the key in it may be theirs.
 pub(super) fn read_secret(path: &Path) -> Result<Certificate, Failure> {
     let place = path.display();
     let cannot = |error: io::Error| Failure::new(format!("cannot read the key in {place}: {error}"));
     let file = File::open(path).map_err(cannot)?;
     let mode = file.metadata().map_err(cannot)?.permissions().mode();
+    if mode & 0o022 != 0 {
+        return Err(Failure::usage(format!(
+            "others can write the secret key in {place} (mode {:o})",
+            mode & 0o777
+        ))
+        .hint(format!("if it is still yours: chmod 600 {place}")));
+    }
     if mode & 0o077 != 0 {
         // pyzmq makes them so: refused, most keys that exist could not be used.
         note(&format!(
-            "others can read or write the secret key in {place} (mode {:o}): chmod 600 {place}",
+            "others can read the secret key in {place} (mode {:o}): chmod 600 {place}",
             mode & 0o777
         ));
     }

@@ -43,6 +43,8 @@ pub(crate) struct Core {
     past: Mutex<Past>,
     /// One permit for each connection that may still be accepted.
     pub(crate) admissions: Arc<Semaphore>,
+    /// Handshakes that made room for newer ones.
+    pub(crate) displaced: SharedCounter,
     stop: watch::Sender<Stop>,
     closed: AtomicBool,
     /// Counts running tasks: each holds a receiver.
@@ -158,6 +160,7 @@ impl Core {
             counts: Mutex::default(),
             past: Mutex::default(),
             admissions,
+            displaced: SharedCounter::default(),
             stop: watch::Sender::new(Stop::Running),
             closed: AtomicBool::new(false),
             running: watch::Sender::new(()),
@@ -302,6 +305,7 @@ impl Core {
             peers,
             handshakes: sum.handshakes.get(),
             reconnects,
+            displaced: self.displaced.get(),
         }
     }
 

@@ -18,6 +18,7 @@ use super::core::{Core, ServedLane, StopWatch};
 use super::lane::Lane;
 use super::link::Link;
 use super::monitor::Event;
+use super::security::check_connection;
 use super::subscription::Subscription;
 use super::{HandshakeFailure, Peer};
 
@@ -73,6 +74,12 @@ impl Dialer {
         let mut attempt = attempt(core, &endpoint);
         let first = match attempt.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(error)) if error.is_permanent() => return Err(error),
+            // What must not be used is reported like what comes later.
+            Poll::Ready(Ok(connection))
+                if check_connection(&core.options, &endpoint, &connection).is_err() =>
+            {
+                First::Made(connection)
+            }
             Poll::Ready(Ok(Connection {
                 link: Carrier::Messages(channel),
                 ..
@@ -178,6 +185,12 @@ impl Dialer {
             Ok(connection) => connection,
             Err(error) => return Outcome::Again(Failure::Connect(error)),
         };
+        if let Err(reason) = check_connection(&self.core.options, &self.endpoint, &connection) {
+            return Outcome::Again(Failure::Handshake(
+                reason.to_string(),
+                HandshakeFailure::Unprotected,
+            ));
+        }
         self.core.emit(&Event::Connected {
             endpoint: self.endpoint.clone(),
         });
@@ -216,7 +229,7 @@ impl Dialer {
         let served = Way::make_served(&mut self.way, &core, &self.current, &self.endpoint);
         let lane = Arc::clone(&served.lane);
         let info = match stop
-            .until_over(|| served.outbound.is_empty(), link.handshake())
+            .until_over(|| served.outbound.is_empty(), link.handshake(None))
             .await
         {
             None => return Outcome::Stopped,
@@ -307,6 +320,8 @@ impl Dialer {
                 stop.refused && source.kind() == io::ErrorKind::ConnectionRefused
             }
             Failure::Connect(error) => error.is_permanent(),
+            // Anybody on the way to a CURVE server can send that.
+            Failure::Handshake(_, HandshakeFailure::Other) if self.core.is_curve_client() => false,
             Failure::Handshake(..) => stop.handshake,
             Failure::Lost(..) => false,
         };

@@ -26,7 +26,8 @@ pub enum HandshakeFailure {
         /// What the peer was told.
         status: DenyStatus,
     },
-    /// The peer turned this side away.
+    /// The peer turned this side away. Under CURVE, it has proved to own its key, but the refusal itself travels in clear:
+    /// somebody on the way could have put it there. What comes before that proof is [`Other`](Self::Other).
     #[non_exhaustive]
     Refused {
         /// Its reason; a status code of ZAP (`300`, `400`, `500`) from libzmq and from flexbond.
@@ -42,9 +43,15 @@ pub enum HandshakeFailure {
     },
     /// It took too long.
     Timeout,
+    /// Too many connections were in their handshake, and this one made room for a newer one: of those whose peers had
+    /// said least, it was the oldest. See [`Options::max_handshakes`](super::Options::max_handshakes).
+    Displaced,
     /// The peer closed the connection without a word. CURVE servers do that to clients with a wrong server key, and
     /// where the authenticator's answer was [`DenyStatus::Temporary`].
     Closed,
+    /// The connection cannot have the security that the options demand: a transport of whole messages other than inproc,
+    /// or PLAIN and an address that is not on this machine. Nothing was sent.
+    Unprotected,
     /// Something else.
     Other,
 }
@@ -59,6 +66,7 @@ impl From<&LinkEnd> for HandshakeFailure {
                 };
             }
             LinkEnd::Eof | LinkEnd::ClosedInHandshake => return HandshakeFailure::Closed,
+            LinkEnd::Displaced => return HandshakeFailure::Displaced,
             LinkEnd::Io(_) | LinkEnd::Refused(_) | LinkEnd::Stopped => return HandshakeFailure::Other,
         };
         match error {

@@ -4,6 +4,8 @@
 //! metadata. Each side's first message says so: `flexbond/1`, the pattern's name, the routing id, then a name and a
 //! value for each property.
 
+use std::collections::HashSet;
+
 use flexbond_transport::{Frame, Message};
 use flexbond_wire::zmtp::SocketType;
 
@@ -43,8 +45,16 @@ pub(crate) fn read(ours: SocketType, message: Message) -> Result<Introduction, S
     }
     let routing_id = frames.next().unwrap_or_default().into_bytes();
     let mut metadata = Vec::new();
+    let mut names = HashSet::new();
     while let (Some(name), Some(value)) = (frames.next(), frames.next()) {
-        metadata.push((String::from_utf8_lossy(&name).into_owned(), value.into_bytes()));
+        let name = String::from_utf8_lossy(&name).into_owned();
+        // The rules of the wire protocol.
+        if !names.insert(name.to_ascii_lowercase()) {
+            return Err("the peer gave a property twice".to_owned());
+        }
+        if !name.eq_ignore_ascii_case("User-Id") {
+            metadata.push((name, value.into_bytes()));
+        }
     }
     Ok(Introduction {
         socket_type: Some(theirs),
@@ -67,6 +77,20 @@ mod tests {
         assert_eq!(read.socket_type, Some(SocketType::Dealer));
         assert_eq!(read.routing_id, "worker");
         assert_eq!(read.metadata, [("X-Site".to_owned(), "north".into())]);
+    }
+
+    #[test]
+    fn no_property_comes_twice_and_none_claims_to_be_the_judges() {
+        let introduced = |names: [&str; 2]| {
+            let mut message = compose(SocketType::Dealer, &Options::new());
+            for name in names {
+                message.push_back(name);
+                message.push_back("x");
+            }
+            read(SocketType::Router, message).map(|read| read.metadata.len())
+        };
+        assert!(introduced(["X-a", "x-A"]).is_err());
+        assert_eq!(introduced(["X-a", "user-id"]), Ok(1));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use thiserror::Error;
 use tokio::time::Sleep;
 
 use super::core::{Core, ServedLane, Stop, StopWatch};
+use super::handshakes::{Place, Progress};
 use super::lane::Lane;
 use super::outbound::Outbound;
 use super::peer::Introduction;
@@ -46,6 +47,8 @@ pub(crate) enum LinkEnd {
          was configured for it"
     )]
     ClosedInHandshake,
+    #[error("it made room for a newer connection: too many were in their handshake (max_handshakes)")]
+    Displaced,
     #[error("{0}")]
     Denied(Denial),
     #[error("{0}")]
@@ -101,9 +104,21 @@ impl Link {
         }
     }
 
-    /// Brings the handshake to its end.
-    pub(crate) async fn handshake(&mut self) -> Result<Introduction, LinkEnd> {
-        let outcome = poll_fn(|cx| self.poll_handshake(cx)).await;
+    /// Brings the handshake to its end, or to that of its place among those that were accepted.
+    pub(crate) async fn handshake(&mut self, mut place: Option<&mut Place>) -> Result<Introduction, LinkEnd> {
+        let outcome = poll_fn(|cx| {
+            if let Some(place) = place.as_deref_mut()
+                && place.poll_displaced(cx).is_ready()
+            {
+                return Poll::Ready(Err(LinkEnd::Displaced));
+            }
+            let outcome = self.poll_handshake(cx);
+            if let Some(place) = place.as_deref_mut() {
+                place.reached(self.progress());
+            }
+            outcome
+        })
+        .await;
         if outcome.is_err() {
             // What the protocol has to say about the failure, if the stream takes it at once.
             let _ = self.flush_some();
@@ -145,6 +160,17 @@ impl Link {
             outbound.written(self.zmtp.take_written());
         }
         end
+    }
+
+    /// How far the handshake got.
+    fn progress(&self) -> Progress {
+        if self.judging.is_under_way() {
+            Progress::Kept
+        } else if self.zmtp.heard_command() {
+            Progress::Talking
+        } else {
+            Progress::Silent
+        }
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<Introduction, LinkEnd>> {

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flexbond_transport::{Connection, Endpoint, Link as Carrier, Listener, MessageChannel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::channel::{self, ChannelEnd};
 use super::core::{Core, StopWatch};
+use super::handshakes::{Full, Handshakes, Place, Progress};
 use super::link::{Link, LinkEnd};
 use super::monitor::Event;
+use super::security::check_connection;
 use super::{HandshakeFailure, Peer};
 
 /// Pause after an accept that failed, for the system may lack a resource.
@@ -18,7 +19,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Accepts connections until the endpoint is unbound or the socket closed.
 pub(crate) async fn listen(core: Arc<Core>, mut listener: Box<dyn Listener>, mut unbound: StopWatch) {
     let endpoint = listener.local_endpoint().clone();
-    let handshakes = Arc::new(Semaphore::new(core.options.max_handshakes));
+    let handshakes = Handshakes::new(core.options.max_handshakes, Arc::clone(&core.admissions));
     let mut closed = core.stop_watch();
     loop {
         let accepted = tokio::select! {
@@ -48,7 +49,7 @@ pub(crate) async fn listen(core: Arc<Core>, mut listener: Box<dyn Listener>, mut
 }
 
 /// Starts a task for a connection, if the limits allow one more.
-fn admit(core: &Arc<Core>, endpoint: &Endpoint, connection: Connection, handshakes: &Arc<Semaphore>) {
+fn admit(core: &Arc<Core>, endpoint: &Endpoint, connection: Connection, handshakes: &Arc<Handshakes>) {
     let from = connection.peer.clone();
     let refuse = |error: String| {
         core.emit(&Event::AcceptFailed {
@@ -62,17 +63,27 @@ fn admit(core: &Arc<Core>, endpoint: &Endpoint, connection: Connection, handshak
             core.options.max_peers
         ));
     }
-    let Ok(place) = Arc::clone(&core.admissions).try_acquire_owned() else {
-        return refuse(format!(
-            "{from} refused: {} connections were accepted (max_peers)",
-            core.options.max_peers
-        ));
+    if let Err(reason) = check_connection(&core.options, endpoint, &connection) {
+        return refuse(format!("{from} refused: {reason}"));
+    }
+    let progress = match connection.link {
+        Carrier::Messages(_) => Progress::Kept,
+        Carrier::Stream(_) => Progress::Silent,
     };
-    let Ok(permit) = Arc::clone(handshakes).try_acquire_owned() else {
-        let limit = core.options.max_handshakes;
-        return refuse(format!(
-            "{from} refused: {limit} handshakes are under way (max_handshakes)"
-        ));
+    let place = match handshakes.enter(progress) {
+        Ok(place) => place,
+        Err(Full::Connections) => {
+            return refuse(format!(
+                "{from} refused: {} connections were accepted (max_peers)",
+                core.options.max_peers
+            ));
+        }
+        Err(Full::Handshakes) => {
+            return refuse(format!(
+                "{from} refused: {} handshakes are under way (max_handshakes)",
+                core.options.max_handshakes
+            ));
+        }
     };
     core.emit(&Event::Accepted {
         endpoint: endpoint.clone(),
@@ -84,21 +95,21 @@ fn admit(core: &Arc<Core>, endpoint: &Endpoint, connection: Connection, handshak
         match connection.link {
             Carrier::Stream(stream) => {
                 let link = Link::new(Arc::clone(&core), stream, from.clone());
-                serve_stream(&core, link, &from, permit).await;
+                serve_stream(&core, link, &from, place).await;
             }
-            Carrier::Messages(channel) => serve_channel(&core, channel, &from, permit).await,
+            Carrier::Messages(channel) => serve_channel(&core, channel, &from, place).await,
         }
-        drop(place);
         drop(guard);
     });
 }
 
-async fn serve_stream(core: &Arc<Core>, mut link: Link, from: &Endpoint, permit: OwnedSemaphorePermit) {
+async fn serve_stream(core: &Arc<Core>, mut link: Link, from: &Endpoint, mut place: Place) {
     let mut stop = core.stop_watch();
-    let Some(outcome) = stop.until_over(|| true, link.handshake()).await else {
+    let Some(outcome) = stop.until_over(|| true, link.handshake(Some(&mut place))).await else {
         return;
     };
-    drop(permit);
+    // Kept until the connection is over.
+    let admission = place.leave();
     let failed = |end: LinkEnd| {
         core.emit(&Event::HandshakeFailed {
             endpoint: from.clone(),
@@ -107,9 +118,19 @@ async fn serve_stream(core: &Arc<Core>, mut link: Link, from: &Endpoint, permit:
             retry_in: None,
         });
     };
+    let outcome = match (outcome, &admission) {
+        // In the very moment in which it was complete.
+        (Ok(_), None) => Err(LinkEnd::Displaced),
+        (outcome, _) => outcome,
+    };
     let info = match outcome {
         Ok(info) => info,
-        Err(end) => return failed(end),
+        Err(end) => {
+            if matches!(end, LinkEnd::Displaced) {
+                core.displaced.add(1);
+            }
+            return failed(end);
+        }
     };
     let unknown = core.unknown_peer(from);
     let peer = Peer::new(unknown.id(), from.clone(), info);
@@ -134,17 +155,14 @@ async fn serve_stream(core: &Arc<Core>, mut link: Link, from: &Endpoint, permit:
     });
 }
 
-async fn serve_channel(
-    core: &Arc<Core>,
-    channel: MessageChannel,
-    from: &Endpoint,
-    permit: OwnedSemaphorePermit,
-) {
+async fn serve_channel(core: &Arc<Core>, channel: MessageChannel, from: &Endpoint, place: Place) {
     let mut stop = core.stop_watch();
     let patience = core.options.handshake_timeout;
     let mut known = None;
+    let mut place = Some(place);
+    let mut admission = None;
     let ready = |peer: &Peer| {
-        drop(permit);
+        admission = place.take().and_then(Place::leave);
         known = Some(peer.clone());
         core.emit(&Event::Ready { peer: peer.clone() });
     };
@@ -163,6 +181,7 @@ async fn serve_channel(
         core.retire(&lane, || served.outbound.len());
         end
     };
+    drop((place, admission));
     report_end(core, known, from, &end);
 }
 

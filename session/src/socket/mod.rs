@@ -40,6 +40,7 @@ mod dialer;
 mod error;
 mod failure;
 mod fair_queue;
+mod handshakes;
 mod introduction;
 mod lane;
 mod link;

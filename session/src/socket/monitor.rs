@@ -1,6 +1,6 @@
 //! What happens to a socket's connections, as it happens.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -95,7 +95,44 @@ pub enum Event {
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let retry = |f: &mut fmt::Formatter<'_>, pause: &Option<Duration>| match pause {
+        self.write(&mut OneLine(f))
+    }
+}
+
+/// Writes control characters, and those that turn the order of letters around, as escapes: reasons and socket types are
+/// what peers say they are.
+struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let steers = |character: char| {
+            character.is_control()
+                || matches!(
+                    character,
+                    '\u{61c}'
+                        | '\u{200e}'
+                        | '\u{200f}'
+                        | '\u{2028}'..='\u{202e}'
+                        | '\u{2066}'..='\u{2069}'
+                )
+        };
+        let mut rest = text;
+        while let Some(at) = rest.find(steers) {
+            let (plain, next) = rest.split_at(at);
+            self.0.write_str(plain)?;
+            let mut characters = next.chars();
+            if let Some(character) = characters.next() {
+                write!(self.0, "{}", character.escape_default())?;
+            }
+            rest = characters.as_str();
+        }
+        self.0.write_str(rest)
+    }
+}
+
+impl Event {
+    fn write(&self, f: &mut OneLine<'_, '_>) -> fmt::Result {
+        let retry = |f: &mut OneLine<'_, '_>, pause: &Option<Duration>| match pause {
             Some(pause) => write!(f, "; next attempt in {pause:.0?}"),
             None => Ok(()),
         };
@@ -244,6 +281,19 @@ mod tests {
         Event::Listening {
             endpoint: format!("inproc://{n}").parse().unwrap(),
         }
+    }
+
+    #[test]
+    fn what_peers_say_stays_on_one_line_and_steers_no_terminal() {
+        let event = Event::HandshakeFailed {
+            endpoint: "inproc://x".parse().expect("an endpoint"),
+            error: "no\r\nflexbond: all is well \x1b[2J\u{9b}\u{202e} ü".to_owned(),
+            failure: HandshakeFailure::Other,
+            retry_in: None,
+        };
+        let expected =
+            "handshake with inproc://x failed: no\\r\\nflexbond: all is well \\u{1b}[2J\\u{9b}\\u{202e} ü";
+        assert_eq!(event.to_string(), expected);
     }
 
     #[test]

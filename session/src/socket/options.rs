@@ -1,5 +1,6 @@
 //! What a socket can be told when it is made.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,7 +60,8 @@ pub struct Options {
     pub reconnect_stop: ReconnectStop,
     /// How long one attempt to connect may take. Default 30 s; `None` leaves it to the system.
     pub connect_timeout: Option<Duration>,
-    /// How long a peer may take to complete the handshake. Default 30 s; `None` waits for ever.
+    /// How long a peer may take to complete the handshake. Default 30 s; `None` waits for ever. A CURVE server gives the
+    /// client 60 s at most between two commands, whatever this is.
     pub handshake_timeout: Option<Duration>,
     /// Sends a PING this often. Default: no heartbeats.
     pub heartbeat_interval: Option<Duration>,
@@ -92,7 +94,11 @@ pub struct Options {
     pub max_message_parts: usize,
     /// Most connections that a socket accepts on its bound endpoints together. Default 65,536.
     pub max_peers: usize,
-    /// Most connections that may be in their handshake at once on one bound endpoint. Default 1,024.
+    /// Most connections that may be in their handshake at once on one bound endpoint. Default 1,024. One more takes the
+    /// place of the oldest whose peer has not yet sent a command that is valid (under CURVE, only who knows the server's
+    /// key can), then of the oldest whose peer has; not of one that an [`Authenticator`] judges. The monitor tells
+    /// ([`HandshakeFailure::Displaced`](super::HandshakeFailure::Displaced)), and
+    /// [`Stats::displaced`](super::Stats::displaced) counts. A higher limit gives peers more time under a flood.
     pub max_handshakes: usize,
     /// Most topics that one peer may subscribe to (PUB, XPUB). Default 100,000.
     pub max_subscriptions: usize,
@@ -219,7 +225,8 @@ pub enum SlowPeer {
 pub struct ReconnectStop {
     /// When nobody listens.
     pub refused: bool,
-    /// When the handshake fails.
+    /// When the handshake fails. A CURVE client goes on trying after what breaks the protocol, for instance a refusal by
+    /// somebody who has not proved to be the server: whoever is on the way can send that.
     pub handshake: bool,
 }
 
@@ -389,7 +396,11 @@ impl Options {
                 return error(option, "begins with a zero byte, which marks automatic ids");
             }
         }
+        let mut names = HashSet::new();
         for (name, value) in &self.metadata {
+            if !names.insert(name.to_ascii_lowercase()) {
+                return error("metadata", "a name is given twice");
+            }
             if !name
                 .get(..2)
                 .is_some_and(|prefix| prefix.eq_ignore_ascii_case("x-"))

@@ -86,7 +86,8 @@ impl Peer {
         self.0.introduction.version
     }
 
-    /// A property that it announced, by name without regard to case: `X-…` for those of applications.
+    /// A property that it announced, by name without regard to case: `X-…` for those of applications. It says what it
+    /// likes; only `User-Id`, which libzmq keeps for its judge, is left out, see [`user_id`](Self::user_id).
     #[must_use]
     pub fn metadata(&self, name: &str) -> Option<&[u8]> {
         let properties = &self.0.introduction.metadata;

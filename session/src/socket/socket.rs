@@ -14,7 +14,7 @@ use super::core::{Core, Stop, StopWatch, deadline, shorten};
 use super::dialer::{CurrentLane, Dialer};
 use super::listener::listen;
 use super::monitor::{Event, Monitor};
-use super::security::check_reach;
+use super::security::{check_bound, check_reach};
 use super::stats::{PeerStats, Stats};
 use super::{BindError, ConnectError, OptionError, Options, ReleaseError, SubscribeError};
 
@@ -167,6 +167,9 @@ impl Socket {
         }
         let listener = core.registry().bind(&endpoint, &core.link_options).await?;
         let bound = listener.local_endpoint().clone();
+        if !check_bound(&core.options, &bound) {
+            return Err(BindError::ClearText { endpoint: bound });
+        }
         let (stop, watch) = StopWatch::channel();
         let guard = core.guard();
         // Said and noted before the task can have anything to say.

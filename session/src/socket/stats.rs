@@ -24,6 +24,9 @@ pub struct Stats {
     pub handshakes: u64,
     /// Connections lost and made again.
     pub reconnects: u64,
+    /// Accepted connections that made room for newer ones before their handshake was complete
+    /// ([`Options::max_handshakes`](super::Options::max_handshakes)).
+    pub displaced: u64,
 }
 
 /// What has passed between a socket and one peer.

@@ -1,6 +1,7 @@
 //! Whole messages, encoded: what a queue holds between the application and the connection.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::IoSlice;
 
 use bytes::{Bytes, BytesMut};
@@ -26,7 +27,7 @@ use crate::spare;
 /// assert_eq!((batch.messages(), batch.size()), (2, 9 + 6 + 6));
 /// assert_eq!(batch.pop_front(), Some(Message::from(["weather", "21.5"])));
 /// ```
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Batch {
     arena: Vec<u8>,
     /// How much of the arena was taken off the front.
@@ -40,7 +41,7 @@ pub struct Batch {
 }
 
 /// A large body that stands in the arena at `at`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Shared {
     at: usize,
     body: Bytes,
@@ -397,6 +398,16 @@ impl Batch {
             }
             self.head = 0;
         }
+    }
+}
+
+/// Without the messages themselves.
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("messages", &self.messages())
+            .field("size", &self.size())
+            .finish_non_exhaustive()
     }
 }
 

@@ -7,7 +7,6 @@ use super::frame_codec::Header;
 use crate::spare;
 
 /// The body of a frame that is received into a buffer of its own.
-#[derive(Debug)]
 pub(crate) struct Body {
     header: Header,
     buffer: BytesMut,

@@ -1,5 +1,6 @@
 //! What a connection is told before it starts.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,7 +33,7 @@ pub struct Config {
     /// The security mechanism; default [`Security::Null`].
     pub security: Security,
     /// How long the handshake may take, from [`Connection::new`](super::Connection::new) on; default 30 s, `None`
-    /// waits for ever.
+    /// waits for ever. A CURVE server gives the client 60 s at most from WELCOME to INITIATE, whatever this is.
     pub handshake_timeout: Option<Duration>,
     /// Whether and how the peer is checked for life; default `None`. Peers below ZMTP 3.1 cannot be checked.
     pub heartbeat: Option<Heartbeat>,
@@ -81,7 +82,11 @@ impl Config {
             return Err(ConfigError::RoutingIdTooLong(self.routing_id.len()));
         }
         let mut ready = 64 + self.routing_id.len();
+        let mut names = HashSet::new();
         for (name, value) in &self.metadata {
+            if !names.insert(name.to_ascii_lowercase()) {
+                return Err(ConfigError::MetadataTwice(name.clone()));
+            }
             if !is_metadata_name(name) {
                 return Err(ConfigError::MetadataName(name.clone()));
             }
@@ -249,6 +254,9 @@ pub enum ConfigError {
         "metadata name {0:?} is not X- followed by letters, digits or any of -_.+ (255 characters at most)"
     )]
     MetadataName(String),
+    /// A metadata name is there twice, perhaps in other capitals.
+    #[error("metadata name {0:?} is given twice")]
+    MetadataTwice(String),
     /// The metadata does not fit the handshake.
     #[error("handshake properties of {0} bytes exceed 32 KiB")]
     MetadataTooLarge(usize),
@@ -297,6 +305,12 @@ mod tests {
             let error = refused(|config| config.metadata.push((name.to_owned(), Bytes::new())));
             assert_eq!(error, ConfigError::MetadataName(name.to_owned()));
         }
+        let twice = refused(|config| {
+            for name in ["X-a", "x-A"] {
+                config.metadata.push((name.to_owned(), Bytes::new()));
+            }
+        });
+        assert_eq!(twice, ConfigError::MetadataTwice("x-A".to_owned()));
         let large = refused(|config| config.metadata.push(("X-a".to_owned(), vec![0; 40_000].into())));
         assert!(matches!(large, ConfigError::MetadataTooLarge(_)));
         let credentials = refused(|config| {

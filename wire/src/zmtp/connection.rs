@@ -1,8 +1,9 @@
 //! One connection to one peer, from the first byte to the last.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use flexbond_transport::{Frame, Message};
@@ -28,7 +29,6 @@ use super::{Batch, Config, Event, PeerInfo, ProtocolError, Randomness, Transmit,
 /// After an error nothing more is read, but what was queued before (an ERROR command, say) should still be written.
 ///
 /// The [crate documentation](crate) has an example.
-#[derive(Debug)]
 pub struct Connection {
     pub(super) config: Arc<Config>,
     phase: Phase,
@@ -44,6 +44,8 @@ pub struct Connection {
     pub(super) originals: Batch,
     pulse: Pulse,
     handshake_by: Option<Instant>,
+    /// When the key of a cookie that is with the peer is forgotten, and the handshake over.
+    cookie_by: Option<Instant>,
     /// Where in the transmit queue the last PING ends.
     last_ping: u64,
     stall: Stall,
@@ -59,6 +61,9 @@ enum Phase {
     Ready,
     Dead(ProtocolError),
 }
+
+/// How long a CURVE server keeps the key of a cookie at most, as RFC 26 has it.
+const COOKIE_LIFE: Duration = Duration::from_secs(60);
 
 /// PONGs in the transmit queue: a peer that sends PINGs and does not read must not fill our memory.
 #[derive(Debug, Default)]
@@ -105,6 +110,7 @@ impl Connection {
             originals: Batch::default(),
             pulse: Pulse::new(now),
             handshake_by,
+            cookie_by: None,
             last_ping: 0,
             stall: Stall::new(now),
             pongs: Pongs::default(),
@@ -213,7 +219,12 @@ impl Connection {
                 }))
             }
             Phase::Handshake(handshake) => {
-                match handshake.advance(&self.config, &mut self.input, &mut self.transmit)? {
+                let outcome = handshake.advance(&self.config, &mut self.input, &mut self.transmit)?;
+                self.cookie_by = match handshake.holds_cookie_key() {
+                    true => self.cookie_by.or(now.checked_add(COOKIE_LIFE)),
+                    false => None,
+                };
+                match outcome {
                     None => Ok(None),
                     Some(Outcome::Authenticate(credentials)) => Ok(Some(Event::Authenticate(credentials))),
                     Some(Outcome::Complete(complete)) => Ok(Some(self.complete(complete, now))),
@@ -327,6 +338,17 @@ impl Connection {
         self.peer.is_some()
     }
 
+    /// Whether the peer has sent a first command that the security mechanism took. A CURVE server takes one only from
+    /// who knows its public key. Peers below 3.0 have no such commands: for them it is true with
+    /// [`is_ready`](Self::is_ready).
+    #[must_use]
+    pub fn heard_command(&self) -> bool {
+        match &self.phase {
+            Phase::Handshake(handshake) => handshake.heard_command,
+            _ => self.is_ready(),
+        }
+    }
+
     pub(super) fn is_dead(&self) -> bool {
         matches!(self.phase, Phase::Dead(_))
     }
@@ -348,7 +370,7 @@ impl Connection {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Dead(_) => None,
-            _ => [self.handshake_by, self.pulse.poll_timeout()]
+            _ => [self.handshake_by, self.cookie_by, self.pulse.poll_timeout()]
                 .into_iter()
                 .flatten()
                 .min(),
@@ -371,7 +393,8 @@ impl Connection {
         {
             self.pulse.excuse(now, more);
         }
-        let due = if self.handshake_by.is_some_and(|deadline| deadline <= now) {
+        let deadlines = [self.handshake_by, self.cookie_by];
+        let due = if deadlines.into_iter().flatten().any(|deadline| deadline <= now) {
             Err(ProtocolError::HandshakeTimeout)
         } else {
             self.pulse.handle_timeout(now, heartbeat)
@@ -409,6 +432,25 @@ impl Connection {
             self.input = Input::new();
             self.parts = Vec::new();
         }
+    }
+}
+
+/// How far it is and how much waits, never what: that may be a password, or what came sealed.
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = match &self.phase {
+            Phase::Handshake(_) => "handshake",
+            Phase::SubscribeAll | Phase::Ready => "ready",
+            Phase::Dead(_) => "dead",
+        };
+        f.debug_struct("Connection")
+            .field("phase", &phase)
+            .field("mechanism", &self.config.security.name())
+            .field("input", &self.input)
+            .field("parts", &self.parts.len())
+            .field("parts_size", &self.parts_size)
+            .field("transmit", &self.transmit)
+            .finish_non_exhaustive()
     }
 }
 

@@ -46,6 +46,15 @@ pub enum ProtocolError {
         /// What could not be opened.
         what: &'static str,
     },
+    /// A sealed frame is authentic, but not the one that was due: one before it was taken out, or it was repeated or moved.
+    /// Trying again is sound; if it happens again, somebody on the way interferes.
+    #[error("a sealed frame is missing, repeated or moved: number {number} came after number {last}")]
+    OutOfSequence {
+        /// The number of the frame.
+        number: u64,
+        /// The number of the frame before it.
+        last: u64,
+    },
     /// The mechanism needs [`Randomness`](super::Randomness), and the connection was made without. A new one must be
     /// made by [`Connection::with_randomness`](super::Connection::with_randomness).
     #[error("the security mechanism needs randomness, and there was none")]

@@ -19,6 +19,8 @@ pub(crate) struct Handshake {
     /// For the mechanism, if it needs any.
     randomness: Option<Randomness>,
     user_id: Option<String>,
+    /// The mechanism took a command of the peer.
+    pub(crate) heard_command: bool,
 }
 
 #[derive(Debug)]
@@ -74,6 +76,7 @@ impl Handshake {
             stage: Stage::Greeting(Greeting::start(config, out)),
             randomness,
             user_id: None,
+            heard_command: false,
         }
     }
 
@@ -159,7 +162,9 @@ impl Handshake {
                             "message before the end of the handshake",
                         ));
                     }
-                    match mechanism.handle_command(Command::parse(&frame)?, config, out)? {
+                    let progress = mechanism.handle_command(Command::parse(&frame)?, config, out)?;
+                    self.heard_command = true;
+                    match progress {
                         Progress::Continue => {}
                         Progress::Authenticate(credentials) => {
                             *question = Question::Open;
@@ -178,6 +183,11 @@ impl Handshake {
                 }
             }
         }
+    }
+
+    /// Whether the mechanism keeps a secret for a peer that has proved nothing.
+    pub(crate) fn holds_cookie_key(&self) -> bool {
+        matches!(&self.stage, Stage::Mechanism { mechanism, .. } if mechanism.holds_cookie_key())
     }
 
     /// Takes the answer to [`Outcome::Authenticate`]; one that was not asked for changes nothing.

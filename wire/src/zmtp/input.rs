@@ -1,7 +1,7 @@
 //! The bytes from the peer: a rolling buffer for what is small, and each large body apart.
 
 use std::collections::VecDeque;
-use std::mem;
+use std::{fmt, mem};
 
 use bytes::{Buf, BytesMut};
 use flexbond_transport::{Frame, Message};
@@ -13,7 +13,6 @@ use super::sealed::Sealed;
 use crate::spare;
 
 /// Received bytes that are not yet decoded.
-#[derive(Debug)]
 pub(crate) struct Input {
     rolling: BytesMut,
     /// How much of `rolling` was decoded. Kept apart because moving the start of a `BytesMut` for every small frame
@@ -28,6 +27,17 @@ pub(crate) struct Input {
     /// The last read left no room: the next may be larger.
     filled: bool,
     body: Option<Body>,
+}
+
+/// Without the bytes themselves: they may be what a mechanism has just opened.
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Input")
+            .field("len", &self.bytes().len())
+            .field("needed", &self.needed)
+            .field("body", &self.body.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Input {

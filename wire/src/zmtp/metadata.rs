@@ -2,12 +2,16 @@
 //!
 //! A property is a name (one byte of length, then the name) and a value (four bytes of length, then the value).
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use super::{Config, ProtocolError, SocketType};
 
 pub(crate) const SOCKET_TYPE: &str = "Socket-Type";
 pub(crate) const IDENTITY: &str = "Identity";
+/// Where libzmq's users find who ZAP says the peer is: nothing that a peer may say of itself.
+const USER_ID: &str = "User-Id";
 
 /// More properties than any honest peer has; the command's size limits their bytes, this their number.
 const MAX_PROPERTIES: usize = 1024;
@@ -34,10 +38,12 @@ fn put(name: &str, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(value);
 }
 
-/// Takes properties apart.
+/// Takes properties apart. No name may come twice, in whatever capitals: two readers could take different ones. One that
+/// stands for a judgement about the peer is left out.
 pub(crate) fn parse(mut bytes: &[u8]) -> Result<Properties, ProtocolError> {
     const SHORT: ProtocolError = ProtocolError::malformed("property longer than its command");
     let mut properties = Properties::new();
+    let mut names = HashSet::new();
     while let Some((&name_len, rest)) = bytes.split_first() {
         let (name, rest) = rest.split_at_checked(usize::from(name_len)).ok_or(SHORT)?;
         let (value_len, rest) = rest.split_first_chunk().ok_or(SHORT)?;
@@ -45,20 +51,24 @@ pub(crate) fn parse(mut bytes: &[u8]) -> Result<Properties, ProtocolError> {
         let (value, rest) = rest.split_at_checked(value_len).ok_or(SHORT)?;
         let name =
             std::str::from_utf8(name).map_err(|_| ProtocolError::malformed("property name is not text"))?;
-        if properties.len() == MAX_PROPERTIES {
+        if names.len() == MAX_PROPERTIES {
             return Err(ProtocolError::malformed("too many properties"));
         }
-        properties.push((name.to_owned(), Bytes::copy_from_slice(value)));
+        if !names.insert(name.to_ascii_lowercase()) {
+            return Err(ProtocolError::malformed("property given twice"));
+        }
+        if !name.eq_ignore_ascii_case(USER_ID) {
+            properties.push((name.to_owned(), Bytes::copy_from_slice(value)));
+        }
         bytes = rest;
     }
     Ok(properties)
 }
 
-/// The value of the property `name`; as in libzmq, the last one counts.
+/// The value of the property `name`.
 pub(crate) fn find<'a>(properties: &'a Properties, name: &str) -> Option<&'a Bytes> {
     properties
         .iter()
-        .rev()
         .find(|(known, _)| known.eq_ignore_ascii_case(name))
         .map(|(_, value)| value)
 }
@@ -137,8 +147,31 @@ mod tests {
 
     #[test]
     fn properties_are_counted() {
-        let bytes = [0, 0, 0, 0, 0].repeat(MAX_PROPERTIES + 1);
-        assert!(parse(&bytes).is_err());
-        assert!(parse(&bytes[5..]).is_ok());
+        let many = |count: usize| {
+            let mut bytes = Vec::new();
+            for number in 0..count {
+                put(&format!("X-{number}"), b"", &mut bytes);
+            }
+            parse(&bytes).map(|properties| properties.len())
+        };
+        assert_eq!(many(MAX_PROPERTIES), Ok(MAX_PROPERTIES));
+        assert!(many(MAX_PROPERTIES + 1).is_err());
+    }
+
+    #[test]
+    fn no_property_comes_twice_and_none_claims_to_be_the_judges() {
+        let parsed = |names: [&str; 2]| {
+            let mut bytes = Vec::new();
+            for name in names {
+                put(name, b"x", &mut bytes);
+            }
+            parse(&bytes)
+        };
+        let twice = Err(ProtocolError::malformed("property given twice"));
+        for names in [["Identity", "IDENTITY"], ["X-a", "x-A"], ["User-Id", "user-id"]] {
+            assert_eq!(parsed(names), twice, "{names:?}");
+        }
+        let left = parsed(["uSER-iD", "X-a"]).expect("well formed");
+        assert_eq!(left, [("X-a".to_owned(), Bytes::from_static(b"x"))]);
     }
 }

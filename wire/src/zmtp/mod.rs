@@ -49,6 +49,7 @@ mod metadata;
 mod randomness;
 mod sealed;
 mod secret;
+mod secret_array;
 mod sending;
 mod socket_type;
 mod transmit;

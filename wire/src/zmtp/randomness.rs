@@ -2,25 +2,44 @@
 
 use std::fmt;
 
-use zeroize::Zeroizing;
+use super::secret_array::SecretArray;
 
 /// What the mechanism CURVE needs of chance for one connection: its short-term key, and what goes into nonces.
 ///
 /// The bytes come from whoever drives the connection, and must be the operating system's (or as good), new for every
 /// connection, and told to nobody. They are overwritten when this is dropped.
-pub struct Randomness(Zeroizing<[u8; Self::LEN]>);
+pub struct Randomness(SecretArray<{ Self::LEN }>);
 
 impl Randomness {
     /// How many bytes there are.
     pub const LEN: usize = 96;
 
-    /// Takes the bytes over.
+    /// Takes the bytes over. What the caller keeps of them, the caller has to wipe; [`try_fill`](Self::try_fill) leaves
+    /// nothing to keep.
     #[must_use]
     pub fn new(bytes: [u8; Self::LEN]) -> Self {
-        Randomness(Zeroizing::new(bytes))
+        Randomness(SecretArray::take(bytes))
     }
 
-    /// `N` of the bytes, from `at` on. Each has one use only.
+    /// Lets `fill` write the bytes where they stay.
+    ///
+    /// # Errors
+    /// That of `fill`.
+    pub fn try_fill<E>(fill: impl FnOnce(&mut [u8; Self::LEN]) -> Result<(), E>) -> Result<Self, E> {
+        let mut bytes = SecretArray::zeros();
+        fill(&mut bytes)?;
+        Ok(Randomness(bytes))
+    }
+
+    /// `N` of the bytes, from `at` on, for a secret. Each byte has one use only.
+    #[cfg_attr(not(feature = "curve"), expect(dead_code, reason = "only CURVE needs any"))]
+    pub(crate) fn secret<const N: usize>(&self, at: usize) -> SecretArray<N> {
+        let mut part = SecretArray::zeros();
+        part.copy_from_slice(&self.0[at..at + N]);
+        part
+    }
+
+    /// `N` of the bytes, from `at` on, for a nonce that everybody may see.
     #[cfg_attr(not(feature = "curve"), expect(dead_code, reason = "only CURVE needs any"))]
     pub(crate) fn part<const N: usize>(&self, at: usize) -> [u8; N] {
         let mut part = [0; N];

@@ -8,7 +8,6 @@ use super::{Config, Connection, Event, ProtocolError};
 use crate::spare;
 
 /// A frame as it came, to be opened where it is.
-#[derive(Debug)]
 pub(crate) struct Sealed {
     pub(crate) buffer: BytesMut,
     /// The buffer is from [`spare`], and goes back there.

@@ -1,6 +1,9 @@
 //! The bytes on their way to the peer: messages, and what the protocol itself has to say.
 
+use std::fmt;
 use std::io::IoSlice;
+
+use zeroize::{Zeroize, Zeroizing};
 
 use super::Batch;
 
@@ -33,10 +36,11 @@ use super::Batch;
 /// assert_eq!(socket, b"\xff\0\0\0\0\0\0\0\x01\x7f");
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Transmit {
-    /// What the protocol has to say, and how much of it was sent.
-    control: Vec<u8>,
+    /// What the protocol has to say, and how much of it was sent. A HELLO of PLAIN has the password in clear: the memory is
+    /// wiped once all of it has left.
+    control: Zeroizing<Vec<u8>>,
     control_sent: usize,
     pub(super) messages: Batch,
     /// How much of the first message was sent.
@@ -113,7 +117,7 @@ impl Transmit {
             self.control_sent += control;
             rest -= control;
             if self.control_len() == 0 {
-                self.control.clear();
+                self.control.zeroize();
                 self.control_sent = 0;
             }
         }
@@ -162,6 +166,17 @@ impl Transmit {
             self.partial -= self.messages.drop_within(self.partial);
             self.completed += before - self.messages.messages();
         }
+    }
+}
+
+/// Without the bytes themselves, which may be secret.
+impl fmt::Debug for Transmit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transmit")
+            .field("len", &self.len())
+            .field("messages", &self.messages.messages())
+            .field("sent", &self.sent)
+            .finish_non_exhaustive()
     }
 }
 

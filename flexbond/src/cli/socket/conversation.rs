@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::progress::Progress;
-use super::{Failure, Input, Output, explain};
+use super::{Failure, Input, Output, explain, note};
 use crate::cli::input::Line;
 use crate::cli::output::Stop;
 use crate::session::socket::{RecvError, SendErrorKind, Socket, SocketType};
@@ -206,7 +206,7 @@ impl<'a> Conversation<'a> {
         };
         match error.kind() {
             SendErrorKind::Unreachable(_) => {
-                eprintln!("flexbond: {origin}: {error}");
+                note(&format!("{origin}: {error}"));
                 self.failed.set(true);
                 Ok(false)
             }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::argument::{self, Linger};
-use super::failure::{Exit, Failure, explain};
+use super::failure::{Exit, Failure, explain, note};
 use super::input::Input;
 use super::interrupt::Interrupt;
 use super::output::Output;
@@ -381,7 +381,7 @@ async fn close(socket: &Socket, limit: Option<Duration>, interrupt: &mut Interru
 /// Prints events until the socket is closed.
 async fn watch(mut monitor: Monitor) {
     while let Some(event) = monitor.recv().await {
-        eprintln!("flexbond: {event}");
+        note(&event.to_string());
     }
 }
 

@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use flexbond_wire::zmtp::curve::{KeyPair, PublicKey, SecretKey};
 use flexbond_wire::zmtp::{Credentials, Randomness};
 use parking_lot::RwLock;
-use zeroize::Zeroizing;
 
 use super::{AuthRequest, Authenticator, Decision};
 
@@ -28,16 +27,12 @@ use super::{AuthRequest, Authenticator, Decision};
 /// # Errors
 /// The system has no random numbers, which it says at its very start only.
 pub fn generate_keys() -> io::Result<KeyPair> {
-    let mut bytes = Zeroizing::new([0; 32]);
-    getrandom::fill(&mut *bytes)?;
-    Ok(KeyPair::from(SecretKey::from_bytes(*bytes)))
+    SecretKey::try_fill(|bytes| Ok(getrandom::fill(bytes)?)).map(KeyPair::from)
 }
 
 /// Chance for one connection.
 pub(crate) fn randomness() -> io::Result<Randomness> {
-    let mut bytes = Zeroizing::new([0; Randomness::LEN]);
-    getrandom::fill(&mut *bytes)?;
-    Ok(Randomness::new(*bytes))
+    Randomness::try_fill(|bytes| Ok(getrandom::fill(bytes)?))
 }
 
 /// What a CURVE client needs: the key of the server, and its own.

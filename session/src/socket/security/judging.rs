@@ -65,6 +65,11 @@ impl Judging {
         }));
     }
 
+    /// Whether the judge has still to answer.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
     /// The judge's answer.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Verdict> {
         let Some(under_way) = &mut self.under_way else {

@@ -18,7 +18,7 @@ pub(crate) use curve::randomness;
 pub use curve::{CurveAllow, CurveClient, generate_keys};
 pub(crate) use judging::{Denial, Judging};
 pub use plain::{PlainServer, PlainUser};
-pub(crate) use reach::check_reach;
+pub(crate) use reach::{check_bound, check_connection, check_reach};
 
 /// What the options demand of the wire.
 pub(crate) fn mechanism(options: &Options) -> Security {

@@ -76,16 +76,35 @@ impl PlainServer {
 
 #[async_trait]
 impl Authenticator for PlainServer {
-    /// The comparison takes the same time wherever passwords differ.
+    /// The comparison takes the same time wherever passwords differ, whatever their lengths, and for users that there are
+    /// not. Names are no secret.
     async fn authenticate(&self, request: AuthRequest) -> Decision {
         match &request.credentials {
-            Credentials::Plain { username, password } => match self.users.get(username) {
-                Some(expected) if expected == password => Decision::allow(username.as_str()),
-                _ => Decision::deny("invalid username or password"),
-            },
+            Credentials::Plain { username, password } => {
+                let expected = self.users.get(username);
+                // Nobody's, and compared all the same.
+                let nobody = Secret::default();
+                let same = padded(expected.unwrap_or(&nobody)) == padded(password);
+                if same && expected.is_some() {
+                    Decision::allow(username.as_str())
+                } else {
+                    Decision::deny("invalid username or password")
+                }
+            }
             _ => Decision::deny(format!("{} shows no password", request.mechanism())),
         }
     }
+}
+
+/// The password and its length in as many bytes as any password has: two of them are compared in constant time. One that
+/// is longer than PLAIN can carry is nobody's.
+fn padded(password: &Secret) -> Secret {
+    let bytes = password.expose();
+    let mut padded = vec![0; 255 + 8];
+    let len = bytes.len().min(255);
+    padded[..len].copy_from_slice(&bytes[..len]);
+    padded[255..].copy_from_slice(&(bytes.len() as u64).to_be_bytes());
+    Secret::from(padded)
 }
 
 impl fmt::Debug for PlainServer {
@@ -93,5 +112,49 @@ impl fmt::Debug for PlainServer {
         f.debug_struct("PlainServer")
             .field("users", &self.users.len())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_whole_password_of_a_known_user_is_good() {
+        let long = "x".repeat(300);
+        let server = PlainServer::new().user("ada", "love").user("eve", long.as_str());
+        for (name, password, good) in [
+            ("ada", "love", true),
+            ("ada", "lov", false),
+            ("ada", "love\0", false),
+            ("ada", "", false),
+            ("nobody", "", false),
+            ("nobody", "love", false),
+            ("eve", &long[..255], false),
+        ] {
+            let request = AuthRequest {
+                domain: String::new(),
+                address: String::new(),
+                endpoint: "inproc://x".parse().expect("an endpoint"),
+                routing_id: bytes::Bytes::new(),
+                credentials: Credentials::Plain {
+                    username: name.to_owned(),
+                    password: Secret::from(password),
+                },
+            };
+            let decision = server.authenticate(request).await;
+            assert_eq!(
+                matches!(decision, Decision::Allow { .. }),
+                good,
+                "{name} {password}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_comparison_is_as_long() {
+        for password in ["", "a", &"x".repeat(255)] {
+            assert_eq!(padded(&Secret::from(password)).expose().len(), 263);
+        }
     }
 }

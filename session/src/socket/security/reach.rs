@@ -1,16 +1,71 @@
 //! How far passwords in clear text may travel.
 
-use flexbond_transport::{Endpoint, Host};
+use flexbond_transport::{Connection, Endpoint, Host, Link};
+use flexbond_wire::zmtp::Security;
+use thiserror::Error;
 
 use super::super::Options;
+use super::mechanism;
 
 /// Whether PLAIN may be used there: within this machine, or wherever the options allow it.
 pub(crate) fn check_reach(options: &Options, endpoint: &Endpoint) -> bool {
-    let plain = options.plain_client.is_some() || options.plain_server.is_some();
-    !plain || options.plain_anywhere || is_local(endpoint)
+    !keeps_near(options) || is_local(endpoint) || is_localhost(endpoint)
 }
 
-/// A transport that somebody registered may lead anywhere.
+/// As [`check_reach`], once it is known where the listener is: a name may lead anywhere, whatever RFC 6761 says.
+pub(crate) fn check_bound(options: &Options, bound: &Endpoint) -> bool {
+    !keeps_near(options) || is_local(bound)
+}
+
+/// Whether this connection may be used, at `endpoint`, with the security that the options demand. Nothing has been sent.
+pub(crate) fn check_connection(
+    options: &Options,
+    endpoint: &Endpoint,
+    connection: &Connection,
+) -> Result<(), Unprotected> {
+    if matches!(connection.link, Link::Messages(_)) && !matches!(endpoint, Endpoint::Inproc { .. }) {
+        return match mechanism(options) {
+            Security::Null => Ok(()),
+            _ => Err(Unprotected::Messages),
+        };
+    }
+    if keeps_near(options) && !is_local(&connection.peer) {
+        return Err(Unprotected::ClearText {
+            peer: connection.peer.clone(),
+        });
+    }
+    Ok(())
+}
+
+/// Why a connection was given up before anything was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Unprotected {
+    #[error(
+        "this transport carries whole messages, which neither PLAIN nor CURVE nor an authenticator sees: use one that \
+         carries bytes"
+    )]
+    Messages,
+    #[error("PLAIN would send a password unencrypted to {peer}: use CURVE, or set the option plain_anywhere")]
+    ClearText { peer: Endpoint },
+}
+
+/// Whether passwords must not leave this machine.
+fn keeps_near(options: &Options) -> bool {
+    (options.plain_client.is_some() || options.plain_server.is_some()) && !options.plain_anywhere
+}
+
+/// The name that should lead to loopback (RFC 6761). Where it does lead is seen when the connection is there.
+fn is_localhost(endpoint: &Endpoint) -> bool {
+    match endpoint {
+        Endpoint::Tcp(tcp) => match tcp.host() {
+            Host::Name { name, .. } => name.eq_ignore_ascii_case("localhost"),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// A name, and a transport that somebody registered, may lead anywhere.
 fn is_local(endpoint: &Endpoint) -> bool {
     match endpoint {
         Endpoint::Inproc { .. } | Endpoint::Ipc(_) => true,
@@ -22,8 +77,6 @@ fn is_local(endpoint: &Endpoint) -> bool {
                         .to_ipv4_mapped()
                         .is_some_and(|mapped| mapped.is_loopback())
             }
-            // RFC 6761: what this name leads to is loopback.
-            Host::Name { name, .. } => name.eq_ignore_ascii_case("localhost"),
             _ => false,
         },
         _ => false,
@@ -42,7 +95,7 @@ mod tests {
             ("tcp://127.0.0.1:1", true),
             ("tcp://127.8.8.8:1", true),
             ("tcp://[::1]:1", true),
-            ("tcp://LOCALHOST:1", true),
+            ("tcp://localhost:1", true),
             ("ipc:///run/x", true),
             ("inproc://x", true),
             ("tcp://*:1", false),
@@ -58,6 +111,8 @@ mod tests {
             assert_eq!(check_reach(&plain, &endpoint), near, "{endpoint}");
             assert!(check_reach(&plain.clone().plain_anywhere(true), &endpoint));
             assert!(check_reach(&Options::new(), &endpoint));
+            let known = near && endpoint != "tcp://localhost:1".parse().expect("an endpoint");
+            assert_eq!(check_bound(&plain, &endpoint), known, "{endpoint}");
         }
     }
 }

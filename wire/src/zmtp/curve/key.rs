@@ -8,6 +8,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::z85;
+use crate::zmtp::secret_array::SecretArray;
 
 /// The half of a key pair that everybody may know: 32 bytes, or 40 characters of Z85 (RFC 32).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,13 +53,28 @@ impl fmt::Debug for PublicKey {
 /// Its memory is overwritten when it is dropped, `Debug` does not show it, and two of them are compared in constant
 /// time.
 #[derive(Clone)]
-pub struct SecretKey(Zeroizing<[u8; 32]>);
+pub struct SecretKey(SecretArray<32>);
 
 impl SecretKey {
     /// The key of these bytes: any 32 that nobody can guess, the operating system's random numbers for instance.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        SecretKey(Zeroizing::new(bytes))
+        SecretKey(SecretArray::take(bytes))
+    }
+
+    /// Lets `fill` write the bytes where they stay: [`from_bytes`](Self::from_bytes) cannot wipe what its caller keeps.
+    ///
+    /// # Errors
+    /// That of `fill`.
+    pub fn try_fill<E>(fill: impl FnOnce(&mut [u8; 32]) -> Result<(), E>) -> Result<Self, E> {
+        let mut bytes = SecretArray::zeros();
+        fill(&mut bytes)?;
+        Ok(SecretKey(bytes))
+    }
+
+    /// The key of these bytes.
+    pub(crate) const fn from_secret(bytes: SecretArray<32>) -> Self {
+        SecretKey(bytes)
     }
 
     /// Its bytes.
@@ -119,7 +135,7 @@ impl KeyPair {
 
 impl From<SecretKey> for KeyPair {
     fn from(secret: SecretKey) -> Self {
-        let public = x25519_dalek::PublicKey::from(&x25519_dalek::StaticSecret::from(*secret.0));
+        let public = x25519_dalek::PublicKey::from(&x25519_dalek::StaticSecret::from(*secret.expose()));
         KeyPair {
             public: PublicKey(public.to_bytes()),
             secret,
@@ -153,7 +169,7 @@ pub enum KeyError {
     },
 }
 
-fn read(text: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+fn read(text: &str) -> Result<SecretArray<32>, KeyError> {
     let digits = text
         .as_bytes()
         .try_into()

@@ -5,7 +5,8 @@
 //!
 //! # What it protects
 //!
-//! - Nobody else can read messages; change, repeat or reorder them, or add to them: any of that ends the connection.
+//! - Nobody else can read messages; change, repeat or reorder them, add to them or take some out: any of that ends the
+//!   connection. Whoever can do that can also end the connection, and what was on its way is lost with it.
 //! - A client talks to the owner of the server's secret key only; a server knows whose secret key the client has.
 //! - Each connection has keys of its own, which are forgotten when it ends: who learns a long-term key later cannot
 //!   read what was recorded before.
@@ -14,8 +15,10 @@
 //!
 //! # What it does not
 //!
-//! - Who can change what is on its way can take a whole frame out of it, as if its sender had skipped a number: RFC 26
-//!   allows that.
+//! - The last messages before a connection ends may be missing: nothing tells an honest end from one that somebody on
+//!   the way made.
+//! - A server's ERROR command travels in clear and bears no proof: somebody on the way can refuse a client in its name.
+//!   One that comes before the server has proved that it owns its key is no refusal but an error of the protocol.
 //! - The sizes, times and number of messages can be seen, and the addresses.
 //! - A server is not told that a client whom it lets in is harmless: limits still apply.
 //! - Who owns the server's secret key can be any server to its clients, and read what they sent to servers with this
@@ -26,8 +29,9 @@
 //!
 //! Everything that concerns one connection is wiped from memory when it ends. A server that answered HELLO keeps
 //! nothing of it but the key to the cookie that it gave away, until the client returns that in INITIATE; the key opens
-//! one cookie and lives no longer than the handshake may take. Nonces count up from 1: a sender ends the connection
-//! before they are used up, a receiver when one is not larger than the last. Keys that lead to the same secret with
+//! one cookie and lives no longer than the handshake may take, and 60 seconds at most. Nonces count up from 1: a sender
+//! ends the connection before they are used up, a receiver when one does not follow the last. RFC 26 has them increase
+//! only; libzmq and its translations count every frame, so a gap is taken for what it is. Keys that lead to the same secret with
 //! whatever key (points of low order) are refused.
 //!
 //! ```

@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{PublicKey, SecretKey};
+use crate::zmtp::secret_array::SecretArray;
 
 /// The bytes that authenticate a text.
 pub(crate) const TAG: usize = 16;
@@ -23,12 +24,12 @@ pub(crate) const TAG: usize = 16;
 pub(crate) struct Unauthentic;
 
 /// The key that two sides share.
-pub(crate) struct SharedKey(Zeroizing<[u8; 32]>);
+pub(crate) struct SharedKey(SecretArray<32>);
 
 impl SharedKey {
     /// A key that only this side knows.
-    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
-        SharedKey(Zeroizing::new(bytes))
+    pub(crate) const fn from_secret(bytes: SecretArray<32>) -> Self {
+        SharedKey(bytes)
     }
 
     /// What `ours` and `theirs` have in common. A point of low order, which has that in common with every key, is
@@ -81,16 +82,16 @@ impl fmt::Debug for SharedKey {
     }
 }
 
-fn derive(key: &[u8; 32], input: &[u8; 16]) -> Zeroizing<[u8; 32]> {
+fn derive(key: &[u8; 32], input: &[u8; 16]) -> SecretArray<32> {
     let mut derived = hsalsa::<U10>(key.into(), input.into());
-    let mut result = Zeroizing::new([0; 32]);
+    let mut result = SecretArray::zeros();
     result.copy_from_slice(&derived);
     derived.as_mut_slice().zeroize();
     result
 }
 
 /// Seals and opens frames whose nonces differ in their last 8 bytes.
-pub(crate) struct Sealer(Zeroizing<[u8; 32]>);
+pub(crate) struct Sealer(SecretArray<32>);
 
 impl Sealer {
     /// Encrypts `text` where it is; returns what authenticates it. No nonce may be used twice.
@@ -203,7 +204,7 @@ mod tests {
 
     #[test]
     fn texts_of_every_length_round_trip() {
-        let sealer = SharedKey::from_bytes([3; 32]).sealer(b"CurveZMQMESSAGEC");
+        let sealer = SharedKey::from_secret(SecretArray::take([3; 32])).sealer(b"CurveZMQMESSAGEC");
         for len in 0..300 {
             let mut text = vec![7; len];
             let tag = sealer.seal(len as u64, &mut text);

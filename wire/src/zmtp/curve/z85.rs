@@ -2,6 +2,8 @@
 
 use zeroize::Zeroizing;
 
+use crate::zmtp::secret_array::SecretArray;
+
 const ALPHABET: &[u8; 85] =
     b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
 
@@ -22,8 +24,8 @@ pub(super) fn encode(key: &[u8; 32]) -> Zeroizing<[u8; KEY_LEN]> {
 }
 
 /// Reads a key of the right length. The error is where a character stands that cannot be there, from 0 on.
-pub(super) fn decode(text: &[u8; KEY_LEN]) -> Result<Zeroizing<[u8; 32]>, usize> {
-    let mut key = Zeroizing::new([0; 32]);
+pub(super) fn decode(text: &[u8; KEY_LEN]) -> Result<SecretArray<32>, usize> {
+    let mut key = SecretArray::zeros();
     for (group, (digits, word)) in text
         .as_chunks::<5>()
         .0
@@ -70,9 +72,9 @@ mod tests {
         for (position, character) in [(0, b' '), (7, b'"'), (39, 0xff), (13, b',')] {
             let mut text = *TEXT;
             text[position] = character;
-            assert_eq!(decode(&text), Err(position));
+            assert_eq!(decode(&text).err(), Some(position));
         }
         // More than four bytes can hold.
-        assert_eq!(decode(&[b'#'; KEY_LEN]), Err(4));
+        assert_eq!(decode(&[b'#'; KEY_LEN]).err(), Some(4));
     }
 }

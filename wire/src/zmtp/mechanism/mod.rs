@@ -35,6 +35,11 @@ pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
         out: &mut Transmit,
     ) -> Result<Progress, ProtocolError>;
 
+    /// Whether a secret is kept for a peer that has proved nothing: only for a short time.
+    fn holds_cookie_key(&self) -> bool {
+        false
+    }
+
     /// What every later frame passes through; asked once, when the handshake is complete.
     fn transform(&mut self) -> Option<Box<dyn Transform>> {
         None

@@ -5,7 +5,7 @@ use super::{
     COOKIE, FIRST, HELLO, HELLO_NONCE, INITIATE, INITIATE_NONCE, READY_NONCE, SECOND, VOUCH_NONCE, WELCOME,
     WELCOME_NONCE, take, take_key, unauthentic,
 };
-use crate::zmtp::command::{Command, READY};
+use crate::zmtp::command::{Command, ERROR, READY};
 use crate::zmtp::curve::seal::{SharedKey, TAG};
 use crate::zmtp::curve::{KeyPair, PublicKey, SecretKey};
 use crate::zmtp::frame_codec::put_command;
@@ -38,7 +38,7 @@ impl Client {
         Client {
             server,
             keys,
-            short: KeyPair::from(SecretKey::from_bytes(randomness.part(0))),
+            short: KeyPair::from(SecretKey::from_secret(randomness.secret(0))),
             vouch_nonce: randomness.part(32),
             stage: Stage::New,
         }
@@ -147,6 +147,10 @@ impl Mechanism for Client {
                 self.stage = Stage::Over(Some(traffic));
                 Ok(Progress::Complete(properties))
             }
+            // Whoever answers has proved nothing yet. A server has nothing to refuse before it knows who we are.
+            (Stage::New | Stage::Hello(_), ERROR) => Err(ProtocolError::malformed(
+                "ERROR command of a peer that has not proved to be the server",
+            )),
             _ => Err(unexpected(&command)),
         }
     }

@@ -1,6 +1,6 @@
 //! The side whose key everybody may know.
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::traffic::Traffic;
 use super::{
@@ -13,6 +13,7 @@ use crate::zmtp::curve::{KeyPair, PublicKey, SecretKey};
 use crate::zmtp::frame_codec::put_command;
 use crate::zmtp::mechanism::{Mechanism, Progress, Transform, unexpected};
 use crate::zmtp::metadata::Properties;
+use crate::zmtp::secret_array::SecretArray;
 use crate::zmtp::{Config, Credentials, ProtocolError, Randomness, Transmit, Verdict, metadata};
 
 /// The server's side of a handshake.
@@ -27,7 +28,11 @@ enum Stage {
     /// Nothing came yet.
     New(Randomness),
     /// WELCOME was sent. What it takes to go on is in the cookie, and this opens it.
-    Welcome(SharedKey),
+    Welcome {
+        cookie_key: SharedKey,
+        /// The nonce of HELLO.
+        nonce: u64,
+    },
     /// The client is who it says; whether it may come in is not decided.
     Judging {
         session: SharedKey,
@@ -45,13 +50,13 @@ impl Server {
         }
     }
 
-    /// Answers HELLO, Box [64 zeros] (C'->S); returns the key of the cookie.
+    /// Answers HELLO, Box [64 zeros] (C'->S).
     fn handle_hello(
         &self,
         randomness: &Randomness,
         mut body: &[u8],
         out: &mut Transmit,
-    ) -> Result<SharedKey, ProtocolError> {
+    ) -> Result<Stage, ProtocolError> {
         const WRONG: &str = "HELLO command of a wrong length";
         let &[major, minor] = take(&mut body, WRONG)?;
         if (major, minor) != (1, 0) {
@@ -69,8 +74,8 @@ impl Server {
             .open(nonce, tag, &mut zeros)
             .map_err(unauthentic(WRONG_KEY))?;
 
-        let our_short = KeyPair::from(SecretKey::from_bytes(randomness.part(0)));
-        let cookie_key = SharedKey::from_bytes(randomness.part(32));
+        let our_short = KeyPair::from(SecretKey::from_secret(randomness.secret(0)));
+        let cookie_key = SharedKey::from_secret(randomness.secret(32));
         let welcome_nonce = randomness.part(64);
         let cookie_nonce = randomness.part(80);
 
@@ -92,13 +97,14 @@ impl Server {
         welcome.extend_from_slice(&tag);
         welcome.extend_from_slice(&text);
         put_command(&welcome, out);
-        Ok(cookie_key)
+        Ok(Stage::Welcome { cookie_key, nonce })
     }
 
     /// Opens INITIATE, Box [C + vouch + metadata] (C'->S'), behind the cookie.
     fn handle_initiate(
         &self,
         cookie_key: &SharedKey,
+        hello_nonce: u64,
         mut body: &[u8],
         config: &Config,
     ) -> Result<(Stage, PublicKey), ProtocolError> {
@@ -118,6 +124,12 @@ impl Server {
             .sealer(INITIATE_NONCE)
             .open(nonce, tag, &mut text)
             .map_err(unauthentic("INITIATE command"))?;
+        if nonce <= hello_nonce {
+            return Err(ProtocolError::OutOfSequence {
+                number: nonce,
+                last: hello_nonce,
+            });
+        }
         let mut text = text.as_slice();
         let client = take_key(&mut text, WRONG)?;
         let vouch_nonce = take(&mut text, WRONG)?;
@@ -158,9 +170,7 @@ fn open_cookie(key: &SharedKey, cookie: &mut &[u8]) -> Result<(PublicKey, Secret
         .map_err(unauthentic("cookie in the INITIATE command"))?;
     let mut text = text.as_slice();
     let their_short = take_key(&mut text, WRONG)?;
-    let mut bytes = *take(&mut text, WRONG)?;
-    let our_short = SecretKey::from_bytes(bytes);
-    bytes.zeroize();
+    let our_short = SecretKey::from_secret(SecretArray::copy_of(take(&mut text, WRONG)?));
     Ok((their_short, our_short))
 }
 
@@ -182,12 +192,11 @@ impl Mechanism for Server {
             command.name,
         ) {
             (Stage::New(randomness), HELLO) => {
-                let cookie_key = self.handle_hello(&randomness, command.body, out)?;
-                self.stage = Stage::Welcome(cookie_key);
+                self.stage = self.handle_hello(&randomness, command.body, out)?;
                 Ok(Progress::Continue)
             }
-            (Stage::Welcome(cookie_key), INITIATE) => {
-                let (stage, public_key) = self.handle_initiate(&cookie_key, command.body, config)?;
+            (Stage::Welcome { cookie_key, nonce }, INITIATE) => {
+                let (stage, public_key) = self.handle_initiate(&cookie_key, nonce, command.body, config)?;
                 self.stage = stage;
                 Ok(Progress::Authenticate(Credentials::Curve { public_key }))
             }
@@ -221,6 +230,10 @@ impl Mechanism for Server {
         put_command(&ready, out);
         self.stage = Stage::Over(Some(Traffic::of_server(&session, FIRST, nonce)));
         Ok(Progress::Complete(properties))
+    }
+
+    fn holds_cookie_key(&self) -> bool {
+        matches!(self.stage, Stage::Welcome { .. })
     }
 
     fn transform(&mut self) -> Option<Box<dyn Transform>> {

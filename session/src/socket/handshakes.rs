@@ -1,0 +1,215 @@
+//! The connections of a bound endpoint that are in their handshake, and which of them goes when there are too many.
+//!
+//! Whoever can connect can be silent, and costs a place until the handshake's time is up. Places for all who come there
+//! cannot be, so a full house makes room for a newcomer: the connection goes whose peer has said least, and of those the
+//! oldest. Somebody who does not know a CURVE server's key can so keep out nobody who does, unless faster than the
+//! other's few packets need; who waits for the application's judgement never has to go.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+/// How far a handshake got. The less, the sooner it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Progress {
+    /// The peer has sent no command that its mechanism took.
+    Silent,
+    /// It has. Under CURVE, it knows the server's key.
+    Talking,
+    /// It stays: the application is asked about it, or it is in this process.
+    Kept,
+}
+
+/// The handshakes under way on one endpoint.
+#[derive(Debug)]
+pub(crate) struct Handshakes {
+    limit: usize,
+    /// One permit for each connection that the socket may have.
+    admissions: Arc<Semaphore>,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    last: u64,
+    /// First those that go first.
+    entries: BTreeMap<(Progress, u64), Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    displaced: oneshot::Sender<()>,
+    admission: OwnedSemaphorePermit,
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    Handshakes,
+    Connections,
+}
+
+/// One connection's place, until its handshake is over.
+#[derive(Debug)]
+pub(crate) struct Place {
+    handshakes: Arc<Handshakes>,
+    key: (Progress, u64),
+    displaced: oneshot::Receiver<()>,
+}
+
+impl Handshakes {
+    pub(crate) fn new(limit: usize, admissions: Arc<Semaphore>) -> Arc<Self> {
+        Arc::new(Handshakes {
+            limit,
+            admissions,
+            table: Mutex::default(),
+        })
+    }
+
+    /// A place for one more connection; another's, if there is no free one.
+    pub(crate) fn enter(self: &Arc<Self>, progress: Progress) -> Result<Place, Full> {
+        let mut table = self.table.lock();
+        let full = if table.entries.len() >= self.limit {
+            Full::Handshakes
+        } else {
+            Full::Connections
+        };
+        let free = match full {
+            Full::Handshakes => None,
+            Full::Connections => Arc::clone(&self.admissions).try_acquire_owned().ok(),
+        };
+        let admission = match free {
+            Some(admission) => admission,
+            None => table.displace().ok_or(full)?,
+        };
+        table.last += 1;
+        let key = (progress, table.last);
+        let (sender, displaced) = oneshot::channel();
+        table.entries.insert(
+            key,
+            Entry {
+                displaced: sender,
+                admission,
+            },
+        );
+        Ok(Place {
+            handshakes: Arc::clone(self),
+            key,
+            displaced,
+        })
+    }
+}
+
+impl Table {
+    /// Takes the place of the one that goes first.
+    fn displace(&mut self) -> Option<OwnedSemaphorePermit> {
+        let first = self.entries.first_entry()?;
+        if first.key().0 == Progress::Kept {
+            return None;
+        }
+        let Entry { displaced, admission } = first.remove();
+        // Its task is over by itself if it does not hear.
+        let _ = displaced.send(());
+        Some(admission)
+    }
+}
+
+impl Place {
+    /// Takes note how far the handshake got.
+    pub(crate) fn reached(&mut self, progress: Progress) {
+        if self.key.0 == progress {
+            return;
+        }
+        let mut table = self.handshakes.table.lock();
+        if let Some(entry) = table.entries.remove(&self.key) {
+            self.key.0 = progress;
+            table.entries.insert(self.key, entry);
+        }
+    }
+
+    /// Ready once the connection had to make room.
+    pub(crate) fn poll_displaced(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.displaced).poll(cx).map(drop)
+    }
+
+    /// The handshake is over; what lets the socket have the connection. `None` when it had to make room just now.
+    pub(crate) fn leave(self) -> Option<OwnedSemaphorePermit> {
+        let entry = self.handshakes.table.lock().entries.remove(&self.key);
+        entry.map(|entry| entry.admission)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.handshakes.table.lock().entries.remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    fn is_displaced(place: &mut Place) -> bool {
+        place
+            .poll_displaced(&mut Context::from_waker(Waker::noop()))
+            .is_ready()
+    }
+
+    fn places<const N: usize>(handshakes: &Arc<Handshakes>) -> [Place; N] {
+        std::array::from_fn(|_| handshakes.enter(Progress::Silent).expect("there is room"))
+    }
+
+    #[test]
+    fn whoever_said_least_goes_first_and_then_the_oldest() {
+        let handshakes = Handshakes::new(3, Arc::new(Semaphore::new(9)));
+        let [mut first, mut second, mut third] = places(&handshakes);
+        first.reached(Progress::Talking);
+        let mut fourth = handshakes.enter(Progress::Silent).expect("the second goes");
+        assert_eq!(
+            [&mut first, &mut second, &mut third].map(is_displaced),
+            [false, true, false]
+        );
+        third.reached(Progress::Kept);
+        fourth.reached(Progress::Talking);
+        let mut fifth = handshakes.enter(Progress::Silent).expect("the first goes");
+        assert_eq!(
+            [&mut first, &mut third, &mut fourth].map(is_displaced),
+            [true, false, false]
+        );
+        fourth.reached(Progress::Kept);
+        fifth.reached(Progress::Kept);
+        assert_eq!(handshakes.enter(Progress::Silent).err(), Some(Full::Handshakes));
+        third.reached(Progress::Talking);
+        assert!(handshakes.enter(Progress::Silent).is_ok());
+        assert!(is_displaced(&mut third));
+        assert!(second.leave().is_none());
+    }
+
+    #[test]
+    fn a_socket_full_of_silence_has_room_too_and_one_full_of_peers_has_none() {
+        let admissions = Arc::new(Semaphore::new(2));
+        let handshakes = Handshakes::new(9, Arc::clone(&admissions));
+        let [first, mut second] = places(&handshakes);
+        let peer = first.leave();
+        assert!(peer.is_some());
+        let third = handshakes.enter(Progress::Silent).expect("the second goes");
+        assert!(is_displaced(&mut second));
+        let other = third.leave();
+        assert!(other.is_some());
+        assert_eq!(handshakes.enter(Progress::Silent).err(), Some(Full::Connections));
+        drop((peer, other, second));
+        assert_eq!(admissions.available_permits(), 2);
+        drop(handshakes.enter(Progress::Silent));
+        assert_eq!(
+            admissions.available_permits(),
+            2,
+            "who leaves before the end leaves nothing"
+        );
+    }
+}
