@@ -1,5 +1,6 @@
 //! `cargo xtask interop`: the tests against real pyzmq, Python mflow and bsread.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -66,39 +67,22 @@ pub fn run_tests(
     filter: &[String],
 ) -> Result<Vec<String>> {
     let wanted = |name: &str| package.is_none_or(|package| package == name);
-    let mut lines = Vec::new();
-    let mut failed = Vec::new();
-    for package in workspace
-        .packages
-        .iter()
-        .filter(|candidate| wanted(&candidate.name))
-    {
-        let targets: Vec<&str> = package
-            .targets
-            .iter()
-            .filter(|target| target.kind == "test" && target.name.starts_with("interop"))
-            .map(|target| target.name.as_str())
-            .collect();
-        if targets.is_empty() {
-            continue;
-        }
-        let mut command = crate::ci::test_runner();
-        command
-            .current_dir(&workspace.root)
-            .env(PYTHON_VARIABLE, python)
-            .args(["--package", &package.name, "--features", FEATURE]);
-        for target in targets {
-            command.args(["--test", target]);
-        }
-        command.args(filter);
-        match process::run_keeping(&mut command, crate::ci::is_worth_repeating) {
-            Ok(kept) => lines.extend(kept),
-            Err(error) => failed.push(format!("{}: {error:#}", package.name)),
-        }
+    let packages = workspace.publishable().filter(|package| wanted(&package.name));
+    let targets: BTreeSet<&str> = packages
+        .flat_map(|package| package.integration_tests(true))
+        .collect();
+    if targets.is_empty() {
+        bail!("no target of a test is called `interop…`: nothing can be tested against real peers");
     }
-    if !failed.is_empty() {
-        bail!("interop tests failed in\n{}", failed.join("\n"));
-    }
+    let mut command = crate::ci::test_runner();
+    // What the step `test` has built with the same features is not built again.
+    command
+        .current_dir(&workspace.root)
+        .env(PYTHON_VARIABLE, python)
+        .args(["--workspace", "--features", &workspace.all_features()])
+        .args(targets.iter().flat_map(|target| ["--test", target]))
+        .args(filter);
+    let lines = process::run_keeping(&mut command, crate::ci::is_worth_repeating)?;
     if lines.is_empty() {
         bail!("no test of a target called `interop…` ran: nothing was tested against real peers");
     }

@@ -23,6 +23,8 @@ pub struct Workspace {
 pub struct Package {
     /// The package's name.
     pub name: String,
+    /// Its version.
+    pub version: String,
     /// Its folder, relative to the workspace's root.
     pub folder: String,
     /// Whether it may be published.
@@ -104,12 +106,13 @@ impl Workspace {
         self.packages.iter().filter(|package| package.publishable)
     }
 
-    /// All features of all members that publish something, as cargo takes them: `a/x,a/y,b/x`.
+    /// All features but the defaults of all members that publish something, as cargo takes them: `a/x,a/y,b/x`.
     #[must_use]
     pub fn all_features(&self) -> String {
         let named = |package: &Package| -> Vec<String> {
-            let features = package.own_features();
+            let features = package.features.iter();
             features
+                .filter(|feature| *feature != "default")
                 .map(|feature| format!("{}/{feature}", package.name))
                 .collect()
         };
@@ -137,6 +140,7 @@ impl Package {
         features.sort();
         Ok(Package {
             name: string(&value["name"]),
+            version: string(&value["version"]),
             folder: folder.to_string_lossy().into_owned(),
             // `publish = false` is an empty list of registries.
             publishable: value["publish"].as_array().is_none_or(|list| !list.is_empty()),
@@ -164,6 +168,13 @@ impl Package {
         features.filter(|feature| *feature != "default" && *feature != interop::FEATURE)
     }
 
+    /// Its integration tests that need nothing that the workspace does not bring, and those against other programs.
+    pub fn integration_tests(&self, interop: bool) -> impl Iterator<Item = &str> {
+        let tests = self.targets.iter().filter(|target| target.kind == "test");
+        let names = tests.map(|target| target.name.as_str());
+        names.filter(move |name| name.starts_with("interop") == interop)
+    }
+
     /// Whether there is a target of `kind`: `lib`, `bin`, `test`, `example`, …
     #[must_use]
     pub fn has(&self, kind: &str) -> bool {
@@ -189,16 +200,19 @@ mod tests {
             r#"{"workspace_root": "/w", "target_directory": "/w/target", "packages": [{
                 "name": "a", "manifest_path": "/w/a/Cargo.toml", "publish": null,
                 "description": "x", "license": " ", "keywords": ["k"], "categories": [],
-                "features": {"tcp": [], "default": ["tcp"]},
+                "features": {"tcp": [], "default": ["tcp"], "interop-tests": []},
                 "dependencies": [{"name": "bytes", "kind": null}, {"name": "b", "kind": "dev"}],
                 "targets": [{"name": "interop_x", "kind": ["test"], "required-features": ["interop-tests"]}]
             }, {"name": "xtask", "manifest_path": "/w/xtask/Cargo.toml", "publish": []}]}"#,
         )
         .unwrap();
-        assert_eq!(workspace.all_features(), "a/tcp");
+        assert_eq!(workspace.all_features(), "a/interop-tests,a/tcp");
         let package = &workspace.packages[0];
         assert_eq!((package.name.as_str(), package.folder.as_str()), ("a", "a"));
-        assert_eq!(package.features, ["default", "tcp"]);
+        assert_eq!(package.features, ["default", "interop-tests", "tcp"]);
+        assert_eq!(package.own_features().collect::<Vec<_>>(), ["tcp"]);
+        assert_eq!(package.integration_tests(true).collect::<Vec<_>>(), ["interop_x"]);
+        assert_eq!(package.integration_tests(false).count(), 0);
         assert_eq!(package.metadata, ["description", "keywords"]);
         assert_eq!(
             package

@@ -32,7 +32,7 @@ pub(super) const STEPS: [Step; 16] = [
     },
     Step {
         name: "clippy",
-        what: "no warning in any package with no, default and all features",
+        what: "no warning with all features together, nor in any package with none or a single one",
         run: builds::clippy,
     },
     Step {
@@ -46,9 +46,9 @@ pub(super) const STEPS: [Step; 16] = [
         run: tests::docs,
     },
     Step {
-        name: "features",
-        what: "each package builds alone with each single feature, and passes its tests with none",
-        run: tests::features,
+        name: "bare",
+        what: "each package passes its tests without its features",
+        run: tests::bare,
     },
     Step {
         name: "doc",

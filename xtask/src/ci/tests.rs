@@ -30,7 +30,10 @@ pub fn test_runner() -> Command {
             "--no-tests=warn",
             "--cargo-quiet",
         ]);
-        command.args(["--status-level=fail", "--final-status-level=slow"]);
+        command.args(["--status-level=slow", "--final-status-level=slow"]);
+        command
+            .arg("--config-file")
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("nextest.toml"));
     } else {
         command.args(["test", "--locked", "--no-fail-fast", "--quiet"]);
     }
@@ -59,10 +62,16 @@ pub fn is_worth_repeating(line: &str) -> bool {
 
 pub(super) fn workspace(run: &mut Run) -> Result<()> {
     let mut command = test_runner();
+    let packages = run.workspace.packages.iter();
+    // By name, for those against other programs are built with the same features and run in a step of their own.
+    let targets: BTreeSet<&str> = packages
+        .flat_map(|package| package.integration_tests(false))
+        .collect();
     command
         .current_dir(&run.workspace.root)
-        .args(["--workspace", "--lib", "--bins", "--tests", "--features"])
-        .arg(run.workspace.all_features());
+        .args(["--workspace", "--features", &run.workspace.all_features()])
+        .args(["--lib", "--bins"])
+        .args(targets.iter().flat_map(|target| ["--test", target]));
     let lines = process::run_keeping(&mut command, is_worth_repeating)?;
     if lines.is_empty() {
         bail!("no test ran");
@@ -88,38 +97,31 @@ pub(super) fn docs(run: &mut Run) -> Result<()> {
     Ok(())
 }
 
-/// Each package builds with each single feature, and passes its tests with none; those with all have run. To run them with
-/// each as well took twelve minutes, and found nothing but tests that did not say what they need.
-pub(super) fn features(run: &mut Run) -> Result<()> {
+/// Each package passes its tests without its features; those with all have run. To run them with each as well took twelve
+/// minutes, to build them with each four, and both found nothing but tests that did not say what they need.
+pub(super) fn bare(run: &mut Run) -> Result<()> {
     let mut failed = Vec::new();
     let programs = run.workspace.target.join("debug").join("deps");
     for package in run.workspace.publishable() {
-        for (features, commands) in trials(package) {
-            let kept = files_without_suffix(&programs);
-            for mut command in commands {
-                command.current_dir(&run.workspace.root).args([
-                    "--package",
-                    &package.name,
-                    "--no-default-features",
-                ]);
-                if !features.is_empty() {
-                    command.args(["--features", &features]);
-                }
-                match process::run_keeping(&mut command, is_worth_repeating) {
-                    Ok(lines) => run.closing.extend(lines),
-                    Err(error) => {
-                        failed.push(format!("{} with features [{features}]: {error:#}", package.name));
-                    }
-                }
+        let kept = files_without_suffix(&programs);
+        for mut command in tests(package) {
+            command.current_dir(&run.workspace.root).args([
+                "--package",
+                &package.name,
+                "--no-default-features",
+            ]);
+            match process::run_keeping(&mut command, is_worth_repeating) {
+                Ok(lines) => run.closing.extend(lines),
+                Err(error) => failed.push(format!("{}: {error:#}", package.name)),
             }
-            // They were run and are not run again; kept, those of all trials take nine gigabytes.
-            for program in files_without_suffix(&programs).difference(&kept) {
-                fs::remove_file(program).with_context(|| format!("cannot remove {}", program.display()))?;
-            }
+        }
+        // They were run and are not run again; those of all packages take gigabytes.
+        for program in files_without_suffix(&programs).difference(&kept) {
+            fs::remove_file(program).with_context(|| format!("cannot remove {}", program.display()))?;
         }
     }
     if !failed.is_empty() {
-        bail!("these fail alone:\n{}", failed.join("\n"));
+        bail!("these fail without their features:\n{}", failed.join("\n"));
     }
     Ok(())
 }
@@ -131,22 +133,6 @@ fn files_without_suffix(folder: &Path) -> BTreeSet<PathBuf> {
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_none() && path.is_file())
         .collect()
-}
-
-/// What is run for a package with which features.
-fn trials(package: &Package) -> Vec<(String, Vec<Command>)> {
-    let alone = package
-        .own_features()
-        .map(|feature| (feature.clone(), vec![check()]));
-    let none = (String::new(), tests(package));
-    std::iter::once(none).chain(alone).collect()
-}
-
-/// Whether all targets build.
-fn check() -> Command {
-    let mut command = cargo();
-    command.args(["check", "--quiet", "--locked", "--all-targets"]);
-    command
 }
 
 /// The tests of a package, and those in its docs.
@@ -176,19 +162,6 @@ fn targets(package: &Package) -> Vec<&'static str> {
 #[cfg(test)]
 mod unit_tests {
     use super::*;
-
-    #[test]
-    fn each_feature_is_tried_alone_and_none_at_all() {
-        let package = Package {
-            features: ["default", "interop-tests", "ipc", "tcp"]
-                .map(str::to_owned)
-                .to_vec(),
-            ..Package::default()
-        };
-        let tried = |package| -> Vec<_> { trials(package).into_iter().map(|trial| trial.0).collect() };
-        assert_eq!(tried(&package), ["", "ipc", "tcp"]);
-        assert_eq!(tried(&Package::default()), [""]);
-    }
 
     #[test]
     fn programs_are_told_from_what_else_is_built() {

@@ -65,16 +65,16 @@ pub(super) fn check(file: &str, text: &str) -> Vec<Finding> {
             let Some(dependencies) = table.get(name).and_then(Value::as_table) else {
                 continue;
             };
-            findings.extend(dependencies.iter().filter(|(_, value)| !is_inherited(value)).map(
-                |(name, _)| {
-                    Finding::new(
-                        file,
-                        line_of(text, name),
-                        format!("`{name}` does not come from the workspace"),
-                        "put its version into [workspace.dependencies] and say `workspace = true` here",
-                    )
-                },
-            ));
+            let belongs = |value| is_inherited(value) || name == "dev-dependencies" && is_only_a_path(value);
+            let strays = dependencies.iter().filter(|(_, value)| !belongs(value));
+            findings.extend(strays.map(|(name, _)| {
+                Finding::new(
+                    file,
+                    line_of(text, name),
+                    format!("`{name}` does not come from the workspace"),
+                    "put its version into [workspace.dependencies] and say `workspace = true` here",
+                )
+            }));
         }
     }
     findings
@@ -82,6 +82,11 @@ pub(super) fn check(file: &str, text: &str) -> Vec<Finding> {
 
 fn is_inherited(value: &Value) -> bool {
     value.get("workspace") == Some(&Value::Boolean(true))
+}
+
+/// Cargo leaves such a dependency of tests out of what it publishes, so that a crate's tests may use one above it.
+fn is_only_a_path(value: &Value) -> bool {
+    value.get("path").is_some() && value.get("version").is_none()
 }
 
 fn line_of(text: &str, name: &str) -> usize {
@@ -115,12 +120,24 @@ mod tests {
             for entry in [
                 "serde = \"1\"",
                 "serde = { version = \"1\" }",
-                "serde = { path = \"../serde\" }",
+                "serde = { path = \"../serde\", version = \"1\" }",
             ] {
                 let findings = check("a/Cargo.toml", &format!("{GOOD}[{table}]\n{entry}\n"));
                 assert_eq!(findings.len(), 1, "{table}: {entry}");
                 assert_eq!(findings[0].line, 9);
             }
+        }
+    }
+
+    #[test]
+    fn a_path_alone_is_for_tests_only() {
+        for (table, found) in [
+            ("dependencies", 1),
+            ("dev-dependencies", 0),
+            ("build-dependencies", 1),
+        ] {
+            let text = format!("[lints]\nworkspace = true\n[{table}]\nserde = {{ path = \"../serde\" }}\n");
+            assert_eq!(check("a/Cargo.toml", &text).len(), found, "{table}");
         }
     }
 
