@@ -130,6 +130,9 @@ pub(super) fn package(run: &mut Run) -> Result<()> {
         )?;
         manifest.push_str(&format!("{} = {{ path = {name:?} }}\n", package.name));
     }
+    manifest.push_str(&profiles(&fs::read_to_string(
+        run.workspace.root.join("Cargo.toml"),
+    )?)?);
     fs::write(unpacked.join("Cargo.toml"), manifest)?;
     // The same versions of the dependencies; cargo leaves out what the tools alone need.
     fs::copy(run.workspace.root.join("Cargo.lock"), unpacked.join("Cargo.lock"))?;
@@ -137,7 +140,7 @@ pub(super) fn package(run: &mut Run) -> Result<()> {
         cargo()
             .current_dir(&unpacked)
             .args(["check", "--quiet", "--workspace", "--target-dir"])
-            .arg(folder.join("built")),
+            .arg(&run.workspace.target),
     )?;
     for package in run.workspace.publishable() {
         println!("packed and built {}", package.name);
@@ -145,9 +148,26 @@ pub(super) fn package(run: &mut Run) -> Result<()> {
     Ok(())
 }
 
+/// The profiles of a manifest. With the workspace's own, packed crates share what is compiled of their dependencies.
+fn profiles(manifest: &str) -> Result<String> {
+    let mut manifest: toml::Table = manifest.parse().context("the root manifest is not TOML")?;
+    manifest.retain(|name, _| name == "profile");
+    Ok(format!("\n{}", toml::to_string(&manifest)?))
+}
+
 #[cfg(test)]
 mod unit_tests {
     use super::*;
+
+    #[test]
+    fn profiles_are_taken_from_a_manifest() {
+        let text = "[workspace]\nmembers = []\n[profile.dev.package.\"*\"]\ndebug = false\n";
+        assert_eq!(
+            profiles(text).unwrap().trim(),
+            "[profile.dev.package.\"*\"]\ndebug = false"
+        );
+        assert!(profiles("[").is_err());
+    }
 
     #[test]
     fn a_package_is_linted_with_no_and_each_single_feature() {
