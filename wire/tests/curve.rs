@@ -477,7 +477,7 @@ fn limits_hold_for_what_is_inside() {
 
 #[test]
 fn subscriptions_and_heartbeats_are_sealed_too() {
-    let mut heartbeat = Heartbeat::new(std::time::Duration::from_secs(1));
+    let mut heartbeat = Heartbeat::new(Duration::from_secs(1));
     heartbeat.context = b"tick".as_slice().into();
     let mut publisher = config(SocketType::XPub);
     publisher.heartbeat = Some(heartbeat);

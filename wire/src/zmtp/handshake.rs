@@ -53,6 +53,17 @@ enum Question {
     Settled(Properties),
 }
 
+/// What came of the mechanism's start, or of an answer.
+impl From<Progress> for Question {
+    fn from(progress: Progress) -> Self {
+        match progress {
+            Progress::Continue => Question::None,
+            Progress::Authenticate(credentials) => Question::New(credentials),
+            Progress::Complete(properties) => Question::Settled(properties),
+        }
+    }
+}
+
 /// What a handshake led to.
 #[derive(Debug)]
 pub(crate) enum Outcome {
@@ -205,11 +216,7 @@ impl Handshake {
         else {
             return Ok(());
         };
-        *question = match mechanism.handle_verdict(&verdict, config, out)? {
-            Progress::Continue => Question::None,
-            Progress::Authenticate(credentials) => Question::New(credentials),
-            Progress::Complete(properties) => Question::Settled(properties),
-        };
+        *question = mechanism.handle_verdict(&verdict, config, out)?.into();
         if let Verdict::Allow { user_id } = verdict {
             self.user_id = user_id;
         }
@@ -277,11 +284,7 @@ fn next_stage(
                 });
             }
             let mut mechanism = mechanism::create(&config.security, randomness)?;
-            let question = match mechanism.start(config, out)? {
-                Progress::Continue => Question::None,
-                Progress::Authenticate(credentials) => Question::New(credentials),
-                Progress::Complete(properties) => Question::Settled(properties),
-            };
+            let question = mechanism.start(config, out)?.into();
             Ok(Stage::Mechanism {
                 version,
                 mechanism,
