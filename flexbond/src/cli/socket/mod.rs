@@ -326,14 +326,14 @@ impl SocketCommand {
         let left = (undelivered > 0).then(|| format!("{} not delivered", quantity::messages(undelivered)));
         let end = match (end, &left) {
             (Err(failure), Some(left)) => {
-                eprintln!("flexbond: {left}");
+                note(left);
                 return Err(failure);
             }
             (end, _) => end?,
         };
         match end {
             End::Signal(number) => {
-                eprintln!("flexbond: interrupted: {}", join(&summary, left));
+                note(&format!("interrupted: {}", join(&summary, left)));
                 Ok(Exit::Signal(number))
             }
             End::TimedOut => {
@@ -346,7 +346,7 @@ impl SocketCommand {
             End::Done { failed } => {
                 match left {
                     Some(left) if self.linger() == Some(Duration::ZERO) => {
-                        eprintln!("flexbond: {left}, as --linger 0 asks");
+                        note(&format!("{left}, as --linger 0 asks"));
                         Ok(if failed { Exit::Failed } else { Exit::Done })
                     }
                     Some(left) => Err(Failure::timed_out(left)
