@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use flexbond_session::socket::{CurveAllow, CurveClient, DenyStatus, HandshakeFailure, KeyPair, SocketType};
+use flexbond_session::socket::{
+    CurveAllow, CurveClient, DenyStatus, HandshakeFailure, KeyPair, Monitor, Socket, SocketType,
+};
 use flexbond_session::{Endpoint, Frame, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -181,6 +183,17 @@ async fn between(server: Endpoint, rules: Rules) -> String {
     endpoint
 }
 
+/// A server, what happens to it, and a client that reaches it by way of somebody in between.
+async fn attacked(rules: Rules) -> (Socket, Monitor, Socket) {
+    let keys = keys();
+    let bound = socket_with(SocketType::Pull, brisk().curve_server(keys.clone()));
+    let monitor = bound.monitor();
+    let endpoint = between(bind(&bound).await, rules).await;
+    let push = socket_with(SocketType::Push, client_of(&keys).reconnect_interval(None));
+    push.connect(endpoint).expect("a good endpoint");
+    (bound, monitor, push)
+}
+
 #[tokio::test]
 async fn somebody_in_between_can_do_nothing_but_end_it() {
     // Frames 0 and 1 are HELLO and INITIATE.
@@ -206,12 +219,7 @@ async fn somebody_in_between_can_do_nothing_but_end_it() {
         }),
     ];
     for (expected, rules) in cases {
-        let keys = keys();
-        let bound = socket_with(SocketType::Pull, brisk().curve_server(keys.clone()));
-        let mut monitor = bound.monitor();
-        let endpoint = between(bind(&bound).await, rules).await;
-        let push = socket_with(SocketType::Push, client_of(&keys).reconnect_interval(None));
-        push.connect(endpoint).expect("a good endpoint");
+        let (bound, mut monitor, push) = attacked(rules).await;
         for text in ["first", "second", "third"] {
             send(&push, text).await;
         }
@@ -240,12 +248,7 @@ async fn a_changed_handshake_gets_nobody_in() {
         |_, frame| frame.repeat(2),
     ];
     for rules in cases {
-        let keys = keys();
-        let bound = socket_with(SocketType::Pull, brisk().curve_server(keys.clone()));
-        let mut monitor = bound.monitor();
-        let endpoint = between(bind(&bound).await, rules).await;
-        let push = socket_with(SocketType::Push, client_of(&keys).reconnect_interval(None));
-        push.connect(endpoint).expect("a good endpoint");
+        let (bound, mut monitor, _push) = attacked(rules).await;
         failed_handshake(&mut monitor).await;
         assert_eq!(ready_peers(&bound), 0);
     }
