@@ -13,7 +13,7 @@ use flexbond_rpc::{CallError, Client, Request};
 use flexbond_session::Message;
 use flexbond_session::socket::{self, Router};
 use futures_util::{FutureExt, stream};
-use harness::{DEADLINE, Running, client, until, within};
+use harness::{DEADLINE, Running, client, until, vacant, within};
 use tokio::sync::mpsc;
 
 /// A stream of what is sent to it.
@@ -200,10 +200,7 @@ async fn calls_end_with_the_runtime_of_their_client() {
 
 #[tokio::test]
 async fn when_no_other_attempt_is_made_calls_fail_with_the_reason() {
-    let endpoint = {
-        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("tcp://{}", probe.local_addr().unwrap())
-    };
+    let endpoint = vacant();
     let mut stop = socket::ReconnectStop::default();
     stop.refused = true;
     let options = Options::new().timeout(None);

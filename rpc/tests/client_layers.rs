@@ -13,7 +13,7 @@ use flexbond_rpc::layers::{Balanced, Hedge, Retry};
 use flexbond_rpc::{Call, CallError, Client, Failure, FailureKind, Methods, Request, Response, Server};
 use flexbond_session::Endpoint;
 use flexbond_session::socket::Router;
-use harness::{DEADLINE, Running, client, until, within};
+use harness::{DEADLINE, Running, client, until, vacant, within};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tower::balance::p2c::Balance;
@@ -77,9 +77,31 @@ impl Named {
     }
 }
 
-async fn balanced(endpoints: &[&Endpoint]) -> Balanced {
-    let options = Options::new().timeout(DEADLINE);
-    Balanced::with_options(endpoints.iter().copied(), &options).unwrap()
+fn balanced<'a>(endpoints: impl IntoIterator<Item = &'a Endpoint>) -> Balanced {
+    Balanced::with_options(endpoints, &Options::new().timeout(DEADLINE)).unwrap()
+}
+
+/// Servers by name, slow or not, and who is connected to all of them.
+async fn started<const N: usize>(servers: [(&'static str, bool); N]) -> ([Named; N], Balanced) {
+    let starting = servers.map(|(name, is_slow)| Named::start(name, is_slow));
+    let named: Result<[Named; N], _> = futures_util::future::join_all(starting).await.try_into();
+    let named = named.ok().expect("as many as were started");
+    let servers = balanced(named.iter().map(|server| &server.endpoint));
+    connected(&servers, N).await;
+    (named, servers)
+}
+
+/// So many calls, each in a task of its own.
+fn spawned<S>(count: usize, call: impl Fn() -> Call<S>) -> Vec<JoinHandle<Result<String, CallError>>>
+where
+    S: Service<Request, Response = Response, Error = CallError, Future: Send> + Clone + Send + 'static,
+{
+    (0..count)
+        .map(|_| {
+            let call = call();
+            tokio::spawn(async move { call.value(&()).await })
+        })
+        .collect()
 }
 
 async fn connected(servers: &Balanced, count: usize) {
@@ -191,13 +213,7 @@ async fn a_server_that_refuses_is_asked_again_within_the_budget() {
 
 #[tokio::test]
 async fn a_server_that_is_gone_has_no_calls_and_the_others_share_them() {
-    let [a, b, c] = [
-        Named::start("a", false).await,
-        Named::start("b", false).await,
-        Named::start("c", false).await,
-    ];
-    let servers = balanced(&[&a.endpoint, &b.endpoint, &c.endpoint]).await;
-    connected(&servers, 3).await;
+    let ([a, b, c], servers) = started([("a", false), ("b", false), ("c", false)]).await;
     let calls = (0..300).map(|_| servers.method("which").value::<_, String>(&()));
     for answer in within("all answers", futures_util::future::join_all(calls)).await {
         answer.unwrap();
@@ -231,19 +247,8 @@ async fn release<T>(servers: &[&Named], calls: &[JoinHandle<T>]) {
 
 #[tokio::test]
 async fn a_server_that_dies_in_mid_call_fails_its_own_calls_only() {
-    let [a, b, c] = [
-        Named::start("a", true).await,
-        Named::start("b", true).await,
-        Named::start("c", true).await,
-    ];
-    let servers = balanced(&[&a.endpoint, &b.endpoint, &c.endpoint]).await;
-    connected(&servers, 3).await;
-    let calls: Vec<_> = (0..60)
-        .map(|_| {
-            let call = servers.method("which");
-            tokio::spawn(async move { call.value::<_, String>(&()).await })
-        })
-        .collect();
+    let ([a, b, c], servers) = started([("a", true), ("b", true), ("c", true)]).await;
+    let calls = spawned(60, || servers.method("which"));
     until("all calls", || a.calls() + b.calls() + c.calls() == 60).await;
     assert!(b.calls() > 10, "{}", b.calls());
     b.task.abort();
@@ -273,21 +278,10 @@ async fn a_server_that_dies_in_mid_call_fails_its_own_calls_only() {
 
 #[tokio::test]
 async fn what_a_server_that_dies_in_mid_call_had_is_done_by_the_others_if_it_may_run_twice() {
-    let [a, b, c] = [
-        Named::start("a", true).await,
-        Named::start("b", true).await,
-        Named::start("c", true).await,
-    ];
-    let servers = balanced(&[&a.endpoint, &b.endpoint, &c.endpoint]).await;
-    connected(&servers, 3).await;
+    let ([a, b, c], servers) = started([("a", true), ("b", true), ("c", true)]).await;
     let retry = Retry::new().backoff(Duration::from_millis(1), Duration::from_millis(5));
     let service = ServiceBuilder::new().layer(retry).service(servers.clone());
-    let calls: Vec<_> = (0..60)
-        .map(|_| {
-            let call = servers.method("which").by(service.clone()).idempotent();
-            tokio::spawn(async move { call.value::<_, String>(&()).await })
-        })
-        .collect();
+    let calls = spawned(60, || servers.method("which").by(service.clone()).idempotent());
     until("all calls", || a.calls() + b.calls() + c.calls() == 60).await;
     assert!(b.calls() > 10, "{}", b.calls());
     b.task.abort();
@@ -312,10 +306,7 @@ async fn has_the_default<S>(
     S: Service<Request, Response = Response, Error = CallError, Future: Send> + Clone + Send + 'static,
 {
     let slow = Named::start("slow", true).await;
-    let gone: Endpoint = {
-        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("tcp://{}", probe.local_addr().unwrap()).parse().unwrap()
-    };
+    let gone = vacant();
     for (endpoint, is_full, is_sent) in [
         (&slow.endpoint, false, true),
         (&slow.endpoint, true, false),
@@ -386,13 +377,7 @@ async fn typed_calls_of_several_servers_that_name_no_timeout_have_that_of_their_
 
 #[tokio::test]
 async fn a_server_that_is_slow_has_few_calls() {
-    let [a, b, slow] = [
-        Named::start("a", false).await,
-        Named::start("b", false).await,
-        Named::start("slow", true).await,
-    ];
-    let servers = balanced(&[&a.endpoint, &b.endpoint, &slow.endpoint]).await;
-    connected(&servers, 3).await;
+    let ([a, b, slow], servers) = started([("a", false), ("b", false), ("slow", true)]).await;
     let mut stuck = Vec::new();
     for _ in 0..200 {
         // However long this takes: a call that is over by its deadline would make room for one more.
@@ -415,12 +400,8 @@ async fn a_server_that_is_slow_has_few_calls() {
 
 #[tokio::test]
 async fn while_nobody_is_there_calls_wait_for_the_first_who_comes() {
-    let [gone, later] = [(); 2].map(|()| {
-        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint: Endpoint = format!("tcp://{}", probe.local_addr().unwrap()).parse().unwrap();
-        endpoint
-    });
-    let servers = balanced(&[&gone, &later]).await;
+    let [gone, later] = [vacant(), vacant()];
+    let servers = balanced([&gone, &later]);
     let early = servers.method("echo").timeout(Duration::from_millis(20));
     let error = within("its end", early.value::<_, String>(&"x"))
         .await
@@ -442,10 +423,7 @@ async fn a_call_whose_server_goes_before_it_was_sent_goes_to_another() {
     let options = flexbond_session::socket::Options::new().recv_hwm(1_usize);
     let deaf = Router::with_options(options).unwrap();
     let first = within("bind", deaf.bind("tcp://127.0.0.1:0")).await.unwrap();
-    let second: Endpoint = {
-        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("tcp://{}", probe.local_addr().unwrap()).parse().unwrap()
-    };
+    let second = vacant();
     let mut options = Options::new().timeout(DEADLINE);
     options.socket = options.socket.send_hwm(1_usize);
     let servers = Balanced::with_options([&first, &second], &options).unwrap();
@@ -481,12 +459,7 @@ async fn several_servers_have_as_much_room_as_they_have_together() {
     let options = Options::new().max_in_flight(2).timeout(DEADLINE);
     let servers = Balanced::with_options([&a.endpoint, &b.endpoint], &options).unwrap();
     connected(&servers, 2).await;
-    let calls: Vec<_> = (0..10)
-        .map(|_| {
-            let call = servers.method("which");
-            tokio::spawn(async move { call.value::<_, String>(&()).await })
-        })
-        .collect();
+    let calls = spawned(10, || servers.method("which"));
     until("all who have room", || a.calls() == 2 && b.calls() == 2).await;
     while !calls.iter().all(JoinHandle::is_finished) {
         let busy = |server: &Named, client: &Client| client.in_flight() <= 2 && server.calls() <= 10;
@@ -504,10 +477,7 @@ async fn several_servers_have_as_much_room_as_they_have_together() {
 #[tokio::test]
 async fn who_waits_for_room_goes_to_a_server_that_comes_meanwhile() {
     let busy = Running::start("tcp://127.0.0.1:0").await;
-    let later: Endpoint = {
-        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("tcp://{}", probe.local_addr().unwrap()).parse().unwrap()
-    };
+    let later = vacant();
     let options = Options::new().max_in_flight(1).timeout(DEADLINE);
     let servers = Balanced::with_options([&busy.endpoint, &later], &options).unwrap();
     connected(&servers, 1).await;
@@ -569,12 +539,7 @@ async fn the_balancer_of_tower_prefers_clients_that_are_connected() {
 
 #[tokio::test]
 async fn a_slow_answer_is_overtaken_by_that_of_another_server() {
-    let [slow, quick] = [
-        Named::start("slow", true).await,
-        Named::start("quick", false).await,
-    ];
-    let servers = balanced(&[&slow.endpoint, &quick.endpoint]).await;
-    connected(&servers, 2).await;
+    let ([slow, quick], servers) = started([("slow", true), ("quick", false)]).await;
     let hedge =
         Hedge::after(Duration::from_millis(5)).budget(TpsBudget::new(Duration::from_secs(1), 1000, 1.0));
     let service = ServiceBuilder::new().layer(hedge).service(servers.clone());

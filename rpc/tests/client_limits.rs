@@ -14,7 +14,7 @@ use flexbond_rpc::{CallError, Client, Item, Items, Request, Wants, server};
 use flexbond_session::Message;
 use flexbond_session::socket::Router;
 use futures_util::{StreamExt, stream};
-use harness::{Running, client, until, within};
+use harness::{Running, client, until, vacant, within};
 use tower::Service;
 use tower::load::Load;
 
@@ -106,11 +106,8 @@ async fn to_wait_for_a_place_counts_to_the_time_of_a_call() {
 
 #[tokio::test]
 async fn calls_that_waited_for_a_server_are_not_larger_than_it_takes() {
-    let endpoint = {
-        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("tcp://{}", probe.local_addr().unwrap())
-    };
-    let client = client(&endpoint.parse().unwrap());
+    let endpoint = vacant();
+    let client = client(&endpoint);
     let (large, small) = ("x".repeat(2000), "x".repeat(10));
     let calls = [large, small].map(|text| {
         let client = client.clone();
@@ -119,7 +116,7 @@ async fn calls_that_waited_for_a_server_are_not_larger_than_it_takes() {
     until("both", || client.in_flight() == 2).await;
     let mut options = server::Options::new();
     options.max_request = 1000;
-    let _server = Running::with_options(&endpoint, options).await;
+    let _server = Running::with_options(&endpoint.to_string(), options).await;
     let [large, small] = calls;
     let error = within("it", large).await.unwrap().unwrap_err();
     assert!(

@@ -12,7 +12,7 @@ use flexbond_rpc::{CallError, Client};
 use flexbond_session::Message;
 use flexbond_session::socket::{Dealer, Req, Router};
 use futures_util::stream;
-use harness::{Running, client, until, within};
+use harness::{Running, client, until, vacant, within};
 
 #[tokio::test]
 async fn a_call_whose_server_dies_may_have_run_and_the_next_waits_for_its_successor() {
@@ -67,11 +67,7 @@ async fn a_call_whose_server_dies_may_have_run_and_the_next_waits_for_its_succes
 
 #[tokio::test]
 async fn without_a_server_a_call_ends_with_the_reason() {
-    // A port that nobody listens at: taken once, and given back.
-    let endpoint = {
-        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("tcp://{}", probe.local_addr().unwrap())
-    };
+    let endpoint = vacant();
     let waiting = Client::connect(&endpoint).unwrap();
     let is_refused = || {
         waiting

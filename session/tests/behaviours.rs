@@ -16,8 +16,9 @@ fn the_table_names_forty_behaviours_and_tests_that_exist() {
             assert!(!named.is_empty(), "{number} names no test");
         }
         for name in named {
-            let (target, test) = name.split_once("::").expect("filtered above");
-            let source = std::fs::read_to_string(tests.join(format!("{target}.rs"))).unwrap_or_default();
+            let (target, test) = name.rsplit_once("::").expect("filtered above");
+            let file = format!("{}.rs", target.replace("::", "/"));
+            let source = std::fs::read_to_string(tests.join(file)).unwrap_or_default();
             assert!(
                 source.contains(&format!("async fn {test}(")),
                 "{name} does not exist: {row}"

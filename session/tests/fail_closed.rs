@@ -5,14 +5,12 @@
 mod harness;
 mod raw;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use flexbond_session::socket::{
-    Authenticator, BindError, CurveClient, Decision, Event, HandshakeFailure, Monitor, Options, PlainServer,
-    PlainUser, SocketType, generate_keys,
+    AuthRequest, Authenticator, BindError, CurveClient, Decision, Event, HandshakeFailure, Options,
+    PlainServer, PlainUser, SocketType, generate_keys,
 };
 use flexbond_session::{Endpoint, Message, async_trait};
 use flexbond_transport::pipe::pipe;
@@ -20,7 +18,7 @@ use flexbond_transport::{
     AcceptError, BindError as TransportBindError, ConnectError, Connection, IoStream, Link, LinkOptions,
     Listener, MessageChannel, Registry, Transport,
 };
-use harness::{bind, brisk, event, recv, send, socket_with, within};
+use harness::{bind, brisk, event, failed_handshake, recv, send, socket_with, within};
 use raw::{Raw, greeting};
 use tokio::io::AsyncReadExt;
 
@@ -54,7 +52,7 @@ async fn the_silent_make_room_for_who_knows_the_key() {
         peer.ended().await;
     }
     assert_eq!(pull.stats().displaced, 3);
-    let (why, text) = failure(&mut monitor).await;
+    let (_, why, text) = failed_handshake(&mut monitor).await;
     assert_eq!(why, HandshakeFailure::Displaced);
     assert!(text.contains("max_handshakes"), "{text}");
     for peer in left {
@@ -66,16 +64,6 @@ async fn the_silent_make_room_for_who_knows_the_key() {
     }
 }
 
-async fn failure(monitor: &mut Monitor) -> (HandshakeFailure, String) {
-    event(monitor, "HandshakeFailed", |event| match event {
-        Event::HandshakeFailed { failure, error, .. } => Some((failure.clone(), error.clone())),
-        _ => None,
-    })
-    .await
-}
-
-type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
 /// A transport that hands out connections made by `make`, to an address of its own.
 struct Strange {
     make: fn() -> Link,
@@ -84,56 +72,32 @@ struct Strange {
 
 struct Always(Endpoint, Option<Link>);
 
+#[async_trait]
 impl Listener for Always {
     fn local_endpoint(&self) -> &Endpoint {
         &self.0
     }
 
-    fn accept<'a, 't>(&'a mut self) -> Boxed<'t, Result<Connection, AcceptError>>
-    where
-        'a: 't,
-        Self: 't,
-    {
-        Box::pin(async move {
-            match self.1.take() {
-                Some(link) => Ok(Connection::new(link, self.0.clone())),
-                None => std::future::pending().await,
-            }
-        })
+    async fn accept(&mut self) -> Result<Connection, AcceptError> {
+        match self.1.take() {
+            Some(link) => Ok(Connection::new(link, self.0.clone())),
+            None => std::future::pending().await,
+        }
     }
 }
 
+#[async_trait]
 impl Transport for Strange {
-    fn bind<'a, 'b, 'c, 't>(
-        &'a self,
-        _: &'b Endpoint,
-        _: &'c LinkOptions,
-    ) -> Boxed<'t, Result<Box<dyn Listener>, TransportBindError>>
-    where
-        'a: 't,
-        'b: 't,
-        'c: 't,
-        Self: 't,
-    {
+    async fn bind(&self, _: &Endpoint, _: &LinkOptions) -> Result<Box<dyn Listener>, TransportBindError> {
         let address = self.address.parse().expect("an endpoint");
         let listener = Always(address, Some((self.make)()));
-        Box::pin(async move { Ok(Box::new(listener) as Box<dyn Listener>) })
+        Ok(Box::new(listener))
     }
 
-    fn connect<'a, 'b, 'c, 't>(
-        &'a self,
-        _: &'b Endpoint,
-        _: &'c LinkOptions,
-    ) -> Boxed<'t, Result<Connection, ConnectError>>
-    where
-        'a: 't,
-        'b: 't,
-        'c: 't,
-        Self: 't,
-    {
+    async fn connect(&self, _: &Endpoint, _: &LinkOptions) -> Result<Connection, ConnectError> {
         let address = self.address.parse().expect("an endpoint");
         let link = (self.make)();
-        Box::pin(async move { Ok(Connection::new(link, address)) })
+        Ok(Connection::new(link, address))
     }
 }
 
@@ -155,7 +119,7 @@ struct Nobody;
 
 #[async_trait]
 impl Authenticator for Nobody {
-    async fn authenticate(&self, _: flexbond_session::socket::AuthRequest) -> Decision {
+    async fn authenticate(&self, _: AuthRequest) -> Decision {
         Decision::deny("nobody")
     }
 }
@@ -179,7 +143,7 @@ async fn a_transport_of_messages_is_refused_where_security_is_set() {
             let socket = socket_with(kind, options);
             let mut monitor = socket.monitor();
             socket.connect("own://there").expect("tried in the background");
-            let (why, text) = failure(&mut monitor).await;
+            let (_, why, text) = failed_handshake(&mut monitor).await;
             assert_eq!(why, HandshakeFailure::Unprotected);
             assert!(text.contains("whole messages"), "{text}");
             within("bind", socket.bind("own://here")).await.expect("bound");
@@ -213,7 +177,7 @@ async fn a_password_does_not_follow_localhost_off_the_machine() {
     let push = socket_with(SocketType::Push, brisk().plain_client(user).registry(strange()));
     let mut monitor = push.monitor();
     push.connect("tcp://localhost:5555").expect("it may be here");
-    let (why, text) = failure(&mut monitor).await;
+    let (_, why, text) = failed_handshake(&mut monitor).await;
     assert_eq!(why, HandshakeFailure::Unprotected);
     assert!(text.contains("192.0.2.1"), "{text}");
     assert_eq!(push.stats().handshakes, 0);

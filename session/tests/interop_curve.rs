@@ -6,11 +6,11 @@ mod interop;
 use std::time::Duration;
 
 use flexbond_session::socket::{
-    CurveAllow, CurveClient, DenyStatus, Event, HandshakeFailure, KeyPair, Monitor, Options, PlainUser,
-    SocketType, generate_keys,
+    CurveAllow, CurveClient, DenyStatus, HandshakeFailure, KeyPair, Options, PlainUser, SocketType,
+    generate_keys,
 };
 use flexbond_session::{Frame, Message};
-use harness::{brisk, event, ready_peers, recv, send, socket_with, within};
+use harness::{brisk, denied, failed_handshake, ready_peers, recv, send, socket_with, within};
 use interop::{BINDERS, Binder, Pyzmq, bytes, join, link};
 use serde_json::{Value, json};
 
@@ -61,14 +61,6 @@ fn with(mut options: Value, more: Value) -> Value {
     };
     options_map.extend(more);
     options
-}
-
-async fn failure(monitor: &mut Monitor) -> (HandshakeFailure, String) {
-    event(monitor, "HandshakeFailed", |event| match event {
-        Event::HandshakeFailed { failure, error, .. } => Some((failure.clone(), error.clone())),
-        _ => None,
-    })
-    .await
 }
 
 #[tokio::test]
@@ -202,7 +194,7 @@ async fn a_wrong_server_key_is_refused_by_either() {
             .socket_with(SocketType::Push, their_client(&keys(), &keys()))
             .await;
         join(&ours, &theirs, binder).await;
-        let (why, text) = failure(&mut monitor).await;
+        let (_, why, text) = failed_handshake(&mut monitor).await;
         assert_eq!(why, HandshakeFailure::Key, "{text}");
 
         let ours = socket_with(SocketType::Push, our_client(&keys(), &keys()));
@@ -210,7 +202,7 @@ async fn a_wrong_server_key_is_refused_by_either() {
         let theirs = py.socket_with(SocketType::Pull, their_server(&keys())).await;
         theirs.monitor().await;
         join(&ours, &theirs, binder).await;
-        let (why, text) = failure(&mut monitor).await;
+        let (_, why, text) = failed_handshake(&mut monitor).await;
         assert!(
             matches!(why, HandshakeFailure::Closed | HandshakeFailure::Other),
             "{text}"
@@ -235,7 +227,7 @@ async fn mechanisms_must_match() {
             let mut monitor = ours.monitor();
             let theirs = py.socket_with(SocketType::Push, theirs).await;
             join(&ours, &theirs, binder).await;
-            failure(&mut monitor).await;
+            failed_handshake(&mut monitor).await;
             assert_eq!(ready_peers(&ours), 0);
         }
     }
@@ -256,17 +248,8 @@ async fn our_list_of_keys_judges_clients_of_libzmq() {
             .await;
         theirs.monitor().await;
         join(&ours, &theirs, binder).await;
-        let (why, text) = failure(&mut monitor).await;
-        assert!(
-            matches!(
-                why,
-                HandshakeFailure::Denied {
-                    status: DenyStatus::Refused,
-                    ..
-                }
-            ),
-            "{text}"
-        );
+        let (_, why, text) = failed_handshake(&mut monitor).await;
+        assert_eq!(denied(&why), Some(DenyStatus::Refused), "{text}");
         let told = theirs.event("HANDSHAKE_FAILED_AUTH").await;
         assert_eq!(told["value"], 400);
         theirs.close(Duration::ZERO).await;
@@ -274,22 +257,7 @@ async fn our_list_of_keys_judges_clients_of_libzmq() {
         let theirs = py
             .socket_with(SocketType::Push, their_client(&server, &ada))
             .await;
-        let ours_too = &ours;
-        let joined = async {
-            match binder {
-                Binder::Ours => {
-                    let endpoint = within("bind", ours_too.bind("tcp://127.0.0.1:0"))
-                        .await
-                        .expect("free");
-                    theirs.connect(&endpoint).await;
-                }
-                Binder::Theirs => {
-                    let endpoint = theirs.bind("tcp://127.0.0.1:*").await;
-                    ours_too.connect(endpoint.as_str()).expect("a good endpoint");
-                }
-            }
-        };
-        joined.await;
+        join(&ours, &theirs, binder).await;
         theirs.send("in").await;
         let (message, peer) = within("a message", ours.recv_from()).await.expect("received");
         assert_eq!((message, peer.user_id()), (Message::from("in"), Some("ada")));
@@ -323,7 +291,7 @@ async fn pyzmqs_authenticator_judges_our_clients() {
         let ours = socket_with(SocketType::Push, our_client(&server, &eve));
         let mut monitor = ours.monitor();
         join(&ours, &theirs, binder).await;
-        let (why, text) = failure(&mut monitor).await;
+        let (_, why, text) = failed_handshake(&mut monitor).await;
         assert!(
             matches!(&why, HandshakeFailure::Refused { reason, .. } if reason == "400"),
             "{text}"
@@ -341,7 +309,7 @@ async fn pyzmqs_authenticator_judges_our_clients() {
                 send(&ours, "in").await;
                 assert_eq!(theirs.recv().await, Message::from("in"));
             } else {
-                let (why, text) = failure(&mut monitor).await;
+                let (_, why, text) = failed_handshake(&mut monitor).await;
                 assert!(matches!(why, HandshakeFailure::Refused { .. }), "{text}");
             }
         }

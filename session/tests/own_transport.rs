@@ -2,20 +2,16 @@
 
 mod harness;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use flexbond_session::Message;
 use flexbond_session::socket::SocketType;
+use flexbond_session::{Message, async_trait};
 use flexbond_transport::{
     AcceptError, BindError, ConnectError, Connection, Endpoint, IoStream, Link, LinkOptions, Listener,
     Registry, Transport,
 };
 use harness::{brisk, recv, send, socket_with, within};
 use tokio::io::{BufStream, DuplexStream};
-
-type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// One connection, by a stream that keeps what is written until it is flushed.
 #[derive(Default)]
@@ -28,59 +24,31 @@ fn link(stream: DuplexStream) -> Link {
     Link::Stream(Box::new(IoStream::new(BufStream::new(stream))))
 }
 
+#[async_trait]
 impl Listener for One {
     fn local_endpoint(&self) -> &Endpoint {
         &self.0
     }
 
-    fn accept<'a, 't>(&'a mut self) -> Boxed<'t, Result<Connection, AcceptError>>
-    where
-        'a: 't,
-        Self: 't,
-    {
-        Box::pin(async move {
-            match self.1.take() {
-                Some(stream) => Ok(Connection::new(link(stream), self.0.clone())),
-                None => std::future::pending().await,
-            }
-        })
+    async fn accept(&mut self) -> Result<Connection, AcceptError> {
+        match self.1.take() {
+            Some(stream) => Ok(Connection::new(link(stream), self.0.clone())),
+            None => std::future::pending().await,
+        }
     }
 }
 
+#[async_trait]
 impl Transport for Buffered {
-    fn bind<'a, 'b, 'c, 't>(
-        &'a self,
-        endpoint: &'b Endpoint,
-        _: &'c LinkOptions,
-    ) -> Boxed<'t, Result<Box<dyn Listener>, BindError>>
-    where
-        'a: 't,
-        'b: 't,
-        'c: 't,
-        Self: 't,
-    {
-        Box::pin(async move {
-            let (near, far) = tokio::io::duplex(1 << 16);
-            *self.0.lock().unwrap() = Some(far);
-            Ok(Box::new(One(endpoint.clone(), Some(near))) as Box<dyn Listener>)
-        })
+    async fn bind(&self, endpoint: &Endpoint, _: &LinkOptions) -> Result<Box<dyn Listener>, BindError> {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        *self.0.lock().unwrap() = Some(far);
+        Ok(Box::new(One(endpoint.clone(), Some(near))))
     }
 
-    fn connect<'a, 'b, 'c, 't>(
-        &'a self,
-        endpoint: &'b Endpoint,
-        _: &'c LinkOptions,
-    ) -> Boxed<'t, Result<Connection, ConnectError>>
-    where
-        'a: 't,
-        'b: 't,
-        'c: 't,
-        Self: 't,
-    {
-        Box::pin(async move {
-            let stream = self.0.lock().unwrap().take().expect("bound");
-            Ok(Connection::new(link(stream), endpoint.clone()))
-        })
+    async fn connect(&self, endpoint: &Endpoint, _: &LinkOptions) -> Result<Connection, ConnectError> {
+        let stream = self.0.lock().unwrap().take().expect("bound");
+        Ok(Connection::new(link(stream), endpoint.clone()))
     }
 }
 

@@ -3,7 +3,7 @@
 use clap_complete::Shell;
 
 use super::console;
-use super::report::Silent;
+use super::output::Stop;
 use super::{Exit, Failure};
 
 /// Print a script that completes the arguments of flexbond, or of one of the programs called m_….
@@ -40,8 +40,8 @@ impl Completions {
             &mut script,
         );
         match console::print(&String::from_utf8_lossy(&script)) {
-            Ok(()) | Err(Silent::ReaderGone) => Ok(Exit::Done),
-            Err(Silent::Failure(failure)) => Err(failure),
+            Ok(()) | Err(Stop::ReaderGone) => Ok(Exit::Done),
+            Err(Stop::Failure(failure)) => Err(failure),
         }
     }
 }

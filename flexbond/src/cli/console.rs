@@ -8,7 +8,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::report::Silent;
+use super::output::Stop;
 use super::{Failure, quantity};
 
 /// Reports that wait for a reader who has stopped reading; further ones are left out, and counted.
@@ -104,7 +104,7 @@ impl Console {
 
     /// Prints lines, without waiting for them to be read. Where too many wait already they are left out; the next ones
     /// that are not say how many.
-    pub(crate) fn print(&mut self, text: impl Into<String>) -> Result<(), Silent> {
+    pub(crate) fn print(&mut self, text: impl Into<String>) -> Result<(), Stop> {
         let mut text = text.into();
         let refused = match self.texts.try_reserve() {
             Ok(permit) => {
@@ -125,26 +125,26 @@ impl Console {
     }
 
     /// Prints one object, on one line.
-    pub(crate) fn print_json(&mut self, value: &Value) -> Result<(), Silent> {
+    pub(crate) fn print_json(&mut self, value: &Value) -> Result<(), Stop> {
         self.print(format!("{value}\n"))
     }
 
     /// Waits until nothing can be written any more, and says why. Cancel safe.
-    pub(crate) async fn broken(&mut self) -> Silent {
+    pub(crate) async fn broken(&mut self) -> Stop {
         self.texts.closed().await;
         self.failure()
     }
 
     /// Why the writer has ended.
-    fn failure(&mut self) -> Silent {
+    fn failure(&mut self) -> Stop {
         match self.ended.take().map(|mut ended| ended.try_recv()) {
-            Some(Ok(Err(error))) => silent(&error),
-            _ => Silent::ReaderGone,
+            Some(Ok(Err(error))) => error.into(),
+            _ => Stop::ReaderGone,
         }
     }
 
     /// Prints the last lines, and waits until all of it was written, but not long.
-    pub(crate) async fn finish(self, text: String) -> Result<(), Silent> {
+    pub(crate) async fn finish(self, text: String) -> Result<(), Stop> {
         let Console {
             texts,
             ended,
@@ -161,27 +161,20 @@ impl Console {
             }
         };
         match timeout(PATIENCE, written).await {
-            Ok(Err(error)) => Err(silent(&error)),
+            Ok(Err(error)) => Err(error.into()),
             _ => Ok(()),
         }
     }
 }
 
 /// Prints lines, of programs that do nothing else.
-pub(crate) fn print(text: &str) -> Result<(), Silent> {
-    write(&mut io::stdout().lock(), text).map_err(|error| silent(&error))
+pub(crate) fn print(text: &str) -> Result<(), Stop> {
+    Ok(write(&mut io::stdout().lock(), text)?)
 }
 
 fn write(writer: &mut impl Write, text: &str) -> io::Result<()> {
     writer.write_all(text.as_bytes())?;
     writer.flush()
-}
-
-fn silent(error: &io::Error) -> Silent {
-    match error.kind() {
-        io::ErrorKind::BrokenPipe => Silent::ReaderGone,
-        _ => Silent::Failure(Failure::new(format!("cannot write to standard output: {error}"))),
-    }
 }
 
 #[cfg(test)]
@@ -228,10 +221,10 @@ mod tests {
         drop(go);
         let mut console = console(Stalling(stall, took));
         assert!(console.print("a line\n").is_ok());
-        assert!(matches!(console.broken().await, Silent::ReaderGone));
+        assert!(matches!(console.broken().await, Stop::ReaderGone));
         assert!(console.print("a line\n").is_err());
         let ended = console.finish("the last\n".to_owned()).await;
-        assert!(!matches!(ended, Err(Silent::Failure(_))));
+        assert!(!matches!(ended, Err(Stop::Failure(_))));
     }
 
     #[tokio::test]

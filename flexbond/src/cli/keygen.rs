@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::console;
 use super::failure::{Exit, Failure, note};
-use super::report::Silent;
+use super::output::Stop;
 use crate::session::socket::{Certificate, generate_keys};
 
 /// Make a key pair for CURVE: FILE.key for everybody, FILE.key_secret for you alone.
@@ -42,8 +42,8 @@ impl Keygen {
             return Err(failure);
         }
         match console::print(&format!("{}\n", keys.public())) {
-            Ok(()) | Err(Silent::ReaderGone) => Ok(Exit::Done),
-            Err(Silent::Failure(failure)) => Err(failure),
+            Ok(()) | Err(Stop::ReaderGone) => Ok(Exit::Done),
+            Err(Stop::Failure(failure)) => Err(failure),
         }
     }
 }

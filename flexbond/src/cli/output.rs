@@ -29,7 +29,7 @@ pub(crate) struct Output {
 
 /// Why something that is printed stopped before its end.
 pub(crate) enum Stop {
-    /// Nobody reads standard output any more.
+    /// Nobody reads standard output any more: a clean end.
     ReaderGone,
     Failure(Failure),
 }
@@ -44,9 +44,14 @@ impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Stop::ReaderGone,
-            _ => Stop::Failure(Failure::new(format!("cannot write to standard output: {error}"))),
+            _ => Stop::Failure(unwritten(&error)),
         }
     }
+}
+
+/// What was to be printed was not.
+pub(crate) fn unwritten(error: &io::Error) -> Failure {
+    Failure::new(format!("cannot write to standard output: {error}"))
 }
 
 impl Output {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Failure;
 use super::console::{Console, Reader};
+use super::output::Stop;
 use super::printable::printable;
 use super::summary::RULE;
 use crate::stream::{Snapshot, Statistics, Totals};
@@ -31,13 +32,6 @@ pub(crate) struct Details {
     pub(crate) lines: Vec<(&'static str, u64, &'static str)>,
 }
 
-/// Standard output is gone or broken.
-pub(crate) enum Silent {
-    /// Nobody reads it any more: a clean end.
-    ReaderGone,
-    Failure(Failure),
-}
-
 impl Report {
     /// Reports of what is `received` or `sent`: now and then, or one for every message.
     pub(crate) fn start(json: bool, verb: &'static str, for_every_message: bool) -> Result<Self, Failure> {
@@ -57,7 +51,7 @@ impl Report {
     }
 
     /// A line that only people read.
-    pub(crate) fn note(&mut self, text: &str) -> Result<(), Silent> {
+    pub(crate) fn note(&mut self, text: &str) -> Result<(), Stop> {
         if self.json {
             Ok(())
         } else {
@@ -66,12 +60,12 @@ impl Report {
     }
 
     /// Waits until nothing can be printed any more, and says why. Cancel safe.
-    pub(crate) async fn broken(&mut self) -> Silent {
+    pub(crate) async fn broken(&mut self) -> Stop {
         self.console.broken().await
     }
 
     /// The rates since the last line.
-    pub(crate) fn rates(&mut self, totals: Totals) -> Result<(), Silent> {
+    pub(crate) fn rates(&mut self, totals: Totals) -> Result<(), Stop> {
         self.line(totals, Map::new())
     }
 
@@ -80,7 +74,7 @@ impl Report {
         &mut self,
         statistics: &Statistics,
         more: impl FnOnce() -> Map<String, Value>,
-    ) -> Result<(), Silent> {
+    ) -> Result<(), Stop> {
         if !self.json {
             return self.rates(statistics.totals());
         }
@@ -89,7 +83,7 @@ impl Report {
         self.line(statistics.totals(), fields)
     }
 
-    fn line(&mut self, totals: Totals, more: Map<String, Value>) -> Result<(), Silent> {
+    fn line(&mut self, totals: Totals, more: Map<String, Value>) -> Result<(), Stop> {
         let now = Instant::now();
         let seconds = now.duration_since(self.last.0).as_secs_f64().max(1e-9);
         let messages = (totals.messages - self.last.1.messages) as f64 / seconds;
@@ -117,7 +111,7 @@ impl Report {
     }
 
     /// Prints what came or went in total, and waits until all is read, but not long.
-    pub(crate) async fn finish(self, statistics: &Statistics) -> Result<(), Silent> {
+    pub(crate) async fn finish(self, statistics: &Statistics) -> Result<(), Stop> {
         let summary = self.summary(statistics);
         self.console.finish(summary).await
     }

@@ -209,38 +209,7 @@ impl Session {
         };
         let uploads = header.flags.contains(Flags::UPLOAD) && wants != Wants::Nothing;
         if !uploads && !matches!(wants, Wants::Stream(_)) && trial.is_on() {
-            if call.deadline.is_some_and(|deadline| deadline <= trial.looked()) {
-                return Err(late(header.deadline));
-            }
-            let tried = hub.admit_for_now(size)?;
-            self.state.lock().calls.check(call.id, wants)?;
-            let finish = |answered| answer_at_once(hub, call, wants, answered);
-            let rest = match trial.try_now(service, request, finish) {
-                Ok(Tried::Done(answer)) => {
-                    self.finish_at_once(answer);
-                    return Ok(());
-                }
-                Err(panic) => {
-                    self.finish_at_once(failed_at_once(hub, call, wants, &panicked(hub, &*panic)));
-                    return Ok(());
-                }
-                Ok(rest) => rest,
-            };
-            // Counted in the usual way from here on, which is no second time.
-            drop(tried);
-            let in_flight = hub.admit(size)?;
-            let hold = self.hold(call, wants, None, None)?;
-            match rest {
-                Tried::Begun(answering) => {
-                    self.spawn(call, hold, in_flight, None, answering.map_err(Into::into));
-                }
-                Tried::NotReady(unready) => {
-                    let (service, request) = *unready;
-                    self.spawn(call, hold, in_flight, None, called(service, request));
-                }
-                Tried::Done(_) => {}
-            }
-            return Ok(());
+            return self.start_at_once(service, request, call, size, trial);
         }
         let in_flight = hub.admit(size)?;
         let credit = match wants {
@@ -266,6 +235,50 @@ impl Session {
             self.send(&Envelope::credit(call.id, window));
         }
         self.spawn(call, hold, in_flight, credit, called(service, request));
+        Ok(())
+    }
+
+    /// Starts a call that may be over at once; only one that is not gets a task.
+    fn start_at_once<S: Serves>(
+        self: &Arc<Self>,
+        service: S,
+        request: Request,
+        call: Call,
+        size: usize,
+        trial: &mut Trial<S>,
+    ) -> Result<(), Failure> {
+        let (hub, wants) = (&self.hub, request.wants);
+        if call.deadline.is_some_and(|deadline| deadline <= trial.looked()) {
+            return Err(late(call.timeout));
+        }
+        let tried = hub.admit_for_now(size)?;
+        self.state.lock().calls.check(call.id, wants)?;
+        let finish = |answered| answer_at_once(hub, call, wants, answered);
+        let rest = match trial.try_now(service, request, finish) {
+            Ok(Tried::Done(answer)) => {
+                self.finish_at_once(answer);
+                return Ok(());
+            }
+            Err(panic) => {
+                self.finish_at_once(failed_at_once(hub, call, wants, &panicked(hub, &*panic)));
+                return Ok(());
+            }
+            Ok(rest) => rest,
+        };
+        // Counted in the usual way from here on, which is no second time.
+        drop(tried);
+        let in_flight = hub.admit(size)?;
+        let hold = self.hold(call, wants, None, None)?;
+        match rest {
+            Tried::Begun(answering) => {
+                self.spawn(call, hold, in_flight, None, answering.map_err(Into::into));
+            }
+            Tried::NotReady(unready) => {
+                let (service, request) = *unready;
+                self.spawn(call, hold, in_flight, None, called(service, request));
+            }
+            Tried::Done(_) => {}
+        }
         Ok(())
     }
 

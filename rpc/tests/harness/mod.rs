@@ -220,3 +220,16 @@ impl Running {
 pub(crate) fn client(endpoint: &Endpoint) -> Client {
     Client::with_options(endpoint, Options::new().timeout(DEADLINE)).expect("an endpoint to connect to")
 }
+
+/// An endpoint that nobody listens at, and that nobody else gets: of an address of this process alone, where there are so
+/// many of the machine itself. Another test that asks for any port may get one of the usual address that was just free.
+pub(crate) fn vacant() -> Endpoint {
+    let [_, second, third, fourth] = std::process::id().to_be_bytes();
+    let own = match cfg!(target_os = "linux") {
+        true => [127, 64 | second, third, fourth],
+        false => [127, 0, 0, 1],
+    };
+    let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::from(own), 0)).expect("a free port");
+    let address = listener.local_addr().expect("its address");
+    format!("tcp://{address}").parse().expect("an endpoint")
+}

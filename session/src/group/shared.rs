@@ -223,13 +223,20 @@ mod tests {
     use super::*;
     use crate::group::node::tests::settings;
 
-    /// The system has no way to anywhere.
-    #[derive(Debug)]
-    struct Unreachable;
+    /// Counts what it is to send, and takes it or has no way to anywhere.
+    #[derive(Debug, Default)]
+    struct Counting {
+        sent: Arc<AtomicUsize>,
+        is_unreachable: bool,
+    }
 
-    impl DatagramSocket for Unreachable {
-        fn try_send(&self, _: &[Transmit<'_>]) -> io::Result<usize> {
-            Err(io::ErrorKind::NetworkUnreachable.into())
+    impl DatagramSocket for Counting {
+        fn try_send(&self, batch: &[Transmit<'_>]) -> io::Result<usize> {
+            self.sent.fetch_add(batch.len(), Ordering::Relaxed);
+            match self.is_unreachable {
+                true => Err(io::ErrorKind::NetworkUnreachable.into()),
+                false => Ok(batch.len()),
+            }
         }
 
         fn poll_send(&self, _: &mut Context<'_>, batch: &[Transmit<'_>]) -> Poll<io::Result<usize>> {
@@ -250,53 +257,33 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_the_system_refuses_to_send_is_counted_and_sent_again() {
+    /// A node that asks to join, and its socket.
+    fn joining(socket: Counting) -> Arc<Shared> {
         let coordinator = ([127, 0, 0, 1], 2).into();
         let node = Node::member(now(), coordinator, [1; 16], &[], settings(false));
-        let shared = Shared::new(node, Box::new(Unreachable), Duration::ZERO);
+        Shared::new(node, Box::new(socket), Duration::ZERO)
+    }
+
+    #[test]
+    fn what_the_system_refuses_to_send_is_counted_and_sent_again() {
+        let shared = joining(Counting {
+            is_unreachable: true,
+            ..Counting::default()
+        });
         let left = shared.attend(&mut Context::from_waker(Waker::noop()));
         assert_eq!((left.sent, left.is_over), (Sent::All, false));
         assert_eq!(shared.look(Node::counters).unsent, 1, "it asked to join");
         assert!(left.next.is_some(), "it asks again");
     }
 
-    /// Takes all, and counts it.
-    #[derive(Debug, Default)]
-    struct Counting(Arc<AtomicUsize>);
-
-    impl DatagramSocket for Counting {
-        fn try_send(&self, batch: &[Transmit<'_>]) -> io::Result<usize> {
-            self.0.fetch_add(batch.len(), Ordering::Relaxed);
-            Ok(batch.len())
-        }
-
-        fn poll_send(&self, _: &mut Context<'_>, batch: &[Transmit<'_>]) -> Poll<io::Result<usize>> {
-            Poll::Ready(self.try_send(batch))
-        }
-
-        fn poll_recv(
-            &self,
-            _: &mut Context<'_>,
-            _: &mut [IoSliceMut<'_>],
-            _: &mut [Received],
-        ) -> Poll<io::Result<usize>> {
-            Poll::Pending
-        }
-
-        fn local_addr(&self) -> io::Result<SocketAddr> {
-            Ok(([127, 0, 0, 1], 1).into())
-        }
-    }
-
     #[test]
     fn what_fork_has_made_of_a_process_says_nothing() {
         let sent = Arc::default();
         for process in [std::process::id(), std::process::id() + 1] {
-            let coordinator = ([127, 0, 0, 1], 2).into();
-            let node = Node::member(now(), coordinator, [1; 16], &[], settings(false));
-            let socket = Counting(Arc::clone(&sent));
-            let mut shared = Shared::new(node, Box::new(socket), Duration::ZERO);
+            let mut shared = joining(Counting {
+                sent: Arc::clone(&sent),
+                ..Counting::default()
+            });
             Arc::get_mut(&mut shared).expect("nobody else has it").process = process;
             shared.act(Node::handle_timeout);
             assert_eq!(sent.load(Ordering::Relaxed), 1, "the process itself asks to join");

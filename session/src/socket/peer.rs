@@ -90,22 +90,14 @@ impl Peer {
     /// likes; only `User-Id`, which libzmq keeps for its judge, is left out, see [`user_id`](Self::user_id).
     #[must_use]
     pub fn metadata(&self, name: &str) -> Option<&[u8]> {
-        let properties = &self.0.introduction.metadata;
-        properties
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| &value[..])
+        find(&self.0.introduction.metadata, name)
     }
 
     /// A property that the authenticator gave it, by name without regard to case. Nothing of what the peer says of
     /// itself is here.
     #[must_use]
     pub fn auth_metadata(&self, name: &str) -> Option<&[u8]> {
-        let properties = &self.0.introduction.auth_metadata;
-        properties
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| &value[..])
+        find(&self.0.introduction.auth_metadata, name)
     }
 
     /// The user that its credentials proved it to be, if any were demanded.
@@ -113,6 +105,14 @@ impl Peer {
     pub fn user_id(&self) -> Option<&str> {
         self.0.introduction.user_id.as_deref()
     }
+}
+
+/// The value of a property, by name without regard to case.
+fn find<'a>(properties: &'a [(String, Bytes)], name: &str) -> Option<&'a [u8]> {
+    properties
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+        .map(|(_, value)| &value[..])
 }
 
 impl fmt::Display for Peer {

@@ -4,7 +4,9 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use flexbond_session::socket::{Event, Monitor, Options, RecvError, SendErrorKind, Socket, SocketType};
+use flexbond_session::socket::{
+    DenyStatus, Event, HandshakeFailure, Monitor, Options, RecvError, SendErrorKind, Socket, SocketType,
+};
 use flexbond_session::{Endpoint, Message};
 
 /// How long anything may take that should happen at once.
@@ -109,6 +111,28 @@ pub(crate) async fn handshake_failed(monitor: &mut Monitor) -> String {
         matches!(event, Event::HandshakeFailed { .. }).then(|| event.to_string())
     })
     .await
+}
+
+/// Waits for a failed handshake: the other end, why, and in words.
+pub(crate) async fn failed_handshake(monitor: &mut Monitor) -> (Endpoint, HandshakeFailure, String) {
+    event(monitor, "HandshakeFailed", |event| match event {
+        Event::HandshakeFailed {
+            endpoint,
+            failure,
+            error,
+            ..
+        } => Some((endpoint.clone(), failure.clone(), error.clone())),
+        _ => None,
+    })
+    .await
+}
+
+/// With which status an authenticator denied a peer, if that is why.
+pub(crate) fn denied(failure: &HandshakeFailure) -> Option<DenyStatus> {
+    match failure {
+        HandshakeFailure::Denied { status, .. } => Some(*status),
+        _ => None,
+    }
 }
 
 /// Waits for a lost peer; what the event says.

@@ -1,23 +1,20 @@
 //! Paths between ranks that lead nowhere, while both reach the server.
 
 use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use flexbond_session::Endpoint;
 use flexbond_session::mesh::{Mesh, MeshError, MeshOptions, MeshServer};
+use flexbond_session::{Endpoint, async_trait};
 use flexbond_transport::{
     BindError, ByteStream, ConnectError, Connection, Keepalive, Link, LinkOptions, Listener, Registry, Tcp,
     Transport,
 };
 
 use crate::{Place, server, within};
-
-type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Tcp in a network that swallows whatever passes between ranks, from some moment on. Nobody is told.
 struct Swallowing {
@@ -95,59 +92,37 @@ impl ByteStream for Swallowed {
     }
 }
 
+#[async_trait]
 impl Transport for Swallowing {
-    fn bind<'a, 'b, 'c, 't>(
-        &'a self,
-        endpoint: &'b Endpoint,
-        options: &'c LinkOptions,
-    ) -> Boxed<'t, Result<Box<dyn Listener>, BindError>>
-    where
-        'a: 't,
-        'b: 't,
-        'c: 't,
-        Self: 't,
-    {
-        self.tcp.bind(endpoint, options)
+    async fn bind(&self, endpoint: &Endpoint, options: &LinkOptions) -> Result<Box<dyn Listener>, BindError> {
+        self.tcp.bind(endpoint, options).await
     }
 
-    fn connect<'a, 'b, 'c, 't>(
-        &'a self,
-        endpoint: &'b Endpoint,
-        options: &'c LinkOptions,
-    ) -> Boxed<'t, Result<Connection, ConnectError>>
-    where
-        'a: 't,
-        'b: 't,
-        'c: 't,
-        Self: 't,
-    {
-        let connecting = self.tcp.connect(endpoint, options);
+    async fn connect(&self, endpoint: &Endpoint, options: &LinkOptions) -> Result<Connection, ConnectError> {
         if *endpoint == self.server {
-            return connecting;
+            return self.tcp.connect(endpoint, options).await;
         }
         let path = &self.path;
         if path.is_unreachable.load(Ordering::SeqCst) {
             let source = io::ErrorKind::NetworkUnreachable.into();
             let endpoint = endpoint.clone();
-            return Box::pin(async move { Err(ConnectError::Io { endpoint, source }) });
+            return Err(ConnectError::Io { endpoint, source });
         }
-        Box::pin(async move {
-            if path.is_cut.load(Ordering::SeqCst) {
-                std::future::pending::<()>().await;
-            }
-            let mut connection = connecting.await?;
-            if let Link::Stream(stream) = connection.link {
-                path.streams.fetch_add(1, Ordering::SeqCst);
-                let path = Arc::clone(path);
-                let is_limited = AtomicBool::new(false);
-                connection.link = Link::Stream(Box::new(Swallowed {
-                    stream,
-                    path,
-                    is_limited,
-                }));
-            }
-            Ok(connection)
-        })
+        if path.is_cut.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        let mut connection = self.tcp.connect(endpoint, options).await?;
+        if let Link::Stream(stream) = connection.link {
+            path.streams.fetch_add(1, Ordering::SeqCst);
+            let path = Arc::clone(path);
+            let is_limited = AtomicBool::new(false);
+            connection.link = Link::Stream(Box::new(Swallowed {
+                stream,
+                path,
+                is_limited,
+            }));
+        }
+        Ok(connection)
     }
 }
 

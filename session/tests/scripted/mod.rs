@@ -2,14 +2,13 @@
 #![allow(dead_code, reason = "each test target uses its own part")]
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
-use flexbond_session::Message;
+use flexbond_session::{Message, async_trait};
 use flexbond_transport::{
     BindError, ByteStream, ConnectError, Connection, Endpoint, Link, LinkOptions, Listener, Registry,
     Transport,
@@ -18,8 +17,6 @@ use tokio::sync::mpsc;
 
 use crate::harness::within;
 use crate::raw::{COMMAND, LONG, MORE};
-
-type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Where sockets under test connect to.
 pub(crate) const ENDPOINT: &str = "scripted://peer";
@@ -174,49 +171,26 @@ impl Drop for Near {
     }
 }
 
+#[async_trait]
 impl Transport for Scripted {
-    fn bind<'a, 'b, 'c, 't>(
-        &'a self,
-        endpoint: &'b Endpoint,
-        _: &'c LinkOptions,
-    ) -> Boxed<'t, Result<Box<dyn Listener>, BindError>>
-    where
-        'a: 't,
-        'b: 't,
-        'c: 't,
-        Self: 't,
-    {
-        Box::pin(async move {
-            Err(BindError::Unusable {
-                endpoint: endpoint.clone(),
-                reason: "sockets only connect here".to_owned(),
-            })
+    async fn bind(&self, endpoint: &Endpoint, _: &LinkOptions) -> Result<Box<dyn Listener>, BindError> {
+        Err(BindError::Unusable {
+            endpoint: endpoint.clone(),
+            reason: "sockets only connect here".to_owned(),
         })
     }
 
-    fn connect<'a, 'b, 'c, 't>(
-        &'a self,
-        endpoint: &'b Endpoint,
-        _: &'c LinkOptions,
-    ) -> Boxed<'t, Result<Connection, ConnectError>>
-    where
-        'a: 't,
-        'b: 't,
-        'c: 't,
-        Self: 't,
-    {
-        Box::pin(async move {
-            let wire = Arc::new(Mutex::new(Wire {
-                room: usize::MAX,
-                ..Wire::default()
-            }));
-            // A test that is over takes no more connections.
-            let _ = self.0.send(Far(Arc::clone(&wire)));
-            Ok(Connection::new(
-                Link::Stream(Box::new(Near(wire))),
-                endpoint.clone(),
-            ))
-        })
+    async fn connect(&self, endpoint: &Endpoint, _: &LinkOptions) -> Result<Connection, ConnectError> {
+        let wire = Arc::new(Mutex::new(Wire {
+            room: usize::MAX,
+            ..Wire::default()
+        }));
+        // A test that is over takes no more connections.
+        let _ = self.0.send(Far(Arc::clone(&wire)));
+        Ok(Connection::new(
+            Link::Stream(Box::new(Near(wire))),
+            endpoint.clone(),
+        ))
     }
 }
 

@@ -63,9 +63,10 @@ impl Descriptor for File {
         }
         match (stat.stx_dio_mem_align, stat.stx_dio_offset_align) {
             (0, _) | (_, 0) => None,
-            (memory, offset) => Some(memory.max(offset) as usize)
-                .map(|align| align.max(BLOCK))
-                .filter(|&align| align.is_power_of_two() && align <= LARGEST_BLOCK),
+            (memory, offset) => {
+                let align = (memory.max(offset) as usize).max(BLOCK);
+                (align.is_power_of_two() && align <= LARGEST_BLOCK).then_some(align)
+            }
         }
     }
 

@@ -158,7 +158,7 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-/// An alert as its name in words: `unknown ca`.
+/// What an alert means, and its name.
 fn spoken(alert: AlertDescription) -> String {
     let meaning = match alert {
         AlertDescription::UnknownCA => "it does not know the issuer of the certificate shown here",

@@ -109,11 +109,10 @@ impl TlsStream {
                 match reader.fill_buf() {
                     Ok([]) => return Poll::Ready(Ok(count)),
                     Ok(chunk) => {
-                        let chunk = &chunk[..chunk.len().min(room - count)];
-                        put(chunk);
-                        count += chunk.len();
-                        let taken = chunk.len();
+                        let taken = chunk.len().min(room - count);
+                        put(&chunk[..taken]);
                         reader.consume(taken);
+                        count += taken;
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(_) if count > 0 => return Poll::Ready(Ok(count)),

@@ -36,26 +36,37 @@ async fn carry(mut from: tokio::net::tcp::OwnedReadHalf, mut to: tokio::net::tcp
     seen
 }
 
-async fn between() -> Between {
+/// Brings both ends together by way of somebody in the middle, who has a connection to each of them.
+async fn by_way_of<T>(
+    middle: impl AsyncFnOnce(TcpStream, TcpStream) -> T,
+) -> (Arc<dyn ByteStream>, Arc<dyn ByteStream>, T) {
     let authority = Authority::new("a");
     let mut listener = bind(&server(authority.server())).await;
     let at = address(listener.local_endpoint());
-    let middle = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = Endpoint::Tls(middle.local_addr().unwrap().into());
+    let place = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = Endpoint::Tls(place.local_addr().unwrap().into());
     let near = client(authority.client());
     let carrying = async {
-        let (from_near, to_near) = middle.accept().await.unwrap().0.into_split();
-        let (from_far, to_far) = TcpStream::connect(at).await.unwrap().into_split();
+        let near = place.accept().await.unwrap().0;
+        middle(near, TcpStream::connect(at).await.unwrap()).await
+    };
+    let (near, far, carried) =
+        limited(async { tokio::join!(connect(&near, &endpoint), listener.accept(), carrying) }).await;
+    (stream(near.unwrap()), stream(far.unwrap()), carried)
+}
+
+async fn between() -> Between {
+    let (near, far, (to_far, to_near)) = by_way_of(async |near, far| {
+        let ((from_near, to_near), (from_far, to_far)) = (near.into_split(), far.into_split());
         (
             tokio::spawn(carry(from_near, to_far)),
             tokio::spawn(carry(from_far, to_near)),
         )
-    };
-    let (near, far, (to_far, to_near)) =
-        limited(async { tokio::join!(connect(&near, &endpoint), listener.accept(), carrying) }).await;
+    })
+    .await;
     Between {
-        near: stream(near.unwrap()),
-        far: stream(far.unwrap()),
+        near,
+        far,
         to_far,
         to_near,
     }
@@ -129,39 +140,20 @@ async fn large_writes_make_full_records_and_nothing_is_readable() {
 
 #[tokio::test]
 async fn a_changed_bit_is_an_error() {
-    let authority = Authority::new("a");
-    let mut listener = bind(&server(authority.server())).await;
-    let at = address(listener.local_endpoint());
-    let middle = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = Endpoint::Tls(middle.local_addr().unwrap().into());
-    let near = client(authority.client());
-    let carrying = async {
-        let (from_near, to_near) = middle.accept().await.unwrap().0.into_split();
-        let (from_far, to_far) = TcpStream::connect(at).await.unwrap().into_split();
-        let back = tokio::spawn(carry(from_far, to_near));
-        (from_near, to_far, back)
-    };
     // The handshake passes as it is.
-    let (near, far, (mut from_near, mut to_far, _back)) = limited(async {
-        let (near, far, carried) = tokio::join!(
-            tokio::spawn(async move { connect(&near, &endpoint).await }),
-            tokio::spawn(async move { listener.accept().await }),
-            async {
-                let (mut from_near, mut to_far, back) = carrying.await;
-                // Until the client is done: its last flight, which is the first record of type 23 or a 20 before it.
-                let mut seen = Vec::new();
-                while !records_complete(&seen) {
-                    let start = seen.len();
-                    assert_ne!(from_near.read_buf(&mut seen).await.unwrap(), 0);
-                    to_far.write_all(&seen[start..]).await.unwrap();
-                }
-                (from_near, to_far, back)
-            }
-        );
-        (near.unwrap(), far.unwrap(), carried)
+    let (near, far, (mut from_near, mut to_far, _back)) = by_way_of(async |near, far| {
+        let ((mut from_near, to_near), (from_far, mut to_far)) = (near.into_split(), far.into_split());
+        let back = tokio::spawn(carry(from_far, to_near));
+        // Until the client is done: its last flight, which is the first record of type 23 or a 20 before it.
+        let mut seen = Vec::new();
+        while !records_complete(&seen) {
+            let start = seen.len();
+            assert_ne!(from_near.read_buf(&mut seen).await.unwrap(), 0);
+            to_far.write_all(&seen[start..]).await.unwrap();
+        }
+        (from_near, to_far, back)
     })
     .await;
-    let (near, far) = (stream(near.unwrap()), stream(far.unwrap()));
     write_all(&*near, b"something").await.unwrap();
     let mut record = Vec::new();
     while record.len() < 5 || !records_end(&record) {

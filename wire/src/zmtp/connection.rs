@@ -1,17 +1,16 @@
 //! One connection to one peer, from the first byte to the last.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use flexbond_transport::{Frame, Message};
+use flexbond_transport::Frame;
 
-use super::command::{self, Command};
-use super::frame_codec::{Framing, Header};
-use super::handshake::{Complete, Handshake, Outcome, check_command};
-use super::heartbeat::{Pulse, Stall};
+use super::command;
+use super::frame_codec::Framing;
+use super::handshake::{Complete, Handshake, Outcome};
+use super::heartbeat::{Pongs, Pulse, Stall};
 use super::input::Input;
 use super::mechanism::Transform;
 use super::{Batch, Config, Event, PeerInfo, ProtocolError, Randomness, Transmit, Verdict, Version};
@@ -42,14 +41,14 @@ pub struct Connection {
     /// The messages in the transmit queue as they were before they were encoded anew, with an empty one for each
     /// command among them. Nothing, if they need not be.
     pub(super) originals: Batch,
-    pulse: Pulse,
+    pub(super) pulse: Pulse,
     handshake_by: Option<Instant>,
     /// When the key of a cookie that is with the peer is forgotten, and the handshake over.
     cookie_by: Option<Instant>,
     /// Where in the transmit queue the last PING ends.
     last_ping: u64,
     stall: Stall,
-    pongs: Pongs,
+    pub(super) pongs: Pongs,
     pub(super) peer: Option<PeerInfo>,
 }
 
@@ -64,18 +63,6 @@ enum Phase {
 
 /// How long a CURVE server keeps the key of a cookie at most, as RFC 26 has it.
 const COOKIE_LIFE: Duration = Duration::from_secs(60);
-
-/// PONGs in the transmit queue: a peer that sends PINGs and does not read must not fill our memory.
-#[derive(Debug, Default)]
-struct Pongs {
-    queued: u32,
-    /// Where in the transmit queue the last one ends.
-    last: u64,
-}
-
-impl Pongs {
-    const LIMIT: u32 = 64;
-}
 
 impl Connection {
     /// Starts, and queues the first ten bytes of the greeting.
@@ -139,9 +126,9 @@ impl Connection {
     /// ERROR command for the peer.
     #[inline]
     pub fn poll_event(&mut self, now: Instant) -> Result<Option<Event>, ProtocolError> {
-        let polled = match &self.phase {
-            Phase::Ready if self.transform.is_none() => self.poll_frames(),
-            _ => self.poll_slowly(now),
+        let polled = match self.receives_plain() {
+            true => self.poll_frames(),
+            false => self.poll_slowly(now),
         };
         if let Err(error) = &polled {
             self.kill(error);
@@ -149,61 +136,10 @@ impl Connection {
         polled
     }
 
-    /// As [`poll_event`](Connection::poll_event), but plain messages go straight into `messages` while there are fewer
-    /// than `limit` in it; returns the first event that is something else. `None`: more bytes are needed, or there is
-    /// no room.
-    ///
-    /// # Errors
-    /// As [`poll_event`](Connection::poll_event). `messages` keeps what came before.
-    pub fn poll_messages(
-        &mut self,
-        now: Instant,
-        messages: &mut VecDeque<Message>,
-        limit: usize,
-    ) -> Result<Option<Event>, ProtocolError> {
-        while messages.len() < limit {
-            if self.takes_singles() {
-                self.input
-                    .take_singles(self.config.max_message_size, messages, limit);
-                if messages.len() >= limit {
-                    break;
-                }
-            }
-            match self.poll_event(now)? {
-                Some(Event::Message(message)) => messages.push_back(message),
-                other => return Ok(other),
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whether a frame that is neither a command nor followed by more is a message as it is.
-    fn takes_singles(&self) -> bool {
-        self.framing == Framing::V2
-            && self.parts.is_empty()
-            && !self.config.socket_type.publishes()
-            && self.transform.is_none()
-            && matches!(self.phase, Phase::Ready)
-    }
-
-    /// Takes frames of every kind until they make an event.
-    fn poll_frames(&mut self) -> Result<Option<Event>, ProtocolError> {
-        loop {
-            let (config, parts, parts_size) = (&*self.config, self.parts.len(), self.parts_size);
-            let next = self
-                .input
-                .next_frame(self.framing, |header| check(config, parts, parts_size, header))?;
-            let Some((header, frame)) = next else {
-                return Ok(None);
-            };
-            if header.command {
-                if let Some(event) = self.handle_command(&frame)? {
-                    return Ok(Some(event));
-                }
-            } else if let Some(event) = self.handle_part(header.more, frame) {
-                return Ok(Some(event));
-            }
-        }
+    /// Whether what comes now are frames that nothing protects.
+    #[inline]
+    pub(super) fn receives_plain(&self) -> bool {
+        self.transform.is_none() && matches!(self.phase, Phase::Ready)
     }
 
     #[cold]
@@ -249,69 +185,6 @@ impl Connection {
         }
         self.peer = Some(complete.peer.clone());
         Event::Ready(complete.peer)
-    }
-
-    /// Takes one part of a message; the last one completes it.
-    #[inline]
-    pub(super) fn handle_part(&mut self, more: bool, frame: Frame) -> Option<Event> {
-        if more {
-            self.parts_size += frame.len();
-            self.parts.push(frame);
-            return None;
-        }
-        if !self.parts.is_empty() {
-            self.parts_size = 0;
-            self.parts.push(frame);
-            return Some(Event::Message(Message::from(std::mem::take(&mut self.parts))));
-        }
-        if self.config.socket_type.publishes()
-            && let [first @ (0 | 1), ..] = *frame
-        {
-            return Some(Event::Subscription {
-                subscribe: first == 1,
-                topic: tail(&frame, 1),
-            });
-        }
-        Some(Event::Message(Message::from(frame)))
-    }
-
-    /// Takes a command. Those of libzmq come at any time, even between the parts of a message.
-    #[cold]
-    pub(super) fn handle_command(&mut self, frame: &Frame) -> Result<Option<Event>, ProtocolError> {
-        if self.version() < Version::V3_0 {
-            // ZMTP 2.0 has no commands; libzmq drops what looks like one.
-            return Ok(None);
-        }
-        let command = Command::parse(frame)?;
-        match command.name {
-            command::PING => self.handle_ping(command.body)?,
-            command::ERROR => return Err(command.peer_error()),
-            command::SUBSCRIBE | command::CANCEL => {
-                return Ok(Some(Event::Subscription {
-                    subscribe: command.name == command::SUBSCRIBE,
-                    topic: tail(frame, 1 + command.name.len()),
-                }));
-            }
-            // PONG was a sign of life when it was read. What is unknown is for later versions.
-            _ => {}
-        }
-        Ok(None)
-    }
-
-    fn handle_ping(&mut self, body: &[u8]) -> Result<(), ProtocolError> {
-        let (ttl, context) = body
-            .split_first_chunk()
-            .ok_or(ProtocolError::malformed("PING without a time to live"))?;
-        self.pulse.handle_ping(u16::from_be_bytes(*ttl));
-        if self.transmit.sent() >= self.pongs.last {
-            self.pongs.queued = 0;
-        }
-        // The peer has dozens of answers to read already; one more would tell it nothing.
-        if self.pongs.queued < Pongs::LIMIT {
-            self.pongs.last = self.put_command(&command::pong(context));
-            self.pongs.queued += 1;
-        }
-        Ok(())
     }
 
     /// Answers [`Event::Authenticate`]: the handshake goes on, or [`poll_event`](Connection::poll_event) returns
@@ -454,42 +327,10 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// Refuses a frame by its header, before its body is allocated.
-#[inline]
-pub(super) fn check(
-    config: &Config,
-    parts: usize,
-    parts_size: usize,
-    header: &Header,
-) -> Result<(), ProtocolError> {
-    if header.command {
-        return check_command(config, header);
-    }
-    let size = header.body.saturating_add(parts_size as u64);
-    if size > config.max_message_size as u64 {
-        return Err(ProtocolError::MessageTooLarge {
-            size,
-            limit: config.max_message_size,
-        });
-    }
-    if parts >= config.max_frames {
-        return Err(ProtocolError::TooManyFrames {
-            limit: config.max_frames,
-        });
-    }
-    Ok(())
-}
-
-/// The frame without its first `skip` bytes; a long one is not copied.
-fn tail(frame: &Frame, skip: usize) -> Frame {
-    match frame.as_shared() {
-        Some(bytes) => Frame::from(bytes.slice(skip..)),
-        None => Frame::copy_from_slice(&frame[skip..]),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use flexbond_transport::Message;
+
     use super::*;
     use crate::zmtp::SocketType;
 

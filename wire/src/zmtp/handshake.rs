@@ -1,6 +1,7 @@
 //! The way from the first byte to a connection that is ready: greeting, then routing id or security mechanism.
 
 use bytes::Bytes;
+use flexbond_transport::Frame;
 
 use super::command::Command;
 use super::frame_codec::{Framing, Header};
@@ -45,12 +46,23 @@ enum Stage {
 enum Question {
     /// It has none, or none yet.
     None,
-    /// It was asked before anything was read.
+    /// It is to be asked.
     New(Credentials),
     /// The answer has not come.
     Open,
-    /// The answer ended the handshake.
+    /// It has none any more: the handshake is over.
     Settled(Properties),
+}
+
+/// After the mechanism's start, a command, or an answer.
+impl From<Progress> for Question {
+    fn from(progress: Progress) -> Self {
+        match progress {
+            Progress::Continue => Question::None,
+            Progress::Authenticate(credentials) => Question::New(credentials),
+            Progress::Complete(properties) => Question::Settled(properties),
+        }
+    }
 }
 
 /// What a handshake led to.
@@ -142,44 +154,17 @@ impl Handshake {
                             return Ok(Some(Outcome::Authenticate(credentials)));
                         }
                         Question::Settled(properties) => {
-                            return complete(
-                                config,
-                                *version,
-                                &mut **mechanism,
-                                properties,
-                                self.user_id.take(),
-                            );
+                            let user_id = self.user_id.take();
+                            return complete(config, *version, &mut **mechanism, properties, user_id);
                         }
                         Question::None | Question::Open => {}
                     }
-                    let Some((header, frame)) =
-                        input.next_frame(Framing::V2, |header| check_command(config, header))?
-                    else {
+                    let Some(frame) = next_command(config, input)? else {
                         return Ok(None);
                     };
-                    if !header.command {
-                        return Err(ProtocolError::malformed(
-                            "message before the end of the handshake",
-                        ));
-                    }
                     let progress = mechanism.handle_command(Command::parse(&frame)?, config, out)?;
                     self.heard_command = true;
-                    match progress {
-                        Progress::Continue => {}
-                        Progress::Authenticate(credentials) => {
-                            *question = Question::Open;
-                            return Ok(Some(Outcome::Authenticate(credentials)));
-                        }
-                        Progress::Complete(properties) => {
-                            return complete(
-                                config,
-                                *version,
-                                &mut **mechanism,
-                                properties,
-                                self.user_id.take(),
-                            );
-                        }
-                    }
+                    *question = progress.into();
                 }
             }
         }
@@ -205,15 +190,21 @@ impl Handshake {
         else {
             return Ok(());
         };
-        *question = match mechanism.handle_verdict(&verdict, config, out)? {
-            Progress::Continue => Question::None,
-            Progress::Authenticate(credentials) => Question::New(credentials),
-            Progress::Complete(properties) => Question::Settled(properties),
-        };
+        *question = mechanism.handle_verdict(&verdict, config, out)?.into();
         if let Verdict::Allow { user_id } = verdict {
             self.user_id = user_id;
         }
         Ok(())
+    }
+}
+
+/// The next command of the peer, once it is whole.
+fn next_command(config: &Config, input: &mut Input) -> Result<Option<Frame>, ProtocolError> {
+    match input.next_frame(Framing::V2, |header| check_command(config, header))? {
+        Some((header, _)) if !header.command => Err(ProtocolError::malformed(
+            "message before the end of the handshake",
+        )),
+        next => Ok(next.map(|(_, frame)| frame)),
     }
 }
 
@@ -277,11 +268,7 @@ fn next_stage(
                 });
             }
             let mut mechanism = mechanism::create(&config.security, randomness)?;
-            let question = match mechanism.start(config, out)? {
-                Progress::Continue => Question::None,
-                Progress::Authenticate(credentials) => Question::New(credentials),
-                Progress::Complete(properties) => Question::Settled(properties),
-            };
+            let question = mechanism.start(config, out)?.into();
             Ok(Stage::Mechanism {
                 version,
                 mechanism,

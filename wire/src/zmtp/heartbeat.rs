@@ -162,6 +162,33 @@ impl Stall {
     }
 }
 
+/// PONGs in the transmit queue: a peer that sends PINGs and does not read must not fill our memory.
+#[derive(Debug, Default)]
+pub(crate) struct Pongs {
+    queued: u32,
+    /// Where in the transmit queue the last one ends.
+    last: u64,
+}
+
+impl Pongs {
+    const LIMIT: u32 = 64;
+
+    /// Whether one more may be queued, when so many bytes were ever sent. If not, the peer has dozens of answers to read
+    /// already; one more would tell it nothing.
+    pub(crate) fn has_room(&mut self, sent: u64) -> bool {
+        if sent >= self.last {
+            self.queued = 0;
+        }
+        self.queued < Self::LIMIT
+    }
+
+    /// One was queued that ends here.
+    pub(crate) fn handle_queued(&mut self, end: u64) {
+        self.last = end;
+        self.queued += 1;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

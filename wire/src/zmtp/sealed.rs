@@ -53,7 +53,7 @@ impl Connection {
                 len: 0,
                 body: body.len() as u64,
             };
-            super::connection::check(config, self.parts.len(), parts_size, &inner)?;
+            super::receiving::check(config, self.parts.len(), parts_size, &inner)?;
             let event = if command {
                 self.handle_command(&body)?
             } else {

@@ -17,7 +17,7 @@ use futures_core::Stream;
 use super::argument;
 use super::failure::{Exit, Failure, explain, note};
 use super::interrupt::Interrupt;
-use super::output::{Output, Stop};
+use super::output::{Output, Stop, unwritten};
 use crate::rpc::client::Options;
 use crate::rpc::envelope::Codec;
 use crate::rpc::{CallError, Client, FailureKind, Item, Items, MethodInfo, Request, Response};
@@ -153,8 +153,7 @@ impl CallCommand {
         let options = Options::new().codec(self.codec.codec()).linger(FAREWELL);
         let client =
             Client::with_options(&self.endpoint, options).map_err(|error| Failure::usage(explain(&error)))?;
-        let mut output = Output::stdout()
-            .map_err(|error| Failure::new(format!("cannot write standard output: {error}")))?;
+        let mut output = Output::stdout().map_err(|error| unwritten(&error))?;
         let ended = tokio::select! {
             ended = self.speak(&client, request, &mut output) => ended,
             number = interrupt.wait() => {

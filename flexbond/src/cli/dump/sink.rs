@@ -10,7 +10,7 @@ use super::show::{self, Detail};
 use crate::cli::failure::explain;
 use crate::cli::gauge::Tally;
 use crate::cli::metrics::Exposition;
-use crate::cli::output::Output;
+use crate::cli::output::{Output, unwritten};
 use crate::cli::{Failure, quantity};
 use crate::stream::Decoder;
 use crate::stream::recording::{FolderWriteError, FolderWriter, RecordError, Recorder, WriteError};
@@ -196,7 +196,7 @@ impl Screen {
         self.output.text(&text);
         self.output.flush().await.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Refusal::ReaderGone,
-            _ => Refusal::Failed(Failure::new(format!("cannot write to standard output: {error}"))),
+            _ => Refusal::Failed(unwritten(&error)),
         })
     }
 }

@@ -29,8 +29,9 @@ use super::contact::Contacts;
 use super::failure::{explain, note};
 use super::interrupt::Interrupt;
 use super::metrics::{Exposition, Metrics, MetricsArgument, counters};
+use super::output::Stop;
 use super::quantity;
-use super::report::{Details, Report, Silent};
+use super::report::{Details, Report};
 use super::stats::join_failure;
 use super::{Exit, Failure, stderr};
 use crate::session::socket::{SendError, SendErrorKind};
@@ -276,14 +277,14 @@ impl Generate {
         report.add(details(&script));
         let sent = match sent {
             Ok(interrupted) => report.finish(&statistics).await.map(|()| interrupted),
-            Err(silent) => Err(silent),
+            Err(stop) => Err(stop),
         };
         let stats = stream.socket_stats();
         let undelivered = close(stream, self.linger, &mut interrupt).await;
         let interrupted = match sent {
             Ok(interrupted) => interrupted,
-            Err(Silent::ReaderGone) => true,
-            Err(Silent::Failure(failure)) => return Err(failure),
+            Err(Stop::ReaderGone) => true,
+            Err(Stop::Failure(failure)) => return Err(failure),
         };
         if self.mode == Sending::Pub && stats.dropped > 0 {
             stderr::line(&format!(
@@ -338,7 +339,7 @@ impl Generate {
         report: &mut Report,
         metrics: &mut Metrics,
         interrupt: &mut Interrupt,
-    ) -> Result<bool, Silent> {
+    ) -> Result<bool, Stop> {
         report.note(&format!(
             "Sending messages of {} bytes, {} at {}",
             quantity::grouped(script.source().size() as u64),
@@ -350,7 +351,7 @@ impl Generate {
             loop {
                 tokio::select! {
                     _ = interrupt.wait() => return Ok(true),
-                    silent = report.broken() => return Err(silent),
+                    stop = report.broken() => return Err(stop),
                     scrape = metrics.scraped() => scrape.answer(|exposition| expose(exposition, stream, script)),
                     () = &mut delay => break,
                 }
@@ -377,10 +378,10 @@ impl Generate {
                     }
                     report.rates(stream.statistics().totals())?;
                 }
-                silent = report.broken() => return Err(silent),
+                stop = report.broken() => return Err(stop),
                 scrape = metrics.scraped() => scrape.answer(|exposition| expose(exposition, stream, script)),
                 result = turn(stream, script, &mut tempo) => {
-                    result.map_err(|error| Silent::Failure(Failure::new(explain(&error))))?;
+                    result.map_err(|error| Stop::Failure(Failure::new(explain(&error))))?;
                 }
             }
             // A PUB always has room; its connections need this thread now and then.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::over_failure;
 use super::roll::Roll;
 use crate::cli::Failure;
-use crate::cli::output::Output;
+use crate::cli::output::{Output, unwritten};
 use crate::cli::printable::printable;
 use crate::group::{Event, Over, Session};
 
@@ -25,8 +25,7 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn new() -> Result<Self, Failure> {
-        Show::to(io::stdout())
-            .map_err(|error| Failure::new(format!("cannot write to standard output: {error}")))
+        Show::to(io::stdout()).map_err(|error| unwritten(&error))
     }
 
     fn to(writer: impl Write + Send + 'static) -> io::Result<Self> {

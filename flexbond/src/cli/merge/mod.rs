@@ -20,7 +20,7 @@ use super::failure::{explain, note};
 use super::interrupt::Interrupt;
 use super::metrics::{Exposition, Metrics, MetricsArgument, counters};
 use super::mode::{Receiving, Sending};
-use super::report::Silent;
+use super::output::Stop;
 use super::stats::join_failure;
 use super::{Exit, Failure, quantity};
 use crate::stream::merge::{AlignOptions, MergeError, MergeOptions, Order};
@@ -213,12 +213,12 @@ impl MergeCommand {
         let worked = self.work(&mut work, &mut console, &mut metrics, &mut interrupt);
         let worked = worked.await;
         let begin = Instant::now();
-        if matches!(worked, Ok(End::Interrupted) | Err(Silent::ReaderGone)) {
+        if matches!(worked, Ok(End::Interrupted) | Err(Stop::ReaderGone)) {
             self.send_rest(&mut work).await;
         }
         let end = match worked {
             Ok(end) => console.finish(self.summary(&work)).await.map(|()| end),
-            Err(silent) => Err(silent),
+            Err(stop) => Err(stop),
         };
         let linger = self.linger.0.map(|linger| linger.saturating_sub(begin.elapsed()));
         let undelivered =
@@ -228,19 +228,19 @@ impl MergeCommand {
             count => Some(format!("{} not delivered", quantity::messages(count))),
         };
         match (end, left) {
-            (Err(Silent::Failure(failure)), _) => Err(failure),
+            (Err(Stop::Failure(failure)), _) => Err(failure),
             (Ok(End::SourcesClosed), _) => Err(Failure::new("no source is left")),
             (Ok(End::Done), Some(left)) => {
                 Err(Failure::timed_out(left)
                     .hint("a longer --linger waits longer for a receiver to take them"))
             }
-            (Ok(End::Interrupted) | Err(Silent::ReaderGone), Some(left)) => {
+            (Ok(End::Interrupted) | Err(Stop::ReaderGone), Some(left)) => {
                 note(&format!(
                     "{left}: the receiver went away, or did not take them in time"
                 ));
                 Ok(Exit::Done)
             }
-            (Ok(End::Done | End::Interrupted) | Err(Silent::ReaderGone), None) => Ok(Exit::Done),
+            (Ok(End::Done | End::Interrupted) | Err(Stop::ReaderGone), None) => Ok(Exit::Done),
         }
     }
 
@@ -299,7 +299,7 @@ impl MergeCommand {
         console: &mut Console,
         metrics: &mut Metrics,
         interrupt: &mut Interrupt,
-    ) -> Result<End, Silent> {
+    ) -> Result<End, Stop> {
         match self.json {
             true => console.print_json(&tally::begun(work.merging.streams(), &work.output))?,
             false => console.print(format!(
@@ -339,7 +339,7 @@ impl MergeCommand {
                 }
                 scrape = metrics.scraped() => scrape.answer(|exposition| expose(exposition, work)),
                 sent = send(&mut work.output, &mut work.outgoing), if !idle => {
-                    sent.map_err(|error| Silent::Failure(Failure::new(explain(&error))))?;
+                    sent.map_err(|error| Stop::Failure(Failure::new(explain(&error))))?;
                 }
                 merged = work.merging.receive(), if idle => match merged {
                     Ok(merged) => self.take(merged, work),
@@ -358,7 +358,7 @@ impl MergeCommand {
                         }
                     }
                     Err(MergeError::Closed) => return Ok(End::SourcesClosed),
-                    Err(error) => return Err(Silent::Failure(Failure::new(explain(&error)))),
+                    Err(error) => return Err(Stop::Failure(Failure::new(explain(&error)))),
                 },
             }
         }

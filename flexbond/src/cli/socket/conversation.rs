@@ -153,7 +153,7 @@ impl<'a> Conversation<'a> {
                     self.progress.wait(output.message(&request)).await?;
                     self.progress.wait(output.flush()).await?;
                     let Some(line) = lines.next().await else {
-                        eprintln!("flexbond: the input has ended; the last request was not answered");
+                        note("the input has ended; the last request was not answered");
                         return Ok(());
                     };
                     self.send_line(line?).await?;

@@ -14,7 +14,7 @@ use super::argument::{self, Linger};
 use super::failure::{Exit, Failure, explain, note};
 use super::input::Input;
 use super::interrupt::Interrupt;
-use super::output::Output;
+use super::output::{Output, unwritten};
 use super::quantity;
 use crate::session::socket::{BindError, ConnectError, Monitor, PublicKey, Socket, SocketType};
 use crate::transport::{BindError as TransportBindError, Endpoint};
@@ -217,8 +217,7 @@ impl SocketCommand {
         let socket = Socket::with_options(self.pattern, self.options()?)
             .map_err(|error| Failure::usage(error.to_string()))?;
         let watcher = self.monitor.then(|| tokio::spawn(watch(socket.monitor())));
-        let mut output = Output::stdout()
-            .map_err(|error| Failure::new(format!("cannot write standard output: {error}")))?;
+        let mut output = Output::stdout().map_err(|error| unwritten(&error))?;
         self.attach(&socket, &mut output).await?;
 
         let input = if self.reads_input() {
@@ -282,10 +281,7 @@ impl SocketCommand {
                 output.text(&bound.to_string());
             }
         }
-        output
-            .flush()
-            .await
-            .map_err(|error| Failure::new(format!("cannot write to standard output: {error}")))?;
+        output.flush().await.map_err(|error| unwritten(&error))?;
         for endpoint in &self.connect {
             socket.connect(endpoint).map_err(|error| match &error {
                 ConnectError::ClearText { .. } => {
@@ -330,14 +326,14 @@ impl SocketCommand {
         let left = (undelivered > 0).then(|| format!("{} not delivered", quantity::messages(undelivered)));
         let end = match (end, &left) {
             (Err(failure), Some(left)) => {
-                eprintln!("flexbond: {left}");
+                note(left);
                 return Err(failure);
             }
             (end, _) => end?,
         };
         match end {
             End::Signal(number) => {
-                eprintln!("flexbond: interrupted: {}", join(&summary, left));
+                note(&format!("interrupted: {}", join(&summary, left)));
                 Ok(Exit::Signal(number))
             }
             End::TimedOut => {
@@ -350,7 +346,7 @@ impl SocketCommand {
             End::Done { failed } => {
                 match left {
                     Some(left) if self.linger() == Some(Duration::ZERO) => {
-                        eprintln!("flexbond: {left}, as --linger 0 asks");
+                        note(&format!("{left}, as --linger 0 asks"));
                         Ok(if failed { Exit::Failed } else { Exit::Done })
                     }
                     Some(left) => Err(Failure::timed_out(left)

@@ -21,7 +21,7 @@ use super::group::start_failure as session_failure;
 use super::interrupt::Interrupt;
 use super::metrics::{Exposition, Metrics, MetricsArgument, counters};
 use super::mode::Receiving;
-use super::report::Silent;
+use super::output::Stop;
 use super::{Exit, Failure, argument, quantity};
 use crate::session::socket::BindError as SocketBindError;
 use crate::stream::split::{OutputConfig, Reloaded, SourceMode, Split, SplitConfig, SplitError};
@@ -168,8 +168,8 @@ impl SplitCommand {
                 false => plan::describe(&config),
             };
             return match console::print(&text) {
-                Ok(()) | Err(Silent::ReaderGone) => Ok(Exit::Done),
-                Err(Silent::Failure(failure)) => Err(failure),
+                Ok(()) | Err(Stop::ReaderGone) => Ok(Exit::Done),
+                Err(Stop::Failure(failure)) => Err(failure),
             };
         }
         super::beside_connections(self.split(config, text, base))
@@ -222,7 +222,7 @@ impl SplitCommand {
         };
         let end = match self.work(&mut split, outside).await {
             Ok(end) => console.finish(self.summary(&split)).await.map(|()| end),
-            Err(silent) => Err(silent),
+            Err(stop) => Err(stop),
         };
         let waiting: usize = split.stats().map(|stats| stats.outlet.queued).sum();
         if waiting > 0 {
@@ -242,13 +242,13 @@ impl SplitCommand {
             ));
         }
         match end {
-            Ok(End::Interrupted) | Err(Silent::ReaderGone) => Ok(Exit::Done),
+            Ok(End::Interrupted) | Err(Stop::ReaderGone) => Ok(Exit::Done),
             Ok(End::SourceClosed) => Err(Failure::new("the source gives no more messages")),
-            Err(Silent::Failure(failure)) => Err(failure),
+            Err(Stop::Failure(failure)) => Err(failure),
         }
     }
 
-    async fn work(&self, split: &mut Split, outside: Outside<'_>) -> Result<End, Silent> {
+    async fn work(&self, split: &mut Split, outside: Outside<'_>) -> Result<End, Stop> {
         let Outside {
             console,
             interrupt,
@@ -299,14 +299,14 @@ impl SplitCommand {
                             note(&format!("{address}: a message was refused: {kind}"));
                         }
                     }
-                    error => return Err(Silent::Failure(Failure::new(explain(&error)))),
+                    error => return Err(Stop::Failure(Failure::new(explain(&error)))),
                 },
             }
         }
     }
 
     /// Goes over to a new configuration, or says why not.
-    async fn reload(&self, split: &mut Split, text: Text, console: &mut Console) -> Result<(), Silent> {
+    async fn reload(&self, split: &mut Split, text: Text, console: &mut Console) -> Result<(), Stop> {
         let config = text.and_then(|text| parse(&text));
         let reloaded = match config {
             Ok(config) => split.reload(config).await.map_err(|error| {

@@ -15,7 +15,8 @@ use super::failure::explain;
 use super::group::start_failure;
 use super::interrupt::Interrupt;
 use super::metrics::{Exposition, Metrics, MetricsArgument, counters};
-use super::report::{Report, Silent};
+use super::output::Stop;
+use super::report::Report;
 use super::source::Source;
 use super::{Exit, Failure, argument, stderr};
 use crate::session::socket::RecvError;
@@ -110,12 +111,12 @@ impl StatsCommand {
         report.add(notices.details(&stream));
         let end = match end {
             Ok(end) => report.finish(stream.statistics()).await.map(|()| end),
-            Err(silent) => Err(silent),
+            Err(stop) => Err(stop),
         };
         match end {
-            Ok(End::Done) | Err(Silent::ReaderGone) => Ok(Exit::Done),
+            Ok(End::Done) | Err(Stop::ReaderGone) => Ok(Exit::Done),
             Ok(End::TimedOut) => Err(self.source.timed_out(notices.trouble(&stream))),
-            Err(Silent::Failure(failure)) => Err(failure),
+            Err(Stop::Failure(failure)) => Err(failure),
         }
     }
 
@@ -141,7 +142,7 @@ impl StatsCommand {
         view: &mut View,
         metrics: &mut Metrics,
         interrupt: &mut Interrupt,
-    ) -> Result<End, Silent> {
+    ) -> Result<End, Stop> {
         // A line for every message is for lines only.
         let each = self.interval.is_zero() && view.is_lines();
         if view.is_lines() {
@@ -179,7 +180,7 @@ impl StatsCommand {
                     view.tick(stream, report, notices)?;
                     view.tell(notices);
                 }
-                silent = report.broken() => return Err(silent),
+                stop = report.broken() => return Err(stop),
                 scrape = metrics.scraped() => scrape.answer(|exposition| expose(exposition, stream)),
                 result = stream.receive() => {
                     let turn = if each { 0 } else { TURN };
@@ -234,7 +235,7 @@ fn expose(exposition: &mut Exposition, stream: &Stream) {
 }
 
 /// Whether a message came, good or malformed.
-fn take(result: Result<StreamMessage, ReceiveError>, notices: &mut Notices) -> Result<bool, Silent> {
+fn take(result: Result<StreamMessage, ReceiveError>, notices: &mut Notices) -> Result<bool, Stop> {
     match result {
         Ok(_) => Ok(true),
         Err(ReceiveError::Malformed { error, .. }) => {
@@ -242,7 +243,7 @@ fn take(result: Result<StreamMessage, ReceiveError>, notices: &mut Notices) -> R
             Ok(true)
         }
         Err(ReceiveError::Socket(RecvError::WouldBlock)) => Ok(false),
-        Err(error) => Err(Silent::Failure(Failure::new(explain(&error)))),
+        Err(error) => Err(Stop::Failure(Failure::new(explain(&error)))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! How a stream is shown while it runs: as lines, or live in the terminal.
 
-use super::super::report::{Report, Silent};
+use super::super::output::Stop;
+use super::super::report::Report;
 use super::super::stderr;
 use super::notices::Notices;
 use crate::stream::Stream;
@@ -41,7 +42,7 @@ impl View {
         stream: &Stream,
         report: &mut Report,
         notices: &mut Notices,
-    ) -> Result<(), Silent> {
+    ) -> Result<(), Stop> {
         match self {
             View::Lines => {
                 notices.take().for_each(|notice| stderr::line(&notice));
@@ -53,7 +54,7 @@ impl View {
     }
 
     /// Shows what there is, as far as that can be done again and again.
-    pub(super) fn show(&mut self, _stream: &Stream, _notices: &mut Notices) -> Result<(), Silent> {
+    pub(super) fn show(&mut self, _stream: &Stream, _notices: &mut Notices) -> Result<(), Stop> {
         match self {
             View::Lines => Ok(()),
             #[cfg(feature = "tui")]

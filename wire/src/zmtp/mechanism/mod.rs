@@ -11,13 +11,16 @@ mod plain;
 use std::fmt;
 
 use super::command::Command;
-use super::metadata::Properties;
+use super::frame_codec::put_command;
+use super::metadata::{self, Properties};
 use super::{Config, Credentials, ProtocolError, Randomness, Security, Transmit, Verdict};
 
 /// One side of a security handshake.
 pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
-    /// Queues the commands this side may send before it heard from the peer.
-    fn start(&mut self, config: &Config, out: &mut Transmit) -> Result<Progress, ProtocolError>;
+    /// Queues the commands this side may send before it heard from the peer: none, where the other side speaks first.
+    fn start(&mut self, _config: &Config, _out: &mut Transmit) -> Result<Progress, ProtocolError> {
+        Ok(Progress::Continue)
+    }
 
     /// Takes the peer's next command.
     fn handle_command(
@@ -27,13 +30,16 @@ pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
         out: &mut Transmit,
     ) -> Result<Progress, ProtocolError>;
 
-    /// Takes the answer to [`Progress::Authenticate`]; a refusal is queued for the peer and returned as the error.
+    /// Takes the answer to [`Progress::Authenticate`], if this side asks for one; a refusal is queued for the peer and
+    /// returned as the error.
     fn handle_verdict(
         &mut self,
-        verdict: &Verdict,
-        config: &Config,
-        out: &mut Transmit,
-    ) -> Result<Progress, ProtocolError>;
+        _verdict: &Verdict,
+        _config: &Config,
+        _out: &mut Transmit,
+    ) -> Result<Progress, ProtocolError> {
+        Ok(Progress::Continue)
+    }
 
     /// Whether a secret is kept for a peer that has proved nothing: only for a short time.
     fn holds_cookie_key(&self) -> bool {
@@ -94,6 +100,13 @@ pub(crate) fn create(
         #[cfg(feature = "curve")]
         Security::CurveServer { keys } => Box::new(curve::Server::new(keys.clone(), randomness?)),
     })
+}
+
+/// Queues a command that holds our properties, readable by anybody.
+fn put_properties(name: &'static [u8], config: &Config, out: &mut Transmit) {
+    let mut command = Command::start(name);
+    metadata::write(config, &mut command);
+    put_command(&command, out);
 }
 
 /// A command that cannot come at this point of a handshake.

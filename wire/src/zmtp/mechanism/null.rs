@@ -1,8 +1,7 @@
 //! NULL: no security (RFC 37). Both sides send READY at once, unless somebody has to judge the peer's address first.
 
-use super::{Mechanism, Progress, unexpected};
+use super::{Mechanism, Progress, put_properties, unexpected};
 use crate::zmtp::command::{self, Command, READY};
-use crate::zmtp::frame_codec::put_command;
 use crate::zmtp::{Config, Credentials, ProtocolError, Transmit, Verdict, metadata};
 
 #[derive(Debug)]
@@ -11,18 +10,12 @@ pub(super) struct Null {
     pub(super) judged: bool,
 }
 
-fn put_ready(config: &Config, out: &mut Transmit) {
-    let mut ready = Command::start(READY);
-    metadata::write(config, &mut ready);
-    put_command(&ready, out);
-}
-
 impl Mechanism for Null {
     fn start(&mut self, config: &Config, out: &mut Transmit) -> Result<Progress, ProtocolError> {
         if self.judged {
             return Ok(Progress::Authenticate(Credentials::Null));
         }
-        put_ready(config, out);
+        put_properties(READY, config, out);
         Ok(Progress::Continue)
     }
 
@@ -46,7 +39,7 @@ impl Mechanism for Null {
         out: &mut Transmit,
     ) -> Result<Progress, ProtocolError> {
         verdict.refusal(command::error, out)?;
-        put_ready(config, out);
+        put_properties(READY, config, out);
         Ok(Progress::Continue)
     }
 }

@@ -4,7 +4,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{Mechanism, Progress, unexpected};
+use super::{Mechanism, Progress, put_properties, unexpected};
 use crate::zmtp::command::{self, Command, READY};
 use crate::zmtp::frame_codec::put_command;
 use crate::zmtp::{Config, Credentials, ProtocolError, Secret, Security, Transmit, Verdict, metadata};
@@ -53,24 +53,12 @@ impl Mechanism for Client {
             }
             (false, WELCOME) => {
                 self.welcome = true;
-                let mut initiate = Command::start(INITIATE);
-                metadata::write(config, &mut initiate);
-                put_command(&initiate, out);
+                put_properties(INITIATE, config, out);
                 Ok(Progress::Continue)
             }
             (true, READY) => metadata::parse(command.body).map(Progress::Complete),
             _ => Err(unexpected(&command)),
         }
-    }
-
-    fn handle_verdict(
-        &mut self,
-        _verdict: &Verdict,
-        _config: &Config,
-        _out: &mut Transmit,
-    ) -> Result<Progress, ProtocolError> {
-        // A client asks for no verdict.
-        Ok(Progress::Continue)
     }
 }
 
@@ -87,11 +75,6 @@ impl Server {
 }
 
 impl Mechanism for Server {
-    fn start(&mut self, _config: &Config, _out: &mut Transmit) -> Result<Progress, ProtocolError> {
-        // The client speaks first.
-        Ok(Progress::Continue)
-    }
-
     fn handle_command(
         &mut self,
         command: Command<'_>,
@@ -107,9 +90,7 @@ impl Mechanism for Server {
                 let properties = metadata::parse(command.body)?;
                 // A client whose type does not suit is not told READY.
                 metadata::socket_type(config, &properties)?;
-                let mut ready = Command::start(READY);
-                metadata::write(config, &mut ready);
-                put_command(&ready, out);
+                put_properties(READY, config, out);
                 Ok(Progress::Complete(properties))
             }
             _ => Err(unexpected(&command)),

@@ -11,7 +11,7 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, Ke
 use tokio::sync::mpsc;
 
 use super::super::Failure;
-use super::super::report::Silent;
+use super::super::output::Stop;
 use super::notices::Notices;
 use super::view::Wish;
 use crate::stream::Stream;
@@ -60,14 +60,14 @@ impl Live {
     }
 
     /// An interval is over: there is one more bar.
-    pub(super) fn tick(&mut self, stream: &Stream, notices: &mut Notices) -> Result<(), Silent> {
+    pub(super) fn tick(&mut self, stream: &Stream, notices: &mut Notices) -> Result<(), Stop> {
         let now = Instant::now();
         self.board.tick(now, &stream.statistics().snapshot(now));
         self.show(stream, notices)
     }
 
     /// Draws it anew.
-    pub(super) fn show(&mut self, stream: &Stream, notices: &mut Notices) -> Result<(), Silent> {
+    pub(super) fn show(&mut self, stream: &Stream, notices: &mut Notices) -> Result<(), Stop> {
         notices.take().for_each(|notice| self.board.tell(notice));
         let now = Instant::now();
         let snapshot = stream.statistics().snapshot(now);
@@ -75,7 +75,7 @@ impl Live {
         let drawn = self.terminal.draw(|frame| board.draw(frame, now, &snapshot));
         match drawn {
             Ok(_) => Ok(()),
-            Err(error) => Err(Silent::Failure(Failure::new(format!(
+            Err(error) => Err(Stop::Failure(Failure::new(format!(
                 "cannot draw in the terminal: {error}"
             )))),
         }

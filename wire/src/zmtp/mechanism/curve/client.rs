@@ -10,7 +10,7 @@ use crate::zmtp::curve::seal::{SharedKey, TAG};
 use crate::zmtp::curve::{KeyPair, PublicKey, SecretKey};
 use crate::zmtp::frame_codec::put_command;
 use crate::zmtp::mechanism::{Mechanism, Progress, Transform, unexpected};
-use crate::zmtp::{Config, ProtocolError, Randomness, Transmit, Verdict, metadata};
+use crate::zmtp::{Config, ProtocolError, Randomness, Transmit, metadata};
 
 /// The client's side of a handshake.
 #[derive(Debug)]
@@ -155,21 +155,9 @@ impl Mechanism for Client {
         }
     }
 
-    fn handle_verdict(
-        &mut self,
-        _verdict: &Verdict,
-        _config: &Config,
-        _out: &mut Transmit,
-    ) -> Result<Progress, ProtocolError> {
-        // A client asks for no verdict.
-        Ok(Progress::Continue)
-    }
-
     fn transform(&mut self) -> Option<Box<dyn Transform>> {
         match &mut self.stage {
-            Stage::Over(traffic) => traffic
-                .take()
-                .map(|traffic| Box::new(traffic) as Box<dyn Transform>),
+            Stage::Over(traffic) => Some(Box::new(traffic.take()?)),
             _ => None,
         }
     }

@@ -175,11 +175,6 @@ fn open_cookie(key: &SharedKey, cookie: &mut &[u8]) -> Result<(PublicKey, Secret
 }
 
 impl Mechanism for Server {
-    fn start(&mut self, _config: &Config, _out: &mut Transmit) -> Result<Progress, ProtocolError> {
-        // The client speaks first.
-        Ok(Progress::Continue)
-    }
-
     fn handle_command(
         &mut self,
         command: Command<'_>,
@@ -238,9 +233,7 @@ impl Mechanism for Server {
 
     fn transform(&mut self) -> Option<Box<dyn Transform>> {
         match &mut self.stage {
-            Stage::Over(traffic) => traffic
-                .take()
-                .map(|traffic| Box::new(traffic) as Box<dyn Transform>),
+            Stage::Over(traffic) => Some(Box::new(traffic.take()?)),
             _ => None,
         }
     }
