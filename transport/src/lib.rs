@@ -114,7 +114,7 @@ pub use resolve::ResolveError;
 pub use tcp::Tcp;
 #[cfg(feature = "tls")]
 pub use tls::{
-    ClientCertificates, Tls, TlsClient, TlsError, TlsIdentity, TlsOptions, TlsServer, TlsSettingsError,
+    ClientCertificates, Fingerprint, FingerprintError, Tls, TlsClient, TlsError, TlsIdentity, TlsOptions, TlsServer, TlsSettingsError,
     TrustRoots,
 };
 pub use transport::{Keepalive, LinkOptions, Listener, Transport};

@@ -141,6 +141,7 @@ mod tests {
                     username: name.to_owned(),
                     password: Secret::from(password),
                 },
+                identity: None,
             };
             let decision = server.authenticate(request).await;
             assert_eq!(
