@@ -194,7 +194,13 @@ async fn failure(monitor: &mut Monitor) -> (HandshakeFailure, String) {
 }
 
 fn is_refused(failure: &HandshakeFailure) -> bool {
-    let denied = matches!(failure, HandshakeFailure::Denied { status: DenyStatus::Refused, .. });
+    let denied = matches!(
+        failure,
+        HandshakeFailure::Denied {
+            status: DenyStatus::Refused,
+            ..
+        }
+    );
     denied || matches!(failure, HandshakeFailure::Refused { reason, .. } if reason == "400")
 }
 
@@ -255,7 +261,9 @@ async fn who_is_not_on_the_list_of_certificates_is_denied_until_it_is() {
     let world = world_with(ClientCertificates::Optional);
     let allowed = CertificateAllow::new();
     allowed.allow(dns("other.example").into(), "other");
-    let options = Options::new().registry(world.server).authenticator(allowed.clone());
+    let options = Options::new()
+        .registry(world.server)
+        .authenticator(allowed.clone());
     let pull = Pull::with_options(options).unwrap();
     let mut here = pull.monitor();
     let endpoint = within("bind", pull.bind("tls://127.0.0.1:0")).await.unwrap();
@@ -315,7 +323,10 @@ async fn a_password_may_travel_over_tls_and_is_checked() {
     let pull = Pull::with_options(options).unwrap();
     // Off this machine, as far as can be known.
     let endpoint = within("bind", pull.bind("tls://*:0")).await.unwrap();
-    let endpoint = endpoint.to_string().replace('*', "127.0.0.1").replace("0.0.0.0", "127.0.0.1");
+    let endpoint = endpoint
+        .to_string()
+        .replace('*', "127.0.0.1")
+        .replace("0.0.0.0", "127.0.0.1");
     for (password, good) in [("lovelace", true), ("byron", false)] {
         let options = Options::new().registry(world.stranger.clone());
         let push = Push::with_options(options.plain_client(PlainUser::new("ada", password))).unwrap();
@@ -354,10 +365,7 @@ async fn a_handler_sees_who_calls() {
     let socket = options.socket.clone().registry(world.client);
     let client = Client::with_options(&endpoint, options.socket(socket)).unwrap();
     let got: (Option<String>, Option<String>) = within("a call", client.call("whoami", &())).await.unwrap();
-    assert_eq!(
-        got,
-        (Some("ada".to_owned()), Some("client.example".to_owned()))
-    );
+    assert_eq!(got, (Some("ada".to_owned()), Some("client.example".to_owned())));
 }
 
 #[cfg(feature = "collectives")]
@@ -371,8 +379,7 @@ mod ranks {
         let (chain, key) = authority.issue(&["127.0.0.1"]);
         let identity = TlsIdentity::from_pem(chain, key).unwrap();
         let roots = TrustRoots::from_pem(trusted.pem()).unwrap();
-        let server =
-            TlsServer::new(identity.clone()).clients(ClientCertificates::Required(roots.clone()));
+        let server = TlsServer::new(identity.clone()).clients(ClientCertificates::Required(roots.clone()));
         let client = TlsClient::new(roots).identity(identity);
         let registry = registry(TlsOptions::default().server(server).client(client));
         // Far more than the system and the stream hold back for each other.
@@ -410,7 +417,8 @@ mod ranks {
         let large = vec![7; 1 << 20];
         {
             let mut sending = std::pin::pin!(zero.send(1, 50, &large));
-            let once = std::future::poll_fn(|cx| std::task::Poll::Ready(sending.as_mut().poll(cx).is_pending()));
+            let once =
+                std::future::poll_fn(|cx| std::task::Poll::Ready(sending.as_mut().poll(cx).is_pending()));
             assert!(once.await, "it does not fit");
         }
         within("the rest", async {

@@ -272,7 +272,11 @@ mod tests {
         list.allow(name("CN:old"), "old");
         let own = Fingerprint::of(b"special");
         list.allow(own.into(), "special");
-        let special = PeerIdentity::new(vec![Bytes::from_static(b"special")], None, vec![dns("ada.example")]);
+        let special = PeerIdentity::new(
+            vec![Bytes::from_static(b"special")],
+            None,
+            vec![dns("ada.example")],
+        );
         for (identity, user) in [
             (names(&[dns("other.example"), dns("aDA.example")]), Some("ada")),
             (names(&[PeerName::Uri("urn:eve".to_owned())]), Some("eve")),
@@ -299,10 +303,7 @@ mod tests {
         };
         let denied = decide(&list, None, Credentials::Null).await;
         assert_eq!(denied, Decision::deny("the peer showed no certificate"));
-        assert!(matches!(
-            decide(&list, ada(), plain).await,
-            Decision::Deny { .. }
-        ));
+        assert!(matches!(decide(&list, ada(), plain).await, Decision::Deny { .. }));
         assert!(list.revoke(&name("dns:ADA.example")) && !list.revoke(&name("DNS:ada.example")));
         assert!(matches!(
             decide(&list, ada(), Credentials::Null).await,

@@ -45,7 +45,9 @@ pub(crate) enum Unprotected {
          carries bytes"
     )]
     Messages,
-    #[error("PLAIN would send a password unencrypted to {peer}: use CURVE, or set the option plain_anywhere")]
+    #[error(
+        "PLAIN would send a password unencrypted to {peer}: use CURVE or tls, or set the option plain_anywhere"
+    )]
     ClearText { peer: Endpoint },
 }
 
