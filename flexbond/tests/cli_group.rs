@@ -512,7 +512,7 @@ fn a_key_that_does_not_come_can_be_given_up() {
 }
 
 /// The writing end of a named pipe, once somebody reads at the other.
-fn writer_of(pipe: &std::path::Path) -> fs::File {
+fn writer_of(pipe: &Path) -> fs::File {
     use std::os::unix::fs::OpenOptionsExt;
 
     let deadline = Instant::now() + PATIENCE;

@@ -114,9 +114,7 @@ async fn methods_are_called() {
     let world = world();
     let options = server::Options::default().socket(Options::new().registry(world.server));
     let methods = Methods::new()
-        .add("length", async |text: String| {
-            Ok::<_, flexbond::rpc::Failure>(text.len())
-        })
+        .add("length", async |text: String| Ok::<_, Failure>(text.len()))
         .unwrap();
     let server = Server::with_options(methods, options).unwrap();
     let endpoint = within("bind", server.bind("tls://127.0.0.1:0")).await.unwrap();
@@ -422,10 +420,10 @@ mod ranks {
             assert!(once.await, "it does not fit");
         }
         within("the rest", async {
-            let (sent, received) = tokio::join!(zero.send(1, 51, &large), one.recv_bytes(0, 50));
+            let receiving = async { [one.recv_bytes(0, 50).await, one.recv_bytes(0, 51).await] };
+            let (sent, received) = tokio::join!(zero.send(1, 51, &large), receiving);
             sent.unwrap();
-            assert!(received.unwrap() == large);
-            assert!(one.recv_bytes(0, 51).await.unwrap() == large);
+            assert!(received.into_iter().all(|received| received.unwrap() == large));
         })
         .await;
         within("the end", async { tokio::join!(zero.leave(), one.leave()) }).await;

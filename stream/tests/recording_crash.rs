@@ -3,8 +3,9 @@
 
 use std::env;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use flexbond_stream::recording::{
@@ -187,7 +188,7 @@ fn a_full_disk_keeps_every_whole_message() {
 
 /// What a command says until its end, which has to come in time.
 fn output(mut command: Command) -> std::io::Result<Output> {
-    let mut child = command.stderr(Stdio::piped()).spawn()?;
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     let mut pipe = child.stderr.take().expect("it is piped");
     let errors = std::thread::spawn(move || {
         let mut bytes = Vec::new();

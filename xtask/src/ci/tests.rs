@@ -30,7 +30,8 @@ pub fn test_runner() -> Command {
             "--no-tests=warn",
             "--cargo-quiet",
         ]);
-        command.args(["--status-level=fail", "--final-status-level=slow"]);
+        // Each minute a test that still runs is named: what stands still is not silent.
+        command.args(["--status-level=slow", "--final-status-level=slow"]);
     } else {
         command.args(["test", "--locked", "--no-fail-fast", "--quiet"]);
     }
