@@ -503,11 +503,27 @@ fn a_key_that_does_not_come_can_be_given_up() {
         &["recv", "udp://127.0.0.1:9", out.to_str().unwrap()],
     ] {
         let program = Program::flexbond(&[&["group"], command, &key].concat());
-        // This waits until it reads.
-        let _writer = fs::File::options().write(true).open(&pipe).unwrap();
-        program.signal("INT");
+        let _writer = writer_of(&pipe);
+        // Not INT: who starts the tests in the background of a shell has all programs ignore it until they look for it.
+        program.signal("TERM");
         let end = program.end();
         assert_eq!(end.code, None, "{command:?}: {end:#?}");
+    }
+}
+
+/// The writing end of a named pipe, once somebody reads at the other.
+fn writer_of(pipe: &Path) -> fs::File {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // Otherwise this would wait for as long as nobody reads (`open(2)`, ENXIO).
+        let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+        match fs::File::options().write(true).custom_flags(flags).open(pipe) {
+            Ok(writer) => return writer,
+            Err(error) => assert!(Instant::now() < deadline, "nobody reads: {error}"),
+        }
+        std::thread::yield_now();
     }
 }
 
@@ -525,33 +541,21 @@ fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
 
 #[test]
 fn nobody_is_kept_waiting_by_who_does_not_read() {
-    use std::io::Read;
-    use std::process::{Command, Stdio};
-
     let place = tempfile::tempdir().unwrap();
     let endpoint = format!("ipc://{}", place.path().join("session").display());
-    let (mut reader, writer) = full_pipe();
+    let (reader, writer) = full_pipe();
     let arguments = ["group", "coordinate", &endpoint, "--barriers", "10000000"];
-    let mut coordinator = Command::new(env!("CARGO_BIN_EXE_flexbond"))
-        .args(arguments)
-        .stdout(writer)
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap();
+    let coordinator = Program::printing_to(writer, &arguments);
     let staying = join(&endpoint, &["--barriers", "10000000"]);
     // More lines than any buffer of a few holds: who comes, and who goes.
     for _ in 0..4 {
         well(&join(&endpoint, &["--barriers", "5"]).end());
     }
-    let interrupt = Command::new("kill")
-        .args(["-s", "INT", &coordinator.id().to_string()])
-        .status();
-    assert!(interrupt.unwrap().success());
+    coordinator.signal("INT");
     well(&staying.end());
-    let mut text = String::new();
-    reader.read_to_string(&mut text).unwrap();
-    assert_eq!(coordinator.wait().unwrap().code(), Some(130));
-    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    let end = coordinator.reading(reader).end();
+    assert_eq!(end.code, Some(130));
+    let lines = end.stdout;
     has(&lines, "session at ipc://");
     has(&lines, "5 came");
 }

@@ -82,6 +82,35 @@ fn an_authority_at_the_bound_end_asks_for_certificates() {
 }
 
 #[test]
+fn only_the_named_are_let_in() {
+    let folder = folder();
+    let listed = [
+        "--recv",
+        "1",
+        "--tls-ca",
+        "ca.pem",
+        "--tls-allow",
+        "DNS:Client.example",
+    ];
+    let mut server = start(&folder, &[&SERVER[..], &listed].concat());
+    let endpoint = server.line();
+    let to_server = ["REQ", "--connect", &endpoint, "--tls-ca", "ca.pem"];
+    let as_other = ["--tls-cert", "server.pem", "--tls-key", "server.key"];
+    let mut other = start(
+        &folder,
+        &[&to_server[..], &as_other, &["--monitor", "--timeout", "20"]].concat(),
+    );
+    other.event("400");
+    server.event("127.0.0.1");
+    let own = ["--tls-cert", "client.pem", "--tls-key", "client.key"];
+    let mut client = start(&folder, &[&to_server[..], &own].concat());
+    client.write(r#"["hello"]"#);
+    assert_eq!(client.line(), r#"["hello"]"#);
+    client.done();
+    assert_eq!(server.end().code, Some(0));
+}
+
+#[test]
 fn what_would_not_do_is_refused() {
     let folder = folder();
     for (arguments, code, said) in [
@@ -108,6 +137,19 @@ fn what_would_not_do_is_refused() {
             &["REQ", "--connect", "tls://127.0.0.1:5", "--tls-ca", "server.key"],
             1,
             "no certificate",
+        ),
+        (
+            &[
+                "REQ",
+                "--connect",
+                "tls://127.0.0.1:5",
+                "--tls-ca",
+                "ca.pem",
+                "--tls-allow",
+                "node",
+            ],
+            2,
+            "DNS:",
         ),
     ] {
         let end = start(&folder, arguments).end();

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use flexbond_rpc::client::Options;
@@ -17,6 +17,7 @@ use flexbond_rpc::{CallError, Client, FailureKind, MethodInfo, Server, Tensor, s
 use flexbond_session::socket::{Dealer, Router};
 use flexbond_session::{Endpoint, Frame, Message};
 use serde_json::{Value, json};
+use tokio::io::AsyncBufReadExt;
 use tokio::task::JoinHandle;
 
 /// How long anything may take before a test fails.
@@ -67,17 +68,20 @@ impl Calculator {
     }
 }
 
+/// Runs a program to its end, which it does not survive if that does not come in time.
+async fn output(name: &str, command: Command) -> Output {
+    let running = tokio::process::Command::from(command).kill_on_drop(true).output();
+    tokio::time::timeout(PATIENCE, running)
+        .await
+        .unwrap_or_else(|_| panic!("{name} does not end"))
+        .unwrap()
+}
+
 /// Runs a program of Python to its end, which must be a good one, and returns what it printed.
 async fn run(script: PathBuf, arguments: Vec<String>) -> String {
     let name = format!("{} {}", script.display(), arguments.join(" "));
-    let running = tokio::task::spawn_blocking(move || {
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        python(&script, &arguments).output().unwrap()
-    });
-    let output = tokio::time::timeout(PATIENCE, running)
-        .await
-        .unwrap_or_else(|_| panic!("{name} does not end"))
-        .unwrap();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let output = output(&name, python(&script, &arguments)).await;
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name}: {stderr}");
     String::from_utf8(output.stdout).unwrap()
@@ -170,16 +174,9 @@ async fn the_tour_shows_everything() {
 
 /// How a program of Python ends that may fail: its exit code, and its lines on standard error.
 async fn ended(arguments: Vec<OsString>) -> (Option<i32>, Vec<String>) {
-    let running = tokio::task::spawn_blocking(move || {
-        python(&folder("examples/client.py"), &[])
-            .args(arguments)
-            .output()
-            .unwrap()
-    });
-    let output = tokio::time::timeout(PATIENCE, running)
-        .await
-        .expect("an end in time")
-        .unwrap();
+    let mut command = python(&folder("examples/client.py"), &[]);
+    command.args(arguments);
+    let output = output("client.py", command).await;
     let stderr = String::from_utf8(output.stderr).unwrap();
     (output.status.code(), stderr.lines().map(str::to_owned).collect())
 }
@@ -284,24 +281,24 @@ async fn a_reader_who_has_enough_ends_the_client_quietly() {
     let server = Calculator::at("tcp://127.0.0.1:0", server::Options::new()).await;
     let endpoint = server.endpoint.to_string();
     let arguments = [&endpoint, "count", r#"{"n": 1000000000000}"#, "--stream"];
-    let mut command = python(&folder("examples/client.py"), &arguments);
-    let mut child = command
+    let command = python(&folder("examples/client.py"), &arguments);
+    let mut child = tokio::process::Command::from(command)
+        .kill_on_drop(true)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let ended = tokio::task::spawn_blocking(move || {
+    let ended = async {
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        let mut stdout = tokio::io::BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut line).await.unwrap();
         assert_eq!(line, "0\n");
-        child.wait_with_output().unwrap()
-    });
+        drop(stdout);
+        child.wait_with_output().await.unwrap()
+    };
     let ended = tokio::time::timeout(PATIENCE, ended)
         .await
-        .expect("an end in time")
-        .unwrap();
+        .expect("an end in time");
     assert_eq!(String::from_utf8(ended.stderr).unwrap(), "");
     assert!(ended.status.success(), "{:?}", ended.status);
     server.task.abort();
@@ -327,7 +324,6 @@ async fn a_name_that_is_no_text_is_malformed() {
 struct PythonServer {
     child: Child,
     endpoint: String,
-    _stdout: BufReader<ChildStdout>,
 }
 
 impl PythonServer {
@@ -335,14 +331,21 @@ impl PythonServer {
         let mut command = python(&folder("examples/server.py"), &["--bind", bind]);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let endpoint = line.trim().strip_prefix("listening at ").expect(&line).to_owned();
-        PythonServer {
+        let mut server = PythonServer {
             child,
-            endpoint,
-            _stdout: stdout,
-        }
+            endpoint: String::new(),
+        };
+        let (tell, told) = std::sync::mpsc::channel();
+        // Its output stays open until it ends.
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            while stdout.read_line(&mut line).is_ok_and(|count| count > 0) {
+                let _ = tell.send(std::mem::take(&mut line));
+            }
+        });
+        let line = told.recv_timeout(PATIENCE).expect("a line in time");
+        server.endpoint = line.trim().strip_prefix("listening at ").expect(&line).to_owned();
+        server
     }
 
     fn client(&self) -> Client {

@@ -225,6 +225,8 @@ async fn bytes_that_are_no_messages_end_the_connection() {
         let mut stream = connect(&server);
         // The server may have closed it before all was written.
         let _ = stream.write_all(&bytes);
+        // The runtime would wait for a thread of its own, also after a test that has failed.
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let ended = tokio::task::spawn_blocking(move || {
             let mut rest = Vec::new();
             match stream.read_to_end(&mut rest) {

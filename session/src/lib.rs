@@ -78,6 +78,6 @@ pub use flexbond_transport::{
 };
 #[cfg(feature = "tls")]
 pub use flexbond_transport::{
-    ClientCertificates, Tls, TlsClient, TlsError, TlsIdentity, TlsOptions, TlsServer, TlsSettingsError,
-    TrustRoots,
+    ClientCertificates, Fingerprint, FingerprintError, Tls, TlsClient, TlsError, TlsIdentity, TlsOptions,
+    TlsServer, TlsSettingsError, TrustRoots,
 };

@@ -624,6 +624,9 @@ async fn a_peer_that_floods_starves_neither_others_nor_the_application() {
         stream
             .write_all(&[greeting(1, "NULL"), raw::ready("PUSH", &[])].concat())
             .expect("written");
+        // The runtime waits for who joins this thread, also after a test that has failed.
+        let limit = Some(harness::DEADLINE);
+        stream.set_write_timeout(limit).expect("a limit");
         let flood = message("x").repeat(20_000);
         while stream.write_all(&flood).is_ok() {}
     });

@@ -3,8 +3,9 @@
 
 use std::env;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use flexbond_stream::recording::{
@@ -185,6 +186,33 @@ fn a_full_disk_keeps_every_whole_message() {
     }
 }
 
+/// What a command says until its end, which has to come in time.
+fn output(mut command: Command) -> std::io::Result<Output> {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let mut pipe = child.stderr.take().expect("it is piped");
+    let errors = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        bytes
+    });
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            panic!("{command:?} does not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    Ok(Output {
+        status,
+        stdout: Vec::new(),
+        stderr: errors.join().expect("it reads"),
+    })
+}
+
 fn fill_the_disk(direct: DirectWrites) {
     let folder = tempfile::tempdir().unwrap();
     let program = env::current_exe().unwrap();
@@ -194,7 +222,7 @@ fn fill_the_disk(direct: DirectWrites) {
     command.arg("mount -t tmpfs -o size=3m tmpfs \"$1\" || exit 77; exec \"$0\" --exact child_fills_the_disk --nocapture");
     command.arg(program).arg(folder.path()).env(CHILD, folder.path());
     command.env(DIRECT, format!("{direct:?}"));
-    match command.output() {
+    match output(command) {
         Ok(output) if output.status.success() => {}
         Ok(output) if output.status.code() == Some(101) => {
             panic!("{}", String::from_utf8_lossy(&output.stderr));

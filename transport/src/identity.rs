@@ -15,10 +15,11 @@ pub struct PeerIdentity {
     inner: Arc<Inner>,
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Inner {
     chain: Vec<Bytes>,
     subject: Option<String>,
+    common_name: Option<String>,
     names: Vec<PeerName>,
 }
 
@@ -45,9 +46,17 @@ impl PeerIdentity {
             inner: Arc::new(Inner {
                 chain,
                 subject,
+                common_name: None,
                 names,
             }),
         }
+    }
+
+    /// The same identity, with a [`common_name`](Self::common_name). Nothing is checked here.
+    #[must_use]
+    pub fn with_common_name(mut self, name: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.inner).common_name = Some(name.into());
+        self
     }
 
     /// The certificates in DER, the peer's own one first, as it sent them.
@@ -60,6 +69,20 @@ impl PeerIdentity {
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.inner.subject.as_deref()
+    }
+
+    /// The subject's common name, where the certificate has no subjectAltName extension: that replaces it (RFC 6125,
+    /// section 6.4.4). `None` also where the subject has several of them, or one that cannot be read.
+    #[must_use]
+    pub fn common_name(&self) -> Option<&str> {
+        self.inner.common_name.as_deref()
+    }
+
+    /// The SHA-256 of the peer's own certificate, the first of the [`chain`](Self::chain); `None` for a chain of none.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<crate::Fingerprint> {
+        self.chain().first().map(|own| crate::Fingerprint::of(own))
     }
 
     /// The names of its subjectAltName extension, in its order; kinds that [`PeerName`] does not know are left out. None

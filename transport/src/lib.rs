@@ -114,8 +114,8 @@ pub use resolve::ResolveError;
 pub use tcp::Tcp;
 #[cfg(feature = "tls")]
 pub use tls::{
-    ClientCertificates, Tls, TlsClient, TlsError, TlsIdentity, TlsOptions, TlsServer, TlsSettingsError,
-    TrustRoots,
+    ClientCertificates, Fingerprint, FingerprintError, Tls, TlsClient, TlsError, TlsIdentity, TlsOptions,
+    TlsServer, TlsSettingsError, TrustRoots,
 };
 pub use transport::{Keepalive, LinkOptions, Listener, Transport};
 #[cfg(feature = "tunnel")]

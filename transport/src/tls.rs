@@ -2,6 +2,7 @@
 
 mod config;
 mod error;
+mod fingerprint;
 mod handshake;
 mod identity;
 mod listener;
@@ -18,6 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use rustls::pki_types::ServerName;
 
 pub use self::error::{TlsError, TlsSettingsError};
+pub use self::fingerprint::{Fingerprint, FingerprintError};
 pub use self::settings::{ClientCertificates, TlsClient, TlsIdentity, TlsOptions, TlsServer, TrustRoots};
 
 use self::config::Configs;
@@ -36,7 +38,7 @@ use crate::{
 ///   your own by naming it as a root. Revocation is not looked at: issue certificates for short times, and [`reload`].
 /// - TLS 1.3, and 1.2 if [asked for](TlsOptions::tls12). No session is resumed and no data sent early. No protocol name is
 ///   offered or asked for (ALPN): a proxy that ends TLS in front of a plain ØMQ peer knows none.
-/// - [`Connection::identity`] has the peer's certificate and the names in it.
+/// - [`Connection::identity`] has the peer's certificate, the names in it and its [`Fingerprint`].
 /// - Handshakes run side by side, each with a [time limit](TlsOptions::handshake_timeout), and their
 ///   [number](TlsOptions::max_handshakes) is bounded.
 /// - Whoever ends a connection says so, also by dropping it. An end without that is an error,

@@ -1,8 +1,9 @@
 //! `cargo xtask netlab run` as its users see it, with real namespaces where the machine allows them.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Lines};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,52 @@ fn netlab(args: &[&str]) -> Command {
 }
 
 fn output(args: &[&str]) -> Output {
-    netlab(args).output().expect("xtask runs")
+    let mut command = netlab(args);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = Killed(command.spawn().expect("xtask runs"));
+    let pipes = (child.0.stdout.take(), child.0.stderr.take());
+    let (stdout, stderr) = (pipes.0.expect("piped"), pipes.1.expect("piped"));
+    let outputs = [all(stdout), all(stderr)];
+    let status = ended(&mut child.0);
+    let [stdout, stderr] = outputs.map(|all| all.recv_timeout(PATIENCE).expect("the end of its output"));
+    Output {
+        status,
+        stdout,
+        stderr,
+    }
+}
+
+/// A program that does not outlive the test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What comes until the end.
+fn all(mut from: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (tell, told) = channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = from.read_to_end(&mut bytes);
+        let _ = tell.send(bytes);
+    });
+    told
+}
+
+/// Waits for its end.
+fn ended(child: &mut Child) -> ExitStatus {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().expect("it can be asked") {
+            return status;
+        }
+        assert!(Instant::now() < deadline, "it does not end");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn lines(output: &[u8]) -> Vec<String> {
@@ -48,18 +94,22 @@ fn lines(output: &[u8]) -> Vec<String> {
 }
 
 /// Starts programs that last, and returns when all have.
-fn started(hosts: usize) -> (Child, Lines<BufReader<ChildStdout>>) {
+fn started(hosts: usize) -> Killed {
     let script = "echo up; exec sleep 1000";
-    let mut child = netlab(&["--hosts", &hosts.to_string(), "--", "sh", "-c", script])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("xtask runs");
-    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut command = netlab(&["--hosts", &hosts.to_string(), "--", "sh", "-c", script]);
+    let mut child = Killed(command.stdout(Stdio::piped()).spawn().expect("xtask runs"));
+    let stdout = child.0.stdout.take().expect("piped");
+    let (tell, told) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            let _ = tell.send(line);
+        }
+    });
     for _ in 0..hosts {
-        let line = lines.next().expect("every host starts").expect("text");
+        let line = told.recv_timeout(PATIENCE).expect("every host starts");
         assert!(line.ends_with("] up"), "{line}");
     }
-    (child, lines)
+    child
 }
 
 fn signal(name: &str, child: &Child) {
@@ -145,11 +195,10 @@ fn an_interruption_ends_everything() {
     if !is_possible() {
         return;
     }
-    let (mut child, _lines) = started(2);
-    signal("INT", &child);
-    let status = child.wait().expect("it ends");
-    assert_eq!(status.code(), Some(130));
-    expect_gone(child.id());
+    let mut lab = started(2);
+    signal("INT", &lab.0);
+    assert_eq!(ended(&mut lab.0).code(), Some(130));
+    expect_gone(lab.0.id());
 }
 
 #[test]
@@ -157,10 +206,8 @@ fn a_killed_lab_takes_its_programs_with_it() {
     if !is_possible() {
         return;
     }
-    let (mut child, lines) = started(2);
-    let pid = child.id();
-    child.kill().expect("it runs");
-    child.wait().expect("it ends");
-    drop(lines);
-    expect_gone(pid);
+    let mut lab = started(2);
+    lab.0.kill().expect("it runs");
+    ended(&mut lab.0);
+    expect_gone(lab.0.id());
 }

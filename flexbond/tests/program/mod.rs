@@ -7,7 +7,7 @@ pub(crate) mod scrape;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test fails.
@@ -26,11 +26,17 @@ pub(crate) enum Side {
 pub(crate) struct Program {
     name: String,
     child: Child,
-    stdin: Option<ChildStdin>,
+    stdin: Option<Input>,
     stdout: Receiver<String>,
     stderr: Receiver<String>,
     /// Standard output of a program that nobody reads.
     unread: Option<ChildStdout>,
+}
+
+/// Standard input, written by a thread: who does not read would hold up the test.
+struct Input {
+    lines: Sender<String>,
+    written: Receiver<std::io::Result<()>>,
 }
 
 /// How a program ended.
@@ -76,18 +82,28 @@ impl Program {
     }
 
     /// Starts a program whose standard output is open, but never read.
-    pub(crate) fn unread<S: AsRef<str>>(mut command: Command, arguments: &[S]) -> Self {
+    pub(crate) fn unread<S: AsRef<str>>(command: Command, arguments: &[S]) -> Self {
+        Program::spawn(command, arguments, Stdio::piped())
+    }
+
+    /// Starts `flexbond` with these arguments and this standard output.
+    pub(crate) fn printing_to<S: AsRef<str>>(output: impl Into<Stdio>, arguments: &[S]) -> Self {
+        let command = Command::new(env!("CARGO_BIN_EXE_flexbond"));
+        Program::spawn(command, arguments, output.into())
+    }
+
+    fn spawn<S: AsRef<str>>(mut command: Command, arguments: &[S], output: Stdio) -> Self {
         command
             .args(arguments.iter().map(AsRef::as_ref))
             .env_remove("FLEXBOND_PASSWORD");
         command
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdout(output)
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         Program {
             name: arguments.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(" "),
-            stdin: child.stdin.take(),
+            stdin: child.stdin.take().map(input),
             stdout: channel().1,
             unread: child.stdout.take(),
             stderr: lines(child.stderr.take().unwrap()),
@@ -129,9 +145,13 @@ impl Program {
 
     /// Writes a line to standard input.
     pub(crate) fn write(&mut self, line: &str) {
-        let stdin = self.stdin.as_mut().expect("the input was closed before");
-        if let Err(error) = stdin.write_all(format!("{line}\n").as_bytes()) {
-            self.give_up(&format!("cannot write: {error}"));
+        let stdin = self.stdin.as_ref().expect("the input was closed before");
+        // A thread that is gone has hung up the other channel, too.
+        let _ = stdin.lines.send(format!("{line}\n"));
+        match stdin.written.recv_timeout(PATIENCE) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.give_up(&format!("cannot write: {error}")),
+            Err(error) => self.give_up(&format!("cannot write: {error}")),
         }
     }
 
@@ -148,6 +168,12 @@ impl Program {
     /// Starts to read the standard output of a program that was not read until now.
     pub(crate) fn read(&mut self) {
         self.stdout = lines(self.unread.take().expect("it is read already"));
+    }
+
+    /// From now on reads this as its standard output.
+    pub(crate) fn reading(mut self, output: impl Read + Send + 'static) -> Self {
+        self.stdout = lines(output);
+        self
     }
 
     /// Whether it has not ended yet.
@@ -180,11 +206,11 @@ impl Program {
             }
             std::thread::sleep(Duration::from_millis(5));
         };
-        End {
-            code,
-            stdout: self.stdout.iter().collect(),
-            stderr: self.stderr.iter().collect(),
-        }
+        let outputs = (rest(&self.stdout, PATIENCE), rest(&self.stderr, PATIENCE));
+        let (Ok(stdout), Ok(stderr)) = outputs else {
+            self.give_up("has ended, but something that it has left behind keeps its output open");
+        };
+        End { code, stdout, stderr }
     }
 
     /// Waits for the end, which must be a good one, with nothing more printed.
@@ -196,8 +222,9 @@ impl Program {
 
     fn give_up(&mut self, what: &str) -> ! {
         let _ = self.child.kill();
-        let stdout: Vec<_> = self.stdout.iter().collect();
-        let stderr: Vec<_> = self.stderr.iter().collect();
+        let soon = Duration::from_secs(1);
+        let [stdout, stderr] =
+            [&self.stdout, &self.stderr].map(|lines| rest(lines, soon).unwrap_or_else(|all| all));
         panic!(
             "{}: {what}\nstandard output: {stdout:#?}\nstandard error: {stderr:#?}",
             self.name
@@ -210,6 +237,32 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What comes until the end; the error is what came if the end does not come in time.
+fn rest(lines: &Receiver<String>, time: Duration) -> Result<Vec<String>, Vec<String>> {
+    let deadline = Instant::now() + time;
+    let mut all = Vec::new();
+    loop {
+        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => all.push(line),
+            Err(RecvTimeoutError::Disconnected) => return Ok(all),
+            Err(RecvTimeoutError::Timeout) => return Err(all),
+        }
+    }
+}
+
+fn input(mut pipe: ChildStdin) -> Input {
+    let (lines, to_write) = channel::<String>();
+    let (tell, written) = channel();
+    std::thread::spawn(move || {
+        for line in to_write {
+            if tell.send(pipe.write_all(line.as_bytes())).is_err() {
+                return;
+            }
+        }
+    });
+    Input { lines, written }
 }
 
 fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {

@@ -230,7 +230,7 @@ async fn attend(hub: &Arc<Hub>, mut attendant: Attendant, mut reader: LineReader
                     attendant.handle_closed();
                 }
             },
-            written = writer.flush(), if writer.len() > 0 => if written.is_err() {
+            written = writer.flush(), if !writer.is_flushed() => if written.is_err() {
                 attendant.handle_closed();
             },
             () = hub.orders.changed.notified() => {}

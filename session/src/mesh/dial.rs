@@ -120,7 +120,9 @@ pub(super) async fn accept(hub: Arc<Hub>, mut listener: Box<dyn Listener>) {
             Err(error) if error.is_fatal() => return,
             Err(error) => {
                 tracing::debug!(%error, "a rank's connection was not accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                if error.needs_pause() {
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }

@@ -153,15 +153,20 @@ impl LineWriter {
         self.pending.len() - self.written
     }
 
+    /// Whether there is nothing to [flush](Self::flush), also of what the stream has taken and holds back.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// Writes what waits. Cancel safe.
     pub(super) async fn flush(&mut self) -> Result<(), LineError> {
         while self.written < self.pending.len() {
             let left = &self.pending[self.written..];
             self.written += write_some(&*self.stream, left).await?;
         }
+        poll_fn(|cx| self.stream.poll_flush(cx)).await?;
         self.pending.clear();
         self.written = 0;
-        poll_fn(|cx| self.stream.poll_flush(cx)).await?;
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Messages between the ranks of one computation: ordered, reliable, tagged, over tcp, ipc or inproc.
+//! Messages between the ranks of one computation: ordered, reliable, tagged, over tcp, tls, ipc or inproc.
 //!
 //! A [`MeshServer`] is where the ranks meet; each [joins](Mesh::join), and once all are there an epoch begins, in which
 //! they are numbered from zero on. From then on the server only watches who lives; messages pass from rank to rank, over
@@ -59,6 +59,11 @@
 //! # Who may take part
 //! Connections are not authenticated: whoever reaches the server's endpoint may join, and whoever sees the traffic may
 //! read it. Use it within a machine, or in a network that is trusted.
+//!
+//! Or over `tls://` (feature `tls`), in [`MeshOptions::registry`] a `Tls` with a `TlsServer` that demands certificates of
+//! clients and a `TlsClient` that shows one: then whom the authority has issued a certificate may join, and nobody else
+//! reads anything. Every rank both listens and connects, by IP address, and so its certificate has to be for the address at
+//! which it listens; or all have a name in common that is set as `TlsClient::server_name`.
 
 mod attendance;
 mod attendant;

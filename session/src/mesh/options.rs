@@ -129,7 +129,7 @@ setters! {
 /// Whether both ends of a connection that one listens for at `endpoint` are on this machine.
 fn is_loopback(endpoint: &Endpoint) -> bool {
     match endpoint {
-        Endpoint::Tcp(address) => match address.host() {
+        Endpoint::Tcp(address) | Endpoint::Tls(address) => match address.host() {
             Host::V4(host) => host.is_loopback(),
             Host::V6 { address, .. } => address.is_loopback(),
             _ => false,

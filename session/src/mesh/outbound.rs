@@ -7,7 +7,8 @@ use std::task::{Poll, Waker, ready};
 use super::header::Header;
 use super::wakes::Wakes;
 
-/// Writes from slices that are not all empty, as [`ByteStream::poll_write`](flexbond_transport::ByteStream) does.
+/// Writes from slices that are not all empty, as [`ByteStream::poll_write`](flexbond_transport::ByteStream) does. Without any
+/// slice, pushes out what the stream holds back, as its `poll_flush` does.
 pub(super) type Write<'a> = &'a mut dyn FnMut(&[IoSlice<'_>]) -> Poll<io::Result<usize>>;
 
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ pub(super) struct Outbound {
     /// What is left of a frame whose sender has gone; a task writes it.
     rest: Vec<u8>,
     rest_written: usize,
+    /// The stream may hold back a part of that frame.
+    unflushed: bool,
     waiters: VecDeque<(u64, Waker)>,
     next_ticket: u64,
     /// A small frame, header and body.
@@ -116,7 +119,7 @@ impl Outbound {
             Some((ticket, _)) => Some(*ticket) == parcel.ticket,
             None => true,
         };
-        self.rest.is_empty() && is_first
+        !self.has_rest() && is_first
     }
 
     fn ticket(&mut self, parcel: &mut Parcel<'_>) -> u64 {
@@ -169,7 +172,8 @@ impl Outbound {
                 }
             }
         }
-        Poll::Ready(Ok(()))
+        // Nobody else would: there may be no other frame for long.
+        write(&[]).map_ok(drop)
     }
 
     /// The next one's turn.
@@ -203,6 +207,7 @@ impl Outbound {
             }
             let written = parcel.written.saturating_sub(Header::LEN);
             self.rest.extend_from_slice(&parcel.body[written..]);
+            self.unflushed = true;
             self.messages += 1;
             self.bytes += parcel.body.len() as u64;
             return true;
@@ -212,7 +217,7 @@ impl Outbound {
         if is_owner {
             self.owner = None;
         }
-        if self.owner.is_none() && self.rest.is_empty() {
+        if self.owner.is_none() && !self.has_rest() {
             self.wake_next(wakes);
         }
         false
@@ -230,6 +235,8 @@ impl Outbound {
                 _ => self.rest_written = self.rest.len(),
             }
         }
+        let _ = ready!(write(&[]));
+        self.unflushed = false;
         self.rest = Vec::new();
         self.rest_written = 0;
         self.wake_next(wakes);
@@ -243,7 +250,7 @@ impl Outbound {
 
     /// Whether a cancelled send has left something.
     pub(super) fn has_rest(&self) -> bool {
-        !self.rest.is_empty()
+        self.unflushed || !self.rest.is_empty()
     }
 }
 

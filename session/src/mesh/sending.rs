@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
+use flexbond_transport::ByteStream;
 use tokio::task::coop;
 
 use super::error::MeshError;
@@ -122,6 +123,7 @@ impl<'a> Sending<'a> {
                 &mut wakes,
                 &mut |slices| {
                     let written = match direct {
+                        _ if slices.is_empty() => return push_out(stream, &mut Context::from_waker(waker)),
                         true => now(|| stream.write_now(slices)),
                         false => stream.poll_write(&mut Context::from_waker(waker), slices),
                     };
@@ -167,6 +169,11 @@ impl<'a> Sending<'a> {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// What the stream holds back goes out.
+fn push_out(stream: &dyn ByteStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    stream.poll_flush(cx).map_ok(|()| 0)
 }
 
 /// What the system says at this moment.
@@ -233,7 +240,10 @@ async fn flush(hub: &Hub, link: &Link) {
         };
         link.outbound
             .lock()
-            .poll_rest(&mut wakes, &mut |slices| stream.poll_write(cx, slices))
+            .poll_rest(&mut wakes, &mut |slices| match slices.is_empty() {
+                true => push_out(stream, cx),
+                false => stream.poll_write(cx, slices),
+            })
     })
     .await;
     hub.parked.wake_all();

@@ -278,7 +278,9 @@ async fn accept(shared: &Arc<Shared>, mut listener: Box<dyn Listener>) {
             Err(error) if error.is_fatal() => return,
             Err(error) => {
                 tracing::debug!(%error, "a connection to the server of a mesh was not accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                if error.needs_pause() {
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }
@@ -361,7 +363,7 @@ async fn exchange(
                 let request = request?;
                 shared.with(|registrar| registrar.handle_request(Instant::now(), line, &request));
             }
-            written = writer.flush(), if writer.len() > 0 => written?,
+            written = writer.flush(), if !writer.is_flushed() => written?,
             () = outbox.changed.notified() => {}
         }
     }

@@ -8,10 +8,8 @@ use flexbond_transport::{Endpoint, Host, IpcAddress, TcpAddress};
 /// different.
 pub(super) fn beside(server: &Endpoint, number: u64) -> Option<Endpoint> {
     match server {
-        Endpoint::Tcp(address) => {
-            let local = towards(literal(address)?)?;
-            Some(SocketAddr::new(local, 0).into())
-        }
+        Endpoint::Tcp(address) => Some(free_port(address)?.into()),
+        Endpoint::Tls(address) => Some(Endpoint::Tls(free_port(address)?.into())),
         Endpoint::Ipc(IpcAddress::Path { .. } | IpcAddress::Abstract { .. }) => {
             let named = format!("{server}.{number:x}").parse();
             // A name that would be too long gives way to a file in the directory for temporary ones.
@@ -20,6 +18,12 @@ pub(super) fn beside(server: &Endpoint, number: u64) -> Option<Endpoint> {
         Endpoint::Inproc { .. } => format!("{server}.{number:x}").parse().ok(),
         _ => None,
     }
+}
+
+/// Any port of the interface by which the server is reached.
+fn free_port(server: &TcpAddress) -> Option<SocketAddr> {
+    let local = towards(literal(server)?)?;
+    Some(SocketAddr::new(local, 0))
 }
 
 fn literal(address: &TcpAddress) -> Option<SocketAddr> {
@@ -58,6 +62,7 @@ mod tests {
     #[test]
     fn a_rank_listens_where_the_server_is() {
         assert_eq!(beside_text("tcp://127.0.0.1:5555").unwrap(), "tcp://127.0.0.1:0");
+        assert_eq!(beside_text("tls://127.0.0.1:5555").unwrap(), "tls://127.0.0.1:0");
         assert_eq!(beside_text("ipc:///run/x").unwrap(), "ipc:///run/x.ab");
         assert_eq!(beside_text("ipc://@x").unwrap(), "ipc://@x.ab");
         assert_eq!(beside_text("inproc://x").unwrap(), "inproc://x.ab");

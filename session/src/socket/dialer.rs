@@ -196,7 +196,8 @@ impl Dialer {
         });
         match connection.link {
             Carrier::Stream(stream) => {
-                let link = Link::new(Arc::clone(&self.core), stream, self.endpoint.clone());
+                let core = Arc::clone(&self.core);
+                let link = Link::new(core, stream, self.endpoint.clone(), connection.identity);
                 self.run_stream(link, stop).await
             }
             Carrier::Messages(channel) if matches!(self.way, Way::Direct) => {

@@ -22,7 +22,7 @@ pub enum BindError {
     Transport(#[from] flexbond_transport::BindError),
     /// The socket uses PLAIN, and the endpoint may lead off this machine. Nothing was bound.
     #[error(
-        "PLAIN would let passwords travel unencrypted to {endpoint}: use CURVE, or set the option plain_anywhere"
+        "PLAIN would let passwords travel unencrypted to {endpoint}: use CURVE or tls, or set the option plain_anywhere"
     )]
     ClearText {
         /// What was to be bound.
@@ -45,7 +45,7 @@ pub enum ConnectError {
     Transport(#[from] flexbond_transport::ConnectError),
     /// The socket uses PLAIN, and the endpoint may lead off this machine. Nothing was sent.
     #[error(
-        "PLAIN would send a password unencrypted to {endpoint}: use CURVE, or set the option plain_anywhere"
+        "PLAIN would send a password unencrypted to {endpoint}: use CURVE or tls, or set the option plain_anywhere"
     )]
     ClearText {
         /// What was to be connected to.

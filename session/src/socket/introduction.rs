@@ -63,6 +63,7 @@ pub(crate) fn read(ours: SocketType, message: Message) -> Result<Introduction, S
         version: None,
         user_id: None,
         auth_metadata: Vec::new(),
+        identity: None,
     })
 }
 

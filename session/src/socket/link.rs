@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use flexbond_transport::pipe::PushError;
-use flexbond_transport::{ByteStream, Endpoint, Message};
+use flexbond_transport::{ByteStream, Endpoint, Message, PeerIdentity};
 use flexbond_wire::zmtp::{self, Batch, ProtocolError, SocketType};
 use thiserror::Error;
 use tokio::time::Sleep;
@@ -67,6 +67,8 @@ pub(crate) struct Link {
     stream: Box<dyn ByteStream>,
     /// The other end.
     endpoint: Endpoint,
+    /// Whom the transport has proved it to be.
+    identity: Option<PeerIdentity>,
     zmtp: zmtp::Connection,
     /// Only in the handshake.
     judging: Judging,
@@ -85,12 +87,18 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(core: Arc<Core>, stream: Box<dyn ByteStream>, endpoint: Endpoint) -> Self {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        stream: Box<dyn ByteStream>,
+        endpoint: Endpoint,
+        identity: Option<PeerIdentity>,
+    ) -> Self {
         let zmtp = connection(&core);
         Link {
             core,
             stream,
             endpoint,
+            identity,
             zmtp,
             judging: Judging::default(),
             decoded: VecDeque::new(),
@@ -132,6 +140,7 @@ impl Link {
             (outcome, _) => {
                 let mut introduction = outcome?;
                 introduction.auth_metadata = judging.metadata;
+                introduction.identity = self.identity.take();
                 Ok(introduction)
             }
         }
@@ -180,7 +189,9 @@ impl Link {
             }
             match self.zmtp.poll_event(now())? {
                 Some(zmtp::Event::Authenticate(credentials)) => {
-                    self.judging.ask(&self.core.options, &self.endpoint, credentials);
+                    let identity = self.identity.clone();
+                    self.judging
+                        .ask(&self.core.options, &self.endpoint, identity, credentials);
                     continue;
                 }
                 Some(zmtp::Event::Ready(info)) => return Poll::Ready(Ok(info.into())),

@@ -94,7 +94,7 @@ fn admit(core: &Arc<Core>, endpoint: &Endpoint, connection: Connection, handshak
     tokio::spawn(async move {
         match connection.link {
             Carrier::Stream(stream) => {
-                let link = Link::new(Arc::clone(&core), stream, from.clone());
+                let link = Link::new(Arc::clone(&core), stream, from.clone(), connection.identity);
                 serve_stream(&core, link, &from, place).await;
             }
             Carrier::Messages(channel) => serve_channel(&core, channel, &from, place).await,

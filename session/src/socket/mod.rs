@@ -17,9 +17,10 @@
 //!
 //! Without options, everybody who reaches a bound endpoint. [`Options::curve_server`](Options) and `curve_client`
 //! (feature `curve`) encrypt and let each side know the other's key, over tcp and ipc; [`Options::plain_server`] asks for
-//! a password, on this machine; an [`Authenticator`] judges peers by what they show and by their address. What it says
-//! of a peer is shown by [`Peer::user_id`] and [`Peer::auth_metadata`], which come with each message of
-//! [`recv_from`](Socket::recv_from). Peers over inproc are in this process and are not judged. A failure is an
+//! a password, on this machine or over tls; an [`Authenticator`] judges peers by what they show (over tls, also by their
+//! certificates) and by their address. What it says of a peer is shown by [`Peer::user_id`] and [`Peer::auth_metadata`],
+//! which come with each message of [`recv_from`](Socket::recv_from), and so does [`Peer::identity`], whom the peer's
+//! certificate is for. Peers over inproc are in this process and are not judged. A failure is an
 //! [`Event::HandshakeFailed`] with a [`HandshakeFailure`] at either side.
 //!
 //! # Differences from libzmq, all in the user's favour
@@ -80,6 +81,8 @@ pub use peer::Peer;
 pub use proxy::{Passed, Proxy, ProxyError, Traffic};
 pub use route::Route;
 pub use security::{AuthRequest, Authenticator, Decision, DenyStatus, PlainServer, PlainUser};
+#[cfg(feature = "tls")]
+pub use security::{CertificateAllow, CertificateName, CertificateNameError};
 #[cfg(feature = "curve")]
 pub use security::{CurveAllow, CurveClient, generate_keys};
 pub use socket::{Closed, IntoEndpoint, Socket};

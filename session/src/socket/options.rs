@@ -154,8 +154,8 @@ pub struct Options {
     pub plain_client: Option<PlainUser>,
     /// Demands credentials and checks them (mechanism PLAIN, server). Default: none (mechanism NULL).
     pub plain_server: Option<PlainServer>,
-    /// Lets PLAIN be used with endpoints that may lead off this machine, where passwords can be read on their way.
-    /// Default off: binding and connecting there is an error.
+    /// Lets PLAIN be used with endpoints that may lead off this machine, where passwords can be read on their way; over
+    /// `tls://` they cannot, and this is not needed. Default off: binding and connecting there is an error.
     pub plain_anywhere: bool,
     /// Offers these keys to a server whose key is known (mechanism CURVE, client). Default: none (mechanism NULL).
     /// Peers over inproc, in this process, are not affected by it or by any other mechanism.

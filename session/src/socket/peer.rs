@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flexbond_transport::Endpoint;
+use flexbond_transport::{Endpoint, PeerIdentity};
 use flexbond_wire::zmtp::{PeerInfo, SocketType, Version};
 
 /// The other end of one connection, as it introduced itself. Cheap to clone.
@@ -27,6 +27,8 @@ pub(crate) struct Introduction {
     pub(crate) user_id: Option<String>,
     /// What the authenticator knows of it.
     pub(crate) auth_metadata: Vec<(String, Bytes)>,
+    /// What the transport has had proved.
+    pub(crate) identity: Option<PeerIdentity>,
 }
 
 impl From<PeerInfo> for Introduction {
@@ -38,6 +40,7 @@ impl From<PeerInfo> for Introduction {
             version: Some(info.version),
             user_id: info.user_id,
             auth_metadata: Vec::new(),
+            identity: None,
         }
     }
 }
@@ -104,6 +107,13 @@ impl Peer {
     #[must_use]
     pub fn user_id(&self) -> Option<&str> {
         self.0.introduction.user_id.as_deref()
+    }
+
+    /// Whom the transport has proved it to be: over `tls://`, the owner of the certificate that it showed. `None` before the
+    /// handshake, where none was shown, and over transports that know of none.
+    #[must_use]
+    pub fn identity(&self) -> Option<&PeerIdentity> {
+        self.0.introduction.identity.as_ref()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a line may take before a test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -59,7 +59,14 @@ impl Python {
         let rest: Vec<String> = tokio::task::block_in_place(|| {
             std::iter::from_fn(|| self.lines.recv_timeout(PATIENCE).ok()).collect()
         });
-        let status = tokio::task::block_in_place(|| self.child.wait()).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "the peer ends");
+            std::thread::yield_now();
+        };
         assert!(status.success() && rest.is_empty(), "{status}: {rest:?}");
     }
 }

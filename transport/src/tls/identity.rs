@@ -6,34 +6,70 @@ use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
+use x509_cert::der::oid::ObjectIdentifier;
 use x509_cert::ext::pkix::SubjectAltName;
-use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::name::{DirectoryString, GeneralName};
+use x509_cert::name::Name;
 
 use crate::{PeerIdentity, PeerName};
 
+/// The attribute `commonName` (RFC 4519, section 2.3).
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+
 /// The identity that a verified chain proves.
 pub(super) fn of_chain(chain: &[CertificateDer<'_>]) -> Option<PeerIdentity> {
-    let (subject, names) = read(chain.first()?);
+    let Who {
+        subject,
+        common_name,
+        names,
+    } = read(chain.first()?);
     let chain = chain
         .iter()
         .map(|certificate| Bytes::copy_from_slice(certificate))
         .collect();
-    Some(PeerIdentity::new(chain, subject, names))
+    let identity = PeerIdentity::new(chain, subject, names);
+    Some(match common_name {
+        Some(name) => identity.with_common_name(name),
+        None => identity,
+    })
 }
 
-/// Subject and names; none where the certificate cannot be read: this reader is stricter than the verifier.
-fn read(certificate: &[u8]) -> (Option<String>, Vec<PeerName>) {
+/// Whom a certificate is for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Who {
+    subject: Option<String>,
+    common_name: Option<String>,
+    names: Vec<PeerName>,
+}
+
+/// Nothing of it where the certificate cannot be read: this reader is stricter than the verifier.
+fn read(certificate: &[u8]) -> Who {
     let Ok(certificate) = Certificate::from_der(certificate) else {
-        return (None, Vec::new());
+        return Who::default();
     };
     let certificate = certificate.tbs_certificate();
     let subject = certificate.subject();
-    let subject = (!subject.is_empty()).then(|| subject.to_string());
-    let names = match certificate.get_extension::<SubjectAltName>() {
-        Ok(Some((_, SubjectAltName(names)))) => names.iter().filter_map(name).collect(),
-        _ => Vec::new(),
+    let (common_name, names) = match certificate.get_extension::<SubjectAltName>() {
+        Ok(Some((_, SubjectAltName(names)))) => (None, names.iter().filter_map(name).collect()),
+        Ok(None) => (common_name(subject), Vec::new()),
+        // It is there, and so the common name counts for nothing.
+        Err(_) => (None, Vec::new()),
     };
-    (subject, names)
+    Who {
+        subject: (!subject.is_empty()).then(|| subject.to_string()),
+        common_name,
+        names,
+    }
+}
+
+/// The only one that there is: of several, nobody knows which was meant.
+fn common_name(subject: &Name) -> Option<String> {
+    let mut all = subject.iter().filter(|attribute| attribute.oid == COMMON_NAME);
+    let (Some(attribute), None) = (all.next(), all.next()) else {
+        return None;
+    };
+    let name = DirectoryString::try_from(&attribute.value).ok()?;
+    Some(name.into())
 }
 
 fn name(name: &GeneralName) -> Option<PeerName> {
@@ -58,7 +94,7 @@ mod tests {
     #[test]
     fn what_is_no_certificate_has_no_names() {
         for junk in [&b""[..], b"\x30", b"\x30\x82\xff\xff", &[0x30; 300]] {
-            assert_eq!(read(junk), (None, Vec::new()));
+            assert_eq!(read(junk), Who::default());
         }
     }
 

@@ -81,9 +81,11 @@ pub(super) async fn accept(mut listener: Box<dyn Listener>, switch: Weak<Switch>
                 greetings.spawn(welcome(connection, Arc::downgrade(&switch), half_open, slot));
             }
             Err(error) if error.is_fatal() => return,
-            Err(_) => {
+            Err(error) => {
                 drop(switch);
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                if error.needs_pause() {
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Who the peer is.
 
-use flexbond_transport::{ClientCertificates, PeerName};
-use rcgen::SanType;
+use flexbond_transport::{ClientCertificates, Fingerprint, PeerIdentity, PeerName};
+use rcgen::{CustomExtension, DnType, DnValue, SanType};
 
 use crate::certificates::Authority;
 use crate::{bind, client, pair, server};
@@ -44,6 +44,11 @@ async fn both_ends_know_each_other() {
     );
     assert_eq!(identity.chain().len(), 1);
     assert_eq!(identity.chain()[0][0], 0x30, "a DER sequence");
+    assert_eq!(
+        identity.fingerprint(),
+        Some(Fingerprint::of(&identity.chain()[0]))
+    );
+    assert_eq!(identity.common_name(), None, "it has names");
 
     let identity = near.identity.unwrap();
     assert_eq!(identity.subject(), Some("CN=server"));
@@ -58,4 +63,42 @@ async fn nobody_is_asked_for_more_than_they_say() {
     let (near, far) = pair(&client(authority.client().identity(identity)), &mut *listener).await;
     assert!(near.identity.is_some());
     assert_eq!(far.identity, None);
+}
+
+/// As whom a server knows the owner of such a certificate.
+async fn known(change: impl FnOnce(&mut rcgen::CertificateParams)) -> PeerIdentity {
+    let authority = Authority::new("the authority");
+    let issued = authority.issue_with("node 7", &[], change);
+    let clients = ClientCertificates::Required(authority.roots());
+    let mut listener = bind(&server(authority.server().clients(clients))).await;
+    let client = client(authority.client().identity(issued.identity()));
+    pair(&client, &mut *listener).await.1.identity.unwrap()
+}
+
+#[tokio::test]
+async fn a_common_name_counts_where_there_are_no_other_names() {
+    let identity = known(|_| ()).await;
+    assert_eq!(
+        (identity.common_name(), identity.names()),
+        (Some("node 7"), &[][..])
+    );
+    let text = "Knoten 7";
+    let printable = |text: &str| DnValue::PrintableString(text.try_into().unwrap());
+    let identity = known(|params| {
+        params
+            .distinguished_name
+            .push(DnType::CommonName, printable(text))
+    })
+    .await;
+    assert_eq!(identity.common_name(), Some(text));
+
+    // Names of a kind that is not known here.
+    let identity = known(|params| {
+        let registered =
+            CustomExtension::from_oid_content(&[2, 5, 29, 17], b"\x30\x04\x88\x02\x2a\x03".to_vec());
+        params.custom_extensions.push(registered);
+    })
+    .await;
+    assert_eq!(identity.subject(), Some("CN=node 7"));
+    assert_eq!((identity.common_name(), identity.names()), (None, &[][..]));
 }

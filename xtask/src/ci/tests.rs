@@ -30,10 +30,8 @@ pub fn test_runner() -> Command {
             "--no-tests=warn",
             "--cargo-quiet",
         ]);
+        // Each minute a test that still runs is named: what stands still is not silent.
         command.args(["--status-level=slow", "--final-status-level=slow"]);
-        command
-            .arg("--config-file")
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("nextest.toml"));
     } else {
         command.args(["test", "--locked", "--no-fail-fast", "--quiet"]);
     }

@@ -83,7 +83,7 @@ impl SocketCommand {
             (Some(name), Some(password)) => options.plain_client(PlainUser::new(name, password)),
             _ => options,
         };
-        self.curve(options.plain_anywhere(self.plain_anywhere))
+        self.curve(self.tls.judged(options).plain_anywhere(self.plain_anywhere))
     }
 
     fn curve(&self, options: Options) -> Result<Options, Failure> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Failure;
+use crate::session::socket::{CertificateAllow, CertificateName, Options};
 use crate::transport::{
     ClientCertificates, Endpoint, Registry, Tls, TlsClient, TlsIdentity, TlsOptions, TlsServer,
     TlsSettingsError, TrustRoots,
@@ -24,6 +25,16 @@ pub(super) struct TlsArgs {
     /// tls://: its private key (PEM), which nobody else may read (chmod 600)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+
+    /// tls://: of the peers that --tls-ca trusts, only those whose certificate has this name: DNS:host, IP:address,
+    /// email:address, URI:uri, CN:name (where there is no other), SHA256:fingerprint (repeatable)
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "tls_ca",
+        conflicts_with_all = ["username", "curve_allow", "curve_server_key"]
+    )]
+    tls_allow: Vec<CertificateName>,
 }
 
 impl TlsArgs {
@@ -56,6 +67,18 @@ impl TlsArgs {
             .register("tls", Arc::new(tls))
             .map_err(|error| Failure::new(error.to_string()))?;
         Ok(registry)
+    }
+
+    /// Sockets with these options let in only whom the command line names.
+    pub(super) fn judged(&self, options: Options) -> Options {
+        if self.tls_allow.is_empty() {
+            return options;
+        }
+        let allowed = CertificateAllow::new();
+        for name in &self.tls_allow {
+            allowed.allow(name.clone(), name.to_string());
+        }
+        options.authenticator(allowed)
     }
 
     fn options(&self, binds: bool, connects: bool) -> Result<TlsOptions, TlsSettingsError> {

@@ -16,10 +16,21 @@ struct Sink {
     room: usize,
     calls: usize,
     fails: bool,
+    /// Holds back what it has taken until it is told to push it out, and then waits so often.
+    held: usize,
 }
 
 impl Sink {
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if slices.is_empty() {
+            return match self.held {
+                0 => Poll::Ready(Ok(0)),
+                _ => {
+                    self.held -= 1;
+                    Poll::Pending
+                }
+            };
+        }
         assert!(slices.iter().any(|slice| !slice.is_empty()));
         self.calls += 1;
         if self.fails {
@@ -143,6 +154,44 @@ fn a_cancelled_send_is_whole_or_nothing() {
             let before: &[u8] = if cut > 0 { &whole } else { &[] };
             assert!(sink.taken == [before, &frame(3, b"next")].concat());
         }
+    }
+}
+
+#[test]
+fn a_send_is_done_once_the_stream_holds_nothing_back() {
+    for cancelled in [false, true] {
+        let (mut outbound, mut sink) = (Outbound::default(), Sink::default());
+        (sink.room, sink.held) = (usize::MAX, 2);
+        let mut parcel = Parcel::new(header(1, b"a"), b"a");
+        let mut next = Parcel::new(header(2, b"b"), b"b");
+        let step = poll(&mut outbound, &mut parcel, &mut sink, Waker::noop());
+        assert!(matches!(step, Step::Full));
+        assert!(sink.taken == frame(1, b"a") && outbound.is_awaited());
+        if cancelled {
+            assert!(outbound.cancel(&mut parcel, &mut Wakes::default()));
+            assert!(outbound.has_rest());
+        }
+        // Whoever polls last is the one that is woken: nobody else may ask the stream meanwhile.
+        let step = poll(&mut outbound, &mut next, &mut sink, Waker::noop());
+        assert!(matches!(step, Step::Behind));
+        let mut ends = Vec::new();
+        for _ in 0..2 {
+            ends.push(match cancelled {
+                true => {
+                    let mut write = |slices: &[IoSlice<'_>]| sink.write(slices);
+                    outbound.poll_rest(&mut Wakes::default(), &mut write).is_ready()
+                }
+                false => {
+                    let step = poll(&mut outbound, &mut parcel, &mut sink, Waker::noop());
+                    matches!(step, Step::Done)
+                }
+            });
+        }
+        assert_eq!((ends, outbound.has_rest()), (vec![false, true], false));
+        let step = poll(&mut outbound, &mut next, &mut sink, Waker::noop());
+        assert!(matches!(step, Step::Done));
+        assert!(sink.taken == [frame(1, b"a"), frame(2, b"b")].concat());
+        assert_eq!((outbound.messages, outbound.bytes), (2, 2));
     }
 }
 

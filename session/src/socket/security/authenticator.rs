@@ -5,18 +5,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use flexbond_transport::Endpoint;
+use flexbond_transport::{Endpoint, PeerIdentity};
 use flexbond_wire::zmtp::Credentials;
 
 /// Decides which peers may talk to a socket.
 ///
 /// It is asked once for each connection, in the handshake: after a CURVE client has proved that it owns its key,
-/// before a PLAIN or NULL peer learns anything. It has [`Options::auth_timeout`](super::super::Options::auth_timeout);
+/// before a PLAIN or NULL peer learns anything. Over `tls://` the mechanism is the one inside (NULL, unless PLAIN or CURVE
+/// is set), and [`AuthRequest::identity`] is whom the peer's certificate is for. It has [`Options::auth_timeout`](super::super::Options::auth_timeout);
 /// whoever it takes longer for is turned away as with [`DenyStatus::Temporary`], and as with [`DenyStatus::Internal`] when it
 /// panics. Several connections may be
 /// judged at once, at most [`Options::max_handshakes`](super::super::Options::max_handshakes) for each bound endpoint.
 ///
-/// Ready-made ones are [`PlainServer`](super::PlainServer) for passwords and `CurveAllow` for keys. Peers over inproc
+/// Ready-made ones are [`PlainServer`](super::PlainServer) for passwords, `CurveAllow` for keys and `CertificateAllow` for
+/// certificates. Peers over inproc
 /// are in the same process, and not judged.
 ///
 /// ```
@@ -76,6 +78,9 @@ pub struct AuthRequest {
     pub routing_id: Bytes,
     /// What it shows.
     pub credentials: Credentials,
+    /// Whom the transport has proved it to be: over `tls://`, the owner of the certificate that it showed. `None` where it
+    /// showed none, and over transports that know of none.
+    pub identity: Option<PeerIdentity>,
 }
 
 impl AuthRequest {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use flexbond_transport::{Endpoint, Host};
+use flexbond_transport::{Endpoint, Host, PeerIdentity};
 use flexbond_wire::zmtp::{Credentials, Verdict};
 
 use super::super::Options;
@@ -43,7 +43,13 @@ impl fmt::Display for Denial {
 
 impl Judging {
     /// Asks the judge.
-    pub(crate) fn ask(&mut self, options: &Options, endpoint: &Endpoint, credentials: Credentials) {
+    pub(crate) fn ask(
+        &mut self,
+        options: &Options,
+        endpoint: &Endpoint,
+        identity: Option<PeerIdentity>,
+        credentials: Credentials,
+    ) {
         let judge = judge(options, &credentials);
         let request = AuthRequest {
             domain: options.auth_domain.clone(),
@@ -51,6 +57,7 @@ impl Judging {
             endpoint: endpoint.clone(),
             routing_id: options.routing_id.clone(),
             credentials,
+            identity,
         };
         let limit = options.auth_timeout;
         self.under_way = Some(Box::pin(async move {
@@ -115,7 +122,7 @@ fn judge(options: &Options, credentials: &Credentials) -> Option<Arc<dyn Authent
 /// The address as ZAP has it.
 fn address(endpoint: &Endpoint) -> String {
     match endpoint {
-        Endpoint::Tcp(tcp) => match tcp.host() {
+        Endpoint::Tcp(tcp) | Endpoint::Tls(tcp) => match tcp.host() {
             Host::V4(address) => address.to_string(),
             Host::V6 { address, .. } => address.to_string(),
             Host::Name { name, .. } => name.clone(),
@@ -134,6 +141,7 @@ mod tests {
         for (endpoint, expected) in [
             ("tcp://127.0.0.1:5555", "127.0.0.1"),
             ("tcp://[::1]:5555", "::1"),
+            ("tls://127.0.0.1:5555", "127.0.0.1"),
             ("tcp://example.org:5555", "example.org"),
             ("ipc:///run/x", "/run/x"),
         ] {

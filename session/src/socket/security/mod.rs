@@ -1,6 +1,8 @@
 //! Who may talk to a socket, and as whom it talks.
 
 mod authenticator;
+#[cfg(feature = "tls")]
+mod certificate;
 #[cfg(feature = "curve")]
 mod curve;
 mod judging;
@@ -12,6 +14,8 @@ use flexbond_wire::zmtp::Security;
 use super::Options;
 
 pub use authenticator::{AuthRequest, Authenticator, Decision, DenyStatus};
+#[cfg(feature = "tls")]
+pub use certificate::{CertificateAllow, CertificateName, CertificateNameError};
 #[cfg(feature = "curve")]
 pub(crate) use curve::randomness;
 #[cfg(feature = "curve")]

@@ -1,4 +1,4 @@
-//! The mechanism PLAIN: names and passwords, in clear text.
+//! The mechanism PLAIN: names and passwords, in clear text unless the transport encrypts.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use super::{AuthRequest, Authenticator, Decision};
 
 /// The name and password that a PLAIN client offers (RFC 24).
 ///
-/// PLAIN sends both unencrypted: sockets use it on this machine only, unless
+/// PLAIN sends both unencrypted: sockets use it on this machine and over `tls://` only, unless
 /// [`Options::plain_anywhere`](super::super::Options::plain_anywhere) says that the network is encrypted.
 #[derive(Clone)]
 pub struct PlainUser {
@@ -141,6 +141,7 @@ mod tests {
                     username: name.to_owned(),
                     password: Secret::from(password),
                 },
+                identity: None,
             };
             let decision = server.authenticate(request).await;
             assert_eq!(

@@ -1,4 +1,4 @@
-//! How far passwords in clear text may travel.
+//! How far passwords may travel that PLAIN does not encrypt.
 
 use flexbond_transport::{Connection, Endpoint, Host, Link};
 use flexbond_wire::zmtp::Security;
@@ -7,14 +7,14 @@ use thiserror::Error;
 use super::super::Options;
 use super::mechanism;
 
-/// Whether PLAIN may be used there: within this machine, or wherever the options allow it.
+/// Whether PLAIN may be used there: within this machine, over tls, or wherever the options allow it.
 pub(crate) fn check_reach(options: &Options, endpoint: &Endpoint) -> bool {
-    !keeps_near(options) || is_local(endpoint) || is_localhost(endpoint)
+    !keeps_near(options) || is_private(endpoint) || is_localhost(endpoint)
 }
 
 /// As [`check_reach`], once it is known where the listener is: a name may lead anywhere, whatever RFC 6761 says.
 pub(crate) fn check_bound(options: &Options, bound: &Endpoint) -> bool {
-    !keeps_near(options) || is_local(bound)
+    !keeps_near(options) || is_private(bound)
 }
 
 /// Whether this connection may be used, at `endpoint`, with the security that the options demand. Nothing has been sent.
@@ -29,7 +29,7 @@ pub(crate) fn check_connection(
             _ => Err(Unprotected::Messages),
         };
     }
-    if keeps_near(options) && !is_local(&connection.peer) {
+    if keeps_near(options) && !is_private(&connection.peer) {
         return Err(Unprotected::ClearText {
             peer: connection.peer.clone(),
         });
@@ -45,7 +45,9 @@ pub(crate) enum Unprotected {
          carries bytes"
     )]
     Messages,
-    #[error("PLAIN would send a password unencrypted to {peer}: use CURVE, or set the option plain_anywhere")]
+    #[error(
+        "PLAIN would send a password unencrypted to {peer}: use CURVE or tls, or set the option plain_anywhere"
+    )]
     ClearText { peer: Endpoint },
 }
 
@@ -65,10 +67,11 @@ fn is_localhost(endpoint: &Endpoint) -> bool {
     }
 }
 
-/// A name, and a transport that somebody registered, may lead anywhere.
-fn is_local(endpoint: &Endpoint) -> bool {
+/// Whether nobody else reads along: within this machine, and over tls, which encrypts and has checked the server's name. A
+/// name, and a transport that somebody registered, may lead anywhere.
+fn is_private(endpoint: &Endpoint) -> bool {
     match endpoint {
-        Endpoint::Inproc { .. } | Endpoint::Ipc(_) => true,
+        Endpoint::Inproc { .. } | Endpoint::Ipc(_) | Endpoint::Tls(_) => true,
         Endpoint::Tcp(tcp) => match tcp.host() {
             Host::V4(address) => address.is_loopback(),
             Host::V6 { address, .. } => {
@@ -98,6 +101,8 @@ mod tests {
             ("tcp://localhost:1", true),
             ("ipc:///run/x", true),
             ("inproc://x", true),
+            ("tls://10.0.0.1:1", true),
+            ("tls://*:1", true),
             ("tcp://*:1", false),
             ("tcp://0.0.0.0:1", false),
             ("tcp://[::]:1", false),
