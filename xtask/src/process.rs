@@ -49,6 +49,16 @@ pub fn shown(command: &Command) -> String {
         .join(" ")
 }
 
+/// As [`shown`], cut where it gets long: the whole was printed when it was started.
+fn brief(command: &Command) -> String {
+    let mut text = shown(command);
+    if let Some((end, _)) = text.char_indices().nth(160) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 fn quoted(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@^%".contains(c);
@@ -69,7 +79,7 @@ pub fn run(command: &mut Command) -> Result<()> {
         .status()
         .with_context(|| format!("cannot start `{}`", shown(command)))?;
     if !status.success() {
-        bail!("`{}` failed: {status}", shown(command));
+        bail!("`{}` failed: {status}", brief(command));
     }
     Ok(())
 }
@@ -93,7 +103,7 @@ pub fn run_keeping(command: &mut Command, keep: fn(&str) -> bool) -> Result<Vec<
     let status = child.wait()?;
     if !status.success() {
         let kept: String = kept.iter().map(|line| format!("\n  {line}")).collect();
-        bail!("`{}` failed: {status}{kept}", shown(command));
+        bail!("`{}` failed: {status}{kept}", brief(command));
     }
     Ok(kept)
 }
