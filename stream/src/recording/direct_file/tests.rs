@@ -296,7 +296,9 @@ fn a_disk_that_is_full_at_any_byte_keeps_every_whole_message_of_direct_writes() 
         let storage = whole.into_storage();
         let whole = disk(&storage);
         assert!(whole.directly > 10);
-        for room in 64..whole.bytes.len() {
+        // At the end of each message every byte; between, some: all of them take twenty seconds.
+        let at_an_end = |room: usize| ends.iter().any(|end| end.abs_diff(room as u64) < 3);
+        for room in (64..whole.bytes.len()).filter(|&room| at_an_end(room) || room % 11 == 0) {
             let mut writer = begin(room, direct);
             let stopped = (0..18).find_map(|number| {
                 push(&mut writer, number)
