@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::Arc;
 
-use flexbond::session::socket::{Options, Rep, Req};
+use flexbond::session::socket::{CertificateAllow, Options, Rep, Req};
 use flexbond::transport::{
     ClientCertificates, Message, Registry, Tls, TlsClient, TlsIdentity, TlsOptions, TlsServer, TrustRoots,
 };
@@ -26,12 +26,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let registry = Registry::standard();
     registry.register("tls", Arc::new(tls.clone()))?;
 
-    let rep = Rep::with_options(Options::new().registry(registry.clone()))?;
+    // Of all whom the authority has issued a certificate, only this one may ask.
+    let allowed = CertificateAllow::new();
+    allowed.allow("DNS:client.example".parse()?, "the client");
+
+    let options = Options::new().registry(registry.clone()).authenticator(allowed);
+    let rep = Rep::with_options(options)?;
     let endpoint = rep.bind("tls://127.0.0.1:0").await?;
     let req = Req::with_options(Options::new().registry(registry))?;
     req.connect(&endpoint)?;
     req.send("hello").await?;
-    println!("{:?}", rep.recv().await?);
+    let (question, peer) = rep.recv_from().await?;
+    println!("{question:?} of {:?}", peer.user_id());
 
     // When the certificates have been renewed:
     tls.reload()?;

@@ -106,7 +106,10 @@ async fn the_original_configuration_is_understood() {
     assert!(split.line().starts_with("Splitting tcp://127.0.0.1:"));
     send(&mut source, 0..200).await;
     assert_eq!(receive(&mut receiver, 200).await, (0..200).collect::<Vec<_>>());
-    while !split.line().contains(" waiting") {}
+    let deadline = Instant::now() + PATIENCE;
+    while !split.line().contains(" waiting") {
+        assert!(Instant::now() < deadline, "no line says what waits");
+    }
     split.signal("INT");
     let end = split.end();
     assert_eq!(end.code, Some(0), "{end:?}");

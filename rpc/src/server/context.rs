@@ -53,7 +53,8 @@ impl Connection {
         }))
     }
 
-    /// The other end: its address, its routing id, the user that its credentials proved it to be.
+    /// The other end: its address, its routing id, the user that its credentials proved it to be and, over tls, whose
+    /// certificate it showed.
     #[must_use]
     pub fn peer(&self) -> &Peer {
         &self.0.peer

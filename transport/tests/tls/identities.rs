@@ -87,7 +87,7 @@ async fn a_common_name_counts_where_there_are_no_other_names() {
     let identity = known(|params| {
         params
             .distinguished_name
-            .push(DnType::CommonName, printable(text))
+            .push(DnType::CommonName, printable(text));
     })
     .await;
     assert_eq!(identity.common_name(), Some(text));
