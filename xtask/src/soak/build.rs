@@ -25,7 +25,13 @@ pub(super) fn programs(workspace: &Workspace) -> Result<Programs> {
     build(workspace, &["--package", "flexbond", "--bin", "flexbond"])?;
     build(
         workspace,
-        &["--package", "flexbond-rpc", "--example", "calculator", "--all-features"],
+        &[
+            "--package",
+            "flexbond-rpc",
+            "--example",
+            "calculator",
+            "--all-features",
+        ],
     )?;
     let built = workspace.target.join("debug");
     Ok(Programs {

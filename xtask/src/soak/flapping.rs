@@ -43,22 +43,27 @@ fn pushing(stage: &mut Stage<'_>, clock: &Clock) -> Result<()> {
     let mut seen = vec![0_u8; (lives * PUSHED) as usize];
     let mut odd = 0;
     let mut missing = seen.len();
-    stage.clock.until("all that was pushed to arrive", PATIENCE, || {
-        for line in server.output.take() {
-            match number(&line).and_then(|number| seen.get_mut(number as usize)) {
-                Some(times) => {
-                    missing -= usize::from(*times == 0);
-                    *times = times.saturating_add(1);
+    stage
+        .clock
+        .until("all that was pushed to arrive", PATIENCE, || {
+            for line in server.output.take() {
+                match number(&line).and_then(|number| seen.get_mut(number as usize)) {
+                    Some(times) => {
+                        missing -= usize::from(*times == 0);
+                        *times = times.saturating_add(1);
+                    }
+                    None => odd += 1,
                 }
-                None => odd += 1,
             }
-        }
-        missing == 0
-    })
-    .or_else(|error| if clock.is_stopped() { Err(error) } else { Ok(()) })?;
+            missing == 0
+        })
+        .or_else(|error| if clock.is_stopped() { Err(error) } else { Ok(()) })?;
     stage.told("PUSH/PULL: lives of peers", lives as f64);
     stage.none("PUSH/PULL: messages lost", missing);
-    stage.none("PUSH/PULL: messages twice", seen.iter().filter(|times| **times > 1).count());
+    stage.none(
+        "PUSH/PULL: messages twice",
+        seen.iter().filter(|times| **times > 1).count(),
+    );
     stage.none("PUSH/PULL: messages made up", odd);
     stage.settled("PULL", &server, before)
 }
@@ -111,7 +116,9 @@ fn subscribing(stage: &mut Stage<'_>, clock: &Clock) -> Result<()> {
     let ticker = thread::spawn(move || {
         let mut tick = 0_u64;
         // Until nobody needs it any more.
-        while stopped.recv_timeout(TICK).is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Timeout)
+        while stopped
+            .recv_timeout(TICK)
+            .is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Timeout)
             && !ticking.is_stopped()
             && writeln!(input, "[\"tick {tick}\"]").is_ok()
         {
@@ -167,13 +174,17 @@ fn number(line: &str) -> Option<u64> {
 fn settle(stage: &Stage<'_>, server: &Program, seconds: u64) -> Result<()> {
     let mut last = usize::MAX;
     // What is closed here is closed there a moment later.
-    stage.clock.until("descriptors to come back", Duration::from_secs(seconds * 5), || {
-        let now = server.usage().map_or(0, |usage| usage.descriptors);
-        let is_steady = now == last && now < PEERS / 5;
-        last = now;
-        thread::sleep(Duration::from_millis(50));
-        is_steady
-    })
+    stage.clock.until(
+        "descriptors to come back",
+        Duration::from_secs(seconds * 5),
+        || {
+            let now = server.usage().map_or(0, |usage| usage.descriptors);
+            let is_steady = now == last && now < PEERS / 5;
+            last = now;
+            thread::sleep(Duration::from_millis(50));
+            is_steady
+        },
+    )
 }
 
 /// Keeps so many peers connected; each talks, and is cut when its turn comes again. `once`: each only once.

@@ -157,7 +157,11 @@ mod tests {
             0,
             "a quarter of a large one"
         );
-        assert_eq!(judged(usage(10.0, 9), usage(10.0, 10)), 1, "one descriptor leaked");
+        assert_eq!(
+            judged(usage(10.0, 9), usage(10.0, 10)),
+            1,
+            "one descriptor leaked"
+        );
     }
 
     #[test]

@@ -120,7 +120,11 @@ fn replier(stage: &Stage<'_>) -> Result<()> {
     server.says("will you", PATIENCE)?;
     server.kill();
     asking.ends_with(1, PATIENCE)?;
-    ensure!(asking.troubles().contains("lost"), "no reason: {}", asking.troubles());
+    ensure!(
+        asking.troubles().contains("lost"),
+        "no reason: {}",
+        asking.troubles()
+    );
 
     let server = successor(stage, "REP", address, &["--echo"])?;
     let mut dying = stage.flexbond(&["socket", "REQ", "--connect", &endpoint])?;
@@ -138,7 +142,14 @@ fn publisher(stage: &Stage<'_>) -> Result<()> {
     let (server, address) = stage.bound("XPUB", &[])?;
     let endpoint = format!("tcp://{address}");
     let reading = stage.flexbond(&[
-        "socket", "SUB", "--connect", &endpoint, "--subscribe", "a", "--subscribe", "b",
+        "socket",
+        "SUB",
+        "--connect",
+        &endpoint,
+        "--subscribe",
+        "a",
+        "--subscribe",
+        "b",
     ])?;
     for _ in 0..2 {
         server.line(PATIENCE)?;
@@ -152,7 +163,10 @@ fn publisher(stage: &Stage<'_>) -> Result<()> {
         server.tell(&format!("[\"{text}\"]"))?;
     }
     for text in ["a1", "b2"] {
-        ensure!(reading.line(PATIENCE)? == format!("[\"{text}\"]"), "{text} is lost");
+        ensure!(
+            reading.line(PATIENCE)? == format!("[\"{text}\"]"),
+            "{text} is lost"
+        );
     }
     Ok(())
 }
@@ -192,14 +206,27 @@ fn subscriber(stage: &Stage<'_>) -> Result<()> {
 /// A member's death is told to all; the others go on together.
 fn member(stage: &Stage<'_>) -> Result<()> {
     let mut coordinator = stage.flexbond(&[
-        "group", "coordinate", "udp://127.0.0.1:0", "--dead-after", DEAD_AFTER, "--barriers", "2000000",
-        "--members", "3",
+        "group",
+        "coordinate",
+        "udp://127.0.0.1:0",
+        "--dead-after",
+        DEAD_AFTER,
+        "--barriers",
+        "2000000",
+        "--members",
+        "3",
     ])?;
     let endpoint = session_of(&coordinator.line(PATIENCE)?)?;
     let mut members = Vec::new();
     for name in ["ada", "bob", "cy"] {
         members.push(stage.flexbond(&[
-            "group", "join", &endpoint, "--name", name, "--barriers", "2000000",
+            "group",
+            "join",
+            &endpoint,
+            "--name",
+            name,
+            "--barriers",
+            "2000000",
         ])?);
     }
     coordinator.says("passing", PATIENCE)?;
@@ -224,8 +251,13 @@ fn member(stage: &Stage<'_>) -> Result<()> {
 
 /// The coordinator's death ends the session for all, with an error, and soon.
 fn coordinator(stage: &Stage<'_>) -> Result<()> {
-    let coordinator =
-        stage.flexbond(&["group", "coordinate", "udp://127.0.0.1:0", "--dead-after", DEAD_AFTER])?;
+    let coordinator = stage.flexbond(&[
+        "group",
+        "coordinate",
+        "udp://127.0.0.1:0",
+        "--dead-after",
+        DEAD_AFTER,
+    ])?;
     let endpoint = session_of(&coordinator.line(PATIENCE)?)?;
     let mut members = Vec::new();
     for name in ["ada", "bob"] {
@@ -248,20 +280,20 @@ fn caller(stage: &Stage<'_>) -> Result<()> {
     let endpoint = format!("tcp://{address}");
     let before = server.usage()?.descriptors;
     let dying = stage.flexbond(&["call", &endpoint, "sleep", "{\"ms\":60000}"])?;
-    stage
-        .clock
-        .until("a call", PATIENCE, || server.usage().is_ok_and(|usage| usage.descriptors > before))?;
+    stage.clock.until("a call", PATIENCE, || {
+        server.usage().is_ok_and(|usage| usage.descriptors > before)
+    })?;
     dying.kill();
-    stage
-        .clock
-        .until("its end", PATIENCE, || server.usage().is_ok_and(|usage| usage.descriptors <= before))?;
+    stage.clock.until("its end", PATIENCE, || {
+        server.usage().is_ok_and(|usage| usage.descriptors <= before)
+    })?;
     let answer = stage.call(address, "add", "{\"a\":1,\"b\":2}")?;
     ensure!(answer.trim() == "3", "1 and 2 are {answer}");
 
     let mut losing = stage.flexbond(&["call", &endpoint, "sleep", "{\"ms\":60000}"])?;
-    stage
-        .clock
-        .until("a call", PATIENCE, || server.usage().is_ok_and(|usage| usage.descriptors > before))?;
+    stage.clock.until("a call", PATIENCE, || {
+        server.usage().is_ok_and(|usage| usage.descriptors > before)
+    })?;
     server.kill();
     losing.ends_with(TIMED_OUT, PATIENCE)?;
     let (_server, address) = stage.calculator(&endpoint)?;
@@ -284,7 +316,16 @@ fn recorder(stage: &Stage<'_>) -> Result<()> {
     let kept = messages_in(stage, &file)?;
     ensure!(kept > 0, "nothing of it is readable");
     // And the next one goes on behind it.
-    let mut recorder = stage.flexbond(&["dump", &address, "--record", &file, "--append", "--cut-tail", "-n", "10"])?;
+    let mut recorder = stage.flexbond(&[
+        "dump",
+        &address,
+        "--record",
+        &file,
+        "--append",
+        "--cut-tail",
+        "-n",
+        "10",
+    ])?;
     recorder.ends_with(0, PATIENCE)?;
     let more = messages_in(stage, &file)?;
     ensure!(more == kept + 10, "{kept} messages and 10 more are {more}");

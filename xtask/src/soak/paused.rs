@@ -52,7 +52,10 @@ fn pulling(stage: &Stage<'_>) -> Result<()> {
         );
     }
     let written = writing.join();
-    ensure!(written.is_ok_and(|written| written.is_ok()), "PUSH stopped to read its input");
+    ensure!(
+        written.is_ok_and(|written| written.is_ok()),
+        "PUSH stopped to read its input"
+    );
     client.ends_with(0, PATIENCE)
 }
 
@@ -82,8 +85,13 @@ fn replying(stage: &Stage<'_>) -> Result<()> {
 
 /// A member stands still for too long: it is dead for the others, who go on, and learns it when it wakes.
 fn grouped(stage: &Stage<'_>) -> Result<()> {
-    let coordinator =
-        stage.flexbond(&["group", "coordinate", "udp://127.0.0.1:0", "--dead-after", DEAD_AFTER])?;
+    let coordinator = stage.flexbond(&[
+        "group",
+        "coordinate",
+        "udp://127.0.0.1:0",
+        "--dead-after",
+        DEAD_AFTER,
+    ])?;
     let endpoint = session_of(&coordinator.line(PATIENCE)?)?;
     let mut still = stage.flexbond(&["group", "join", &endpoint, "--name", "still"])?;
     still.says("in the session", PATIENCE)?;
@@ -104,8 +112,13 @@ fn grouped(stage: &Stage<'_>) -> Result<()> {
 
 /// The coordinator stands still for too long: its members end, each with an error.
 fn coordinating(stage: &Stage<'_>) -> Result<()> {
-    let coordinator =
-        stage.flexbond(&["group", "coordinate", "udp://127.0.0.1:0", "--dead-after", DEAD_AFTER])?;
+    let coordinator = stage.flexbond(&[
+        "group",
+        "coordinate",
+        "udp://127.0.0.1:0",
+        "--dead-after",
+        DEAD_AFTER,
+    ])?;
     let endpoint = session_of(&coordinator.line(PATIENCE)?)?;
     let mut members = Vec::new();
     for name in ["ada", "bob"] {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -46,8 +46,6 @@ impl Program {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Ctrl-C in the terminal is for this command alone, which then ends them.
-            .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         let output = Lines::default();
@@ -130,7 +128,10 @@ impl Program {
     pub(super) fn address(&self) -> Result<SocketAddr> {
         let line = self.line(Duration::from_secs(20))?;
         let address = line.rsplit_once("://").map_or(&*line, |(_, address)| address);
-        address.trim().parse().with_context(|| format!("no address in `{line}`"))
+        address
+            .trim()
+            .parse()
+            .with_context(|| format!("no address in `{line}`"))
     }
 
     /// Writes a line to its standard input; waits while that is full.

@@ -28,6 +28,20 @@ impl Raw {
         Ok(Raw { stream })
     }
 
+    /// The other end of a connection that was accepted here.
+    pub(super) fn accepted(stream: TcpStream) -> io::Result<Raw> {
+        stream.set_nonblocking(false)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Raw { stream })
+    }
+
+    /// This end's address, as the other side sees it.
+    pub(super) fn local(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+
     /// A peer of this socket type, past its handshake with the NULL mechanism.
     pub(super) fn peer(address: SocketAddr, socket_type: &str) -> io::Result<Raw> {
         let mut raw = Raw::connect(address)?;
@@ -44,7 +58,10 @@ impl Raw {
         let (flags, body) = self.frame()?;
         if flags & COMMAND == 0 || !body.starts_with(b"\x05READY") {
             let text = String::from_utf8_lossy(&body).into_owned();
-            return Err(io::Error::new(ErrorKind::InvalidData, format!("no READY: {text}")));
+            return Err(io::Error::new(
+                ErrorKind::InvalidData,
+                format!("no READY: {text}"),
+            ));
         }
         Ok(())
     }
@@ -71,7 +88,10 @@ impl Raw {
             usize::try_from(u64::from_be_bytes(size)).unwrap_or(usize::MAX)
         };
         if size > LONGEST {
-            return Err(io::Error::new(ErrorKind::InvalidData, format!("a frame of {size} bytes")));
+            return Err(io::Error::new(
+                ErrorKind::InvalidData,
+                format!("a frame of {size} bytes"),
+            ));
         }
         Ok((flags, self.read(size)?))
     }
@@ -89,6 +109,13 @@ impl Raw {
                 return Ok(parts);
             }
         }
+    }
+
+    /// Everything until the other side ends the connection, as text.
+    pub(super) fn rest(&mut self) -> anyhow::Result<String> {
+        let mut bytes = Vec::new();
+        self.stream.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Whether the other side ends the connection within `limit`, however it does.

@@ -200,7 +200,11 @@ fn tls(stage: &Stage<'_>) -> Result<Listener> {
         ],
         endpoint: format!("tls://{address}"),
         // The head of a ClientHello of 512 bytes, and then zeros.
-        bytes: [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(), vec![0; 400]].concat(),
+        bytes: [
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
+            vec![0; 400],
+        ]
+        .concat(),
     })
 }
 
@@ -214,7 +218,14 @@ pub(super) fn tls_server(
     let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
     process::output(
         Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+            ])
             .args(["-nodes", "-days", "2", "-subj", "/CN=localhost"])
             .args(["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"])
             // It issues itself and nobody else.

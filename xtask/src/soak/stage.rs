@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -176,7 +177,12 @@ impl<'a> Stage<'a> {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub(super) fn shell<S: AsRef<str>>(&self, before: &str, program: &Path, arguments: &[S]) -> Result<Program> {
+    pub(super) fn shell<S: AsRef<str>>(
+        &self,
+        before: &str,
+        program: &Path,
+        arguments: &[S],
+    ) -> Result<Program> {
         let mut command = Command::new("sh");
         command
             .args(["-c", &format!("{before}; exec \"$0\" \"$@\"")])
@@ -185,11 +191,21 @@ impl<'a> Stage<'a> {
         self.start(command, Reader::Present)
     }
 
-    /// Starts any program.
+    /// Starts any program, in a process group of its own: Ctrl-C in the terminal is for this command alone, which then
+    /// ends them.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub(super) fn start(&self, command: Command, reader: Reader) -> Result<Program> {
+    pub(super) fn start(&self, mut command: Command, reader: Reader) -> Result<Program> {
+        command.process_group(0);
+        self.start_in_group(command, reader)
+    }
+
+    /// The same in the process group that the command has.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(super) fn start_in_group(&self, command: Command, reader: Reader) -> Result<Program> {
         let name = crate::process::shown(&command);
         Program::start(&name, command, reader, self.clock.clone())
     }
@@ -205,7 +221,13 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// When it does not bind.
     pub(super) fn bound(&self, pattern: &str, more: &[&str]) -> Result<(Program, SocketAddr)> {
-        let mut arguments = vec!["socket", pattern, "--bind", "tcp://127.0.0.1:0", "--print-endpoint"];
+        let mut arguments = vec![
+            "socket",
+            pattern,
+            "--bind",
+            "tcp://127.0.0.1:0",
+            "--print-endpoint",
+        ];
         arguments.extend(more);
         let program = self.flexbond(&arguments)?;
         let address = program.address()?;
@@ -243,8 +265,7 @@ impl<'a> Stage<'a> {
     }
 
     pub(super) fn none(&mut self, name: impl Into<String>, count: usize) {
-        self.sheet
-            .add(self.case, name, count as f64, Bound::Exactly(0.0));
+        self.sheet.add(self.case, name, count as f64, Bound::Exactly(0.0));
     }
 
     pub(super) fn at_most(&mut self, name: impl Into<String>, value: f64, bound: f64) {

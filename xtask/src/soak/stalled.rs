@@ -44,7 +44,10 @@ fn publishing(stage: &mut Stage<'_>, clock: &Clock) -> Result<()> {
     let mut expected = first + 1;
     while expected < sent {
         let line = reading.line(PATIENCE)?;
-        anyhow::ensure!(number(&line) == Some(expected), "{expected} is missing at the start");
+        anyhow::ensure!(
+            number(&line) == Some(expected),
+            "{expected} is missing at the start"
+        );
         expected += 1;
     }
     let before = server.usage()?;
@@ -115,21 +118,26 @@ fn pushing(stage: &mut Stage<'_>, clock: &Clock) -> Result<()> {
     server.ends_with(0, PATIENCE * 2)?;
     let mut seen = vec![0_u8; sent as usize];
     let mut missing = seen.len();
-    stage.clock.until("all that was pushed to arrive", PATIENCE, || {
-        got.extend(reading.output.take());
-        let taken = unread.output.take();
-        for line in got.drain(..).chain(taken) {
-            if let Some(times) = number(&line).and_then(|number| seen.get_mut(number as usize)) {
-                missing -= usize::from(*times == 0);
-                *times = times.saturating_add(1);
+    stage
+        .clock
+        .until("all that was pushed to arrive", PATIENCE, || {
+            got.extend(reading.output.take());
+            let taken = unread.output.take();
+            for line in got.drain(..).chain(taken) {
+                if let Some(times) = number(&line).and_then(|number| seen.get_mut(number as usize)) {
+                    missing -= usize::from(*times == 0);
+                    *times = times.saturating_add(1);
+                }
             }
-        }
-        missing == 0
-    })
-    .or_else(|error| stage.clock.check().map_err(|_| error))?;
+            missing == 0
+        })
+        .or_else(|error| stage.clock.check().map_err(|_| error))?;
     stage.told("PUSH/PULL: messages", sent as f64);
     stage.none("PUSH/PULL: lost", missing);
-    stage.none("PUSH/PULL: twice", seen.iter().filter(|times| **times > 1).count());
+    stage.none(
+        "PUSH/PULL: twice",
+        seen.iter().filter(|times| **times > 1).count(),
+    );
     Ok(())
 }
 

@@ -34,8 +34,7 @@ pub(super) fn render(sheet: &Sheet) -> String {
     let mut text = String::new();
     for [case, figure, value, bound, verdict] in &rows {
         let [first, second, third, fourth] = widths;
-        let line =
-            format!("{case:<first$}  {figure:<second$}  {value:>third$}  {bound:<fourth$}  {verdict}");
+        let line = format!("{case:<first$}  {figure:<second$}  {value:>third$}  {bound:<fourth$}  {verdict}");
         text.push_str(line.trim_end());
         text.push('\n');
     }

@@ -27,7 +27,9 @@ impl Usage {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(gone)?;
         Ok(Usage {
             resident: resident(&status).with_context(gone)?,
-            descriptors: fs::read_dir(format!("/proc/{pid}/fd")).with_context(gone)?.count(),
+            descriptors: fs::read_dir(format!("/proc/{pid}/fd"))
+                .with_context(gone)?
+                .count(),
             processor: processor(&stat).with_context(gone)?,
         })
     }
