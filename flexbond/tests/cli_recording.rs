@@ -492,11 +492,21 @@ fn a_full_disk_ends_a_folder_with_a_summary_for_programs() {
     // Whole files fit until one does not: the limit is below the size of a part.
     let (generate, endpoint) = m_generate(&["--size-bytes", "3M"]);
     let script = "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\"";
-    let arguments = ["-c", script, env!("CARGO_BIN_EXE_m_dump"), &endpoint, text(&folder), "--json"];
+    let arguments = [
+        "-c",
+        script,
+        env!("CARGO_BIN_EXE_m_dump"),
+        &endpoint,
+        text(&folder),
+        "--json",
+    ];
     let end = Program::start(Command::new("sh"), &arguments).end();
     drop(generate);
     assert_eq!(end.code, Some(1), "{end:?}");
-    assert!(end.stderr.last().unwrap().contains("0 messages are kept"), "{end:?}");
+    assert!(
+        end.stderr.last().unwrap().contains("0 messages are kept"),
+        "{end:?}"
+    );
     let summary = &json(end.stdout.last().unwrap())["summary"];
     assert_eq!(
         (&summary["messages"], &summary["recorded"]),

@@ -34,7 +34,7 @@ pub(super) fn run(stage: &mut Stage<'_>) -> Result<()> {
     loop {
         for full in fulls.into_iter().flatten() {
             record(stage, full, &address, &["--compression", "none"])?;
-            record(stage, full, &address, &["--compression", "lz4", "--sync", "20"])?;
+            record(stage, full, &address, &["--sync", "20"])?;
             record(stage, full, &address, &["--rotate-size", "900K"])?;
             record(stage, full, &address, &["--overflow", "drop", "--buffer", "1M"])?;
             recordings += 4;

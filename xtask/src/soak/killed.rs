@@ -57,9 +57,9 @@ fn puller(stage: &Stage<'_>) -> Result<()> {
     let (mut server, address) = stage.bound("PUSH", &["--monitor", "--heartbeat", "0.2"])?;
     let endpoint = format!("tcp://{address}");
     let first = stage.flexbond(&["socket", "PULL", "--connect", &endpoint])?;
-    server.reports("connected", PATIENCE)?;
+    server.reports("ready: ", PATIENCE)?;
     let second = stage.flexbond(&["socket", "PULL", "--connect", &endpoint])?;
-    server.reports("connected", PATIENCE)?;
+    server.reports("ready: ", PATIENCE)?;
     first.kill();
     server.reports("disconnected", PATIENCE)?;
     for number in 0..100 {
@@ -82,11 +82,12 @@ fn pusher(stage: &Stage<'_>) -> Result<()> {
     let endpoint = format!("tcp://{address}");
     let mut dying = stage.flexbond(&["socket", "PUSH", "--connect", &endpoint])?;
     let mut living = stage.flexbond(&["socket", "PUSH", "--connect", &endpoint, "--monitor"])?;
-    living.reports("connected", PATIENCE)?;
+    living.reports("ready: ", PATIENCE)?;
     let body = "y".repeat(1 << 20);
     for _ in 0..4 {
         dying.tell(&format!("[\"a\",\"{body}\",\"z\"]"))?;
     }
+    let whole = format!("[\"a\", \"{body}\", \"z\"]");
     dying.kill();
     server.reports("disconnected", PATIENCE)?;
     living.tell("[\"alive\"]")?;
@@ -95,11 +96,7 @@ fn pusher(stage: &Stage<'_>) -> Result<()> {
         if line == "[\"alive\"]" {
             break;
         }
-        ensure!(
-            line.starts_with("[\"a\",\"y") && line.ends_with("y\",\"z\"]") && line.len() > body.len(),
-            "half a message: {} bytes",
-            line.len()
-        );
+        ensure!(line == whole, "half a message: {} bytes", line.len());
     }
     server.kill();
     living.reports("disconnected", PATIENCE)?;
@@ -237,7 +234,7 @@ fn member(stage: &Stage<'_>) -> Result<()> {
     dying.kill();
     coordinator.says("dead", PATIENCE)?;
     for member in &members {
-        member.says("dead", PATIENCE)?;
+        member.says("gone: ", PATIENCE)?;
     }
     coordinator.signal("INT")?;
     coordinator.ends_with(130, PATIENCE)?;
@@ -344,16 +341,25 @@ pub(super) fn source(stage: &Stage<'_>, more: &[&str]) -> Result<(String, Progra
     Ok((address.clone(), stage.flexbond(&arguments)?))
 }
 
-/// How many messages a recording has.
+/// How many messages a recording has, in all its files.
 pub(super) fn messages_in(stage: &Stage<'_>, file: &str) -> Result<u64> {
     let mut info = stage.flexbond(&["record", "info", "--json", file])?;
     info.end(PATIENCE)?;
-    let text = info.output.take().join("\n");
-    let value: serde_json::Value =
-        serde_json::from_str(&text).with_context(|| format!("no JSON: {text} {}", info.troubles()))?;
-    value["messages"]
-        .as_u64()
-        .with_context(|| format!("no messages in {text}"))
+    let lines = info.output.take();
+    ensure!(
+        !lines.is_empty(),
+        "nothing is known of {file} {}",
+        info.troubles()
+    );
+    let mut messages = 0;
+    for line in &lines {
+        let value: serde_json::Value =
+            serde_json::from_str(line).with_context(|| format!("no JSON: {line} {}", info.troubles()))?;
+        messages += value["messages"]
+            .as_u64()
+            .with_context(|| format!("no messages in {line}"))?;
+    }
+    Ok(messages)
 }
 
 /// These numbers and nothing else, one a line.

@@ -140,17 +140,17 @@ fn grouped(stage: &Stage<'_>) -> Result<()> {
     staying.says("in the session", PATIENCE)?;
     let mut lost = member(stage, &lab, 2, &["group", "join", &endpoint, "--name", "lost"])?;
     lost.says("in the session", PATIENCE)?;
-    staying.says("lost", PATIENCE)?;
+    coordinator.says("(lost)", PATIENCE)?;
     lab.partition(2)?;
     coordinator.says("dead", PATIENCE)?;
-    staying.says("dead", PATIENCE)?;
+    staying.says("gone: ", PATIENCE)?;
     lost.ends_with(1, PATIENCE)?;
     let said = lost.troubles();
     ensure!(said.contains("the coordinator is dead"), "no reason: {said}");
     lab.heal(2)?;
     let again = member(stage, &lab, 2, &["group", "join", &endpoint, "--name", "again"])?;
     again.says("in the session", PATIENCE)?;
-    staying.says("again", PATIENCE)?;
+    coordinator.says("(again)", PATIENCE)?;
     stage.clock.pass(Duration::from_millis(10))
 }
 

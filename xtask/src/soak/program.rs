@@ -27,6 +27,8 @@ pub(super) struct Program {
     pub(super) errors: Lines,
     /// Open, and never read.
     unread: Option<ChildStdout>,
+    /// It leads a process group, which ends with it.
+    leads: bool,
 }
 
 /// Whether somebody reads what a program prints.
@@ -40,7 +42,13 @@ pub(super) enum Reader {
 impl Program {
     /// # Errors
     /// When it cannot be started.
-    pub(super) fn start(name: &str, mut command: Command, reader: Reader, clock: Clock) -> Result<Program> {
+    pub(super) fn start(
+        name: &str,
+        mut command: Command,
+        reader: Reader,
+        leads: bool,
+        clock: Clock,
+    ) -> Result<Program> {
         let mut child = command
             .env_remove("FLEXBOND_PASSWORD")
             .stdin(Stdio::piped())
@@ -67,6 +75,7 @@ impl Program {
             output,
             errors,
             unread,
+            leads,
         })
     }
 
@@ -231,7 +240,14 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may be gone already.
+        // It may be gone already. What it has started ends with it, before its number can be another's.
+        if self.leads && matches!(self.child.try_wait(), Ok(None)) {
+            let _ = Command::new("sh")
+                .args(["-c", "kill -s KILL -- \"-$1\"", "sh"])
+                .arg(self.pid().to_string())
+                .stderr(Stdio::null())
+                .status();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

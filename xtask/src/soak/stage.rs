@@ -198,7 +198,8 @@ impl<'a> Stage<'a> {
     /// When it cannot be started.
     pub(super) fn start(&self, mut command: Command, reader: Reader) -> Result<Program> {
         command.process_group(0);
-        self.start_in_group(command, reader)
+        let name = crate::process::shown(&command);
+        Program::start(&name, command, reader, true, self.clock.clone())
     }
 
     /// The same in the process group that the command has.
@@ -207,7 +208,7 @@ impl<'a> Stage<'a> {
     /// When it cannot be started.
     pub(super) fn start_in_group(&self, command: Command, reader: Reader) -> Result<Program> {
         let name = crate::process::shown(&command);
-        Program::start(&name, command, reader, self.clock.clone())
+        Program::start(&name, command, reader, false, self.clock.clone())
     }
 
     fn command<S: AsRef<str>>(&self, program: &Path, arguments: &[S]) -> Command {
