@@ -14,6 +14,8 @@ use super::stage::{PATIENCE, Stage};
 
 /// Descriptors that a program may have.
 const LIMIT: usize = 60;
+/// The same for one that serves pages of metrics, which takes 16 connections at most.
+const FEW: usize = 24;
 /// Connections that come; those beyond the limit wait in the listener's backlog.
 const COMING: usize = 120;
 /// The share of a processor that is no spinning.
@@ -43,11 +45,15 @@ pub(super) fn run(stage: &mut Stage<'_>) -> Result<()> {
 }
 
 fn limit() -> String {
-    format!("ulimit -n {LIMIT}")
+    limit_of(LIMIT)
+}
+
+fn limit_of(descriptors: usize) -> String {
+    format!("ulimit -n {descriptors}")
 }
 
 /// Takes all descriptors of a program, looks whether it spins, and gives them back. The share of a processor used.
-fn exhaust(stage: &Stage<'_>, program: &Program, address: SocketAddr) -> Result<f64> {
+fn exhaust(stage: &Stage<'_>, program: &Program, address: SocketAddr, limit: usize) -> Result<f64> {
     let before = program.usage()?.descriptors;
     let mut coming = Vec::new();
     for _ in 0..COMING {
@@ -56,7 +62,7 @@ fn exhaust(stage: &Stage<'_>, program: &Program, address: SocketAddr) -> Result<
     stage
         .clock
         .until("all descriptors to be taken", PATIENCE, || {
-            program.usage().is_ok_and(|usage| usage.descriptors >= LIMIT - 1)
+            program.usage().is_ok_and(|usage| usage.descriptors >= limit - 1)
         })
         .with_context(|| program.troubles())?;
     thread::sleep(Duration::from_millis(50));
@@ -89,7 +95,7 @@ fn pulling(stage: &Stage<'_>) -> Result<f64> {
     let address = server.address()?;
     // Who was there before stays.
     let mut staying = Raw::peer(address, "PUSH")?;
-    let share = exhaust(stage, &server, address)?;
+    let share = exhaust(stage, &server, address, LIMIT)?;
     staying.send(&message(&[b"stayed"]))?;
     server.says("stayed", PATIENCE)?;
     Raw::peer(address, "PUSH")?.send(&message(&[b"new"]))?;
@@ -117,7 +123,7 @@ fn encrypted(stage: &Stage<'_>) -> Result<Option<f64>> {
     ];
     let server = stage.shell(&limit(), stage.flexbond_path(), &arguments)?;
     let address = server.address()?;
-    let share = exhaust(stage, &server, address)?;
+    let share = exhaust(stage, &server, address, LIMIT)?;
     let mut client = stage.flexbond(&[
         "socket",
         "PUSH",
@@ -139,7 +145,7 @@ fn serving(stage: &Stage<'_>) -> Result<f64> {
         &["--bind", "tcp://127.0.0.1:0"],
     )?;
     let address = server.address()?;
-    let share = exhaust(stage, &server, address)?;
+    let share = exhaust(stage, &server, address, LIMIT)?;
     let answer = stage.call(address, "add", "{\"a\":1,\"b\":2}")?;
     ensure!(answer.trim() == "3", "1 and 2 are {answer}");
     Ok(share)
@@ -151,14 +157,14 @@ fn metrics(stage: &Stage<'_>) -> Result<f64> {
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let pages = format!("127.0.0.1:{port}");
     let arguments = ["stats", &*address, "--metrics", &*pages];
-    let stats = stage.shell(&limit(), stage.flexbond_path(), &arguments)?;
+    let stats = stage.shell(&limit_of(FEW), stage.flexbond_path(), &arguments)?;
     let at: SocketAddr = pages.parse()?;
     stage
         .clock
         .until("pages of metrics", PATIENCE, || page(at).is_ok())?;
     stage.clock.pass(Duration::from_millis(100))?;
     // Its own connection and its work take some of a processor: only spinning takes all.
-    let share = exhaust(stage, &stats, at)?;
+    let share = exhaust(stage, &stats, at, FEW)?;
     let text = page(at)?;
     ensure!(text.contains("flexbond_"), "no metrics: {text}");
     source.signal("INT")?;

@@ -14,6 +14,8 @@ enum Answer {
     Silence,
 }
 
+/// The codec of most lies.
+const JSON: u8 = 2;
 /// The number of the call in most lies.
 const CALL: u64 = 7;
 
@@ -29,9 +31,13 @@ pub(super) fn attack(stage: &mut Stage<'_>, tally: &mut Tally) -> Result<()> {
     let mut peers = Vec::new();
     for number in 0..100 {
         let mut raw = Raw::peer(address, "DEALER")?;
-        raw.send(&message(&[&header(1, 1, number), b"sleep", b"{\"ms\":600000}"]))?;
         raw.send(&message(&[
-            &header(1, 1, number + 1),
+            &header(1, JSON, number),
+            b"sleep",
+            b"{\"ms\":600000}",
+        ]))?;
+        raw.send(&message(&[
+            &header(1, JSON, number + 1),
             b"count",
             b"{\"n\":1000000000}",
         ]))?;
@@ -53,7 +59,7 @@ fn told(raw: &mut Raw, parts: &[Vec<u8>], answer: Answer) -> Result<()> {
         ensure!(text.len() < 6000, "{} bytes answer it", text.len());
     }
     // It is served as any other; this also shows that nothing else came before.
-    raw.send(&message(&[&header(1, 1, 99), b"add", b"{\"a\":1,\"b\":2}"]))?;
+    raw.send(&message(&[&header(1, JSON, 99), b"add", b"{\"a\":1,\"b\":2}"]))?;
     let got = raw.message().context("not served afterwards")?;
     let text: String = got.iter().map(|part| String::from_utf8_lossy(part)).collect();
     ensure!(
@@ -75,11 +81,11 @@ fn lies() -> Vec<(&'static str, Vec<Vec<u8>>, Answer)> {
     use Answer::{Error, Silence};
     let mut dice = Dice(0x0CA1);
     let request = |at: usize, byte: u8| {
-        let mut bytes = header(1, 1, CALL);
+        let mut bytes = header(1, JSON, CALL);
         bytes[at] = byte;
         vec![bytes, b"echo".to_vec(), b"1".to_vec()]
     };
-    let call = |method: &[u8], body: &[u8]| vec![header(1, 1, CALL), method.to_vec(), body.to_vec()];
+    let call = |method: &[u8], body: &[u8]| vec![header(1, JSON, CALL), method.to_vec(), body.to_vec()];
     let deep = "[".repeat(200_000);
     vec![
         ("an empty message", vec![Vec::new()], Error("malformed")),
@@ -90,10 +96,10 @@ fn lies() -> Vec<(&'static str, Vec<Vec<u8>>, Answer)> {
         ),
         (
             "a header that is cut",
-            vec![header(1, 1, CALL)[..23].to_vec()],
+            vec![header(1, JSON, CALL)[..23].to_vec()],
             Error("malformed"),
         ),
-        ("a header alone", vec![header(1, 1, CALL)], Error("malformed")),
+        ("a header alone", vec![header(1, JSON, CALL)], Error("malformed")),
         ("another version", request(0, 2), Error("malformed")),
         ("a kind that there is not", request(1, 200), Error("malformed")),
         ("a kind that only servers say", request(1, 2), Error("malformed")),

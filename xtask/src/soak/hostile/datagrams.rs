@@ -75,8 +75,10 @@ fn session(stage: &mut Stage<'_>, tally: &mut Tally, key: &[&str], of: &str) -> 
         for socket in &sockets {
             asked += socket.send_to(&join, address)?;
         }
+        stage.clock.pass(LISTEN)?;
         for socket in &sockets {
-            answered += heard(socket, Duration::from_millis(2))?;
+            socket.set_nonblocking(true)?;
+            answered += heard(socket, LISTEN)?;
         }
     }
     tally.note(of, "handshakes begun and never ended", {
@@ -184,10 +186,6 @@ fn lies(join: &[u8]) -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("a JOIN with a wrong checksum", one(damaged)),
         ("a JOIN that is too short", one(checked(join[..100].to_vec()))),
         ("a JOIN with padding of its own", one(checked(padded))),
-        (
-            "a JOIN with more behind it",
-            one(checked([&join[..join.len() - 4], &[0; 5000]].concat())),
-        ),
         (
             "all kinds in the name of the coordinator",
             (0..40).map(|kind| checked(header(1, kind, 1, 0))).collect(),

@@ -15,16 +15,25 @@ use super::program::Program;
 use super::raw::{Raw, greeting, message, ready};
 use super::stage::{PATIENCE, Stage};
 
+/// What lies to one protocol.
+type Attack = fn(&mut Stage<'_>, &mut Tally) -> Result<()>;
+
+const PROTOCOLS: [(&str, Attack); 6] = [
+    ("ZMTP", sockets::attack),
+    ("PLAIN and CURVE", mechanisms::attack),
+    ("TLS", records::attack),
+    ("groups", datagrams::attack),
+    ("rpc", calls::attack),
+    ("streams", streams::attack),
+];
+
 pub(super) fn run(stage: &mut Stage<'_>) -> Result<()> {
     let mut rounds = 0;
     let mut tally = Tally::default();
     loop {
-        sockets::attack(stage, &mut tally).context("ZMTP")?;
-        mechanisms::attack(stage, &mut tally).context("PLAIN and CURVE")?;
-        records::attack(stage, &mut tally).context("TLS")?;
-        datagrams::attack(stage, &mut tally).context("groups")?;
-        calls::attack(stage, &mut tally).context("rpc")?;
-        streams::attack(stage, &mut tally).context("streams")?;
+        for (protocol, attack) in PROTOCOLS {
+            attack(stage, &mut tally).context(protocol)?;
+        }
         rounds += 1;
         if !stage.clock.goes_on() {
             break;

@@ -120,7 +120,7 @@ fn readies() -> Vec<Lie> {
         lie(
             "ERROR cut short",
             after(command("ERROR", b"\xFFs")),
-            Refused("malformed"),
+            Refused("reported an error"),
         ),
         lie(
             "HELLO of another mechanism",
