@@ -14,8 +14,11 @@ const DEAD_AFTER: &str = "0.5";
 /// Of `flexbond call`: no answer, because nobody is there.
 const TIMED_OUT: i32 = 3;
 
+/// Lets one role die, and looks at the others.
+type Kill = fn(&Stage<'_>) -> Result<()>;
+
 pub(super) fn run(stage: &mut Stage<'_>) -> Result<()> {
-    let roles: [(&str, fn(&Stage<'_>) -> Result<()>); 9] = [
+    let roles: [(&str, Kill); 9] = [
         ("puller", puller),
         ("pusher", pusher),
         ("replier", replier),

@@ -196,6 +196,6 @@ mod tests {
         assert_eq!(message(&[b"a", b""]), [1, 1, b'a', 0, 0]);
         assert_eq!(frame(0, &[7; 256])[..9], [2, 0, 0, 0, 0, 0, 0, 1, 0]);
         assert_eq!(greeting(1, "NULL").len(), 64);
-        assert_eq!(ready("PUSH", &[])[..8], *b"\x04\x1b\x05READY");
+        assert_eq!(ready("PUSH", &[])[..8], *b"\x04\x1a\x05READY");
     }
 }
