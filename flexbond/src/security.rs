@@ -48,7 +48,8 @@
 //! (RFC 24). It keeps out mistakes, and who cannot listen. It is refused at endpoints that may lead off this machine
 //! unless `Options::plain_anywhere` says that the network itself is encrypted
 //! (`passwords_do_not_leave_the_machine_unasked`, `a_password_does_not_follow_localhost_off_the_machine`); with
-//! `tls://` it is, and has to be said, too. Otherwise the server is not known: a client shows its password to whoever listens there.
+//! `tls://` it is, and has to be said, too. Otherwise the server is not known: a client shows its password to whoever
+//! listens there.
 //!
 //! # Sockets with CURVE
 //!
