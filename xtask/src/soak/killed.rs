@@ -40,8 +40,8 @@ pub(super) fn run(stage: &mut Stage<'_>) -> Result<()> {
             break;
         }
     }
-    stage.told("rounds of 9 roles", f64::from(rounds));
-    stage.none("messages and answers lost by who lived", 0);
+    // Whatever is lost by who lives ends the case.
+    stage.at_least("whole rounds of 9 roles", f64::from(rounds), 1.0);
     Ok(())
 }
 

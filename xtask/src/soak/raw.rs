@@ -118,6 +118,17 @@ impl Raw {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// How many messages come until none does for so long.
+    pub(super) fn messages_left(mut self, quiet: Duration) -> u64 {
+        let mut count = 0;
+        if self.stream.set_read_timeout(Some(quiet)).is_ok() {
+            while self.message().is_ok() {
+                count += 1;
+            }
+        }
+        count
+    }
+
     /// Whether the other side ends the connection within `limit`, however it does.
     pub(super) fn is_cut(&mut self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
