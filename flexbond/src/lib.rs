@@ -7,7 +7,7 @@
 //! This crate is the facade: one dependency for all parts, a [`prelude`], sockets for code without a runtime
 //! ([`blocking`]), and the programs `flexbond`, `m_stats`, `m_generate`, `m_dump`, `m_replay` and `m_split`. Below it,
 //! each part is a crate of its own: a program that needs only sockets can depend on `flexbond-session` alone. Nothing
-//! is above it but your program.
+//! is above it but your program. [`security`] says what protects messages, and what does not.
 //!
 #![cfg_attr(feature = "inproc", doc = "```")]
 #![cfg_attr(not(feature = "inproc"), doc = "```no_run")]
@@ -59,6 +59,7 @@ pub mod blocking;
 #[doc(hidden)]
 pub mod cli;
 pub mod prelude;
+pub mod security;
 
 #[cfg(feature = "collectives")]
 pub use flexbond_collectives as collectives;

@@ -406,6 +406,8 @@ fn only_who_has_the_key_gets_the_files() {
         ("wrong", "another key here"),
     ] {
         fs::write(path(name), text).unwrap();
+        // Of a key that others can read, it would be said so.
+        fs::set_permissions(path(name), fs::Permissions::from_mode(0o600)).unwrap();
     }
     let (sender, endpoint) = hold(
         "send",

@@ -476,6 +476,42 @@ fn a_full_disk_ends_the_recording_with_what_fits() {
         error.contains(&format!("{} messages are kept", info["messages"])),
         "{error}: {info}"
     );
+    // The summary is said as at any other end.
+    let kept = format!("Kept: {} messages", info["messages"]);
+    assert!(end.stdout.iter().any(|line| line.starts_with(&kept)), "{end:?}");
+    assert!(
+        end.stdout.iter().any(|line| line.starts_with("Received: ")),
+        "{end:?}"
+    );
+}
+
+#[test]
+fn a_full_disk_ends_a_folder_with_a_summary_for_programs() {
+    let place = TempDir::new().unwrap();
+    let folder = place.path().join("run");
+    // Whole files fit until one does not: the limit is below the size of a part.
+    let (generate, endpoint) = m_generate(&["--size-bytes", "3M"]);
+    let script = "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\"";
+    let arguments = [
+        "-c",
+        script,
+        env!("CARGO_BIN_EXE_m_dump"),
+        &endpoint,
+        text(&folder),
+        "--json",
+    ];
+    let end = Program::start(Command::new("sh"), &arguments).end();
+    drop(generate);
+    assert_eq!(end.code, Some(1), "{end:?}");
+    assert!(
+        end.stderr.last().unwrap().contains("0 messages are kept"),
+        "{end:?}"
+    );
+    let summary = &json(end.stdout.last().unwrap())["summary"];
+    assert_eq!(
+        (&summary["messages"], &summary["recorded"]),
+        (&0.into(), &0.into())
+    );
 }
 
 /// Exports with files of at most 1 MiB.

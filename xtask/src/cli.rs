@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{bench, budget, ci, fuzz, interop, netlab, readme, setup, tidy};
+use crate::{bench, budget, ci, fuzz, interop, netlab, readme, setup, soak, tidy};
 
 /// Development tasks of flexbond. `cargo xtask ci` is what a change must pass, here and on CI.
 #[derive(Parser)]
@@ -23,6 +23,7 @@ enum Command {
     Bench(bench::Args),
     Budget(budget::Args),
     Fuzz(fuzz::Args),
+    Soak(soak::Args),
     Readme(readme::Args),
 }
 
@@ -41,6 +42,7 @@ impl Cli {
             Command::Bench(args) => bench::run(&args),
             Command::Budget(args) => budget::run(&args),
             Command::Fuzz(args) => fuzz::run(&args),
+            Command::Soak(args) => soak::run(&args),
             Command::Readme(args) => readme::run(&args),
         }
     }

@@ -13,6 +13,7 @@ pub mod netlab;
 pub mod process;
 pub mod readme;
 pub mod setup;
+pub mod soak;
 pub mod tidy;
 pub mod tools;
 pub mod workspace;

@@ -84,7 +84,28 @@ pub(super) fn read_secret(path: &Path) -> Result<Certificate, Failure> {
     let place = path.display();
     let cannot = |error: io::Error| Failure::new(format!("cannot read the key in {place}: {error}"));
     let file = File::open(path).map_err(cannot)?;
-    let mode = file.metadata().map_err(cannot)?.permissions().mode();
+    check_private(&file, path)?;
+    // As large as it may become: growing would leave copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(LONGEST as usize + 64));
+    file.take(LONGEST + 1).read_to_string(&mut text).map_err(cannot)?;
+    if text.len() as u64 > LONGEST {
+        return Err(Failure::usage(format!("{place} is too large for a key")));
+    }
+    text.parse()
+        .map_err(|error| Failure::usage(format!("the key in {place} cannot be used: {error}")))
+}
+
+/// Says if others than its owner could read a file with a secret key, and refuses one that they could have written. What is
+/// no regular file, a pipe for instance, is as private as who made it has it.
+pub(super) fn check_private(file: &File, path: &Path) -> Result<(), Failure> {
+    let place = path.display();
+    let metadata = file
+        .metadata()
+        .map_err(|error| Failure::new(format!("cannot read the key in {place}: {error}")))?;
+    if !metadata.is_file() {
+        return Ok(());
+    }
+    let mode = metadata.permissions().mode();
     if mode & 0o022 != 0 {
         return Err(Failure::usage(format!(
             "others can write the secret key in {place} (mode {:o})",
@@ -99,12 +120,5 @@ pub(super) fn read_secret(path: &Path) -> Result<Certificate, Failure> {
             mode & 0o777
         ));
     }
-    // As large as it may become: growing would leave copies behind.
-    let mut text = Zeroizing::new(String::with_capacity(LONGEST as usize + 64));
-    file.take(LONGEST + 1).read_to_string(&mut text).map_err(cannot)?;
-    if text.len() as u64 > LONGEST {
-        return Err(Failure::usage(format!("{place} is too large for a key")));
-    }
-    text.parse()
-        .map_err(|error| Failure::usage(format!("the key in {place} cannot be used: {error}")))
+    Ok(())
 }

@@ -157,20 +157,21 @@ impl Dump {
             let summary = self.summary(&tally, seconds, &Kept::default(), missing);
             screen.output.text(&summary);
         }
-        let finished = sink
+        let (kept, finished) = sink
             .finish(matches!(end, End::Interrupted).then_some(PATIENCE))
             .await;
         let trouble = contacts.trouble(&stream);
         stream.disconnect().await;
 
+        // Also where it failed: what is kept is what one goes on with.
+        if !matches!(end, End::Refused(Refusal::ReaderGone)) {
+            self.summarize(&tally, seconds, &kept, missing);
+        }
         // The reason why it ended says more than what closing it then says.
         if let End::Refused(Refusal::Failed(failure)) = end {
             return Err(failure);
         }
-        let kept = finished?;
-        if !matches!(end, End::Refused(Refusal::ReaderGone)) {
-            self.summarize(&tally, seconds, &kept, missing);
-        }
+        finished?;
         match end {
             End::TimedOut => Err(self.source.timed_out(trouble)),
             _ => Ok(Exit::Done),

@@ -133,29 +133,46 @@ impl Sink {
         }
     }
 
-    /// Ends, with everything that was taken in its place. What a screen shows is waited for at most for `patience`.
-    pub(super) async fn finish(self, patience: Option<Duration>) -> Result<Kept, Failure> {
+    /// Ends, with everything that was taken in its place; what was kept is known also where that fails. What a screen shows
+    /// is waited for at most for `patience`.
+    pub(super) async fn finish(self, patience: Option<Duration>) -> (Kept, Result<(), Failure>) {
         match self {
-            Sink::Screen(mut screen) => {
-                screen.output.conclude(patience).await?;
-                Ok(Kept::default())
+            Sink::Screen(mut screen) => (Kept::default(), screen.output.conclude(patience).await),
+            Sink::Folder(folder) => {
+                let kept = Kept {
+                    messages: folder.messages(),
+                    ..Kept::default()
+                };
+                (kept, Ok(()))
             }
-            Sink::Folder(folder) => Ok(Kept {
-                messages: folder.messages(),
-                ..Kept::default()
-            }),
             Sink::File(recorder, before) => {
                 let stats = recorder.stats();
-                let summary = recorder.close().await.map_err(|error| stopped(&error))?;
-                Ok(Kept {
-                    messages: summary.messages.saturating_sub(before),
-                    files: Some(summary.files),
+                let closed = recorder.close().await;
+                let (messages, files) = match &closed {
+                    Ok(summary) => (summary.messages, summary.files),
+                    Err(error) => (kept(error).unwrap_or(stats.messages), stats.files),
+                };
+                let kept = Kept {
+                    messages: messages.saturating_sub(before),
+                    files: Some(files),
                     dropped: stats.dropped,
                     waited: stats.waited,
                     refused: stats.refused,
-                })
+                };
+                (kept, closed.map(drop).map_err(|error| stopped(&error)))
             }
         }
+    }
+}
+
+/// The messages in all files of a recording that was stopped.
+fn kept(error: &RecordError) -> Option<u64> {
+    match error {
+        RecordError::Stopped(cause) => match **cause {
+            WriteError::Stopped { kept, .. } => Some(kept),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
