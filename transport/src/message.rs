@@ -59,6 +59,17 @@ impl Message {
         self.frames().iter().map(|frame| frame.as_slice().len()).sum()
     }
 
+    /// What a queue of messages needs for this one in bytes: its [`size`](Self::size) and, where it is a list of frames,
+    /// what the list takes. A thousand empty frames are 64 kB.
+    #[must_use]
+    #[inline]
+    pub fn footprint(&self) -> usize {
+        match &self.0 {
+            Parts::One(frame) => frame.as_slice().len(),
+            Parts::Many(frames) => self.size() + frames.len() * size_of::<Frame>(),
+        }
+    }
+
     /// All frames, in order.
     #[must_use]
     #[inline]

@@ -17,10 +17,14 @@ use tokio::time::Sleep;
 use super::core::{Core, ServedLane, Stop, StopWatch};
 use super::handshakes::{Place, Progress};
 use super::lane::Lane;
+use super::memory::Share;
 use super::outbound::Outbound;
+use super::outbox::Bytage;
+use super::pattern::Refusal;
 use super::peer::Introduction;
 use super::security::{Denial, Judging};
 use super::subscription::message_of;
+use super::{Limit, LimitAction};
 
 /// Bytes that may wait for the stream before no more messages are taken from the queue.
 const WRITE_BATCH: usize = 128 << 10;
@@ -55,10 +59,26 @@ pub(crate) enum LinkEnd {
     Io(#[from] io::Error),
     #[error("{0}")]
     Protocol(#[from] ProtocolError),
-    #[error("{0}")]
-    Refused(&'static str),
+    #[error("{}", .0.reason)]
+    Refused(Refusal),
+    #[error("one message that is not there as a whole has more than its part of recv_memory")]
+    Heavy,
     #[error("closed here")]
     Stopped,
+}
+
+impl LinkEnd {
+    /// The limit that the peer went over, if that is why, and what happened to it.
+    pub(crate) fn limit(&self) -> Option<(Limit, LimitAction)> {
+        let limit = match self {
+            LinkEnd::Displaced => return Some((Limit::Handshakes, LimitAction::Displaced)),
+            LinkEnd::Protocol(error) => Limit::of_protocol(error),
+            LinkEnd::Refused(refusal) => refusal.limit,
+            LinkEnd::Heavy => Some(Limit::RecvMemory),
+            _ => None,
+        };
+        Some((limit?, LimitAction::Disconnected))
+    }
 }
 
 /// One connection over a stream of bytes.
@@ -72,6 +92,10 @@ pub(crate) struct Link {
     judging: Judging,
     /// Decoded messages on their way to the application.
     decoded: VecDeque<Message>,
+    /// What waits to be received, as the socket knows it; only while messages may come.
+    unread: Option<Share>,
+    /// It is more than may be, and the application has to receive some first.
+    heavy: bool,
     /// Bytes read in this turn.
     read: usize,
     /// There may be more messages in what was read.
@@ -88,6 +112,8 @@ impl Link {
     pub(crate) fn new(core: Arc<Core>, stream: Box<dyn ByteStream>, endpoint: Endpoint) -> Self {
         let zmtp = connection(&core);
         Link {
+            unread: None,
+            heavy: false,
             core,
             stream,
             endpoint,
@@ -140,11 +166,12 @@ impl Link {
     /// Moves messages both ways until the connection, the peer or the socket ends.
     pub(crate) async fn run(&mut self, served: &mut ServedLane, stop: &mut StopWatch) -> LinkEnd {
         let ServedLane { lane, outbound } = served;
+        self.unread = lane.take_share().or_else(|| Some(self.core.unread.share()));
         let end = loop {
             let draining = stop.is_stopping();
             tokio::select! {
                 biased;
-                reason = poll_fn(|cx| lane.poll_end(cx)) => break LinkEnd::Refused(reason),
+                reason = poll_fn(|cx| lane.poll_end(cx)) => break LinkEnd::Refused(Refusal::new(reason)),
                 end = poll_fn(|cx| self.poll_run(cx, lane, outbound, draining)) => match end {
                     Ok(()) => {
                         self.farewell(stop).await;
@@ -155,9 +182,10 @@ impl Link {
                 () = stop.advance(draining) => if draining { break LinkEnd::Stopped },
             }
         };
+        self.leave_unread(lane);
         if matches!(end, LinkEnd::Protocol(_)) {
             let _ = self.flush_some();
-            outbound.written(self.zmtp.take_written());
+            self.note_written(outbound);
         }
         end
     }
@@ -251,7 +279,7 @@ impl Link {
                     Err(end) => self.read_error = Some(end),
                 }
             }
-            if !self.hand_on(cx, lane) {
+            if !self.hand_on(cx, lane) || self.is_heavy(cx, lane)? {
                 if !self.paused {
                     self.paused = true;
                     self.zmtp.pause();
@@ -289,12 +317,18 @@ impl Link {
         let now = now();
         if !pattern.inspects() {
             // What is not a message says nothing to a pattern that does not look.
-            while self
-                .zmtp
-                .poll_messages(now, &mut self.decoded, READ_BATCH)?
-                .is_some()
-            {}
-            return Ok(self.decoded.len() < READ_BATCH);
+            let decoded = loop {
+                match self.zmtp.poll_messages(now, &mut self.decoded, READ_BATCH) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break Ok(self.decoded.len() < READ_BATCH),
+                    Err(error) => break Err(error.into()),
+                }
+            };
+            let arrived = self.zmtp.take_decoded();
+            if !self.core.options.conflates(self.core.socket_type) {
+                lane.counters.arrived(arrived);
+            }
+            return decoded;
         }
         while self.decoded.len() < READ_BATCH {
             let message = match self.zmtp.poll_event(now)? {
@@ -304,11 +338,59 @@ impl Link {
                 None => return Ok(true),
             };
             match pattern.inspect(lane, message) {
-                Ok(message) => self.decoded.extend(message),
-                Err(refusal) => return Err(LinkEnd::Refused(refusal.0)),
+                Ok(message) => {
+                    lane.counters
+                        .arrived(message.as_ref().map_or(0, Message::footprint));
+                    self.decoded.extend(message);
+                }
+                Err(refusal) => return Err(LinkEnd::Refused(refusal)),
             }
         }
         Ok(false)
+    }
+
+    /// Whether the application has to receive some bytes before more are read; it wakes this task then.
+    fn is_heavy(&mut self, cx: &mut Context<'_>, lane: &Lane) -> Result<bool, LinkEnd> {
+        let incomplete = self.zmtp.incomplete();
+        let bytes = lane.counters.unread() + incomplete;
+        let Some(share) = &mut self.unread else {
+            return Ok(false);
+        };
+        share.tell(bytes);
+        let Some(limit) = share.is_over(bytes) else {
+            self.heavy = false;
+            return Ok(false);
+        };
+        let waits = lane
+            .inbound()
+            .is_some_and(|inbound| inbound.waiting(Some(cx.waker())) > 0);
+        if waits && bytes > incomplete {
+            if !std::mem::replace(&mut self.heavy, true) {
+                lane.met(limit, LimitAction::Paused);
+            }
+            return Ok(true);
+        }
+        if !waits {
+            // Or nothing is ever received here.
+            lane.counters.none_unread();
+        }
+        // Receiving would not help: one message may always be there, unless all peers together have too much.
+        match share.is_over(incomplete) {
+            Some(Limit::RecvMemory) => Err(LinkEnd::Heavy),
+            _ => Ok(false),
+        }
+    }
+
+    /// What is not received yet still takes memory when the connection is over.
+    fn leave_unread(&mut self, lane: &Lane) {
+        let waits = lane.inbound().is_some_and(|inbound| inbound.waiting(None) > 0);
+        let bytes = if waits { lane.counters.unread() } else { 0 };
+        if let Some(mut share) = self.unread.take() {
+            share.tell(bytes);
+            if bytes > 0 {
+                lane.keep_share(share);
+            }
+        }
     }
 
     /// Moves decoded messages to the application's queue; true if all of them fitted.
@@ -356,7 +438,7 @@ impl Link {
             }
             let flushed = self.poll_flush(cx);
             self.flushed = matches!(flushed, Poll::Ready(Ok(())));
-            outbound.written(self.zmtp.take_written());
+            self.note_written(outbound);
             match flushed {
                 Poll::Ready(Ok(())) => {}
                 Poll::Pending => return Ok(false),
@@ -386,6 +468,11 @@ impl Link {
             let _ = outbound.poll_take(cx, &mut taken);
             self.zmtp.send_batch(&mut taken);
         }
+    }
+
+    fn note_written(&mut self, outbound: &mut Outbound) {
+        let written = self.zmtp.take_written();
+        outbound.written(written, Bytage::of_transmit(self.zmtp.transmit()));
     }
 
     /// What the peer cannot have received whole.

@@ -1,6 +1,5 @@
 //! One connection to one peer, from the first byte to the last.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,12 +30,14 @@ use super::{Batch, Config, Event, PeerInfo, ProtocolError, Randomness, Transmit,
 /// The [crate documentation](crate) has an example.
 pub struct Connection {
     pub(super) config: Arc<Config>,
-    phase: Phase,
+    pub(super) phase: Phase,
     pub(super) framing: Framing,
     pub(super) input: Input,
     /// The parts of a message whose last one has not arrived, and their bytes together.
     pub(super) parts: Vec<Frame>,
     pub(super) parts_size: usize,
+    /// What the messages need that [`poll_messages`](Connection::poll_messages) made since somebody asked.
+    pub(super) decoded: usize,
     pub(super) transform: Option<Box<dyn Transform>>,
     pub(super) transmit: Transmit,
     /// The messages in the transmit queue as they were before they were encoded anew, with an empty one for each
@@ -54,7 +55,7 @@ pub struct Connection {
 }
 
 #[derive(Debug)]
-enum Phase {
+pub(super) enum Phase {
     Handshake(Box<Handshake>),
     /// Ready, and the peer that cannot subscribe has still to be subscribed to everything.
     SubscribeAll,
@@ -105,6 +106,7 @@ impl Connection {
             input: Input::new(),
             parts: Vec::new(),
             parts_size: 0,
+            decoded: 0,
             transform: None,
             transmit,
             originals: Batch::default(),
@@ -147,43 +149,6 @@ impl Connection {
             self.kill(error);
         }
         polled
-    }
-
-    /// As [`poll_event`](Connection::poll_event), but plain messages go straight into `messages` while there are fewer
-    /// than `limit` in it; returns the first event that is something else. `None`: more bytes are needed, or there is
-    /// no room.
-    ///
-    /// # Errors
-    /// As [`poll_event`](Connection::poll_event). `messages` keeps what came before.
-    pub fn poll_messages(
-        &mut self,
-        now: Instant,
-        messages: &mut VecDeque<Message>,
-        limit: usize,
-    ) -> Result<Option<Event>, ProtocolError> {
-        while messages.len() < limit {
-            if self.takes_singles() {
-                self.input
-                    .take_singles(self.config.max_message_size, messages, limit);
-                if messages.len() >= limit {
-                    break;
-                }
-            }
-            match self.poll_event(now)? {
-                Some(Event::Message(message)) => messages.push_back(message),
-                other => return Ok(other),
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whether a frame that is neither a command nor followed by more is a message as it is.
-    fn takes_singles(&self) -> bool {
-        self.framing == Framing::V2
-            && self.parts.is_empty()
-            && !self.config.socket_type.publishes()
-            && self.transform.is_none()
-            && matches!(self.phase, Phase::Ready)
     }
 
     /// Takes frames of every kind until they make an event.

@@ -47,6 +47,7 @@ mod input;
 mod mechanism;
 mod metadata;
 mod randomness;
+mod receiving;
 mod sealed;
 mod secret;
 mod secret_array;
