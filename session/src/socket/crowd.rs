@@ -79,7 +79,10 @@ mod tests {
     #[test]
     fn addresses_are_counted_apart_and_those_of_one_network_together() {
         let crowd = Crowd::new(1);
-        let enter = |text: &str| crowd.enter(&text.parse().expect("an endpoint"));
+        let enter = |text: &str| {
+            let from: Endpoint = text.parse().expect("an endpoint");
+            crowd.enter(&from)
+        };
         let first = enter("tcp://10.0.0.1:5000");
         assert!(first.is_some());
         assert!(enter("tcp://10.0.0.1:5001").is_none());

@@ -196,7 +196,7 @@ mod tests {
             assert_eq!(counts.get(limit), times as u64, "{limit}");
         }
         assert!(counts.iter().map(|(limit, _)| limit).eq(Limit::ALL));
-        assert_eq!(counts.total(), (0..Limit::ALL.len() as u64).sum());
+        assert_eq!(counts.total(), (0..Limit::ALL.len() as u64).sum::<u64>());
         let names: std::collections::HashSet<_> = Limit::ALL.iter().map(Limit::to_string).collect();
         assert_eq!(names.len(), Limit::ALL.len());
     }

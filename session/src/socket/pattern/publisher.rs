@@ -512,8 +512,8 @@ mod tests {
         let (lane, _rx) = peer(&publisher, 1, 1);
         assert_eq!(publisher.inspect(&lane, Message::from("")), Ok(None));
         assert_eq!(
-            publisher.boxes.lock().book.as_ref().unwrap().subscriptions(&lane),
-            0
+            publisher.boxes.lock().book.as_ref().unwrap().extent(&lane),
+            (0, 0)
         );
     }
 }
