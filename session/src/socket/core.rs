@@ -329,7 +329,7 @@ impl Core {
             displaced: self.displaced.get(),
             queued_bytes: self.boxes.memory().map_or(0, |memory| memory.total()) as u64,
             unread_bytes: self.unread.total() as u64,
-            limits: self.watchers.limits(),
+            limits: self.watchers.limits().counts(),
         }
     }
 

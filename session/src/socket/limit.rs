@@ -1,6 +1,7 @@
 //! The limits that peers may meet: which there are, what happens then, and how often it did.
 
 use std::fmt;
+use std::sync::Arc;
 
 use flexbond_transport::{AcceptError, Endpoint};
 use flexbond_wire::zmtp::ProtocolError;
@@ -163,6 +164,18 @@ impl LimitCounts {
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
+    }
+}
+
+/// Reads how often peers met each limit of a socket, also when the socket is elsewhere or closed; it keeps none open.
+#[derive(Clone, Debug)]
+pub struct LimitMeter(pub(crate) Arc<LimitCounters>);
+
+impl LimitMeter {
+    /// How often each was met until now.
+    #[must_use]
+    pub fn counts(&self) -> LimitCounts {
+        self.0.get()
     }
 }
 

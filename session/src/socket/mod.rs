@@ -102,7 +102,7 @@ pub use flexbond_wire::zmtp::curve::{
     Certificate, CertificateError, KeyError, KeyPair, PublicKey, SecretKey,
 };
 pub use flexbond_wire::zmtp::{Credentials, Secret, SocketType, Version};
-pub use limit::{Limit, LimitAction, LimitCounts};
+pub use limit::{Limit, LimitAction, LimitCounts, LimitMeter};
 pub use monitor::{Event, Monitor};
 pub use options::{OptionError, Options, ReconnectStop, RouterNotify, SlowPeer, XpubVerbosity};
 pub use peer::Peer;

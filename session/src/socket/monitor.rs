@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use flexbond_transport::pipe::{PipeReceiver, PipeSender, pipe};
 use futures_core::Stream;
 use parking_lot::Mutex;
 
-use super::limit::{LimitCounters, LimitCounts};
+use super::limit::{LimitCounters, LimitMeter};
 use super::{HandshakeFailure, Limit, LimitAction, Peer};
 
 /// Something that happened to one of a socket's connections. Its `Display` is one line for people.
@@ -242,7 +243,7 @@ impl Stream for Monitor {
 pub(crate) struct Watchers {
     list: Mutex<Vec<Watcher>>,
     closed: AtomicBool,
-    limits: LimitCounters,
+    limits: Arc<LimitCounters>,
 }
 
 #[derive(Debug)]
@@ -293,8 +294,8 @@ impl Watchers {
     }
 
     /// How often each limit was met.
-    pub(crate) fn limits(&self) -> LimitCounts {
-        self.limits.get()
+    pub(crate) fn limits(&self) -> LimitMeter {
+        LimitMeter(Arc::clone(&self.limits))
     }
 
     /// Ends every watcher's stream.
