@@ -696,7 +696,6 @@ async fn a_storm_of_joiners_takes_no_memory_and_leaves_the_members_at_work() {
             _ => {}
         }
     }
-    assert_eq!(turned_away.len() as u32, count.ilog2() + 1);
     assert!(
         turned_away.iter().all(|why| *why == RejectReason::Full),
         "{turned_away:?}"

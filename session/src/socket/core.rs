@@ -146,7 +146,7 @@ impl Core {
         let boxes = Outboxes::new(send_memory(socket_type, &options));
         let unread = Memory::new(
             (Limit::PeerRecvBytes, options.recv_hwm_bytes),
-            (Limit::RecvMemory, options.recv_memory),
+            (Limit::RecvMemory, options.unread_capacity()),
         );
         let crowd = Crowd::new(options.max_peers_per_address);
         let spin = Spin::new(options.spin, Rivals::Few);

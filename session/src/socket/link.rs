@@ -17,13 +17,13 @@ use tokio::time::Sleep;
 use super::core::{Core, ServedLane, Stop, StopWatch};
 use super::handshakes::{Place, Progress};
 use super::lane::Lane;
-use super::memory::Share;
 use super::outbound::Outbound;
 use super::outbox::Bytage;
 use super::pattern::Refusal;
 use super::peer::Introduction;
 use super::security::{Denial, Judging};
 use super::subscription::message_of;
+use super::unread::{Room, Unread};
 use super::{Limit, LimitAction};
 
 /// Bytes that may wait for the stream before no more messages are taken from the queue.
@@ -92,10 +92,7 @@ pub(crate) struct Link {
     judging: Judging,
     /// Decoded messages on their way to the application.
     decoded: VecDeque<Message>,
-    /// What waits to be received, as the socket knows it; only while messages may come.
-    unread: Option<Share>,
-    /// It is more than may be, and the application has to receive some first.
-    heavy: bool,
+    unread: Unread,
     /// Bytes read in this turn.
     read: usize,
     /// There may be more messages in what was read.
@@ -112,8 +109,7 @@ impl Link {
     pub(crate) fn new(core: Arc<Core>, stream: Box<dyn ByteStream>, endpoint: Endpoint) -> Self {
         let zmtp = connection(&core);
         Link {
-            unread: None,
-            heavy: false,
+            unread: Unread::default(),
             core,
             stream,
             endpoint,
@@ -166,7 +162,7 @@ impl Link {
     /// Moves messages both ways until the connection, the peer or the socket ends.
     pub(crate) async fn run(&mut self, served: &mut ServedLane, stop: &mut StopWatch) -> LinkEnd {
         let ServedLane { lane, outbound } = served;
-        self.unread = lane.take_share().or_else(|| Some(self.core.unread.share()));
+        self.unread.begin(&self.core, lane);
         let end = loop {
             let draining = stop.is_stopping();
             tokio::select! {
@@ -182,7 +178,7 @@ impl Link {
                 () = stop.advance(draining) => if draining { break LinkEnd::Stopped },
             }
         };
-        self.leave_unread(lane);
+        self.unread.leave(lane);
         if matches!(end, LinkEnd::Protocol(_)) {
             let _ = self.flush_some();
             self.note_written(outbound);
@@ -351,45 +347,10 @@ impl Link {
 
     /// Whether the application has to receive some bytes before more are read; it wakes this task then.
     fn is_heavy(&mut self, cx: &mut Context<'_>, lane: &Lane) -> Result<bool, LinkEnd> {
-        let incomplete = self.zmtp.incomplete();
-        let bytes = lane.counters.unread() + incomplete;
-        let Some(share) = &mut self.unread else {
-            return Ok(false);
-        };
-        share.tell(bytes);
-        let Some(limit) = share.is_over(bytes) else {
-            self.heavy = false;
-            return Ok(false);
-        };
-        let waits = lane
-            .inbound()
-            .is_some_and(|inbound| inbound.waiting(Some(cx.waker())) > 0);
-        if waits && bytes > incomplete {
-            if !std::mem::replace(&mut self.heavy, true) {
-                lane.met(limit, LimitAction::Paused);
-            }
-            return Ok(true);
-        }
-        if !waits {
-            // Or nothing is ever received here.
-            lane.counters.none_unread();
-        }
-        // Receiving would not help: one message may always be there, unless all peers together have too much.
-        match share.is_over(incomplete) {
-            Some(Limit::RecvMemory) => Err(LinkEnd::Heavy),
-            _ => Ok(false),
-        }
-    }
-
-    /// What is not received yet still takes memory when the connection is over.
-    fn leave_unread(&mut self, lane: &Lane) {
-        let waits = lane.inbound().is_some_and(|inbound| inbound.waiting(None) > 0);
-        let bytes = if waits { lane.counters.unread() } else { 0 };
-        if let Some(mut share) = self.unread.take() {
-            share.tell(bytes);
-            if bytes > 0 {
-                lane.keep_share(share);
-            }
+        match self.unread.room(lane, self.zmtp.incomplete(), cx.waker()) {
+            Room::Some => Ok(false),
+            Room::None => Ok(true),
+            Room::Never => Err(LinkEnd::Heavy),
         }
     }
 

@@ -42,9 +42,9 @@
 //! | `PeerSendBytes` | `send_hwm_bytes`: 1 GiB | its queue is full, as at `send_hwm` |
 //! | `PeerRecvBytes` | `recv_hwm_bytes`: 1 GiB | is not read, as at `recv_hwm` |
 //! | `SendMemory` | `send_memory`: 4 GiB | its queue is full, if it has more than its part |
-//! | `RecvMemory` | `recv_memory`: 4 GiB | is not read, if it has more than its part; disconnected, if that is in one message |
+//! | `RecvMemory` | `recv_memory`: 4 GiB, or four of the largest messages | is not read, if it has more than its part; disconnected, if that is in one message |
 //!
-//! A message that was accepted is never lost to a limit: a connection that is ended has its whole messages delivered.
+//! No message is lost to a limit of which all had arrived: where a connection is ended, those before are delivered.
 //! Peers over inproc are in this process; of these limits, those of peers, time and topics concern them.
 //!
 //! # Differences from libzmq, all in the user's favour
@@ -93,6 +93,7 @@ mod subscription;
 mod trie;
 mod turn;
 mod typed;
+mod unread;
 pub(crate) mod wakers;
 
 pub use error::{BindError, ConnectError, RecvError, ReleaseError, SendError, SendErrorKind, SubscribeError};

@@ -105,9 +105,9 @@ pub struct Options {
     /// (4 KiB and more) that a publisher sends to several counts once. Up to 64 KiB for each peer are not counted exactly.
     pub send_memory: usize,
     /// Bytes from all peers together that may wait to be received, messages included that are not there as a whole.
-    /// Default 4 GiB. It is divided as [`send_memory`](Self::send_memory) is. A peer that has more waiting is not read until
+    /// Default (`None`): 4 GiB, or four times [`max_message_size`](Self::max_message_size) where that is more. It is divided as [`send_memory`](Self::send_memory) is. A peer that has more waiting is not read until
     /// some of it is received; one that has more in a single message that is not there as a whole loses its connection.
-    pub recv_memory: usize,
+    pub recv_memory: Option<usize>,
     /// Most connections that a socket accepts on its bound endpoints together. Default 65,536.
     pub max_peers: usize,
     /// Most connections that a socket accepts on one bound endpoint. Default 65,536.
@@ -294,7 +294,7 @@ impl Default for Options {
             send_hwm_bytes: 1 << 30,
             recv_hwm_bytes: 1 << 30,
             send_memory: 4 << 30,
-            recv_memory: 4 << 30,
+            recv_memory: None,
             max_peers: 65_536,
             max_peers_per_endpoint: 65_536,
             max_peers_per_address: 16_384,
@@ -372,7 +372,7 @@ impl Options {
         heartbeat_timeout: impl Into<Option<Duration>>, heartbeat_ttl: impl Into<Option<Duration>>,
         stall_timeout: impl Into<Option<Duration>>,
         immediate: bool, conflate: bool, max_message_size: usize, max_message_parts: usize,
-        send_hwm_bytes: usize, recv_hwm_bytes: usize, send_memory: usize, recv_memory: usize, max_peers: usize,
+        send_hwm_bytes: usize, recv_hwm_bytes: usize, send_memory: usize, recv_memory: impl Into<Option<usize>>, max_peers: usize,
         max_peers_per_endpoint: usize, max_peers_per_address: usize, max_handshakes: usize, max_subscriptions: usize,
         max_subscription_bytes: usize, backlog: u32, send_buffer: impl Into<Option<usize>>,
         unsent_buffer: impl Into<Option<usize>>, recv_buffer: impl Into<Option<usize>>, spin: Duration,
@@ -485,7 +485,7 @@ impl Options {
             ("send_hwm_bytes", self.send_hwm_bytes),
             ("recv_hwm_bytes", self.recv_hwm_bytes),
             ("send_memory", self.send_memory),
-            ("recv_memory", self.recv_memory),
+            ("recv_memory", self.recv_memory.unwrap_or(usize::MAX)),
             ("max_peers", self.max_peers),
             ("max_peers_per_endpoint", self.max_peers_per_endpoint),
             ("max_peers_per_address", self.max_peers_per_address),
@@ -547,6 +547,12 @@ impl Options {
     /// The capacity that a high-water mark stands for.
     pub(crate) fn capacity(hwm: usize) -> usize {
         if hwm == 0 { Self::UNLIMITED_HWM } else { hwm }
+    }
+
+    /// How many bytes from all peers together may wait.
+    pub(crate) fn unread_capacity(&self) -> usize {
+        self.recv_memory
+            .unwrap_or_else(|| self.max_message_size.saturating_mul(4).max(4 << 30))
     }
 
     /// Whether conflation applies to a socket of this type.
