@@ -222,8 +222,11 @@ fn forget(sources: &mut Slab<Source>, key: usize) {
 /// Counts messages that are the application's from now on.
 #[inline]
 fn count(lane: &Lane, messages: &[Message]) {
-    let bytes: usize = messages.iter().map(Message::size).sum();
-    let needed: usize = messages.iter().map(Message::footprint).sum();
+    let (mut bytes, mut needed) = (0, 0);
+    for message in messages {
+        bytes += message.size();
+        needed += message.footprint();
+    }
     lane.counters.received(messages.len(), bytes);
     if needed > bytes {
         lane.counters.lists_received.add((needed - bytes) as u64);
