@@ -10,7 +10,7 @@ use fastrand::Rng;
 use flexbond_session::group::{
     Coordinator, Counters, Event, Gone, Member, MemberId, Options, RecvError, SendError, Session,
 };
-use flexbond_wire::group::{Header, Join, Kind, MIN_JOIN, Packet, RejectReason};
+use flexbond_wire::group::{Header, Join, Kind, MIN_JOIN, Packet};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -682,24 +682,20 @@ async fn a_storm_of_joiners_takes_no_memory_and_leaves_the_members_at_work() {
         .iter()
         .map(|member| member.id().expect("it is in"))
         .collect();
-    let mut turned_away = Vec::new();
+    let mut turned_away = 0;
     // Of those turned away the first is told of, and then each doubling.
     let count = coordinator.counters().turned_away;
     assert!(count > 100, "{count} were turned away");
-    while coordinator.members().len() > 2 || turned_away.len() as u32 <= count.ilog2() {
+    while coordinator.members().len() > 2 || turned_away <= count.ilog2() {
         match soon(coordinator.event()).await.expect("an event") {
             Event::Gone { member, why } => assert!(
                 !ids.contains(&member) && why == Some(Gone::Dead),
                 "{member} {why:?}"
             ),
-            Event::TurnedAway { why, .. } => turned_away.push(why),
+            Event::TurnedAway { .. } => turned_away += 1,
             _ => {}
         }
     }
-    assert!(
-        turned_away.iter().all(|why| *why == RejectReason::Full),
-        "{turned_away:?}"
-    );
     assert_eq!(coordinator.members(), ids);
     let delivery = soon(coordinator.send("after it")).await.expect("sent");
     for member in &members {

@@ -2,8 +2,6 @@
 
 use std::net::SocketAddr;
 
-use flexbond_wire::group::RejectReason;
-
 use super::MemberId;
 use super::membership::Departure;
 use super::node::{Event as NodeEvent, Node};
@@ -28,14 +26,12 @@ pub enum Event {
         /// Why; only the coordinator knows, for members it is `None`.
         why: Option<Gone>,
     },
-    /// Somebody was not admitted, because the session is full ([`Options::max_members`](super::Options::max_members)) or for
-    /// another reason; it is told, too. Only the coordinator hears of it, at the first time and then at each doubling of
-    /// [`Counters::turned_away`](super::Counters::turned_away).
+    /// Somebody was not admitted, because the session has as many members as it may have
+    /// ([`Options::max_members`](super::Options::max_members)); it is told, too. Only the coordinator hears of it, at the
+    /// first time and then at each doubling of [`Counters::turned_away`](super::Counters::turned_away).
     TurnedAway {
         /// Where it is.
         address: SocketAddr,
-        /// Why.
-        why: RejectReason,
     },
 }
 
@@ -73,7 +69,7 @@ impl Event {
                         }),
                     });
                 }
-                NodeEvent::TurnedAway(address, why) => return Some(Event::TurnedAway { address, why }),
+                NodeEvent::TurnedAway(address) => return Some(Event::TurnedAway { address }),
                 // Said where it is asked for.
                 NodeEvent::Joined(_) | NodeEvent::Out(_) => {}
             }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::group::{Event, Gone, MemberId, RejectReason};
+use crate::group::{Event, Gone, MemberId};
 
 /// How many names are kept of those who went, so that they can still be named.
 const KEPT: usize = 4096;
@@ -49,20 +49,9 @@ impl Roll {
                 };
                 Some(format!("gone: {}{why}", self.name(*member)))
             }
-            Event::TurnedAway { address, why } => {
-                let why = match why {
-                    RejectReason::Full => "the session has as many members as it may have",
-                    RejectReason::WrongKey => "its key is another",
-                    RejectReason::NeedsKey => "it showed no key",
-                    RejectReason::NoKey => "it has a key, and the session has none",
-                    RejectReason::Version => "it speaks another version",
-                    RejectReason::Closing => "the session ends",
-                    RejectReason::BudgetTooSmall => "it has too little memory for messages",
-                    RejectReason::Spent => "it joined before and is gone",
-                    _ => "for a reason of the coordinator's",
-                };
-                Some(format!("turned away: {address}, {why}"))
-            }
+            Event::TurnedAway { address } => Some(format!(
+                "turned away: {address}, there are as many members as there may be"
+            )),
             _ => None,
         }
     }

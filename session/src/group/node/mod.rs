@@ -108,8 +108,8 @@ pub(crate) enum Event {
     Arrived(MemberId),
     /// Somebody else is gone.
     Gone(MemberId, Option<Departure>),
-    /// Somebody at this address was not admitted.
-    TurnedAway(SocketAddr, RejectReason),
+    /// There was no place for somebody at this address.
+    TurnedAway(SocketAddr),
 }
 
 /// Why a node is not in a session, or not any more.
@@ -135,8 +135,8 @@ pub(crate) enum Ending {
 pub struct NodeCounters {
     /// Packets that are none of this format, or damaged.
     pub malformed: u64,
-    /// Questions of who was not admitted: the session was full ([`Options::max_members`](super::Options::max_members)), the
-    /// key another, and whatever else a [`RejectReason`] says. Only the coordinator has them.
+    /// Questions of those for whom the session has no place ([`Options::max_members`](super::Options::max_members)); only
+    /// the coordinator is asked.
     pub turned_away: u64,
     /// Packets of another session, or of nobody known here.
     pub foreign: u64,
