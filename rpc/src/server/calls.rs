@@ -206,6 +206,8 @@ mod tests {
     use super::super::hub::Hub;
     use super::super::options::Options;
     use super::super::upload::upload;
+    use flexbond_session::socket::LimitMeter;
+
     use super::*;
 
     fn kind<T>(result: Result<T, Failure>) -> FailureKind {
@@ -258,7 +260,7 @@ mod tests {
 
     #[test]
     fn items_reach_their_call_until_they_end() {
-        let hub = Hub::new(Options::default());
+        let hub = Hub::new(Options::default(), LimitMeter::default());
         let mut calls = Calls::<()>::new(9);
         let (upload, _uploaded) = upload(1);
         calls.begin(call(1), None, Some(upload)).unwrap();
