@@ -203,11 +203,11 @@ impl<T> Calls<T> {
 
 #[cfg(test)]
 mod tests {
+    use flexbond_session::socket::LimitMeter;
+
     use super::super::hub::Hub;
     use super::super::options::Options;
     use super::super::upload::upload;
-    use flexbond_session::socket::LimitMeter;
-
     use super::*;
 
     fn kind<T>(result: Result<T, Failure>) -> FailureKind {

@@ -126,12 +126,11 @@ fn broken_off() -> CallError {
 
 #[cfg(test)]
 mod tests {
+    use flexbond_session::socket::LimitMeter;
     use futures_util::{FutureExt, StreamExt};
 
     use super::super::hub::Hub;
     use super::super::options::Options;
-    use flexbond_session::socket::LimitMeter;
-
     use super::*;
 
     fn kind<T>(result: Result<T, Failure>) -> FailureKind {
