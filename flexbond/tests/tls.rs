@@ -12,7 +12,7 @@ use flexbond::rpc::{Client, Context, Failure, Server, client, server};
 use flexbond::session::async_trait;
 use flexbond::session::socket::{
     AuthRequest, Authenticator, CertificateAllow, CertificateName, Decision, DenyStatus, Event,
-    HandshakeFailure, Monitor, Options, PlainServer, PlainUser, Pull, Push, Rep, Req,
+    HandshakeFailure, Limit, LimitAction, Monitor, Options, PlainServer, PlainUser, Pull, Push, Rep, Req,
 };
 use flexbond::transport::{
     ClientCertificates, Fingerprint, Message, PeerName, Registry, Tls, TlsClient, TlsIdentity, TlsOptions,
@@ -59,6 +59,43 @@ fn world_with(clients: fn(TrustRoots) -> ClientCertificates) -> World {
         client: registry(TlsOptions::default().client(client)),
         stranger: registry(TlsOptions::default().client(stranger)),
     }
+}
+
+#[tokio::test]
+async fn silent_clients_meet_the_limits_of_tls_and_keep_nobody_out() {
+    let authority = Authority::new();
+    let (chain, key) = authority.issue(&["127.0.0.1"]);
+    let mut options =
+        TlsOptions::default().server(TlsServer::new(TlsIdentity::from_pem(chain, key).unwrap()));
+    options.max_handshakes = 1;
+    options.handshake_timeout = Duration::from_millis(200);
+    let client = TlsClient::new(TrustRoots::from_pem(authority.pem()).unwrap());
+    let pull = Pull::with_options(Options::new().registry(registry(options))).unwrap();
+    let endpoint = within("bind", pull.bind("tls://127.0.0.1:0")).await.unwrap();
+    let address = endpoint.to_string().replace("tls://", "");
+    let mut monitor = pull.as_socket().monitor();
+    let connect = || tokio::net::TcpStream::connect(address.as_str());
+    let _silent = (connect().await.unwrap(), connect().await.unwrap());
+    for expected in [
+        (Limit::Handshakes, LimitAction::Displaced),
+        (Limit::HandshakeTime, LimitAction::Disconnected),
+    ] {
+        let met = within("a limit", async {
+            loop {
+                if let Some(Event::LimitReached { limit, action, .. }) = monitor.recv().await {
+                    return (limit, action);
+                }
+            }
+        })
+        .await;
+        assert_eq!(met, expected);
+        assert_eq!(pull.as_socket().stats().limits.get(expected.0), 1);
+    }
+    let options = TlsOptions::default().client(client);
+    let push = Push::with_options(Options::new().registry(registry(options))).unwrap();
+    push.connect(&endpoint).unwrap();
+    within("send", push.send("hello")).await.unwrap();
+    assert_eq!(within("recv", pull.recv()).await.unwrap(), Message::from("hello"));
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@ use std::time::Duration;
 use flexbond_rpc::envelope::{Codec, Envelope, Flags, Kind, Method};
 use flexbond_rpc::server::Options;
 use flexbond_rpc::{Buffer, Encoded, Failure, FailureKind, Methods, Request};
-use flexbond_session::socket;
+use flexbond_session::Message;
+use flexbond_session::socket::{self, Limit};
 use futures_util::stream;
 use harness::{Seen, until, within};
 use serving::{Raw, Serving, failure_kind, request};
@@ -376,7 +377,30 @@ async fn answers_that_cannot_leave_are_counted_at_the_end() {
     assert!(stopped.undelivered > 10, "{}", stopped.undelivered);
 }
 
+async fn who_meets_a_limit_of_the_socket_is_counted_and_others_are_answered() {
+    let seen = Arc::default();
+    let socket = Options::new()
+        .socket
+        .max_message_parts(100_usize)
+        .max_peers_per_address(2_usize);
+    let server = Serving::start(methods(&seen), "tcp://127.0.0.1:0", Options::new().socket(socket)).await;
+    let client = server.client();
+    assert_eq!(client.call::<_, String>("echo", &"x").await.unwrap(), "x");
+    let raw = server.raw();
+    raw.send(&request(1, "echo", "\"x\"")).await;
+    assert_eq!(&raw.recv().await.body[..], b"\"x\"");
+    let third = server.raw();
+    let met = |limit| server.stats().limits.get(limit);
+    until("the third is refused", || met(Limit::AddressPeers) > 0).await;
+    raw.send_message(Message::from_iter((0..101).map(|_| "part")))
+        .await;
+    until("the second is sent away", || met(Limit::MessageParts) > 0).await;
+    assert_eq!(client.call::<_, String>("echo", &"y").await.unwrap(), "y");
+    drop(third);
+}
+
 serving::on_both! {
+    who_meets_a_limit_of_the_socket_is_counted_and_others_are_answered,
     a_call_that_loses_its_connection_as_it_begins_ends,
     a_stream_waits_for_a_peer_that_does_not_read_whatever_its_credit,
     a_peer_that_does_not_read_large_answers_loses_its_connection_and_no_other_does,

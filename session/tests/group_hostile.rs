@@ -682,12 +682,18 @@ async fn a_storm_of_joiners_takes_no_memory_and_leaves_the_members_at_work() {
         .iter()
         .map(|member| member.id().expect("it is in"))
         .collect();
-    while coordinator.members().len() > 2 {
-        if let Event::Gone { member, why } = soon(coordinator.event()).await.expect("an event") {
-            assert!(
+    let mut turned_away = 0;
+    // Of those turned away the first is told of, and then each doubling.
+    let count = coordinator.counters().turned_away;
+    assert!(count > 100, "{count} were turned away");
+    while coordinator.members().len() > 2 || turned_away <= count.ilog2() {
+        match soon(coordinator.event()).await.expect("an event") {
+            Event::Gone { member, why } => assert!(
                 !ids.contains(&member) && why == Some(Gone::Dead),
                 "{member} {why:?}"
-            );
+            ),
+            Event::TurnedAway { .. } => turned_away += 1,
+            _ => {}
         }
     }
     assert_eq!(coordinator.members(), ids);

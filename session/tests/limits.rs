@@ -1,13 +1,18 @@
-//! Limits: `max_peers` and `max_subscriptions` let in as many as they say, whenever they come and go.
+//! Limits: each lets in as much as it says, and who goes over it is told of, counted, and hurts nobody else.
 #![cfg(feature = "tcp")]
 
 mod harness;
 mod raw;
 
-use flexbond_session::Message;
-use flexbond_session::socket::{Event, Monitor, SocketType};
-use harness::{bind, brisk, disconnected, event, peers, recv, socket, socket_with, within};
-use raw::{Raw, command, greeting, ready};
+use std::time::Duration;
+
+use flexbond_session::socket::{Event, Limit, LimitAction, Monitor, SlowPeer, Socket, SocketType};
+use flexbond_session::{Endpoint, Message};
+use harness::{
+    bind, brisk, disconnected, event, idle, number, numbered, peers, recv, recv_many, send, socket,
+    socket_with, until, within, would_block,
+};
+use raw::{COMMAND, LONG, MORE, Raw, command, frame, greeting, message, ready};
 use tokio::io::AsyncReadExt;
 
 /// Waits for the next connection: that it is ready, or why it was refused.
@@ -98,4 +103,430 @@ async fn subscribing_again_at_the_limit_is_no_offence() {
     // A third topic is one too many.
     raw.send(&command("SUBSCRIBE", b"c")).await;
     disconnected(&mut monitor).await;
+}
+
+/// Waits until somebody meets this limit; what happened, and whether it was a peer by then.
+async fn met(monitor: &mut Monitor, expected: Limit) -> (LimitAction, bool) {
+    event(monitor, expected.name(), |event| match event {
+        Event::LimitReached {
+            limit,
+            endpoint,
+            peer,
+            action,
+        } if *limit == expected => {
+            assert!(event.to_string().contains(expected.name()), "{event}");
+            assert!(event.to_string().contains(&endpoint.to_string()), "{event}");
+            Some((*action, peer.is_some()))
+        }
+        _ => None,
+    })
+    .await
+}
+
+/// Shows that others are served.
+async fn still_serves(pull: &Socket, endpoint: &Endpoint) {
+    let mut good = Raw::connect(endpoint).await;
+    good.handshake("PUSH").await;
+    good.send(&message("a good peer")).await;
+    within("a good peer's message", async {
+        while recv(pull).await != Message::from("a good peer") {}
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_endpoint_or_one_socket_full_of_peers_refuses_and_tells() {
+    let pull = socket_with(SocketType::Pull, brisk().max_peers_per_endpoint(1).max_peers(2));
+    let (first, second) = (bind(&pull).await, bind(&pull).await);
+    let mut monitor = pull.monitor();
+    let mut raw = Raw::connect(&first).await;
+    raw.handshake("PUSH").await;
+    // Complete: it makes no room for others.
+    peers(&pull, 1).await;
+    Raw::connect(&first).await.ended().await;
+    assert_eq!(
+        met(&mut monitor, Limit::EndpointPeers).await,
+        (LimitAction::Refused, false)
+    );
+    let mut other = Raw::connect(&second).await;
+    other.handshake("PUSH").await;
+    peers(&pull, 2).await;
+    Raw::connect(&second).await.ended().await;
+    assert_eq!(
+        met(&mut monitor, Limit::Peers).await,
+        (LimitAction::Refused, false)
+    );
+    let limits = pull.stats().limits;
+    assert_eq!(
+        (limits.get(Limit::EndpointPeers), limits.get(Limit::Peers)),
+        (1, 1)
+    );
+    assert_eq!(limits.total(), 2);
+    // Who leaves makes room.
+    drop((raw, other));
+    peers(&pull, 0).await;
+    still_serves(&pull, &first).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn one_address_cannot_take_all_places() {
+    let pull = socket_with(SocketType::Pull, brisk().max_peers_per_address(3));
+    let (first, second) = (bind(&pull).await, bind(&pull).await);
+    let mut monitor = pull.monitor();
+    let mut same = Vec::new();
+    // Also those that say nothing, and whichever endpoint they come to.
+    for endpoint in [&first, &second, &first] {
+        same.push(Raw::connect(endpoint).await);
+        event(&mut monitor, "Accepted", |event| {
+            matches!(event, Event::Accepted { .. }).then_some(())
+        })
+        .await;
+    }
+    Raw::connect(&second).await.ended().await;
+    assert_eq!(
+        met(&mut monitor, Limit::AddressPeers).await,
+        (LimitAction::Refused, false)
+    );
+    assert_eq!(pull.stats().limits.get(Limit::AddressPeers), 1);
+    let mut other = Raw::connect_from("127.0.0.2", &second).await;
+    other.handshake("PUSH").await;
+    peers(&pull, 1).await;
+    drop(same.pop());
+    within("room for one more", async {
+        loop {
+            let mut again = Raw::connect(&first).await;
+            let mut greeting = [0; 10];
+            if again.stream().read_exact(&mut greeting).await.is_ok() {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn handshakes_that_are_too_many_or_too_slow_are_told_of() {
+    let options = brisk().max_handshakes(1_usize);
+    let pull = socket_with(
+        SocketType::Pull,
+        options.handshake_timeout(Duration::from_millis(200)),
+    );
+    let endpoint = bind(&pull).await;
+    let mut monitor = pull.monitor();
+    let mut first = Raw::connect(&endpoint).await;
+    event(&mut monitor, "Accepted", |event| {
+        matches!(event, Event::Accepted { .. }).then_some(())
+    })
+    .await;
+    let mut second = Raw::connect(&endpoint).await;
+    assert_eq!(
+        met(&mut monitor, Limit::Handshakes).await,
+        (LimitAction::Displaced, false)
+    );
+    first.ended().await;
+    assert_eq!(
+        met(&mut monitor, Limit::HandshakeTime).await,
+        (LimitAction::Disconnected, false)
+    );
+    second.ended().await;
+    let limits = pull.stats().limits;
+    assert_eq!(
+        (limits.get(Limit::Handshakes), limits.get(Limit::HandshakeTime)),
+        (1, 1)
+    );
+    still_serves(&pull, &endpoint).await;
+}
+
+#[tokio::test]
+async fn messages_and_commands_beyond_their_limits_end_the_connection_after_what_was_whole() {
+    let options = brisk()
+        .max_message_size(100_000_usize)
+        .max_message_parts(10_usize);
+    let pull = socket_with(SocketType::Pull, options);
+    let endpoint = bind(&pull).await;
+    let mut monitor = pull.monitor();
+    let too_long = [&[LONG][..], &100_001_u64.to_be_bytes()].concat();
+    let command = [&[LONG | COMMAND][..], &65_537_u64.to_be_bytes()].concat();
+    for (limit, bytes) in [
+        (Limit::MessageSize, too_long),
+        (Limit::MessageParts, frame(MORE, b"part").repeat(11)),
+        (Limit::CommandSize, command),
+    ] {
+        let mut raw = Raw::connect(&endpoint).await;
+        raw.handshake("PUSH").await;
+        raw.send(&[message("whole"), bytes].concat()).await;
+        assert_eq!(met(&mut monitor, limit).await, (LimitAction::Disconnected, true));
+        assert!(disconnected(&mut monitor).await.contains("limit") || limit == Limit::MessageParts);
+        raw.ended().await;
+        assert_eq!(recv(&pull).await, Message::from("whole"));
+        assert_eq!(pull.stats().limits.get(limit), 1);
+    }
+    still_serves(&pull, &endpoint).await;
+}
+
+#[tokio::test]
+async fn topics_are_limited_in_number_and_in_bytes() {
+    let options = brisk()
+        .max_subscriptions(3_usize)
+        .max_subscription_bytes(100_usize);
+    let publisher = socket_with(SocketType::Pub, options);
+    let endpoint = bind(&publisher).await;
+    let mut monitor = publisher.monitor();
+    let subscribe = |topic: &str| command("SUBSCRIBE", topic.as_bytes());
+    let mut good = Raw::connect(&endpoint).await;
+    good.handshake("SUB").await;
+    good.send(&subscribe("good")).await;
+    good.echo().await;
+    let long = |letter: &str| letter.repeat(50);
+    for (limit, last) in [
+        (Limit::Subscriptions, "b".to_owned()),
+        (Limit::SubscriptionBytes, long("b") + "!"),
+    ] {
+        let mut raw = Raw::connect(&endpoint).await;
+        raw.handshake("SUB").await;
+        // What was cancelled counts no more, and what is there already counts once.
+        raw.send(&subscribe(&long("a"))).await;
+        raw.send(&subscribe(&long("b"))).await;
+        raw.send(&subscribe(&long("b"))).await;
+        raw.send(&command("CANCEL", long("b").as_bytes())).await;
+        if limit == Limit::Subscriptions {
+            raw.send(&[subscribe("1"), subscribe("2")].concat()).await;
+        }
+        raw.echo().await;
+        raw.send(&subscribe(&last)).await;
+        assert_eq!(met(&mut monitor, limit).await, (LimitAction::Disconnected, true));
+        assert!(disconnected(&mut monitor).await.contains(limit.name()));
+        raw.ended().await;
+        assert_eq!(publisher.stats().limits.get(limit), 1);
+    }
+    send(&publisher, "good news").await;
+    assert_eq!(good.recv_message().await, Message::from("good news"));
+}
+
+#[tokio::test]
+async fn a_peer_whose_bytes_are_not_received_is_held_back_and_loses_nothing() {
+    const SIZE: usize = 64 << 10;
+    const COUNT: usize = 100;
+    let options = brisk().recv_hwm_bytes(1_usize << 20).recv_buffer(65_536);
+    let pull = socket_with(SocketType::Pull, options);
+    let endpoint = bind(&pull).await;
+    let mut monitor = pull.monitor();
+    let mut raw = Raw::connect(&endpoint).await;
+    raw.handshake("PUSH").await;
+    let sends = tokio::spawn(async move {
+        for _ in 0..COUNT {
+            raw.send(&message(vec![7; SIZE])).await;
+        }
+        raw
+    });
+    assert_eq!(
+        met(&mut monitor, Limit::PeerRecvBytes).await,
+        (LimitAction::Paused, true)
+    );
+    let waiting = pull.peers()[0].unread_bytes as usize;
+    assert!((1 << 20..(1 << 20) + 3 * SIZE).contains(&waiting), "{waiting}");
+    // Another one is not held back.
+    let mut other = Raw::connect(&endpoint).await;
+    other.handshake("PUSH").await;
+    other.send(&message("another")).await;
+    within("another's message", async {
+        while pull.peers().iter().all(|peer| peer.unread_bytes != 7) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let mut sizes: Vec<_> = recv_many(&pull, COUNT + 1)
+        .await
+        .iter()
+        .map(Message::size)
+        .collect();
+    sizes.sort_unstable();
+    assert_eq!((sizes[0], sizes[1], sizes[COUNT]), (7, SIZE, SIZE));
+    let raw = within("the last to be sent", sends).await.expect("sent");
+    assert!(pull.stats().limits.get(Limit::PeerRecvBytes) >= 1);
+    assert!(pull.peers().iter().all(|peer| peer.unread_bytes == 0));
+    drop((raw, other));
+    peers(&pull, 0).await;
+    until("an empty account", || pull.stats().unread_bytes == 0).await;
+}
+
+#[tokio::test]
+async fn many_empty_parts_are_not_for_nothing() {
+    let options = brisk().recv_hwm_bytes(1_usize << 20).recv_buffer(65_536);
+    let pull = socket_with(SocketType::Pull, options);
+    let endpoint = bind(&pull).await;
+    let mut monitor = pull.monitor();
+    let mut raw = Raw::connect(&endpoint).await;
+    raw.handshake("PUSH").await;
+    // Each needs 64 kB to be kept.
+    let parts = [frame(MORE, b"").repeat(999), frame(0, b"")].concat();
+    raw.send(&parts.repeat(40)).await;
+    assert_eq!(
+        met(&mut monitor, Limit::PeerRecvBytes).await,
+        (LimitAction::Paused, true)
+    );
+    assert!(
+        recv_many(&pull, 40)
+            .await
+            .iter()
+            .all(|message| message.len() == 1000)
+    );
+}
+
+#[tokio::test]
+async fn messages_in_part_share_the_memory_of_the_socket() {
+    const MIB: usize = 1 << 20;
+    let options = brisk().recv_memory(8 * MIB).recv_buffer(65_536);
+    let pull = socket_with(SocketType::Pull, options);
+    let endpoint = bind(&pull).await;
+    let mut monitor = pull.monitor();
+    let begin = [&[LONG][..], &(64 * MIB as u64).to_be_bytes(), &vec![7; 3 * MIB]].concat();
+    let mut raws = Vec::new();
+    // The second takes more than its half of the rest: what it began is not there as a whole.
+    for count in 1..=2 {
+        let mut raw = Raw::connect(&endpoint).await;
+        raw.handshake("PUSH").await;
+        let _ = raw.try_send(&begin).await;
+        raws.push(raw);
+        if count == 1 {
+            until("its bytes", || pull.stats().unread_bytes as usize > 2 * MIB).await;
+        }
+    }
+    assert_eq!(
+        met(&mut monitor, Limit::RecvMemory).await,
+        (LimitAction::Disconnected, true)
+    );
+    assert!(disconnected(&mut monitor).await.contains("recv_memory"));
+    assert!(pull.stats().unread_bytes as usize <= 8 * MIB);
+    still_serves(&pull, &endpoint).await;
+    drop(raws);
+    peers(&pull, 0).await;
+    until("an empty account", || pull.stats().unread_bytes == 0).await;
+}
+
+#[tokio::test]
+async fn what_gone_peers_left_takes_memory_until_it_is_received() {
+    const MIB: usize = 1 << 20;
+    const SIZE: usize = 2 * MIB - 10_000;
+    let pull = socket_with(SocketType::Pull, brisk().recv_memory(8 * MIB));
+    let endpoint = bind(&pull).await;
+    let mut monitor = pull.monitor();
+    for _ in 0..2 {
+        let mut raw = Raw::connect(&endpoint).await;
+        raw.handshake("PUSH").await;
+        raw.send(&message(vec![7; SIZE])).await;
+        drop(raw);
+        disconnected(&mut monitor).await;
+    }
+    let left = pull.stats().unread_bytes as usize;
+    assert!((2 * SIZE - (128 << 10)..=2 * SIZE).contains(&left), "{left}");
+    let mut raw = Raw::connect(&endpoint).await;
+    raw.handshake("PUSH").await;
+    raw.send(&message(vec![7; SIZE])).await;
+    assert_eq!(
+        met(&mut monitor, Limit::RecvMemory).await,
+        (LimitAction::Paused, true)
+    );
+    raw.send(&message("last")).await;
+    assert!(
+        recv_many(&pull, 4)
+            .await
+            .iter()
+            .any(|last| *last == Message::from("last"))
+    );
+    drop(raw);
+    peers(&pull, 0).await;
+    assert!(idle(&pull));
+    until("an empty account", || pull.stats().unread_bytes == 0).await;
+}
+
+#[tokio::test]
+async fn a_queue_full_of_bytes_is_full_and_loses_nothing() {
+    const MIB: usize = 1 << 20;
+    let options = brisk()
+        .send_hwm_bytes(4 * MIB)
+        .send_buffer(65_536)
+        .unsent_buffer(65_536);
+    let push = socket_with(SocketType::Push, options);
+    let endpoint = bind(&push).await;
+    let mut monitor = push.monitor();
+    let mut raw = Raw::connect_small("127.0.0.1", &endpoint).await;
+    raw.handshake("PULL").await;
+    peers(&push, 1).await;
+    let mut sent = 0;
+    while !would_block(&push, numbered(sent, MIB)) {
+        sent += 1;
+        assert!(sent < 20, "nothing holds it back");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        met(&mut monitor, Limit::PeerSendBytes).await,
+        (LimitAction::Full, true)
+    );
+    assert!(push.peers()[0].queued_bytes as usize <= 5 * MIB);
+    assert_eq!(push.stats().limits.get(Limit::PeerSendBytes), 1);
+    let waits = {
+        let push = push.clone();
+        tokio::spawn(async move { push.send(numbered(sent, MIB)).await })
+    };
+    for expected in 0..=sent {
+        assert_eq!(number(&raw.recv_message().await[0]), expected);
+    }
+    within("the one that waited", waits)
+        .await
+        .expect("no panic")
+        .expect("sent");
+    until("an empty account", || push.stats().queued_bytes == 0).await;
+}
+
+#[tokio::test]
+async fn what_subscribers_share_counts_once_and_one_that_stalls_leaves_the_others_their_part() {
+    const MIB: usize = 1 << 20;
+    for policy in [SlowPeer::DropNewest, SlowPeer::DropOldest] {
+        let options = brisk()
+            .send_memory(16 * MIB)
+            .send_buffer(65_536)
+            .slow_peer(policy);
+        let publisher = socket_with(SocketType::XPub, options.unsent_buffer(65_536));
+        let endpoint = bind(&publisher).await;
+        let mut monitor = publisher.monitor();
+        let mut stalled = Vec::new();
+        for _ in 0..4 {
+            let mut raw = Raw::connect_small("127.0.0.1", &endpoint).await;
+            raw.handshake("SUB").await;
+            raw.send(&command("SUBSCRIBE", b"")).await;
+            stalled.push(raw);
+        }
+        let mut quick = Raw::connect(&endpoint).await;
+        quick.handshake("SUB").await;
+        quick.send(&command("SUBSCRIBE", b"quick")).await;
+        within("all subscriptions", async {
+            while recv(&publisher).await != Message::from("\u{1}quick") {}
+        })
+        .await;
+        until("all subscribers", || publisher.peers().len() == 5).await;
+        // Seven for each of four, which would be far too many if each had its own.
+        for number in 0..7 {
+            send(&publisher, numbered(number, MIB)).await;
+        }
+        assert_eq!(publisher.stats().dropped, 0, "{policy:?}");
+        assert!(publisher.stats().queued_bytes as usize <= 8 * MIB);
+        for number in 7..40 {
+            send(&publisher, numbered(number, MIB)).await;
+        }
+        assert_eq!(
+            met(&mut monitor, Limit::SendMemory).await,
+            (LimitAction::Full, true)
+        );
+        assert!(publisher.stats().queued_bytes as usize <= 16 * MIB, "{policy:?}");
+        assert!(publisher.stats().dropped >= 4 * 20, "{policy:?}");
+        for _ in 0..10 {
+            send(&publisher, "quick").await;
+            assert_eq!(quick.recv_message().await, Message::from("quick"));
+        }
+        drop(stalled);
+        peers(&publisher, 1).await;
+        until("an empty account", || publisher.stats().queued_bytes < 65_536).await;
+    }
 }

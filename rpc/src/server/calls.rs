@@ -203,6 +203,8 @@ impl<T> Calls<T> {
 
 #[cfg(test)]
 mod tests {
+    use flexbond_session::socket::LimitMeter;
+
     use super::super::hub::Hub;
     use super::super::options::Options;
     use super::super::upload::upload;
@@ -258,7 +260,7 @@ mod tests {
 
     #[test]
     fn items_reach_their_call_until_they_end() {
-        let hub = Hub::new(Options::default());
+        let hub = Hub::new(Options::default(), LimitMeter::default());
         let mut calls = Calls::<()>::new(9);
         let (upload, _uploaded) = upload(1);
         calls.begin(call(1), None, Some(upload)).unwrap();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use flexbond_session::socket::LimitMeter;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -16,6 +17,8 @@ use crate::failure::{Failure, FailureKind};
 #[derive(Debug)]
 pub(super) struct Hub {
     pub(super) options: Options,
+    /// What the socket below counts.
+    pub(super) limits: LimitMeter,
     in_flight: AtomicUsize,
     /// Bytes of the arguments of the calls under way.
     bytes: AtomicUsize,
@@ -119,9 +122,10 @@ impl Loose {
 }
 
 impl Hub {
-    pub(super) fn new(options: Options) -> Arc<Self> {
+    pub(super) fn new(options: Options, limits: LimitMeter) -> Arc<Self> {
         Arc::new(Hub {
             options,
+            limits,
             in_flight: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             draining: AtomicBool::new(false),

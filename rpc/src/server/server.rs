@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use flexbond_session::Endpoint;
 use flexbond_session::socket::{
-    BindError, Event, IntoEndpoint, Monitor, OptionError, Peer, RecvError, Route, Router,
+    BindError, Event, IntoEndpoint, LimitCounts, Monitor, OptionError, Peer, RecvError, Route, Router,
 };
 use flexbond_transport::Message;
 use futures_util::stream::FuturesUnordered;
@@ -116,6 +116,8 @@ pub struct ServerStats {
     pub slow_peers: u64,
     /// Answers that waited for a connection beside its socket's queue when it was lost or ended.
     pub undelivered: u64,
+    /// How often peers met each limit of [`Options::socket`]; [`Server::monitor`] tells who and what happened.
+    pub limits: LimitCounts,
 }
 
 /// How a server ended.
@@ -165,7 +167,7 @@ where
         });
         socket.metadata.push((property::NAME.to_owned(), said.into()));
         let router = Router::with_options(socket)?;
-        let hub = Hub::new(options);
+        let hub = Hub::new(options, router.as_socket().limit_meter());
         Ok(Server {
             monitor: router.monitor(),
             service,
@@ -189,6 +191,13 @@ where
     /// Dropping the future leaves nothing bound.
     pub async fn bind(&self, endpoint: impl IntoEndpoint) -> Result<Endpoint, BindError> {
         self.router.bind(endpoint).await
+    }
+
+    /// A stream of what happens to the server's connections from now on, until its socket is closed: who comes and goes, and
+    /// who [meets a limit](Event::LimitReached).
+    #[must_use]
+    pub fn monitor(&self) -> Monitor {
+        self.router.monitor()
     }
 
     /// What tells what the server has done so far, also while it runs.
@@ -463,6 +472,7 @@ fn stats(hub: &Hub) -> ServerStats {
         connections: counters.connections.load(Ordering::Relaxed),
         slow_peers: counters.slow_peers.load(Ordering::Relaxed),
         undelivered: undelivered(hub),
+        limits: hub.limits.counts(),
     }
 }
 

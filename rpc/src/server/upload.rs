@@ -126,6 +126,7 @@ fn broken_off() -> CallError {
 
 #[cfg(test)]
 mod tests {
+    use flexbond_session::socket::LimitMeter;
     use futures_util::{FutureExt, StreamExt};
 
     use super::super::hub::Hub;
@@ -143,7 +144,7 @@ mod tests {
 
     #[test]
     fn items_come_in_order_and_with_leave() {
-        let hub = Hub::new(Options::new().max_in_flight_bytes(10));
+        let hub = Hub::new(Options::new().max_in_flight_bytes(10), LimitMeter::default());
         let (mut upload, uploaded) = upload(2);
         let mut items = uploaded.items(|_| {});
         let item = |upload: &mut Upload, number| upload.item(number, Item::default(), || hub.hold(4));
@@ -167,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_stream_that_breaks_off_does_not_look_like_one_that_ends() {
-        let hub = Hub::new(Options::default());
+        let hub = Hub::new(Options::default(), LimitMeter::default());
         for ends in [true, false] {
             let (mut upload, uploaded) = upload(2);
             let mut items = uploaded.items(|_| {});
@@ -192,7 +193,7 @@ mod tests {
 
     #[test]
     fn leave_is_given_half_a_window_at_a_time() {
-        let hub = Hub::new(Options::default());
+        let hub = Hub::new(Options::default(), LimitMeter::default());
         let (mut upload, uploaded) = upload(4);
         let (granted, grants) = std::sync::mpsc::channel();
         let mut items = uploaded.items(move |more| granted.send(more).expect("the test lives"));

@@ -26,6 +26,13 @@ pub enum Event {
         /// Why; only the coordinator knows, for members it is `None`.
         why: Option<Gone>,
     },
+    /// Somebody was not admitted, because the session has as many members as it may have
+    /// ([`Options::max_members`](super::Options::max_members)); it is told, too. Only the coordinator hears of it, at the
+    /// first time and then at each doubling of [`Counters::turned_away`](super::Counters::turned_away).
+    TurnedAway {
+        /// Where it is.
+        address: SocketAddr,
+    },
 }
 
 /// Why somebody is gone.
@@ -62,6 +69,7 @@ impl Event {
                         }),
                     });
                 }
+                NodeEvent::TurnedAway(address) => return Some(Event::TurnedAway { address }),
                 // Said where it is asked for.
                 NodeEvent::Joined(_) | NodeEvent::Out(_) => {}
             }

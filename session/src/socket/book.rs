@@ -27,6 +27,8 @@ pub(super) struct Book {
 pub(super) struct Subscriber {
     pub(super) lane: Arc<Lane>,
     pub(super) topics: HashSet<Bytes>,
+    /// The bytes of all topics.
+    bytes: usize,
 }
 
 impl Book {
@@ -62,6 +64,7 @@ impl Book {
             subscribers.insert(Subscriber {
                 lane: Arc::clone(lane),
                 topics: HashSet::new(),
+                bytes: 0,
             })
         });
     }
@@ -86,9 +89,10 @@ impl Book {
         let Some(&place) = self.places.get(&lane.id()) else {
             return Added::Nothing;
         };
-        self.subscribers[place]
-            .topics
-            .insert(Bytes::copy_from_slice(topic));
+        let subscriber = &mut self.subscribers[place];
+        if subscriber.topics.insert(Bytes::copy_from_slice(topic)) {
+            subscriber.bytes += topic.len();
+        }
         self.topics.add(topic, place)
     }
 
@@ -96,7 +100,10 @@ impl Book {
         let Some(&place) = self.places.get(&lane.id()) else {
             return Removed::Nothing;
         };
-        self.subscribers[place].topics.remove(topic);
+        let subscriber = &mut self.subscribers[place];
+        if subscriber.topics.remove(topic) {
+            subscriber.bytes -= topic.len();
+        }
         self.topics.remove(topic, place)
     }
 
@@ -109,8 +116,9 @@ impl Book {
             .is_some_and(|subscriber| subscriber.topics.contains(topic))
     }
 
-    pub(super) fn subscriptions(&self, lane: &Lane) -> usize {
+    /// How many topics a lane has, and how many bytes these.
+    pub(super) fn extent(&self, lane: &Lane) -> (usize, usize) {
         self.subscriber(lane)
-            .map_or(0, |subscriber| subscriber.topics.len())
+            .map_or((0, 0), |subscriber| (subscriber.topics.len(), subscriber.bytes))
     }
 }

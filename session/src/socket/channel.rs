@@ -8,12 +8,13 @@ use std::time::Duration;
 use flexbond_transport::pipe::{PipeReceiver, PushError};
 use flexbond_transport::{Endpoint, Message, MessageChannel};
 
-use super::Peer;
 use super::core::{Core, ServedLane, StopWatch};
 use super::introduction;
 use super::lane::Lane;
+use super::outbox::Bytage;
 use super::pattern::Refusal;
 use super::peer::Introduction;
+use super::{Limit, Peer};
 
 /// Messages that one round takes from a peer.
 const TURN: usize = 256;
@@ -23,6 +24,8 @@ const TURN: usize = 256;
 pub(crate) enum ChannelEnd {
     /// The peers do not fit, or this socket does not want the other.
     Refused(String),
+    /// The other went over a limit.
+    Over(Limit, &'static str),
     /// The other end is gone.
     Gone,
     /// The socket is closed here.
@@ -33,15 +36,27 @@ impl ChannelEnd {
     pub(crate) fn reason(&self) -> String {
         match self {
             ChannelEnd::Refused(reason) => reason.clone(),
+            ChannelEnd::Over(_, reason) => (*reason).to_owned(),
             ChannelEnd::Gone => "the peer closed its socket".to_owned(),
             ChannelEnd::Stopped => "closed here".to_owned(),
+        }
+    }
+
+    /// The limit that the other went over, if that is why.
+    pub(crate) fn limit(&self) -> Option<Limit> {
+        match self {
+            ChannelEnd::Over(limit, _) => Some(*limit),
+            _ => None,
         }
     }
 }
 
 impl From<Refusal> for ChannelEnd {
     fn from(refusal: Refusal) -> Self {
-        ChannelEnd::Refused(refusal.0.to_owned())
+        match refusal.limit {
+            Some(limit) => ChannelEnd::Over(limit, refusal.reason),
+            None => ChannelEnd::Refused(refusal.reason.to_owned()),
+        }
     }
 }
 
@@ -167,8 +182,9 @@ async fn introduced(
         Ok(true) => {}
         Ok(false) => return Err(ChannelEnd::Gone),
         Err(_) => {
-            return Err(ChannelEnd::Refused(
-                "the peer did not introduce itself in time".to_owned(),
+            return Err(ChannelEnd::Over(
+                Limit::HandshakeTime,
+                "the peer did not introduce itself in time",
             ));
         }
     }
@@ -245,7 +261,7 @@ fn poll_outbound(
 ) -> Result<(), ChannelEnd> {
     while let Poll::Ready(Some(message)) = served.outbound.poll_next(cx) {
         match channel.tx.try_push(message, Some(cx.waker())) {
-            Ok(()) => served.outbound.written(1),
+            Ok(()) => served.outbound.written(1, Bytage::default()),
             Err(PushError::Full(message)) => {
                 served.outbound.undo(message);
                 break;

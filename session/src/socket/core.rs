@@ -13,7 +13,9 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
+use super::crowd::Crowd;
 use super::lane::Lane;
+use super::memory::Memory;
 use super::monitor::{Event, Watchers};
 use super::outbound::Outbound;
 use super::outbox::Outboxes;
@@ -21,7 +23,7 @@ use super::pattern::{Pattern, pattern};
 use super::security::mechanism;
 use super::stats::{Counters, PeerStats, SharedCounter, Stats};
 use super::turn::{Company, Turn};
-use super::{Options, Peer, SlowPeer};
+use super::{Limit, LimitAction, Options, Peer, SlowPeer};
 use crate::spin::{Rivals, Spin};
 
 /// What all tasks of one socket share: its rules, its options and its peers.
@@ -43,6 +45,10 @@ pub(crate) struct Core {
     past: Mutex<Past>,
     /// One permit for each connection that may still be accepted.
     pub(crate) admissions: Arc<Semaphore>,
+    /// Accepted connections by remote address.
+    pub(crate) crowd: Arc<Crowd>,
+    /// What came and waits for the application.
+    pub(crate) unread: Arc<Memory>,
     /// Handshakes that made room for newer ones.
     pub(crate) displaced: SharedCounter,
     stop: watch::Sender<Stop>,
@@ -137,7 +143,12 @@ pub(crate) struct ServedLane {
 impl Core {
     pub(crate) fn new(socket_type: SocketType, options: Options) -> Arc<Self> {
         let admissions = Arc::new(Semaphore::new(options.max_peers.min(Semaphore::MAX_PERMITS)));
-        let boxes = Arc::default();
+        let boxes = Outboxes::new(send_memory(socket_type, &options));
+        let unread = Memory::new(
+            (Limit::PeerRecvBytes, options.recv_hwm_bytes),
+            (Limit::RecvMemory, options.unread_capacity()),
+        );
+        let crowd = Crowd::new(options.max_peers_per_address);
         let spin = Spin::new(options.spin, Rivals::Few);
         let waits = matches!(
             socket_type,
@@ -160,6 +171,8 @@ impl Core {
             counts: Mutex::default(),
             past: Mutex::default(),
             admissions,
+            crowd,
+            unread,
             displaced: SharedCounter::default(),
             stop: watch::Sender::new(Stop::Running),
             closed: AtomicBool::new(false),
@@ -178,6 +191,14 @@ impl Core {
 
     pub(crate) fn emit(&self, event: &Event) {
         self.watchers.emit(event);
+    }
+
+    /// Counts and tells that the other end met a limit; who it is, if that is known.
+    pub(crate) fn limit(&self, limit: Limit, action: LimitAction, endpoint: &Endpoint, peer: Option<&Peer>) {
+        match peer {
+            Some(peer) => self.watchers.peer_limit(limit, action, peer.clone(), false),
+            None => self.watchers.limit(limit, action, endpoint),
+        }
     }
 
     /// Whether a peer that closes the connection may have been asked for a key that it does not have.
@@ -306,6 +327,9 @@ impl Core {
             handshakes: sum.handshakes.get(),
             reconnects,
             displaced: self.displaced.get(),
+            queued_bytes: self.boxes.memory().map_or(0, |memory| memory.total()) as u64,
+            unread_bytes: self.unread.total() as u64,
+            limits: self.watchers.limits().counts(),
         }
     }
 
@@ -460,6 +484,17 @@ impl StopWatch {
             done = work => Some(done),
         }
     }
+}
+
+/// How many bytes may wait to be sent. Subscriptions are exempt: the application has them anyway.
+fn send_memory(socket_type: SocketType, options: &Options) -> Option<Arc<Memory>> {
+    let subscribes = matches!(socket_type, SocketType::Sub | SocketType::XSub);
+    (!subscribes).then(|| {
+        Memory::new(
+            (Limit::PeerSendBytes, options.send_hwm_bytes),
+            (Limit::SendMemory, options.send_memory),
+        )
+    })
 }
 
 fn zmtp_config(socket_type: SocketType, options: &Options) -> zmtp::Config {

@@ -20,7 +20,7 @@ use super::link::Link;
 use super::monitor::Event;
 use super::security::check_connection;
 use super::subscription::Subscription;
-use super::{HandshakeFailure, Peer};
+use super::{HandshakeFailure, LimitAction, Peer};
 
 /// The lane that messages for an endpoint take now, known to the task that connects and to who may give it up.
 pub(crate) type CurrentLane = Arc<Mutex<Option<Arc<Lane>>>>;
@@ -236,6 +236,9 @@ impl Dialer {
             None => return Outcome::Stopped,
             Some(Err(end)) => {
                 let failure = HandshakeFailure::from(&end);
+                if let Some((limit, action)) = end.limit() {
+                    core.limit(limit, action, &self.endpoint, None);
+                }
                 return Outcome::Again(Failure::Handshake(end.to_string(), failure));
             }
             Some(Ok(info)) => info,
@@ -246,7 +249,10 @@ impl Dialer {
         lane.set_ready(true);
         if let Err(refusal) = core.pattern.ready(&lane) {
             lane.set_ready(false);
-            return Outcome::Again(Failure::Handshake(refusal.0.to_owned(), HandshakeFailure::Other));
+            return Outcome::Again(Failure::Handshake(
+                refusal.reason.to_owned(),
+                HandshakeFailure::Other,
+            ));
         }
         if stop.is_stopping() {
             // Given up meanwhile: what is queued still goes out, but nothing more comes in.
@@ -257,6 +263,9 @@ impl Dialer {
         let end = link.run(served, stop).await;
         served.outbound.rewind(link.take_unsent());
         drop(link);
+        if let Some((limit, action)) = end.limit() {
+            core.limit(limit, action, &self.endpoint, Some(&peer));
+        }
         lane.set_ready(false);
         core.pattern.lost(&lane);
         if core.sends_subscriptions() {
@@ -294,7 +303,7 @@ impl Dialer {
         core.pattern.lost(&lane);
         let introduced = known.is_some();
         core.retire(&lane, || undelivered(&lane, introduced));
-        finished(&core, known, &end, stop)
+        finished(&core, &self.endpoint, known, &end, stop)
     }
 
     async fn run_served(&mut self, channel: MessageChannel, stop: &mut StopWatch) -> Outcome {
@@ -310,7 +319,7 @@ impl Dialer {
         let end = channel::run_served(&core, served, channel, stop, None, ready).await;
         lane.set_ready(false);
         core.pattern.lost(&lane);
-        finished(&core, known, &end, stop)
+        finished(&core, &self.endpoint, known, &end, stop)
     }
 
     /// How long to wait before the next attempt; `None`: there is none.
@@ -410,7 +419,16 @@ fn note_ready(core: &Core, was_ready: &mut bool, lane: &Lane, peer: &Peer) {
 }
 
 /// What follows on the end of a channel.
-fn finished(core: &Core, known: Option<Peer>, end: &channel::ChannelEnd, stop: &StopWatch) -> Outcome {
+fn finished(
+    core: &Core,
+    endpoint: &Endpoint,
+    known: Option<Peer>,
+    end: &channel::ChannelEnd,
+    stop: &StopWatch,
+) -> Outcome {
+    if let Some(limit) = end.limit() {
+        core.limit(limit, LimitAction::Disconnected, endpoint, known.as_ref());
+    }
     if stop.is_stopping() || matches!(end, channel::ChannelEnd::Stopped) {
         if let Some(peer) = known {
             core.emit(&Event::Disconnected {

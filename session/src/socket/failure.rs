@@ -67,7 +67,9 @@ impl From<&LinkEnd> for HandshakeFailure {
             }
             LinkEnd::Eof | LinkEnd::ClosedInHandshake => return HandshakeFailure::Closed,
             LinkEnd::Displaced => return HandshakeFailure::Displaced,
-            LinkEnd::Io(_) | LinkEnd::Refused(_) | LinkEnd::Stopped => return HandshakeFailure::Other,
+            LinkEnd::Io(_) | LinkEnd::Refused(_) | LinkEnd::Heavy | LinkEnd::Stopped => {
+                return HandshakeFailure::Other;
+            }
         };
         match error {
             ProtocolError::MechanismMismatch { ours, theirs } => HandshakeFailure::Mechanism {

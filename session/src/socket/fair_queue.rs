@@ -100,7 +100,7 @@ impl FairQueue {
         ready.push_back(key);
         let source = sources.get_mut(key)?;
         let message = source.rx.pop()?;
-        source.lane.counters.received(1, message.size());
+        count(&source.lane, std::slice::from_ref(&message));
         if let Some(from) = from {
             *from = Some(Arc::clone(&source.lane));
         }
@@ -128,8 +128,7 @@ impl FairQueue {
             if let Some(source) = sources.get_mut(key) {
                 let first = messages.len();
                 source.rx.pop_many(turns, messages);
-                let bytes = messages[first..].iter().map(Message::size).sum();
-                source.lane.counters.received(messages.len() - first, bytes);
+                count(&source.lane, &messages[first..]);
             }
         }
         messages.len() - before
@@ -145,8 +144,7 @@ impl FairQueue {
         let source = sources.get_mut(key)?;
         let first = messages.len();
         source.rx.pop_many(limit, messages);
-        let bytes = messages[first..].iter().map(Message::size).sum();
-        source.lane.counters.received(messages.len() - first, bytes);
+        count(&source.lane, &messages[first..]);
         Some(Arc::clone(&source.lane))
     }
 
@@ -167,9 +165,7 @@ impl FairQueue {
                 Poll::Ready(true) => return Some(key),
                 // Out of the turn until its waker fires.
                 Poll::Pending => source.is_ready = false,
-                Poll::Ready(false) => {
-                    sources.remove(key);
-                }
+                Poll::Ready(false) => forget(sources, key),
             }
         }
     }
@@ -196,7 +192,7 @@ impl FairQueue {
                 .get_mut(key)
                 .is_some_and(|source| source.rx.fill(None) == Poll::Ready(false));
             if gone {
-                sources.remove(key);
+                forget(sources, key);
             }
             !gone
         });
@@ -214,6 +210,26 @@ impl FairQueue {
                 ready.push_back(key);
             }
         }
+    }
+}
+
+/// Removes a source that was read to its end.
+fn forget(sources: &mut Slab<Source>, key: usize) {
+    // It takes no memory any more.
+    drop(sources.remove(key).lane.take_share());
+}
+
+/// Counts messages that are the application's from now on.
+#[inline]
+fn count(lane: &Lane, messages: &[Message]) {
+    let (mut bytes, mut needed) = (0, 0);
+    for message in messages {
+        bytes += message.size();
+        needed += message.footprint();
+    }
+    lane.counters.received(messages.len(), bytes);
+    if needed > bytes {
+        lane.counters.lists_received.add((needed - bytes) as u64);
     }
 }
 

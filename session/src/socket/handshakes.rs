@@ -28,8 +28,9 @@ pub(crate) enum Progress {
 #[derive(Debug)]
 pub(crate) struct Handshakes {
     limit: usize,
-    /// One permit for each connection that the socket may have.
-    admissions: Arc<Semaphore>,
+    /// One permit for each connection that the socket may have, and one for each that the endpoint may.
+    socket: Arc<Semaphore>,
+    endpoint: Arc<Semaphore>,
     table: Mutex<Table>,
 }
 
@@ -43,14 +44,22 @@ struct Table {
 #[derive(Debug)]
 struct Entry {
     displaced: oneshot::Sender<()>,
-    admission: OwnedSemaphorePermit,
+    admission: Admission,
+}
+
+/// What lets the socket have a connection.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    _socket: OwnedSemaphorePermit,
+    _endpoint: OwnedSemaphorePermit,
 }
 
 /// Why there is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
     Handshakes,
-    Connections,
+    Socket,
+    Endpoint,
 }
 
 /// One connection's place, until its handshake is over.
@@ -62,10 +71,13 @@ pub(crate) struct Place {
 }
 
 impl Handshakes {
-    pub(crate) fn new(limit: usize, admissions: Arc<Semaphore>) -> Arc<Self> {
+    /// At most `limit` handshakes on an endpoint that may have as many connections as `endpoint` says, of a socket that
+    /// may have as many as `socket` has permits.
+    pub(crate) fn new(limit: usize, endpoint: usize, socket: Arc<Semaphore>) -> Arc<Self> {
         Arc::new(Handshakes {
             limit,
-            admissions,
+            socket,
+            endpoint: Arc::new(Semaphore::new(endpoint.min(Semaphore::MAX_PERMITS))),
             table: Mutex::default(),
         })
     }
@@ -73,18 +85,13 @@ impl Handshakes {
     /// A place for one more connection; another's, if there is no free one.
     pub(crate) fn enter(self: &Arc<Self>, progress: Progress) -> Result<Place, Full> {
         let mut table = self.table.lock();
-        let full = if table.entries.len() >= self.limit {
-            Full::Handshakes
-        } else {
-            Full::Connections
-        };
-        let free = match full {
-            Full::Handshakes => None,
-            Full::Connections => Arc::clone(&self.admissions).try_acquire_owned().ok(),
+        let free = match table.entries.len() >= self.limit {
+            true => Err(Full::Handshakes),
+            false => self.admission(),
         };
         let admission = match free {
-            Some(admission) => admission,
-            None => table.displace().ok_or(full)?,
+            Ok(admission) => admission,
+            Err(full) => table.displace().ok_or(full)?,
         };
         table.last += 1;
         let key = (progress, table.last);
@@ -102,11 +109,19 @@ impl Handshakes {
             displaced,
         })
     }
+
+    fn admission(&self) -> Result<Admission, Full> {
+        let permit = |semaphore: &Arc<Semaphore>| Arc::clone(semaphore).try_acquire_owned();
+        Ok(Admission {
+            _endpoint: permit(&self.endpoint).map_err(|_| Full::Endpoint)?,
+            _socket: permit(&self.socket).map_err(|_| Full::Socket)?,
+        })
+    }
 }
 
 impl Table {
     /// Takes the place of the one that goes first.
-    fn displace(&mut self) -> Option<OwnedSemaphorePermit> {
+    fn displace(&mut self) -> Option<Admission> {
         let first = self.entries.first_entry()?;
         if first.key().0 == Progress::Kept {
             return None;
@@ -137,7 +152,7 @@ impl Place {
     }
 
     /// The handshake is over; what lets the socket have the connection. `None` when it had to make room just now.
-    pub(crate) fn leave(self) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn leave(self) -> Option<Admission> {
         let entry = self.handshakes.table.lock().entries.remove(&self.key);
         entry.map(|entry| entry.admission)
     }
@@ -167,7 +182,7 @@ mod tests {
 
     #[test]
     fn whoever_said_least_goes_first_and_then_the_oldest() {
-        let handshakes = Handshakes::new(3, Arc::new(Semaphore::new(9)));
+        let handshakes = Handshakes::new(3, 9, Arc::new(Semaphore::new(9)));
         let [mut first, mut second, mut third] = places(&handshakes);
         first.reached(Progress::Talking);
         let mut fourth = handshakes.enter(Progress::Silent).expect("the second goes");
@@ -193,8 +208,13 @@ mod tests {
 
     #[test]
     fn a_socket_full_of_silence_has_room_too_and_one_full_of_peers_has_none() {
-        let admissions = Arc::new(Semaphore::new(2));
-        let handshakes = Handshakes::new(9, Arc::clone(&admissions));
+        full_of_silence(2, 9, Full::Socket);
+        full_of_silence(9, 2, Full::Endpoint);
+    }
+
+    fn full_of_silence(socket: usize, endpoint: usize, expected: Full) {
+        let admissions = Arc::new(Semaphore::new(socket));
+        let handshakes = Handshakes::new(9, endpoint, Arc::clone(&admissions));
         let [first, mut second] = places(&handshakes);
         let peer = first.leave();
         assert!(peer.is_some());
@@ -202,13 +222,13 @@ mod tests {
         assert!(is_displaced(&mut second));
         let other = third.leave();
         assert!(other.is_some());
-        assert_eq!(handshakes.enter(Progress::Silent).err(), Some(Full::Connections));
+        assert_eq!(handshakes.enter(Progress::Silent).err(), Some(expected));
         drop((peer, other, second));
-        assert_eq!(admissions.available_permits(), 2);
+        assert_eq!(admissions.available_permits(), socket);
         drop(handshakes.enter(Progress::Silent));
         assert_eq!(
             admissions.available_permits(),
-            2,
+            socket,
             "who leaves before the end leaves nothing"
         );
     }

@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use flexbond_transport::pipe::PipeSender;
+use flexbond_transport::pipe::{PipeSender, PushError};
 use flexbond_transport::{Frame, Message};
 use parking_lot::Mutex;
 
-use super::Peer;
+use super::limit::LimitCounters;
+use super::memory::Share;
 use super::monitor::{Event, Watchers};
 use super::out::Out;
 use super::outbox::Outbox;
 use super::stats::{Counters, PeerStats, SharedCounter};
+use super::{Limit, LimitAction, Peer};
 
 /// The way from a socket to one peer: the queue towards it, who it is, and what has passed.
 ///
@@ -29,6 +31,10 @@ pub(crate) struct Lane {
     alias: Mutex<Frame>,
     pub(crate) counters: Counters,
     pub(crate) reconnects: SharedCounter,
+    /// What the messages that were not received have of the socket's memory, while no connection sees to it.
+    unread: Mutex<Option<Share>>,
+    /// How often each limit was met.
+    met: LimitCounters,
     end: Mutex<End>,
     watchers: Arc<Watchers>,
 }
@@ -65,6 +71,8 @@ impl Lane {
             alias: Mutex::default(),
             counters: Counters::default(),
             reconnects: SharedCounter::default(),
+            unread: Mutex::default(),
+            met: LimitCounters::default(),
             end: Mutex::default(),
             watchers,
         })
@@ -137,6 +145,42 @@ impl Lane {
         }
     }
 
+    pub(crate) fn keep_share(&self, share: Share) {
+        *self.unread.lock() = Some(share);
+    }
+
+    pub(crate) fn take_share(&self) -> Option<Share> {
+        self.unread.lock().take()
+    }
+
+    /// The peer met a limit. Told at the first time and then at every doubling.
+    #[cold]
+    pub(crate) fn met(&self, limit: Limit, action: LimitAction) {
+        let times = self.met.count(limit) + 1;
+        self.watchers
+            .peer_limit(limit, action, self.peer(), !times.is_power_of_two());
+    }
+
+    /// Tells if the queue towards the peer was full of bytes since this was asked last. Not under the lock of the queues.
+    #[cold]
+    pub(crate) fn tell_if_heavy(&self) {
+        if let Out::Served(queue) = &self.tx
+            && let Some(limit) = queue.take_heavy()
+        {
+            self.met(limit, LimitAction::Full);
+        }
+    }
+
+    /// Queues a message for the peer, as [`Out::try_push`] does, and tells if there is no room because of its bytes.
+    #[inline]
+    pub(crate) fn try_push(&self, message: &mut Message, waker: Option<&Waker>) -> Result<(), PushError<()>> {
+        let pushed = self.tx.try_push(message, waker);
+        if matches!(pushed, Err(PushError::Full(()))) {
+            self.tell_if_heavy();
+        }
+        pushed
+    }
+
     /// Asks the connection to end at once.
     pub(crate) fn end(&self, reason: &'static str) {
         let mut end = self.end.lock();
@@ -180,6 +224,8 @@ impl Lane {
             bytes_received: self.counters.bytes_received.get(),
             dropped: self.counters.dropped.get(),
             queued: self.tx.len() as u64,
+            queued_bytes: self.tx.bytes() as u64,
+            unread_bytes: self.counters.unread() as u64,
             reconnects: self.reconnects.get(),
         }
     }

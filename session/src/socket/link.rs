@@ -18,9 +18,13 @@ use super::core::{Core, ServedLane, Stop, StopWatch};
 use super::handshakes::{Place, Progress};
 use super::lane::Lane;
 use super::outbound::Outbound;
+use super::outbox::Bytage;
+use super::pattern::Refusal;
 use super::peer::Introduction;
 use super::security::{Denial, Judging};
 use super::subscription::message_of;
+use super::unread::{Room, Unread};
+use super::{Limit, LimitAction};
 
 /// Bytes that may wait for the stream before no more messages are taken from the queue.
 const WRITE_BATCH: usize = 128 << 10;
@@ -55,10 +59,26 @@ pub(crate) enum LinkEnd {
     Io(#[from] io::Error),
     #[error("{0}")]
     Protocol(#[from] ProtocolError),
-    #[error("{0}")]
-    Refused(&'static str),
+    #[error("{}", .0.reason)]
+    Refused(Refusal),
+    #[error("one message that is not there as a whole has more than its part of recv_memory")]
+    Heavy,
     #[error("closed here")]
     Stopped,
+}
+
+impl LinkEnd {
+    /// The limit that the peer went over, if that is why, and what happened to it.
+    pub(crate) fn limit(&self) -> Option<(Limit, LimitAction)> {
+        let limit = match self {
+            LinkEnd::Displaced => return Some((Limit::Handshakes, LimitAction::Displaced)),
+            LinkEnd::Protocol(error) => Limit::of_protocol(error),
+            LinkEnd::Refused(refusal) => refusal.limit,
+            LinkEnd::Heavy => Some(Limit::RecvMemory),
+            _ => None,
+        };
+        Some((limit?, LimitAction::Disconnected))
+    }
 }
 
 /// One connection over a stream of bytes.
@@ -74,6 +94,7 @@ pub(crate) struct Link {
     judging: Judging,
     /// Decoded messages on their way to the application.
     decoded: VecDeque<Message>,
+    unread: Unread,
     /// Bytes read in this turn.
     read: usize,
     /// There may be more messages in what was read.
@@ -95,6 +116,7 @@ impl Link {
     ) -> Self {
         let zmtp = connection(&core);
         Link {
+            unread: Unread::default(),
             core,
             stream,
             endpoint,
@@ -149,11 +171,12 @@ impl Link {
     /// Moves messages both ways until the connection, the peer or the socket ends.
     pub(crate) async fn run(&mut self, served: &mut ServedLane, stop: &mut StopWatch) -> LinkEnd {
         let ServedLane { lane, outbound } = served;
+        self.unread.begin(&self.core, lane);
         let end = loop {
             let draining = stop.is_stopping();
             tokio::select! {
                 biased;
-                reason = poll_fn(|cx| lane.poll_end(cx)) => break LinkEnd::Refused(reason),
+                reason = poll_fn(|cx| lane.poll_end(cx)) => break LinkEnd::Refused(Refusal::new(reason)),
                 end = poll_fn(|cx| self.poll_run(cx, lane, outbound, draining)) => match end {
                     Ok(()) => {
                         self.farewell(stop).await;
@@ -164,9 +187,10 @@ impl Link {
                 () = stop.advance(draining) => if draining { break LinkEnd::Stopped },
             }
         };
+        self.unread.leave(lane);
         if matches!(end, LinkEnd::Protocol(_)) {
             let _ = self.flush_some();
-            outbound.written(self.zmtp.take_written());
+            self.note_written(outbound);
         }
         end
     }
@@ -262,7 +286,7 @@ impl Link {
                     Err(end) => self.read_error = Some(end),
                 }
             }
-            if !self.hand_on(cx, lane) {
+            if !self.hand_on(cx, lane) || self.is_heavy(cx, lane)? {
                 if !self.paused {
                     self.paused = true;
                     self.zmtp.pause();
@@ -300,12 +324,18 @@ impl Link {
         let now = now();
         if !pattern.inspects() {
             // What is not a message says nothing to a pattern that does not look.
-            while self
-                .zmtp
-                .poll_messages(now, &mut self.decoded, READ_BATCH)?
-                .is_some()
-            {}
-            return Ok(self.decoded.len() < READ_BATCH);
+            let decoded = loop {
+                match self.zmtp.poll_messages(now, &mut self.decoded, READ_BATCH) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break Ok(self.decoded.len() < READ_BATCH),
+                    Err(error) => break Err(error.into()),
+                }
+            };
+            let arrived = self.zmtp.take_decoded();
+            if !self.core.options.conflates(self.core.socket_type) {
+                lane.counters.arrived(arrived);
+            }
+            return decoded;
         }
         while self.decoded.len() < READ_BATCH {
             let message = match self.zmtp.poll_event(now)? {
@@ -315,11 +345,24 @@ impl Link {
                 None => return Ok(true),
             };
             match pattern.inspect(lane, message) {
-                Ok(message) => self.decoded.extend(message),
-                Err(refusal) => return Err(LinkEnd::Refused(refusal.0)),
+                Ok(message) => {
+                    lane.counters
+                        .arrived(message.as_ref().map_or(0, Message::footprint));
+                    self.decoded.extend(message);
+                }
+                Err(refusal) => return Err(LinkEnd::Refused(refusal)),
             }
         }
         Ok(false)
+    }
+
+    /// Whether the application has to receive some bytes before more are read; it wakes this task then.
+    fn is_heavy(&mut self, cx: &mut Context<'_>, lane: &Lane) -> Result<bool, LinkEnd> {
+        match self.unread.room(lane, self.zmtp.incomplete(), cx.waker()) {
+            Room::Some => Ok(false),
+            Room::None => Ok(true),
+            Room::Never => Err(LinkEnd::Heavy),
+        }
     }
 
     /// Moves decoded messages to the application's queue; true if all of them fitted.
@@ -367,7 +410,7 @@ impl Link {
             }
             let flushed = self.poll_flush(cx);
             self.flushed = matches!(flushed, Poll::Ready(Ok(())));
-            outbound.written(self.zmtp.take_written());
+            self.note_written(outbound);
             match flushed {
                 Poll::Ready(Ok(())) => {}
                 Poll::Pending => return Ok(false),
@@ -397,6 +440,11 @@ impl Link {
             let _ = outbound.poll_take(cx, &mut taken);
             self.zmtp.send_batch(&mut taken);
         }
+    }
+
+    fn note_written(&mut self, outbound: &mut Outbound) {
+        let written = self.zmtp.take_written();
+        outbound.written(written, Bytage::of_transmit(self.zmtp.transmit()));
     }
 
     /// What the peer cannot have received whole.

@@ -11,7 +11,7 @@ use super::handshakes::{Full, Handshakes, Place, Progress};
 use super::link::{Link, LinkEnd};
 use super::monitor::Event;
 use super::security::check_connection;
-use super::{HandshakeFailure, Peer};
+use super::{HandshakeFailure, Limit, LimitAction, Peer};
 
 /// Pause after an accept that failed, for the system may lack a resource.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -19,7 +19,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Accepts connections until the endpoint is unbound or the socket closed.
 pub(crate) async fn listen(core: Arc<Core>, mut listener: Box<dyn Listener>, mut unbound: StopWatch) {
     let endpoint = listener.local_endpoint().clone();
-    let handshakes = Handshakes::new(core.options.max_handshakes, Arc::clone(&core.admissions));
+    let handshakes = Handshakes::new(
+        core.options.max_handshakes,
+        core.options.max_peers_per_endpoint,
+        Arc::clone(&core.admissions),
+    );
     let mut closed = core.stop_watch();
     loop {
         let accepted = tokio::select! {
@@ -31,6 +35,9 @@ pub(crate) async fn listen(core: Arc<Core>, mut listener: Box<dyn Listener>, mut
         match accepted {
             Ok(connection) => admit(&core, &endpoint, connection, &handshakes),
             Err(error) => {
+                if let Some((limit, action, from)) = Limit::of_accept(&error) {
+                    core.limit(limit, action, from, None);
+                }
                 core.emit(&Event::AcceptFailed {
                     endpoint: endpoint.clone(),
                     error: error.to_string(),
@@ -57,11 +64,13 @@ fn admit(core: &Arc<Core>, endpoint: &Endpoint, connection: Connection, handshak
             error,
         });
     };
-    if core.peer_count() >= core.options.max_peers {
-        return refuse(format!(
-            "{from} refused: {} peers are connected (max_peers)",
-            core.options.max_peers
-        ));
+    let over = |limit: Limit, most: usize, what: &str| {
+        core.limit(limit, LimitAction::Refused, &from, None);
+        refuse(format!("{from} refused: {most} {what} ({limit})"));
+    };
+    let options = &core.options;
+    if core.peer_count() >= options.max_peers {
+        return over(Limit::Peers, options.max_peers, "peers are connected");
     }
     if let Err(reason) = check_connection(&core.options, endpoint, &connection) {
         return refuse(format!("{from} refused: {reason}"));
@@ -70,19 +79,27 @@ fn admit(core: &Arc<Core>, endpoint: &Endpoint, connection: Connection, handshak
         Carrier::Messages(_) => Progress::Kept,
         Carrier::Stream(_) => Progress::Silent,
     };
+    let Some(attendee) = core.crowd.enter(&from) else {
+        let what = "connections from there were accepted";
+        return over(Limit::AddressPeers, options.max_peers_per_address, what);
+    };
     let place = match handshakes.enter(progress) {
         Ok(place) => place,
-        Err(Full::Connections) => {
-            return refuse(format!(
-                "{from} refused: {} connections were accepted (max_peers)",
-                core.options.max_peers
-            ));
-        }
-        Err(Full::Handshakes) => {
-            return refuse(format!(
-                "{from} refused: {} handshakes are under way (max_handshakes)",
-                core.options.max_handshakes
-            ));
+        Err(full) => {
+            let (limit, most, what) = match full {
+                Full::Socket => (Limit::Peers, options.max_peers, "connections were accepted"),
+                Full::Endpoint => (
+                    Limit::EndpointPeers,
+                    options.max_peers_per_endpoint,
+                    "connections were accepted here",
+                ),
+                Full::Handshakes => (
+                    Limit::Handshakes,
+                    options.max_handshakes,
+                    "handshakes are under way",
+                ),
+            };
+            return over(limit, most, what);
         }
     };
     core.emit(&Event::Accepted {
@@ -99,7 +116,7 @@ fn admit(core: &Arc<Core>, endpoint: &Endpoint, connection: Connection, handshak
             }
             Carrier::Messages(channel) => serve_channel(&core, channel, &from, place).await,
         }
-        drop(guard);
+        drop((attendee, guard));
     });
 }
 
@@ -111,6 +128,9 @@ async fn serve_stream(core: &Arc<Core>, mut link: Link, from: &Endpoint, mut pla
     // Kept until the connection is over.
     let admission = place.leave();
     let failed = |end: LinkEnd| {
+        if let Some((limit, action)) = end.limit() {
+            core.limit(limit, action, from, None);
+        }
         core.emit(&Event::HandshakeFailed {
             endpoint: from.clone(),
             error: end.to_string(),
@@ -139,13 +159,16 @@ async fn serve_stream(core: &Arc<Core>, mut link: Link, from: &Endpoint, mut pla
     lane.set_ready(true);
     if let Err(refusal) = core.pattern.ready(&lane) {
         core.retire(&lane, || served.outbound.len());
-        return failed(LinkEnd::Refused(refusal.0));
+        return failed(LinkEnd::Refused(refusal));
     }
     lane.counters.handshakes.add(1);
     drop(core.pattern.feed(&lane, inbound));
     core.emit(&Event::Ready { peer: peer.clone() });
     let end = link.run(&mut served, &mut stop).await;
     drop(link);
+    if let Some((limit, action)) = end.limit() {
+        core.limit(limit, action, from, Some(&peer));
+    }
     core.pattern.lost(&lane);
     core.retire(&lane, || served.outbound.len());
     core.emit(&Event::Disconnected {
@@ -187,6 +210,9 @@ async fn serve_channel(core: &Arc<Core>, channel: MessageChannel, from: &Endpoin
 
 /// Tells how a connection over a channel ended.
 fn report_end(core: &Core, known: Option<Peer>, endpoint: &Endpoint, end: &ChannelEnd) {
+    if let Some(limit) = end.limit() {
+        core.limit(limit, LimitAction::Disconnected, endpoint, known.as_ref());
+    }
     core.emit(&match known {
         Some(peer) => Event::Disconnected {
             peer,

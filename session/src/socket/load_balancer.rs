@@ -85,6 +85,8 @@ impl LoadBalancer {
         let size = message.size();
         // Both are dropped when the lock is free again.
         let (mut gone, mut dropped) = (Vec::new(), Vec::new());
+        // Told of then.
+        let mut heavy = Vec::new();
         let mut boxes = self.boxes.lock();
         let mut untried = boxes.lanes.len();
         while untried > 0 {
@@ -103,15 +105,27 @@ impl LoadBalancer {
                     *next += 1;
                     drop(boxes);
                     wake(writer);
+                    heavy.iter().for_each(|lane: &Arc<Lane>| lane.tell_if_heavy());
                     return Some(id);
                 }
-                Err(PushError::Full(())) => *next += 1,
+                Err(PushError::Full(())) => {
+                    if lane
+                        .tx()
+                        .queue(queues)
+                        .is_some_and(|queue| queue.is_newly_heavy())
+                    {
+                        heavy.push(Arc::clone(lane));
+                    }
+                    *next += 1;
+                }
                 Err(PushError::Closed(())) => {
                     let index = *next;
                     gone.push(boxes.remove(index));
                 }
             }
         }
+        drop(boxes);
+        heavy.iter().for_each(|lane| lane.tell_if_heavy());
         None
     }
 

@@ -23,6 +23,31 @@
 //! certificate is for. Peers over inproc are in this process and are not judged. A failure is an
 //! [`Event::HandshakeFailed`] with a [`HandshakeFailure`] at either side.
 //!
+//! # Limits
+//!
+//! Nothing that a peer does makes a socket use memory without bound. Each limit is one of the [`Options`]; a peer that
+//! meets one is told of by [`Event::LimitReached`], and counted in [`Stats::limits`]:
+//!
+//! | [`Limit`] | option, and its default | who meets it |
+//! | --- | --- | --- |
+//! | `Peers` | `max_peers`: 65,536 accepted connections | is refused |
+//! | `EndpointPeers` | `max_peers_per_endpoint`: 65,536 | is refused |
+//! | `AddressPeers` | `max_peers_per_address`: 16,384 | is refused |
+//! | `Handshakes` | `max_handshakes`: 1,024 on one endpoint | the one that said least makes room |
+//! | `HandshakeTime` | `handshake_timeout`: 30 s | is disconnected |
+//! | `MessageSize` | `max_message_size`: 1 GiB | is disconnected |
+//! | `MessageParts` | `max_message_parts`: 65,536 | is disconnected |
+//! | `CommandSize` | none: 64 KiB | is disconnected |
+//! | `Subscriptions` | `max_subscriptions`: 100,000 | is disconnected |
+//! | `SubscriptionBytes` | `max_subscription_bytes`: 16 MiB | is disconnected |
+//! | `PeerSendBytes` | `send_hwm_bytes`: 1 GiB | its queue is full, as at `send_hwm` |
+//! | `PeerRecvBytes` | `recv_hwm_bytes`: 1 GiB | is not read, as at `recv_hwm` |
+//! | `SendMemory` | `send_memory`: 4 GiB | its queue is full, if it has more than its part |
+//! | `RecvMemory` | `recv_memory`: 4 GiB, or four of the largest messages | is not read, if it has more than its part; disconnected, if that is in one message |
+//!
+//! No message is lost to a limit of which all had arrived: where a connection is ended, those before are delivered.
+//! Peers over inproc are in this process; of these limits, those of peers, time and topics concern them.
+//!
 //! # Differences from libzmq, all in the user's favour
 //!
 //! - Linger is 30 s by default, not for ever; high-water mark 0 means ten million messages, not no limit; messages
@@ -37,6 +62,7 @@ mod backoff;
 mod book;
 mod channel;
 mod core;
+mod crowd;
 mod dialer;
 mod error;
 mod failure;
@@ -44,9 +70,11 @@ mod fair_queue;
 mod handshakes;
 mod introduction;
 mod lane;
+mod limit;
 mod link;
 mod listener;
 mod load_balancer;
+mod memory;
 mod monitor;
 mod options;
 mod out;
@@ -66,6 +94,7 @@ mod subscription;
 mod trie;
 mod turn;
 mod typed;
+mod unread;
 pub(crate) mod wakers;
 
 pub use error::{BindError, ConnectError, RecvError, ReleaseError, SendError, SendErrorKind, SubscribeError};
@@ -75,6 +104,7 @@ pub use flexbond_wire::zmtp::curve::{
     Certificate, CertificateError, KeyError, KeyPair, PublicKey, SecretKey,
 };
 pub use flexbond_wire::zmtp::{Credentials, Secret, SocketType, Version};
+pub use limit::{Limit, LimitAction, LimitCounts, LimitMeter};
 pub use monitor::{Event, Monitor};
 pub use options::{OptionError, Options, ReconnectStop, RouterNotify, SlowPeer, XpubVerbosity};
 pub use peer::Peer;

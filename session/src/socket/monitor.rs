@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,7 +12,8 @@ use flexbond_transport::pipe::{PipeReceiver, PipeSender, pipe};
 use futures_core::Stream;
 use parking_lot::Mutex;
 
-use super::{HandshakeFailure, Peer};
+use super::limit::{LimitCounters, LimitMeter};
+use super::{HandshakeFailure, Limit, LimitAction, Peer};
 
 /// Something that happened to one of a socket's connections. Its `Display` is one line for people.
 #[derive(Clone, Debug)]
@@ -86,6 +88,19 @@ pub enum Event {
         peer: Peer,
         /// How many so far.
         total: u64,
+    },
+    /// A peer met a limit. What follows on it (a refusal, the end of a connection, dropped messages) is told by an event of
+    /// its own, after this one. That bytes wait ([`LimitAction::Paused`], [`LimitAction::Full`]) is reported of each peer
+    /// and limit at the first time and then at each doubling.
+    LimitReached {
+        /// Which one.
+        limit: Limit,
+        /// The remote address of an accepted connection; the endpoint connected to otherwise.
+        endpoint: Endpoint,
+        /// Who; `None` before the handshake is complete.
+        peer: Option<Peer>,
+        /// What happened to it.
+        action: LimitAction,
     },
     /// This watcher was too slow: so many events were dropped before this one.
     Missed(u64),
@@ -169,6 +184,15 @@ impl Event {
                 retry(f, retry_in)
             }
             Event::Dropped { peer, total } => write!(f, "too slow: {peer}: {total} messages dropped so far"),
+            Event::LimitReached {
+                limit,
+                endpoint,
+                peer,
+                action,
+            } => match peer {
+                Some(peer) => write!(f, "limit {limit} reached: {peer}: {action}"),
+                None => write!(f, "limit {limit} reached: {endpoint}: {action}"),
+            },
             Event::Missed(count) => write!(f, "{count} events missed"),
             Event::Closed => f.write_str("closed"),
         }
@@ -219,6 +243,7 @@ impl Stream for Monitor {
 pub(crate) struct Watchers {
     list: Mutex<Vec<Watcher>>,
     closed: AtomicBool,
+    limits: Arc<LimitCounters>,
 }
 
 #[derive(Debug)]
@@ -242,6 +267,35 @@ impl Watchers {
     pub(crate) fn emit(&self, event: &Event) {
         tracing::debug!(target: "flexbond::socket", "{event}");
         self.list.lock().retain_mut(|watcher| watcher.tell(event.clone()));
+    }
+
+    /// Counts that somebody met a limit before the handshake was complete, and tells.
+    pub(crate) fn limit(&self, limit: Limit, action: LimitAction, endpoint: &Endpoint) {
+        self.limits.count(limit);
+        self.emit(&Event::LimitReached {
+            limit,
+            endpoint: endpoint.clone(),
+            peer: None,
+            action,
+        });
+    }
+
+    /// As [`limit`](Self::limit), of a peer; unless `quietly`, for it has been told of often enough.
+    pub(crate) fn peer_limit(&self, limit: Limit, action: LimitAction, peer: Peer, quietly: bool) {
+        self.limits.count(limit);
+        if !quietly {
+            self.emit(&Event::LimitReached {
+                limit,
+                endpoint: peer.endpoint().clone(),
+                peer: Some(peer),
+                action,
+            });
+        }
+    }
+
+    /// How often each limit was met.
+    pub(crate) fn limits(&self) -> LimitMeter {
+        LimitMeter(Arc::clone(&self.limits))
     }
 
     /// Ends every watcher's stream.

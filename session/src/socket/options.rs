@@ -92,16 +92,42 @@ pub struct Options {
     pub max_message_size: usize,
     /// Most parts that a message from a peer may have. Default 65,536.
     pub max_message_parts: usize,
+    /// Bytes of messages that may wait for each peer, as [`send_hwm`](Self::send_hwm) counts messages; one message may
+    /// always wait. Default 1 GiB (libzmq: no limit). Peers over inproc are in this process: for them, messages alone
+    /// count.
+    pub send_hwm_bytes: usize,
+    /// Bytes of messages from each peer that may wait to be received before its connection is no longer read; one message
+    /// may always wait. Default 1 GiB (libzmq: no limit). Parts count what it takes to keep them, too, where there are
+    /// several; peers over inproc as for [`send_hwm_bytes`](Self::send_hwm_bytes).
+    pub recv_hwm_bytes: usize,
+    /// Bytes of messages that may wait for all peers together. Default 4 GiB. Half of it is for whoever comes first; from
+    /// there on a peer may have its even part of the other half. Where it has more, its queue counts as full. A large body
+    /// (4 KiB and more) that a publisher sends to several counts once. Up to 64 KiB for each peer are not counted exactly.
+    pub send_memory: usize,
+    /// Bytes from all peers together that may wait to be received, messages included that are not there as a whole.
+    /// Default (`None`): 4 GiB, or four times [`max_message_size`](Self::max_message_size) where that is more. It is divided as [`send_memory`](Self::send_memory) is. A peer that has more waiting is not read until
+    /// some of it is received; one that has more in a single message that is not there as a whole loses its connection.
+    pub recv_memory: Option<usize>,
     /// Most connections that a socket accepts on its bound endpoints together. Default 65,536.
     pub max_peers: usize,
+    /// Most connections that a socket accepts on one bound endpoint. Default 65,536.
+    pub max_peers_per_endpoint: usize,
+    /// Most connections that a socket accepts from one remote address, those in their handshake included; a network of
+    /// IPv6 with a prefix of 64 bits counts as one. Default 16,384. No limit where the other end has no address (ipc,
+    /// inproc).
+    pub max_peers_per_address: usize,
     /// Most connections that may be in their handshake at once on one bound endpoint. Default 1,024. One more takes the
     /// place of the oldest whose peer has not yet sent a command that is valid (under CURVE, only who knows the server's
     /// key can), then of the oldest whose peer has; not of one that an [`Authenticator`] judges. The monitor tells
     /// ([`HandshakeFailure::Displaced`](super::HandshakeFailure::Displaced)), and
     /// [`Stats::displaced`](super::Stats::displaced) counts. A higher limit gives peers more time under a flood.
     pub max_handshakes: usize,
-    /// Most topics that one peer may subscribe to (PUB, XPUB). Default 100,000.
+    /// Most topics that one peer may subscribe to (PUB, XPUB). Default 100,000. One more ends its connection. Not with
+    /// [`xpub_manual`](Self::xpub_manual), where the application says what a peer is subscribed to.
     pub max_subscriptions: usize,
+    /// Most bytes that the topics of one peer may have together. Default 16 MiB. What is more ends its connection, as for
+    /// [`max_subscriptions`](Self::max_subscriptions).
+    pub max_subscription_bytes: usize,
     /// Connections that may wait to be accepted by the system. Default 100.
     pub backlog: u32,
     /// Kernel send buffer in bytes. Default: the system's for tcp, 1 MiB for ipc.
@@ -265,9 +291,16 @@ impl Default for Options {
             conflate: false,
             max_message_size: 1 << 30,
             max_message_parts: 65_536,
+            send_hwm_bytes: 1 << 30,
+            recv_hwm_bytes: 1 << 30,
+            send_memory: 4 << 30,
+            recv_memory: None,
             max_peers: 65_536,
+            max_peers_per_endpoint: 65_536,
+            max_peers_per_address: 16_384,
             max_handshakes: 1_024,
             max_subscriptions: 100_000,
+            max_subscription_bytes: 16 << 20,
             backlog: 100,
             send_buffer: None,
             unsent_buffer: None,
@@ -338,8 +371,10 @@ impl Options {
         handshake_timeout: impl Into<Option<Duration>>, heartbeat_interval: impl Into<Option<Duration>>,
         heartbeat_timeout: impl Into<Option<Duration>>, heartbeat_ttl: impl Into<Option<Duration>>,
         stall_timeout: impl Into<Option<Duration>>,
-        immediate: bool, conflate: bool, max_message_size: usize, max_message_parts: usize, max_peers: usize,
-        max_handshakes: usize, max_subscriptions: usize, backlog: u32, send_buffer: impl Into<Option<usize>>,
+        immediate: bool, conflate: bool, max_message_size: usize, max_message_parts: usize,
+        send_hwm_bytes: usize, recv_hwm_bytes: usize, send_memory: usize, recv_memory: impl Into<Option<usize>>, max_peers: usize,
+        max_peers_per_endpoint: usize, max_peers_per_address: usize, max_handshakes: usize, max_subscriptions: usize,
+        max_subscription_bytes: usize, backlog: u32, send_buffer: impl Into<Option<usize>>,
         unsent_buffer: impl Into<Option<usize>>, recv_buffer: impl Into<Option<usize>>, spin: Duration,
         tcp_keepalive: impl Into<Option<Keepalive>>, ipv6: bool,
         router_mandatory: bool, router_handover: bool, router_notify: RouterNotify, probe_router: bool,
@@ -447,9 +482,16 @@ impl Options {
         for (option, limit) in [
             ("max_message_size", self.max_message_size),
             ("max_message_parts", self.max_message_parts),
+            ("send_hwm_bytes", self.send_hwm_bytes),
+            ("recv_hwm_bytes", self.recv_hwm_bytes),
+            ("send_memory", self.send_memory),
+            ("recv_memory", self.recv_memory.unwrap_or(usize::MAX)),
             ("max_peers", self.max_peers),
+            ("max_peers_per_endpoint", self.max_peers_per_endpoint),
+            ("max_peers_per_address", self.max_peers_per_address),
             ("max_handshakes", self.max_handshakes),
             ("max_subscriptions", self.max_subscriptions),
+            ("max_subscription_bytes", self.max_subscription_bytes),
         ] {
             if limit == 0 {
                 return error(option, "zero would refuse everything");
@@ -507,6 +549,12 @@ impl Options {
         if hwm == 0 { Self::UNLIMITED_HWM } else { hwm }
     }
 
+    /// How many bytes from all peers together may wait.
+    pub(crate) fn unread_capacity(&self) -> usize {
+        self.recv_memory
+            .unwrap_or_else(|| self.max_message_size.saturating_mul(4).max(4 << 30))
+    }
+
     /// Whether conflation applies to a socket of this type.
     pub(crate) fn conflates(&self, socket_type: SocketType) -> bool {
         use SocketType::{Dealer, Pub, Pull, Push, Sub};
@@ -540,33 +588,4 @@ impl Options {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_defaults_are_valid() {
-        Options::new().validate().unwrap();
-    }
-
-    #[test]
-    fn each_bound_is_named() {
-        let bad = [
-            ("routing_id", Options::new().routing_id(vec![1; 256])),
-            ("routing_id", Options::new().routing_id(vec![0, 1])),
-            ("metadata", Options::new().metadata("Color", "red")),
-            ("metadata", Options::new().metadata("X-Color:", "red")),
-            (
-                "heartbeat_interval",
-                Options::new().heartbeat_interval(Duration::ZERO),
-            ),
-            (
-                "heartbeat_ttl",
-                Options::new().heartbeat_ttl(Duration::from_secs(7000)),
-            ),
-            ("max_message_size", Options::new().max_message_size(0)),
-        ];
-        for (option, options) in bad {
-            assert_eq!(options.validate().unwrap_err().option, option);
-        }
-    }
-}
+mod tests;

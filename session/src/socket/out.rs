@@ -60,6 +60,14 @@ impl Out {
         }
     }
 
+    /// Their bytes; those that wait in this process are not counted.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Out::Served(queue) => queue.bytes(),
+            Out::Direct(_) => 0,
+        }
+    }
+
     /// How many messages wait for a peer that still takes them; remembers `waker`, the last one only, if there are any,
     /// and wakes it once some have left.
     pub(crate) fn waiting(&self, waker: Option<&Waker>) -> usize {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use flexbond_transport::Message;
 use flexbond_wire::zmtp::Batch;
 
-use super::outbox::Outbox;
+use super::outbox::{Bytage, Outbox};
 
 /// The queue towards one peer, as the task that writes sees it.
 ///
@@ -56,10 +56,15 @@ impl Outbound {
         }
     }
 
-    /// `count` messages were handed over.
-    pub(crate) fn written(&mut self, count: usize) {
+    /// `count` messages were handed over; so many bytes are on their `way` still.
+    pub(crate) fn written(&mut self, count: usize, way: Bytage) {
         if count > 0 {
-            self.queue.release(count);
+            let again = Bytage::of(&self.again);
+            let left = Bytage {
+                all: way.all + again.all,
+                own: way.own + again.own,
+            };
+            self.queue.release(count, left);
         }
     }
 
@@ -94,7 +99,7 @@ impl Outbound {
             }
         }
         self.again = kept;
-        self.written(dropped);
+        self.written(dropped, Bytage::default());
     }
 
     /// How many messages wait, or were not written whole yet.
@@ -145,7 +150,7 @@ mod tests {
         let mut batch = take(&mut outbound);
         queue.try_push(&mut Message::from("c"), None).unwrap();
         batch.drop_front(1);
-        outbound.written(1);
+        outbound.written(1, Bytage::default());
         assert_eq!(outbound.len(), 2);
         outbound.rewind(batch);
         assert_eq!(outbound.len(), 2);
@@ -171,7 +176,7 @@ mod tests {
         let (queue, mut outbound) = filled(2, &["a", "b"]);
         let _batch = take(&mut outbound);
         assert!(queue.try_push(&mut Message::from("c"), None).is_err());
-        outbound.written(1);
+        outbound.written(1, Bytage::default());
         assert!(queue.try_push(&mut Message::from("c"), None).is_ok());
         assert_eq!(queue.len(), 2);
     }

@@ -16,7 +16,7 @@ use super::listener::listen;
 use super::monitor::{Event, Monitor};
 use super::security::{check_bound, check_reach};
 use super::stats::{PeerStats, Stats};
-use super::{BindError, ConnectError, OptionError, Options, ReleaseError, SubscribeError};
+use super::{BindError, ConnectError, LimitMeter, OptionError, Options, ReleaseError, SubscribeError};
 
 /// One socket of any pattern: the common ground of [`Push`](super::Push), [`Req`](super::Req) and the others,
 /// which offer only what their pattern can do. Use this one where the pattern is decided at run time.
@@ -296,6 +296,12 @@ impl Socket {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.core().stats()
+    }
+
+    /// What reads how often peers met each limit, wherever the socket is; [`stats`](Self::stats) has it, too.
+    #[must_use]
+    pub fn limit_meter(&self) -> LimitMeter {
+        self.core().watchers.limits()
     }
 
     /// What has passed between the socket and each of its peers, by age.

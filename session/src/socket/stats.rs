@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Peer;
+use super::{LimitCounts, Peer};
 
 /// What has passed through a socket since it was made, over all peers, those included that have gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,14 @@ pub struct Stats {
     /// Accepted connections that made room for newer ones before their handshake was complete
     /// ([`Options::max_handshakes`](super::Options::max_handshakes)).
     pub displaced: u64,
+    /// Bytes of messages that wait for peers, to within 64 KiB for each; see
+    /// [`Options::send_memory`](super::Options::send_memory).
+    pub queued_bytes: u64,
+    /// Bytes from peers that wait to be received, to within 64 KiB for each; see
+    /// [`Options::recv_memory`](super::Options::recv_memory).
+    pub unread_bytes: u64,
+    /// How often peers met each limit.
+    pub limits: LimitCounts,
 }
 
 /// What has passed between a socket and one peer.
@@ -49,6 +57,10 @@ pub struct PeerStats {
     pub dropped: u64,
     /// Messages that wait to be sent to it.
     pub queued: u64,
+    /// Their bytes, headers included; 0 over inproc.
+    pub queued_bytes: u64,
+    /// Bytes from it that wait to be received; 0 over inproc.
+    pub unread_bytes: u64,
     /// Times its connection was lost and made again.
     pub reconnects: u64,
 }
@@ -60,6 +72,10 @@ pub(crate) struct Counters {
     pub(crate) bytes_sent: Counter,
     pub(crate) messages_received: Counter,
     pub(crate) bytes_received: Counter,
+    /// What the lists of parts took of the messages that were received, beside their bytes.
+    pub(crate) lists_received: Counter,
+    /// What the messages needed that came by a task: what is beyond that of those received waits.
+    arrived: Counter,
     pub(crate) dropped: SharedCounter,
     pub(crate) handshakes: SharedCounter,
 }
@@ -73,6 +89,27 @@ impl Counters {
     pub(crate) fn received(&self, messages: usize, bytes: usize) {
         self.messages_received.add(messages as u64);
         self.bytes_received.add(bytes as u64);
+    }
+
+    /// Messages came that need so many bytes. The task that takes them is the only one to call this.
+    pub(crate) fn arrived(&self, bytes: usize) {
+        // What was received without having come this way (a notice of the socket's own) makes no debt.
+        let before = self.arrived.get().max(self.fetched());
+        self.arrived.set(before + bytes as u64);
+    }
+
+    /// The bytes that came and were not received yet.
+    pub(crate) fn unread(&self) -> usize {
+        self.arrived.get().saturating_sub(self.fetched()) as usize
+    }
+
+    /// Nothing waits: messages may go otherwise than by being received. As [`arrived`](Self::arrived), for one task only.
+    pub(crate) fn none_unread(&self) {
+        self.arrived.set(self.fetched());
+    }
+
+    fn fetched(&self) -> u64 {
+        self.lists_received.get() + self.bytes_received.get()
     }
 
     /// Adds all of `other`, whose owner is gone.
@@ -102,6 +139,10 @@ impl Counter {
     pub(crate) fn add(&self, n: u64) {
         self.0
             .store(self.0.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {

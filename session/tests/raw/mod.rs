@@ -3,7 +3,7 @@
 
 use flexbond_session::{Endpoint, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::harness::within;
 
@@ -88,6 +88,33 @@ impl Raw {
         let endpoint = endpoint.to_string();
         let address = endpoint.strip_prefix("tcp://").expect("a tcp endpoint");
         let stream = within("a raw connection", TcpStream::connect(address))
+            .await
+            .expect("connected");
+        stream.set_nodelay(true).expect("no delay");
+        Raw { stream }
+    }
+
+    /// As [`connect`](Self::connect), from this address of the machine itself.
+    pub(crate) async fn connect_from(from: &str, endpoint: &Endpoint) -> Raw {
+        Raw::dial(from, endpoint, None).await
+    }
+
+    /// As [`connect_from`](Self::connect_from), with as little room in the kernel as it gives.
+    pub(crate) async fn connect_small(from: &str, endpoint: &Endpoint) -> Raw {
+        Raw::dial(from, endpoint, Some(4096)).await
+    }
+
+    async fn dial(from: &str, endpoint: &Endpoint, recv_buffer: Option<u32>) -> Raw {
+        let endpoint = endpoint.to_string();
+        let address = endpoint.strip_prefix("tcp://").expect("a tcp endpoint");
+        let socket = TcpSocket::new_v4().expect("a socket");
+        if let Some(bytes) = recv_buffer {
+            socket.set_recv_buffer_size(bytes).expect("a small buffer");
+        }
+        let from = format!("{from}:0").parse().expect("an address");
+        socket.bind(from).expect("an address of this machine");
+        let address = address.parse().expect("an address");
+        let stream = within("a raw connection", socket.connect(address))
             .await
             .expect("connected");
         stream.set_nodelay(true).expect("no delay");

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::IoSlice;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use flexbond_transport::{Frame, Message};
@@ -33,6 +35,8 @@ pub struct Batch {
     /// How much of the arena was taken off the front.
     head: usize,
     shared: VecDeque<Shared>,
+    /// Bytes of those that are counted elsewhere.
+    shared_size: usize,
     /// Where each message ends, in bytes since the batch was new.
     ends: VecDeque<u64>,
     /// Bytes ever taken off the front, and ever added.
@@ -45,6 +49,26 @@ pub struct Batch {
 struct Shared {
     at: usize,
     body: Bytes,
+    /// Counted once, however many batches have it.
+    count: Option<Arc<Counted>>,
+}
+
+/// Bytes that are counted as long as this lives.
+struct Counted {
+    bytes: usize,
+    total: Arc<AtomicUsize>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    fn counted(&self) -> usize {
+        self.count.as_ref().map_or(0, |_| self.body.len())
+    }
 }
 
 impl Batch {
@@ -74,6 +98,28 @@ impl Batch {
     #[inline]
     pub fn size(&self) -> usize {
         (self.total - self.taken) as usize
+    }
+
+    /// The bytes of large bodies that are counted once for all batches that have them; see [`share`](Self::share).
+    #[must_use]
+    pub fn shared_size(&self) -> usize {
+        self.shared_size
+    }
+
+    /// Counts the large bodies (4 KiB and more) in `total`, once for this batch and all [copies](Self::append_copy) of
+    /// it, until the last of them has dropped them or handed them out.
+    pub fn share(&mut self, total: &Arc<AtomicUsize>) {
+        for shared in &mut self.shared {
+            if shared.count.is_none() {
+                let bytes = shared.body.len();
+                total.fetch_add(bytes, Ordering::Relaxed);
+                shared.count = Some(Arc::new(Counted {
+                    bytes,
+                    total: Arc::clone(total),
+                }));
+                self.shared_size += bytes;
+            }
+        }
     }
 
     /// Encodes a message behind the others. Its large frames are moved out of it; the rest stays as it was.
@@ -113,8 +159,10 @@ impl Batch {
             self.shared.push_back(Shared {
                 at: offset + shared.at - other.head,
                 body: shared.body.clone(),
+                count: shared.count.clone(),
             });
         }
+        self.shared_size += other.shared_size;
         for end in &other.ends {
             self.ends.push_back(self.total + (end - other.taken));
         }
@@ -142,7 +190,9 @@ impl Batch {
             into.shared.push_back(Shared {
                 at: into.arena.len(),
                 body: shared.body.clone(),
+                count: shared.count.clone(),
             });
+            into.shared_size += shared.counted();
             rest -= shared.body.len();
         }
         into.arena.extend_from_slice(&self.arena[head..head + rest]);
@@ -219,6 +269,7 @@ impl Batch {
         }
         self.head = 0;
         self.shared.clear();
+        self.shared_size = 0;
         self.ends.clear();
         // As much again for the marks as is kept for the bytes, at most.
         self.ends.shrink_to(Self::KEEP / size_of::<u64>());
@@ -266,6 +317,7 @@ impl Batch {
             self.shared.push_back(Shared {
                 at: self.arena.len(),
                 body: std::mem::take(frame).into_bytes(),
+                count: None,
             });
         }
         self.total += (header_len + len) as u64;
@@ -301,7 +353,11 @@ impl Batch {
                 true => buffer.freeze(),
                 false => spare::lend(buffer),
             };
-            self.shared.push_back(Shared { at, body });
+            self.shared.push_back(Shared {
+                at,
+                body,
+                count: None,
+            });
         }
         self.total += (header_len + len) as u64;
     }
@@ -389,6 +445,7 @@ impl Batch {
                     break;
                 };
                 rest -= shared.body.len();
+                self.shared_size -= shared.counted();
             }
         }
         if self.head >= Self::COMPACT_FROM && self.head >= self.arena.len() - self.head {

@@ -38,6 +38,11 @@ impl Body {
         self.buffer.len() >= self.len
     }
 
+    /// How many bytes of it are here.
+    pub(crate) fn arrived(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Where the next bytes of it go: with room for some, unless it is whole.
     pub(crate) fn space(&mut self) -> &mut BytesMut {
         let capacity = self.buffer.capacity();

@@ -36,6 +36,8 @@ pub struct Connection {
     /// The parts of a message whose last one has not arrived, and their bytes together.
     pub(super) parts: Vec<Frame>,
     pub(super) parts_size: usize,
+    /// What the messages need that [`poll_messages`](Connection::poll_messages) made since somebody asked.
+    pub(super) decoded: usize,
     pub(super) transform: Option<Box<dyn Transform>>,
     pub(super) transmit: Transmit,
     /// The messages in the transmit queue as they were before they were encoded anew, with an empty one for each
@@ -92,6 +94,7 @@ impl Connection {
             input: Input::new(),
             parts: Vec::new(),
             parts_size: 0,
+            decoded: 0,
             transform: None,
             transmit,
             originals: Batch::default(),

@@ -127,12 +127,18 @@ impl Input {
     }
 
     /// Takes the frames that are what nearly all are: in the newer format, a message of one part within the limit,
-    /// here as a whole. Stops at any other, and when `messages` has as many as it may.
+    /// here as a whole. Stops at any other, and when `messages` has as many as it may. Returns how many bytes they have.
     ///
     /// [`next_frame`](Input::next_frame) would do, but moves twice the bytes around.
-    pub(crate) fn take_singles(&mut self, limit: usize, messages: &mut VecDeque<Message>, count: usize) {
+    pub(crate) fn take_singles(
+        &mut self,
+        limit: usize,
+        messages: &mut VecDeque<Message>,
+        count: usize,
+    ) -> usize {
+        let mut size = 0;
         if self.body.is_some() {
-            return;
+            return size;
         }
         while messages.len() < count {
             let bytes = &self.rolling[self.taken..];
@@ -140,19 +146,20 @@ impl Input {
                 [0, len, rest @ ..] => (2, usize::from(*len), rest),
                 [2, rest @ ..] => {
                     let Some((len, rest)) = rest.split_first_chunk() else {
-                        return;
+                        return size;
                     };
                     let Ok(len) = usize::try_from(u64::from_be_bytes(*len)) else {
-                        return;
+                        return size;
                     };
                     (9, len, rest)
                 }
-                _ => return,
+                _ => return size,
             };
             if len > limit || len > rest.len() {
-                return;
+                return size;
             }
             self.needed = 0;
+            size += len;
             // Each kind of frame is pushed where it is made: what may be either is first put together on the stack, and
             // the processor waits for that.
             if len > Frame::INLINE {
@@ -170,6 +177,7 @@ impl Input {
             self.taken += header + len;
             messages.push_back(message);
         }
+        size
     }
 
     /// Takes the next whole frame. `check` sees its header first, before anything is allocated for the body.
@@ -261,6 +269,11 @@ impl Input {
         self.size = Self::SMALLEST;
         self.needed = 0;
         self.filled = false;
+    }
+
+    /// How much has arrived of a body that has a buffer of its own.
+    pub(crate) fn body_len(&self) -> usize {
+        self.body.as_ref().map_or(0, Body::arrived)
     }
 
     #[cold]

@@ -25,14 +25,18 @@ impl Connection {
     ) -> Result<Option<Event>, ProtocolError> {
         while messages.len() < limit {
             if self.takes_singles() {
-                self.input
+                self.decoded += self
+                    .input
                     .take_singles(self.config.max_message_size, messages, limit);
                 if messages.len() >= limit {
                     break;
                 }
             }
             match self.poll_event(now)? {
-                Some(Event::Message(message)) => messages.push_back(message),
+                Some(Event::Message(message)) => {
+                    self.decoded += message.footprint();
+                    messages.push_back(message);
+                }
                 other => return Ok(other),
             }
         }
@@ -45,6 +49,20 @@ impl Connection {
             && self.parts.is_empty()
             && !self.config.socket_type.publishes()
             && self.receives_plain()
+    }
+
+    /// The bytes in the messages that [`poll_messages`](Self::poll_messages) made since the last call, together with what
+    /// lists of parts take ([`Message::footprint`]).
+    pub fn take_decoded(&mut self) -> usize {
+        std::mem::take(&mut self.decoded)
+    }
+
+    /// The bytes held of a message that has not arrived as a whole: its parts so far, what they cost each, and as much as
+    /// there is of a body of 32 KiB or more. Smaller bodies are in the [read buffer](Self::read_buffer), which has its
+    /// own limit.
+    #[must_use]
+    pub fn incomplete(&self) -> usize {
+        self.parts_size + self.parts.len() * size_of::<Frame>() + self.input.body_len()
     }
 
     /// Takes frames of every kind until they make an event.

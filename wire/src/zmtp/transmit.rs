@@ -65,6 +65,12 @@ impl Transmit {
         self.len() == 0
     }
 
+    /// Of these, at most, those of bodies that other batches share; see [`Batch::share`].
+    #[must_use]
+    pub fn shared_size(&self) -> usize {
+        self.messages.shared_size()
+    }
+
     /// The bytes ever queued.
     #[must_use]
     #[inline]

@@ -49,6 +49,9 @@ impl Roll {
                 };
                 Some(format!("gone: {}{why}", self.name(*member)))
             }
+            Event::TurnedAway { address } => Some(format!(
+                "turned away: {address}, there are as many members as there may be"
+            )),
             _ => None,
         }
     }

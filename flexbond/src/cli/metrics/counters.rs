@@ -118,6 +118,15 @@ pub(crate) fn socket(exposition: &mut Exposition, labels: &Labels<'_>, stats: &S
     ] {
         exposition.counter(name, help, labels, value);
     }
+    for (limit, count) in stats.limits.iter() {
+        let labels = [labels, &[("limit", limit.name())]].concat();
+        exposition.counter(
+            "flexbond_socket_limits",
+            "How often peers met a limit of the socket.",
+            &labels,
+            count,
+        );
+    }
 }
 
 #[cfg(test)]
@@ -154,6 +163,7 @@ mod tests {
             "flexbond_stream_htype_messages_total{address=\"tcp://a:1\",htype=\"raw-1.0\"} 3",
             "flexbond_stream_source_lost_frames{address=\"tcp://a:1\",source=\"camera\",numbering=\"frame\"} 1",
             "flexbond_socket_peers{address=\"tcp://a:1\"} 0",
+            "flexbond_socket_limits_total{address=\"tcp://a:1\",limit=\"max_peers_per_address\"} 0",
         ] {
             assert!(text.lines().any(|known| known == line), "{line}\n{text}");
         }

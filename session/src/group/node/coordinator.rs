@@ -145,6 +145,13 @@ impl Node {
     }
 
     fn reject(&mut self, to: SocketAddr, join: &Join<'_>, reason: RejectReason, text: &str) {
+        if reason == RejectReason::Full {
+            self.counters.turned_away += 1;
+            // Whoever asks again and again is not to fill the application's ears.
+            if self.counters.turned_away.is_power_of_two() {
+                self.tell(Event::TurnedAway(to));
+            }
+        }
         let reject = Reject {
             nonce: join.nonce,
             reason,

@@ -108,6 +108,8 @@ pub(crate) enum Event {
     Arrived(MemberId),
     /// Somebody else is gone.
     Gone(MemberId, Option<Departure>),
+    /// There was no place for somebody at this address.
+    TurnedAway(SocketAddr),
 }
 
 /// Why a node is not in a session, or not any more.
@@ -133,6 +135,9 @@ pub(crate) enum Ending {
 pub struct NodeCounters {
     /// Packets that are none of this format, or damaged.
     pub malformed: u64,
+    /// Questions of those for whom the session has no place ([`Options::max_members`](super::Options::max_members)); only
+    /// the coordinator is asked.
+    pub turned_away: u64,
     /// Packets of another session, or of nobody known here.
     pub foreign: u64,
     /// Packets that were seen before, are too old to know, answer what this node does not ask any more, or are of a group

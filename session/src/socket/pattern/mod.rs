@@ -20,7 +20,7 @@ use super::lane::Lane;
 use super::outbox::Outboxes;
 use super::route::unreachable;
 use super::wakers::WakerSet;
-use super::{Options, RecvError, SendErrorKind, SubscribeError};
+use super::{Limit, Options, RecvError, SendErrorKind, SubscribeError};
 
 /// The rules of one pattern: where messages go, and whose are next.
 ///
@@ -153,7 +153,24 @@ pub(crate) enum Unsent {
 
 /// Why a peer's connection must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal(pub(crate) &'static str);
+pub(crate) struct Refusal {
+    pub(crate) reason: &'static str,
+    /// The limit that the peer went over, if that is why.
+    pub(crate) limit: Option<Limit>,
+}
+
+impl Refusal {
+    pub(crate) const fn new(reason: &'static str) -> Self {
+        Refusal { reason, limit: None }
+    }
+
+    pub(crate) const fn at(limit: Limit, reason: &'static str) -> Self {
+        Refusal {
+            reason,
+            limit: Some(limit),
+        }
+    }
+}
 
 /// The rules of a pattern with the given options.
 pub(crate) fn pattern(socket_type: SocketType, options: &Options, boxes: &Arc<Outboxes>) -> Box<dyn Pattern> {

@@ -53,7 +53,7 @@ impl Pattern for Pair {
 
     fn ready(&self, lane: &Arc<Lane>) -> Result<(), Refusal> {
         if !self.hold(lane) {
-            return Err(Refusal("this PAIR has its one peer already"));
+            return Err(Refusal::new("this PAIR has its one peer already"));
         }
         self.out.add(lane);
         Ok(())

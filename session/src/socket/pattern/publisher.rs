@@ -17,7 +17,7 @@ use crate::socket::outbox::{Boxes, Outboxes, Queue};
 use crate::socket::subscription::{Subscription, message_of};
 use crate::socket::trie::{Added, Removed};
 use crate::socket::wakers::{WakerSet, forwarding_waker};
-use crate::socket::{Options, RecvError, SendErrorKind, SlowPeer, SubscribeError, XpubVerbosity};
+use crate::socket::{Limit, Options, RecvError, SendErrorKind, SlowPeer, SubscribeError, XpubVerbosity};
 
 pub(crate) struct Publisher {
     socket_type: SocketType,
@@ -34,6 +34,7 @@ pub(crate) struct Publisher {
     conflate: bool,
     invert: bool,
     max_subscriptions: usize,
+    max_subscription_bytes: usize,
 }
 
 impl Publisher {
@@ -55,6 +56,7 @@ impl Publisher {
             conflate: options.conflates(socket_type),
             invert: options.invert_matching,
             max_subscriptions: options.max_subscriptions,
+            max_subscription_bytes: options.max_subscription_bytes,
         }
     }
 
@@ -89,7 +91,7 @@ impl Publisher {
             })
         } else if self.slow_peer == SlowPeer::DropOldest {
             let added = queue.add_evicting(message, bodies);
-            added.map(|(evicted, writer)| (writer, evicted.then_some(Loss::Oldest)))
+            added.map(|(evicted, writer)| (writer, (evicted > 0).then_some(Loss::Of(evicted))))
         } else {
             let added = queue.try_add(None, |batch| batch.append_copy(message));
             added.map(|writer| (writer, None))
@@ -100,17 +102,17 @@ impl Publisher {
                 outcome
             }
             Err(PushError::Full(())) if self.slow_peer == SlowPeer::Disconnect => (None, Some(Loss::AndEnd)),
-            Err(_) => (None, Some(Loss::Newest)),
+            Err(_) => (None, Some(Loss::Of(1))),
         }
     }
 }
 
-/// A message that a slow peer did not get.
+/// What a slow peer did not get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Loss {
-    Oldest,
-    Newest,
-    /// And its connection is to end.
+    /// So many messages: the oldest that waited, or the newest.
+    Of(u64),
+    /// The newest, and its connection is to end.
     AndEnd,
 }
 
@@ -126,10 +128,15 @@ impl Aftermath {
     fn settle(self) {
         self.woken.into_iter().for_each(Waker::wake);
         for (lane, loss) in self.losses {
-            if loss == Loss::AndEnd {
-                lane.end("it was too slow (policy: disconnect)");
-            }
-            lane.drop_messages(1);
+            lane.tell_if_heavy();
+            let count = match loss {
+                Loss::Of(count) => count,
+                Loss::AndEnd => {
+                    lane.end("it was too slow (policy: disconnect)");
+                    1
+                }
+            };
+            lane.drop_messages(count);
         }
     }
 }
@@ -193,8 +200,18 @@ impl Pattern for Publisher {
             return Ok(None);
         };
         let news = if subscribe {
-            if book.subscriptions(lane) >= self.max_subscriptions && !book.has(lane, topic) {
-                return Err(Refusal("it has more subscriptions than max_subscriptions"));
+            let (topics, bytes) = book.extent(lane);
+            if topics >= self.max_subscriptions && !book.has(lane, topic) {
+                return Err(Refusal::at(
+                    Limit::Subscriptions,
+                    "it has more subscriptions than max_subscriptions",
+                ));
+            }
+            if bytes.saturating_add(topic.len()) > self.max_subscription_bytes && !book.has(lane, topic) {
+                return Err(Refusal::at(
+                    Limit::SubscriptionBytes,
+                    "its subscriptions have more bytes than max_subscription_bytes",
+                ));
             }
             // `Nothing`: the same peer again. Deployed peers count on their side; only a verbose XPUB hears of it.
             self.is_news(true, book.add(lane, topic) == Added::First)
@@ -235,17 +252,23 @@ impl Pattern for Publisher {
         }
         let lanes = || matching.iter().map(|place| &subscribers[*place].lane);
         if self.slow_peer == SlowPeer::Wait && !self.conflate {
-            let mut full = |lane: &Arc<Lane>| {
+            let full = |lane: &&Arc<Lane>| {
                 let queue = lane.tx().queue(queues);
                 queue.is_some_and(|queue| !queue.has_room_or_register(&self.room))
             };
-            if lanes().any(&mut full) {
+            if let Some(lane) = lanes().find(full) {
+                let lane = Arc::clone(lane);
+                drop(boxes);
+                lane.tell_if_heavy();
                 return Err(Unsent::Full);
             }
         }
         // Once for all: what is left for each peer is a copy of a few bytes, or a reference to many.
         let size = message.size();
         encoded.push(message);
+        if let (Some(memory), [_, _, ..]) = (self.boxes.memory(), &matching[..]) {
+            encoded.share(memory.shared());
+        }
         let mut after = Aftermath::default();
         for lane in lanes() {
             // Publishers look into what arrives, so that all their lanes are served by a task.
@@ -489,8 +512,8 @@ mod tests {
         let (lane, _rx) = peer(&publisher, 1, 1);
         assert_eq!(publisher.inspect(&lane, Message::from("")), Ok(None));
         assert_eq!(
-            publisher.boxes.lock().book.as_ref().unwrap().subscriptions(&lane),
-            0
+            publisher.boxes.lock().book.as_ref().unwrap().extent(&lane),
+            (0, 0)
         );
     }
 }

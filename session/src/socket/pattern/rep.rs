@@ -53,7 +53,7 @@ impl Pattern for Rep {
         };
         let size = message.size();
         reply.extend(std::mem::take(message));
-        match lane.tx().try_push(&mut reply, None) {
+        match lane.try_push(&mut reply, None) {
             Ok(()) => lane.counters.sent(1, size),
             Err(PushError::Full(()) | PushError::Closed(())) => lane.drop_messages(1),
         }

@@ -142,7 +142,7 @@ impl Pattern for Router {
             && holder.id() != lane.id()
         {
             if !self.handover {
-                return Err(Refusal("its routing id is in use"));
+                return Err(Refusal::new("its routing id is in use"));
             }
             holder.end("its routing id was taken over by a newer connection");
         }
@@ -197,7 +197,7 @@ impl Pattern for Router {
             return Ok(Reach::Nobody);
         };
         let size = message.size();
-        match lane.tx().try_push(message, self.mandatory.then_some(&self.room)) {
+        match lane.try_push(message, self.mandatory.then_some(&self.room)) {
             Ok(()) => lane.counters.sent(1, size),
             Err(PushError::Full(())) if self.mandatory => {
                 message.push_front(id);
@@ -239,7 +239,7 @@ impl Pattern for Router {
         let size = message.size();
         // Who holds it may count.
         let _counts = self.table.lock();
-        match lane.tx().try_push(message, waker) {
+        match lane.try_push(message, waker) {
             Ok(()) => {
                 lane.counters.sent(1, size);
                 Ok(())

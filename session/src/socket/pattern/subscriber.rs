@@ -101,7 +101,7 @@ impl Pattern for Subscriber {
         let mut wanted = self.wanted.lock();
         for topic in wanted.counts.keys() {
             if lane.tx().try_push(&mut message_of(true, topic), None).is_err() {
-                return Err(Refusal("its queue has no room for the subscriptions"));
+                return Err(Refusal::new("its queue has no room for the subscriptions"));
             }
         }
         wanted.lanes.insert(lane.id(), Arc::clone(lane));

@@ -163,3 +163,38 @@ fn two_idle_batches_keep_the_memory_of_one() {
         assert_eq!(mine.pop_front(), Some(Message::from("still works")));
     }
 }
+
+#[test]
+fn what_batches_share_counts_once_until_the_last_has_let_it_go() {
+    let total = Arc::new(AtomicUsize::new(0));
+    let counted = || total.load(Ordering::Relaxed);
+    let large = |byte| Message::from(["small".into(), Frame::from(vec![byte; 5000])]);
+    let mut first = batch(&[large(1), large(2), Message::from("small")]);
+    first.share(&total);
+    first.share(&total);
+    assert_eq!((counted(), first.shared_size()), (10_000, 10_000));
+    let (mut second, mut third, mut fourth) = (Batch::default(), Batch::default(), Batch::default());
+    second.append_copy(&first);
+    third.append_copy(&first);
+    // Nobody else has a copy of what a batch was not told to share.
+    third.push(&mut large(3));
+    assert_eq!(
+        (third.shared_size(), third.size() - 3 * 5000),
+        (10_000, 3 * (7 + 9) + 7)
+    );
+    first.clear();
+    assert_eq!((counted(), first.shared_size()), (10_000, 0));
+    third.move_front(1, &mut fourth);
+    assert_eq!((third.shared_size(), fourth.shared_size()), (5000, 5000));
+    third.drop_front(1);
+    assert_eq!((counted(), third.shared_size()), (10_000, 0));
+    drop(fourth);
+    assert_eq!(counted(), 10_000);
+    // Handed out, it is no longer this queue's.
+    let message = second.pop_front();
+    assert_eq!((counted(), second.shared_size()), (5000, 5000));
+    let mut bodies = Vec::new();
+    second.clear_into(&mut bodies);
+    assert_eq!((counted(), second.shared_size(), bodies.len()), (0, 0, 1));
+    assert_eq!(message, Some(large(1)));
+}

@@ -81,6 +81,7 @@ impl World {
             events_dropped: _,
             unsent: _,
             unanswered: _,
+            turned_away: _,
         } = self.hosts[host].node.counters();
         malformed + foreign + replayed + forged + unreadable
     }
