@@ -4,6 +4,8 @@ mod connection;
 mod counters;
 mod dial;
 mod framing;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod hello;
 mod inbox;
 mod inlet;

@@ -40,6 +40,9 @@ mod dialer;
 mod error;
 mod failure;
 mod fair_queue;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod handshakes;
 mod introduction;
 mod lane;

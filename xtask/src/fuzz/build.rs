@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{FuzzTarget, Sanitizer};
+use super::{Args, FuzzTarget, Sanitizer};
 use crate::process;
 use crate::workspace::Workspace;
 
@@ -22,13 +22,9 @@ pub(super) struct Program {
 }
 
 /// Builds `targets`, those of one crate at once.
-pub(super) fn build(
-    workspace: &Workspace,
-    targets: &[FuzzTarget],
-    sanitizer: Sanitizer,
-) -> Result<Vec<Program>> {
+pub(super) fn build(workspace: &Workspace, targets: &[FuzzTarget], args: &Args) -> Result<Vec<Program>> {
     let host = host()?;
-    let folder = workspace.target.join("fuzz").join(match sanitizer {
+    let folder = workspace.target.join("fuzz").join(match args.sanitizer {
         Sanitizer::None => "plain",
         Sanitizer::Address => "address",
     });
@@ -40,26 +36,29 @@ pub(super) fn build(
             .take_while(|target| target.folder == first.folder)
             .count();
         let (now, later) = rest.split_at(of_one);
-        process::run(&mut command(now, sanitizer, &host, &folder))?;
+        process::run(&mut command(now, args, &host, &folder))?;
         rest = later;
     }
+    let programs = folder
+        .join(&host)
+        .join(if args.quick { "debug" } else { "release" });
     Ok(targets
         .iter()
         .map(|target| Program {
             target: target.clone(),
-            path: folder.join(&host).join("release").join(&target.name),
+            path: programs.join(&target.name),
         })
         .collect())
 }
 
-fn command(targets: &[FuzzTarget], sanitizer: Sanitizer, host: &str, folder: &Path) -> Command {
+fn command(targets: &[FuzzTarget], args: &Args, host: &str, folder: &Path) -> Command {
     let mut flags = COVERAGE.to_owned();
-    if sanitizer == Sanitizer::Address {
+    if args.sanitizer == Sanitizer::Address {
         flags.push_str(" -Zsanitizer=address");
     }
     let mut command = process::cargo();
     command
-        .args(["build", "--quiet", "--release", "--locked", "--manifest-path"])
+        .args(["build", "--quiet", "--locked", "--manifest-path"])
         .arg(targets[0].folder.join("Cargo.toml"))
         // With a target named, the flags are not for build scripts and macros.
         .args(["--target", host, "--target-dir"])
@@ -69,6 +68,9 @@ fn command(targets: &[FuzzTarget], sanitizer: Sanitizer, host: &str, folder: &Pa
         // Coverage and sanitizers are unstable options of the compiler.
         .env("RUSTC_BOOTSTRAP", "1")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    if !args.quick {
+        command.arg("--release");
+    }
     command
 }
 
@@ -94,7 +96,10 @@ mod tests {
         };
         let built = command(
             &[target("codec"), target("group")],
-            Sanitizer::Address,
+            &Args {
+                sanitizer: Sanitizer::Address,
+                ..Args::smoke(1)
+            },
             "h",
             Path::new("t"),
         );
