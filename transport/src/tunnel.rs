@@ -14,6 +14,8 @@ mod outlet;
 mod places;
 mod rendezvous;
 mod switch;
+mod sync;
+mod woken;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};

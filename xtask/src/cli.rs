@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{bench, budget, ci, fuzz, interop, netlab, readme, setup, tidy};
+use crate::{bench, budget, ci, fuzz, interop, loom, miri, netlab, readme, setup, tidy};
 
 /// Development tasks of flexbond. `cargo xtask ci` is what a change must pass, here and on CI.
 #[derive(Parser)]
@@ -23,6 +23,8 @@ enum Command {
     Bench(bench::Args),
     Budget(budget::Args),
     Fuzz(fuzz::Args),
+    Loom(loom::Args),
+    Miri(miri::Args),
     Readme(readme::Args),
 }
 
@@ -41,6 +43,8 @@ impl Cli {
             Command::Bench(args) => bench::run(&args),
             Command::Budget(args) => budget::run(&args),
             Command::Fuzz(args) => fuzz::run(&args),
+            Command::Loom(args) => loom::run(&args),
+            Command::Miri(args) => miri::run(&args),
             Command::Readme(args) => readme::run(&args),
         }
     }

@@ -1,6 +1,7 @@
 //! Arbitrary bytes as a recording; and a recording that was damaged: what is read of it was written so.
 #![no_main]
 
+use bytes::Bytes;
 use flexbond_stream::recording::{Batch, Compression, Encoder, Info, Reader, Timestamp};
 use flexbond_transport::Message;
 use flexbond_wire_fuzz::Script;
@@ -12,16 +13,16 @@ fuzz_target!(|data: &[u8]| {
     };
     match choice % 2 {
         0 => {
-            read(rest, |_, _| {});
+            read(&Bytes::copy_from_slice(rest), |_, _| {});
         }
         _ => damaged(rest),
     }
 });
 
 /// Reads all that can be read, from the beginning and from elsewhere.
-fn read(file: &[u8], mut seen: impl FnMut(u64, &Message)) {
-    let _ = Info::verify_source(&file);
-    let Ok(reader) = Reader::new(file) else { return };
+fn read(file: &Bytes, mut seen: impl FnMut(u64, &Message)) {
+    let _ = Info::verify_source(file);
+    let Ok(reader) = Reader::new(file.clone()) else { return };
     let mut reader = reader.max_message_size(1 << 16);
     let _ = (reader.info().to_json(), reader.recovered());
     let mut numbers = Vec::new();
@@ -85,7 +86,7 @@ fn damaged(data: &[u8]) {
         file[place] ^= script.byte();
     }
     let mut count = 0;
-    read(&file, |number, message| {
+    read(&file.into(), |number, message| {
         let place = usize::try_from(number).expect("there are few");
         assert_eq!(
             written.get(place),
