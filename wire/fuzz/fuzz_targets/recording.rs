@@ -22,7 +22,9 @@ fuzz_target!(|data: &[u8]| {
 /// Reads all that can be read, from the beginning and from elsewhere.
 fn read(file: &Bytes, mut seen: impl FnMut(u64, &Message)) {
     let _ = Info::verify_source(file);
-    let Ok(reader) = Reader::new(file.clone()) else { return };
+    let Ok(reader) = Reader::new(file.clone()) else {
+        return;
+    };
     let mut reader = reader.max_message_size(1 << 16);
     let _ = (reader.info().to_json(), reader.recovered());
     let mut numbers = Vec::new();

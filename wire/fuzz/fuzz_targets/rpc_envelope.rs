@@ -7,7 +7,9 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let message = Script(data).message();
-    if let Some(header) = message.get(0).and_then(|frame| frame.first_chunk::<{ Header::LEN }>())
+    if let Some(header) = message
+        .get(0)
+        .and_then(|frame| frame.first_chunk::<{ Header::LEN }>())
         && let Ok(header) = Header::decode(header)
     {
         let bytes = header.encode().expect("it was read");

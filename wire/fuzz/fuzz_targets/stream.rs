@@ -42,7 +42,7 @@ fn open(message: &StreamMessage) {
                 assert_eq!(array.data().len(), image.layout().size());
             }
         }
-        Body::Pulse(pulse) => {
+        Body::Bsread(pulse) => {
             let _ = (pulse.timestamp(), pulse.hash_fits());
             for reading in pulse.iter() {
                 let _ = reading.timestamp();

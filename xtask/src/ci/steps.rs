@@ -147,9 +147,9 @@ fn fuzz_smoke(_: &mut Run) -> Result<()> {
     fuzz::run(&fuzz::Args::smoke(FUZZ_SECONDS))
 }
 
-/// The manifests of crates below the root that are no members, such as fuzz crates.
+/// The manifests of crates below the root that are no members: fuzz crates, and the models.
 pub(super) fn outside_manifests(run: &Run) -> Result<Vec<std::path::PathBuf>> {
-    let mut found = Vec::new();
+    let mut found = vec![run.workspace.root.join("xtask/models/Cargo.toml")];
     for entry in fs::read_dir(&run.workspace.root).context("cannot read the workspace's folder")? {
         let manifest = entry?.path().join("fuzz").join("Cargo.toml");
         if manifest.is_file() {
