@@ -1,11 +1,11 @@
-//! `cargo xtask loom`: every order in which threads can meet.
+//! `cargo xtask loom`: the orders in which threads can meet.
 
 use anyhow::Result;
 
 use crate::process;
 use crate::workspace::Workspace;
 
-/// Goes through every order in which the threads of a model can run, with loom.
+/// Goes through the orders in which the threads of a model can run, with loom.
 ///
 /// The models are in `xtask/models`: what is lock-free in the sockets and tunnels, in the very sources of these. Who
 /// changes something there runs this; it takes less than a minute.
@@ -13,9 +13,10 @@ use crate::workspace::Workspace;
 pub struct Args {
     /// Only models whose name contains this.
     filter: Option<String>,
-    /// How many times a thread may be interrupted at most. All orders are gone through without.
-    #[arg(long, value_name = "NUMBER")]
-    max_preemptions: Option<u32>,
+    /// How many times threads may be interrupted in an order that is gone through. Few faults need more than two; each
+    /// further one takes many times as long.
+    #[arg(long, value_name = "NUMBER", default_value_t = 3)]
+    max_preemptions: u32,
 }
 
 /// Runs the command.
@@ -31,9 +32,7 @@ pub fn run(args: &Args) -> Result<()> {
         .arg(workspace.root.join("xtask/models/Cargo.toml"))
         .arg("--target-dir")
         .arg(workspace.target.join("loom"))
-        .args(&args.filter);
-    if let Some(number) = args.max_preemptions {
-        command.env("LOOM_MAX_PREEMPTIONS", number.to_string());
-    }
+        .args(&args.filter)
+        .env("LOOM_MAX_PREEMPTIONS", args.max_preemptions.to_string());
     process::run(&mut command)
 }

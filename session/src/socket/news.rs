@@ -1,6 +1,6 @@
 //! Which of many sources have something new.
 //!
-//! The orders of all that can happen at once here are gone through by `cargo xtask loom`.
+//! `cargo xtask loom` goes through the orders of all that can happen at once here.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};

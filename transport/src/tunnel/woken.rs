@@ -1,6 +1,6 @@
 //! Which connections have something, and who is told.
 //!
-//! The orders of all that can happen at once here are gone through by `cargo xtask loom`.
+//! `cargo xtask loom` goes through the orders of all that can happen at once here.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

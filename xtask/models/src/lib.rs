@@ -1,5 +1,5 @@
 //! Models of the parts of flexbond in which threads meet without one lock around all: `cargo xtask loom` goes through
-//! every order in which the threads of a test can run.
+//! the orders in which the threads of a test can run.
 //!
 //! The sources are those of the crates themselves. Their module `sync` is another one here, whose locks and atomics are
 //! loom's.
