@@ -40,7 +40,9 @@ pub fn subscriptions(data: &[u8]) {
                     Some(_) => Removed::Last,
                 };
                 assert_eq!(trie.remove(text, key), expected);
-                known.map(|place| list.swap_remove(place));
+                if let Some(place) = known {
+                    list.swap_remove(place);
+                }
             }
             _ => {}
         }
@@ -55,8 +57,8 @@ pub fn subscriptions(data: &[u8]) {
         found.sort_unstable();
         assert_eq!(found, expected);
         assert_eq!(trie.matches(text), !expected.is_empty());
-        let message = subscription::message_of(step % 2 == 0, text);
-        let subscribe = step % 2 == 0;
+        let subscribe = step.is_multiple_of(2);
+        let message = subscription::message_of(subscribe, text);
         assert_eq!(
             Subscription::of(&message),
             Some(Subscription {
