@@ -287,3 +287,12 @@ fn small_buffers_are_buffers_too() {
         }
     }
 }
+
+/// A fuzzer found one that came back as its neighbour.
+#[test]
+fn numbers_in_json_arrive_as_they_were_sent() {
+    let sent = Tensor::new(&[2], vec![4.666_666_666_666_666e44, f64::MIN_POSITIVE]).unwrap();
+    let encoded = Codec::Json.encode(&sent.clone().into_any().inline(true)).unwrap();
+    let read: Tensor<f64> = Codec::Json.decode(&encoded.body, encoded.buffers).unwrap();
+    assert_eq!(read, sent);
+}

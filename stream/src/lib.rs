@@ -106,6 +106,9 @@ pub use header::{Header, HeaderError};
 pub use layout::{ArrayError, Layout};
 #[cfg(feature = "multicast")]
 pub use link::group::framing::FramingError;
+#[cfg(all(any(test, fuzzing), feature = "multicast"))]
+#[doc(hidden)]
+pub use link::group::fuzz;
 pub use message::{Body, DecodeError, StreamMessage};
 pub use options::{Attach, ConnectOptions, Mode};
 pub use statistics::{

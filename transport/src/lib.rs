@@ -118,6 +118,9 @@ pub use tls::{
     TlsServer, TlsSettingsError, TrustRoots,
 };
 pub use transport::{Keepalive, LinkOptions, Listener, Transport};
+#[cfg(all(any(test, fuzzing), feature = "tunnel"))]
+#[doc(hidden)]
+pub use tunnel::fuzz;
 #[cfg(feature = "tunnel")]
 pub use tunnel::{Tunnel, TunnelCounters, TunnelOptions};
 #[cfg(feature = "udp")]

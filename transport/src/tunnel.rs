@@ -4,6 +4,8 @@ mod connection;
 mod counters;
 mod dial;
 mod framing;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod hello;
 mod inbox;
 mod inlet;
@@ -12,6 +14,8 @@ mod outlet;
 mod places;
 mod rendezvous;
 mod switch;
+mod sync;
+mod woken;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{bench, budget, ci, fuzz, interop, netlab, readme, setup, soak, tidy};
+use crate::{bench, budget, ci, fuzz, interop, loom, miri, netlab, readme, setup, soak, tidy};
 
 /// Development tasks of flexbond. `cargo xtask ci` is what a change must pass, here and on CI.
 #[derive(Parser)]
@@ -24,6 +24,8 @@ enum Command {
     Budget(budget::Args),
     Fuzz(fuzz::Args),
     Soak(soak::Args),
+    Loom(loom::Args),
+    Miri(miri::Args),
     Readme(readme::Args),
 }
 
@@ -43,6 +45,8 @@ impl Cli {
             Command::Budget(args) => budget::run(&args),
             Command::Fuzz(args) => fuzz::run(&args),
             Command::Soak(args) => soak::run(&args),
+            Command::Loom(args) => loom::run(&args),
+            Command::Miri(args) => miri::run(&args),
             Command::Readme(args) => readme::run(&args),
         }
     }

@@ -9,6 +9,8 @@ pub mod ci;
 pub mod cli;
 pub mod fuzz;
 pub mod interop;
+pub mod loom;
+pub mod miri;
 pub mod netlab;
 pub mod process;
 pub mod readme;

@@ -25,12 +25,6 @@ pub const DENY: Tool = Tool {
     version: "0.20.2",
 };
 
-/// Builds and runs fuzz targets.
-pub const FUZZ: Tool = Tool {
-    package: "cargo-fuzz",
-    version: "0.13.2",
-};
-
 impl Tool {
     /// Where the program is: on the search path, or under `target/tools`, where it is installed when it is absent.
     ///

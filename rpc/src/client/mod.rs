@@ -6,6 +6,9 @@ mod calls;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
 mod client;
 mod driver;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod options;
 mod room;
 mod shared;

@@ -72,6 +72,9 @@ mod claim;
 mod dial;
 mod epoch;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod header;
 mod hello;
 mod hub;

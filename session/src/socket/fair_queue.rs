@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Poll, Wake, Waker};
+use std::task::{Poll, Waker};
 
 use flexbond_transport::Message;
 use flexbond_transport::pipe::PipeReceiver;
@@ -11,6 +10,7 @@ use parking_lot::Mutex;
 use slab::Slab;
 
 use super::lane::Lane;
+use super::news::News;
 use super::wakers::WakerSet;
 
 /// The inbound queues of all peers, read in turn.
@@ -37,31 +37,6 @@ struct Source {
     is_ready: bool,
 }
 
-/// Which sources have something new, written by the wakers of their pipes.
-#[derive(Debug, Default)]
-struct News {
-    any: AtomicBool,
-    keys: Mutex<Vec<usize>>,
-    waiters: WakerSet,
-}
-
-struct SourceWaker {
-    news: Arc<News>,
-    key: usize,
-}
-
-impl Wake for SourceWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.news.keys.lock().push(self.key);
-        self.news.any.store(true, Ordering::Release);
-        self.news.waiters.wake_all();
-    }
-}
-
 impl FairQueue {
     /// The most messages that are taken at once, under one lock.
     const MOST: usize = 4096;
@@ -78,10 +53,7 @@ impl FairQueue {
         let mut state = self.state.lock();
         let entry = state.sources.vacant_entry();
         let key = entry.key();
-        let waker = Waker::from(Arc::new(SourceWaker {
-            news: Arc::clone(&self.news),
-            key,
-        }));
+        let waker = self.news.waker(key);
         entry.insert(Source {
             lane,
             rx,
@@ -151,7 +123,7 @@ impl FairQueue {
     /// Takes the key of the source whose turn it is out of the turn. There is something to read.
     fn next_key(&self, sources: &mut Slab<Source>, ready: &mut VecDeque<usize>) -> Option<usize> {
         loop {
-            if self.news.any.load(Ordering::Acquire) {
+            if self.news.is_any() {
                 self.collect(sources, ready);
             }
             let key = ready.pop_front()?;
@@ -172,14 +144,14 @@ impl FairQueue {
 
     /// Who to tell when [`try_recv`](Self::try_recv) may succeed again.
     pub(crate) fn waiters(&self) -> &WakerSet {
-        &self.news.waiters
+        self.news.waiters()
     }
 
     /// Drops everything that waits.
     pub(crate) fn clear(&self) {
         let state = std::mem::take(&mut *self.state.lock());
         drop(state);
-        self.news.waiters.wake_all();
+        self.news.waiters().wake_all();
     }
 
     /// How many peers have, or may still have, something to read. Forgets those that are gone and were read.
@@ -200,16 +172,14 @@ impl FairQueue {
     }
 
     fn collect(&self, sources: &mut Slab<Source>, ready: &mut VecDeque<usize>) {
-        let mut keys = self.news.keys.lock();
-        self.news.any.store(false, Ordering::Release);
-        for key in keys.drain(..) {
+        self.news.take(|key| {
             if let Some(source) = sources.get_mut(key)
                 && !source.is_ready
             {
                 source.is_ready = true;
                 ready.push_back(key);
             }
-        }
+        });
     }
 }
 

@@ -67,6 +67,9 @@ mod dialer;
 mod error;
 mod failure;
 mod fair_queue;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod handshakes;
 mod introduction;
 mod lane;
@@ -76,6 +79,7 @@ mod listener;
 mod load_balancer;
 mod memory;
 mod monitor;
+mod news;
 mod options;
 mod out;
 mod outbound;
@@ -91,6 +95,7 @@ mod send;
 mod socket;
 mod stats;
 mod subscription;
+mod sync;
 mod trie;
 mod turn;
 mod typed;

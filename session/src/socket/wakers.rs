@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::task::{Wake, Waker};
 
-use parking_lot::Mutex;
+use super::sync::Mutex;
 
 /// Tasks that wait for one condition. An event wakes them all, and each looks again: a task that was cancelled in
 /// between cannot take a wake-up with it.

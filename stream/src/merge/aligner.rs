@@ -246,12 +246,21 @@ impl<T> Aligner<T> {
             series: id.series,
             items: std::iter::repeat_with(|| None).take(count).collect(),
         });
-        if let Some(slot) = set.items.get_mut(input)
-            && slot.replace(item).is_none()
-        {
-            known.count.pending += 1;
+        match set.items.get_mut(input) {
+            Some(slot) if slot.is_none() => {
+                *slot = Some(item);
+                known.count.pending += 1;
+                Ok(())
+            }
+            // Its number has led the input into another epoch, where it had this number before.
+            _ => {
+                known.count.duplicates += 1;
+                Err(Rejected {
+                    reason: Rejection::Duplicate,
+                    item,
+                })
+            }
         }
-        Ok(())
     }
 
     /// The next set that can be given now.

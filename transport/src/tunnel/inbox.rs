@@ -3,13 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::IoSliceMut;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use parking_lot::Mutex;
 
 use super::connection::Connection;
 use super::inlet::{End, Inlet, Spare};
+use super::woken::{Signal, Woken};
 use crate::Received;
 
 /// How many buffers a connection fills before others get their turn.
@@ -40,43 +40,6 @@ struct Entry {
     waker: Waker,
 }
 
-/// The connections that have something and are not in the turn yet.
-#[derive(Default)]
-struct Woken(Mutex<List>);
-
-#[derive(Default)]
-struct List {
-    ids: VecDeque<u64>,
-    receiver: Option<Waker>,
-}
-
-/// Notes that a connection has something.
-struct Signal {
-    id: u64,
-    /// Whether it is in the turn, or among the woken.
-    noted: AtomicBool,
-    woken: Arc<Woken>,
-}
-
-impl Wake for Signal {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if self.noted.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let mut list = self.woken.0.lock();
-        list.ids.push_back(self.id);
-        let receiver = list.receiver.take();
-        drop(list);
-        if let Some(receiver) = receiver {
-            receiver.wake();
-        }
-    }
-}
-
 /// What is to become of a connection that has been looked at.
 enum Look {
     /// It may have more.
@@ -89,11 +52,7 @@ enum Look {
 impl Inbox {
     /// Receives from a connection, too.
     pub(super) fn insert(&self, id: u64, inlet: Inlet) {
-        let signal = Arc::new(Signal {
-            id,
-            noted: AtomicBool::new(false),
-            woken: Arc::clone(&self.woken),
-        });
+        let signal = Signal::new(id, &self.woken);
         let entry = Entry {
             inlet,
             waker: Waker::from(Arc::clone(&signal)),
@@ -142,7 +101,7 @@ impl Inbox {
         let mut filled = 0;
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        state.turn.append(&mut self.woken.0.lock().ids);
+        self.woken.append_to(&mut state.turn);
         // Who always has something, but no whole packet, must not keep this going for ever.
         let mut looks = 2 * state.turn.len().max(room);
         while filled < room && looks > 0 {
@@ -169,11 +128,7 @@ impl Inbox {
         if filled > 0 {
             return Poll::Ready(filled);
         }
-        let mut list = self.woken.0.lock();
-        let more = more || !list.ids.is_empty();
-        list.receiver = Some(cx.waker().clone());
-        drop(list);
-        if more {
+        if self.woken.wait(cx.waker().clone()) || more {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -203,12 +158,12 @@ impl Entry {
                 }
                 Ok(None) => {}
             }
-            self.signal.noted.store(false, Ordering::Release);
+            self.signal.clear();
             match self.inlet.poll_more(&mut Context::from_waker(&self.waker), spare) {
                 Poll::Pending => return (filled, Look::Asleep),
                 Poll::Ready(Err(end)) => return (filled, Look::Over(end)),
                 // Woken meanwhile, it is on the list already.
-                Poll::Ready(Ok(())) if self.signal.noted.swap(true, Ordering::AcqRel) => {
+                Poll::Ready(Ok(())) if self.signal.note() => {
                     return (filled, Look::Asleep);
                 }
                 Poll::Ready(Ok(())) => {}

@@ -7,12 +7,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flexbond_wire::zmtp::{Config, Connection, Event, Heartbeat, Security, SocketType, Verdict, Version};
+use flexbond_wire::zmtp::curve::{KeyPair, SecretKey};
+use flexbond_wire::zmtp::{
+    Config, Connection, Event, Heartbeat, Randomness, Security, SocketType, Verdict, Version,
+};
 use libfuzzer_sys::fuzz_target;
 
 fn run(config: &Arc<Config>, bytes: &[u8], step: usize) -> (Vec<Event>, bool) {
     let start = Instant::now();
-    let mut connection = Connection::new(Arc::clone(config), start);
+    let mut connection =
+        Connection::with_randomness(Arc::clone(config), Randomness::new([3; Randomness::LEN]), start);
     let mut events = Vec::new();
     let mut failed = false;
     'bytes: for chunk in bytes.chunks(step) {
@@ -65,6 +69,15 @@ fuzz_target!(|data: &[u8]| {
             username: "admin".into(),
             password: "secret".into(),
         },
+        // Nobody who does not have the keys gets beyond the handshake; `curve` has them.
+        _ if security & 0x40 != 0 => {
+            let [keys, theirs] = [1, 2].map(|byte| KeyPair::from(SecretKey::from_bytes([byte; 32])));
+            let server = *theirs.public();
+            match security & 0x20 {
+                0 => Security::CurveServer { keys },
+                _ => Security::CurveClient { server, keys },
+            }
+        }
         _ => Security::Null,
     };
     if security & 0x80 != 0 {

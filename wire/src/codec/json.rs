@@ -27,3 +27,16 @@ impl Codec for Json {
         serde_json::from_slice(payload).map_err(DecodeError::Json)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_arrive_as_they_were_sent() {
+        for number in [4.666_666_666_666_666e44, 0.1 + 0.2, f64::MIN_POSITIVE, f64::MAX] {
+            let frame = Json.encode(&number).unwrap();
+            assert_eq!(Json.decode::<f64>(&frame).unwrap(), number, "{frame:?}");
+        }
+    }
+}

@@ -3,6 +3,8 @@
 mod assembly;
 mod audience;
 pub(crate) mod framing;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod inlet;
 mod keeper;
 mod ledger;

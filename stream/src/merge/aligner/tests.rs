@@ -229,3 +229,35 @@ proptest! {
         prop_assert_eq!(accounted, total);
     }
 }
+
+/// A fuzzer found one that took the place of another in silence: it led its input back into an epoch in which the input had
+/// the same number already.
+#[test]
+fn no_item_takes_the_place_of_another() {
+    let now = Instant::now();
+    let mut aligner = Aligner::new(3, AlignOptions::new().ordered(true));
+    let mut held = Vec::new();
+    for (item, (input, number)) in [
+        (0, 184),
+        (1, 0),
+        (0, 0),
+        (0, 0),
+        (2, 142),
+        (2, 97),
+        (0, 255),
+        (2, 255),
+        (0, 0),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        if aligner.handle_item(now, input, frame(number), item).is_ok() {
+            held.push(item);
+        }
+        while let Some(set) = aligner.poll(now) {
+            held.retain(|item| !set.items.contains(&Some(*item)));
+        }
+        let pending: usize = aligner.counts().map(|count| count.pending).sum();
+        assert_eq!(pending, held.len(), "after item {item}");
+    }
+}

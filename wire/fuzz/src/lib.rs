@@ -1,0 +1,5 @@
+//! What the fuzz targets have in common.
+
+mod script;
+
+pub use script::Script;
