@@ -47,8 +47,8 @@
 //! A name and a password, both sent in clear text, both checked by the server in the same time whatever they are
 //! (RFC 24). It keeps out mistakes, and who cannot listen. It is refused at endpoints that may lead off this machine
 //! unless `Options::plain_anywhere` says that the network itself is encrypted
-//! (`passwords_do_not_leave_the_machine_unasked`, `a_password_does_not_follow_localhost_off_the_machine`); with
-//! `tls://` it is, and has to be said, too. Otherwise the server is not known: a client shows its password to whoever
+//! (`passwords_do_not_leave_the_machine_unasked`, `a_password_does_not_follow_localhost_off_the_machine`); within
+//! `tls://` it is encrypted, and allowed. Otherwise the server is not known: a client shows its password to whoever
 //! listens there.
 //!
 //! # Sockets with CURVE
@@ -76,7 +76,10 @@
 //! TLS 1.3 with rustls and AWS-LC (1.2 only if asked for). The server's certificate is always checked, against the
 //! authorities given and the name connected to; no option turns that off (`another_name_is_refused`,
 //! `an_unknown_authority_is_refused`, `an_expired_certificate_is_refused`). A server may ask for certificates of
-//! clients. Within TLS, any mechanism can run; NULL is enough where certificates decide.
+//! clients. Within TLS, any mechanism can run; NULL is enough where certificates decide: an authenticator sees whose
+//! certificate it is (`AuthRequest::identity`), and `CertificateAllow` is a list of who is let in
+//! (`an_authenticator_learns_whose_certificate_it_is_whatever_the_mechanism`,
+//! `who_is_not_on_the_list_of_certificates_is_denied_until_it_is`). An authority alone lets in all that it has signed.
 //!
 //! - Protected: everything after the handshake, its order and its end (`a_changed_bit_is_an_error`); the key exchange is
 //!   a hybrid of X25519 and ML-KEM where both ends have it. There are no sessions that resume and no early data: nothing
@@ -127,16 +130,19 @@
 //!
 //! # Limits
 //!
-//! Each has a default that honest peers do not meet; the README has the table, and the fields have the details.
+//! Each has a default that honest peers do not meet; the README has the table, and the fields have the details. Whoever goes
+//! over one is told of by `Event::LimitReached`, and counted in `Stats::limits` (`session/tests/limits.rs`).
 //!
 //! | limit | default | where |
 //! | --- | --- | --- |
-//! | connections of a socket that binds | 65,536 | `Options::max_peers` |
+//! | connections of a socket that binds, of one of its endpoints | 65,536 each | `Options::max_peers`, `max_peers_per_endpoint` |
+//! | connections from one address | 16,384 | `max_peers_per_address` |
 //! | handshakes under way at one endpoint | 1,024; with TLS 256 more below them | `max_handshakes`, `TlsOptions` |
 //! | time for a handshake | 30 s; TLS 10 s | `handshake_timeout` |
 //! | a message | 1 GiB in 65,536 parts | `max_message_size`, `max_message_parts` |
-//! | messages that wait, from and for a peer | 1,000 each | `recv_hwm`, `send_hwm` |
-//! | topics of a peer | 100,000 | `max_subscriptions` |
+//! | messages that wait, from and for a peer | 1,000 each, 1 GiB each | `recv_hwm`, `send_hwm`, `recv_hwm_bytes`, `send_hwm_bytes` |
+//! | what waits, from and for all peers of a socket | 4 GiB each | `recv_memory`, `send_memory` |
+//! | topics of a peer | 100,000, 16 MiB | `max_subscriptions`, `max_subscription_bytes` |
 //! | time for the authenticator | 10 s | `auth_timeout` |
 //! | calls under way | 65,536, of one connection 16,384; 1 GiB of arguments | `flexbond_rpc::server::Options` |
 //! | arguments and answer of a call | 256 MiB each | `max_request`, `max_response` |

@@ -47,7 +47,7 @@ async fn a_curve_message_larger_than_the_first_buffer_for_it_arrives() {
     let pull = socket_with(SocketType::Pull, brisk().curve_server(server.clone()));
     let push = socket_with(SocketType::Push, client_of(&server));
     push.connect(bind(&pull).await).expect("a good endpoint");
-    let message = Message::from(vec![5; 5 << 20]);
+    let message = Message::from(vec![5; (4 << 20) + 1]);
     send(&push, message.clone()).await;
     assert_eq!(recv(&pull).await, message);
 }
