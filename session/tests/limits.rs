@@ -12,7 +12,7 @@ use harness::{
     bind, brisk, disconnected, event, idle, number, numbered, peers, recv, recv_many, send, socket,
     socket_with, until, within, would_block,
 };
-use raw::{COMMAND, LONG, MORE, Raw, command, frame, greeting, message, ready};
+use raw::{COMMAND, LONG, MORE, Raw, command, frame, greeting, listen, message, ready};
 use tokio::io::AsyncReadExt;
 
 /// Waits for the next connection: that it is ready, or why it was refused.
@@ -529,4 +529,83 @@ async fn what_subscribers_share_counts_once_and_one_that_stalls_leaves_the_other
         peers(&publisher, 1).await;
         until("an empty account", || publisher.stats().queued_bytes < 65_536).await;
     }
+}
+
+#[tokio::test]
+async fn what_was_received_takes_no_memory_though_its_sender_is_silent() {
+    const MIB: usize = 1 << 20;
+    let pull = socket_with(SocketType::Pull, brisk().recv_memory(8 * MIB));
+    let endpoint = bind(&pull).await;
+    let mut silent = Vec::new();
+    // Never more than one message waits, and all of them together are more than the memory.
+    for _ in 0..10 {
+        let mut raw = Raw::connect(&endpoint).await;
+        raw.handshake("PUSH").await;
+        raw.send(&message(vec![7; MIB])).await;
+        until("the message", || {
+            pull.peers().iter().any(|peer| peer.unread_bytes > 0) || pull.stats().limits.total() > 0
+        })
+        .await;
+        assert_eq!(pull.stats().limits.total(), 0, "after {} messages", silent.len());
+        assert_eq!(recv(&pull).await.size(), MIB);
+        assert!(idle(&pull));
+        silent.push(raw);
+    }
+    until("an empty account", || pull.stats().unread_bytes == 0).await;
+}
+
+#[tokio::test]
+async fn what_was_received_takes_no_memory_though_its_connection_is_not_made_again() {
+    const MIB: usize = 1 << 20;
+    let (listener, endpoint) = listen().await;
+    let pull = socket_with(SocketType::Pull, brisk());
+    pull.connect(endpoint.as_str()).expect("a valid endpoint");
+    let mut monitor = pull.monitor();
+    let mut raw = Raw::accept(&listener).await;
+    raw.handshake("PUSH").await;
+    raw.send(&message(vec![7; MIB])).await;
+    until("the message", || {
+        pull.peers().iter().any(|peer| peer.unread_bytes > 0)
+    })
+    .await;
+    drop((raw, listener));
+    disconnected(&mut monitor).await;
+    assert!(pull.stats().unread_bytes as usize >= MIB, "it still waits");
+    assert_eq!(recv(&pull).await.size(), MIB);
+    assert!(idle(&pull));
+    until("an empty account", || pull.stats().unread_bytes == 0).await;
+}
+
+#[tokio::test]
+async fn a_message_in_part_has_no_more_than_its_part_whatever_may_wait_for_each_peer() {
+    const MIB: usize = 1 << 20;
+    let options = brisk().recv_memory(4 * MIB).recv_hwm_bytes(64_usize << 10);
+    let pull = socket_with(SocketType::Pull, options);
+    let endpoint = bind(&pull).await;
+    let mut monitor = pull.monitor();
+    let mut raw = Raw::connect(&endpoint).await;
+    raw.handshake("PUSH").await;
+    // One message may be larger than what may wait.
+    raw.send(&message(vec![7; MIB])).await;
+    assert_eq!(recv(&pull).await.size(), MIB);
+    assert!(idle(&pull));
+    let begin = [&[LONG][..], &(64 * MIB as u64).to_be_bytes(), &vec![7; 16 * MIB]].concat();
+    let _ = raw.try_send(&begin).await;
+    assert_eq!(
+        met(&mut monitor, Limit::RecvMemory).await,
+        (LimitAction::Disconnected, true)
+    );
+    still_serves(&pull, &endpoint).await;
+}
+
+#[tokio::test]
+async fn what_nobody_receives_takes_no_memory() {
+    let push = socket(SocketType::Push);
+    let endpoint = bind(&push).await;
+    let mut raw = Raw::connect(&endpoint).await;
+    raw.handshake("PULL").await;
+    raw.send(&message(vec![7; 1 << 20])).await;
+    raw.echo().await;
+    assert_eq!(push.peers()[0].unread_bytes, 0);
+    assert_eq!(push.stats().unread_bytes, 0);
 }

@@ -136,7 +136,10 @@ impl FairQueue {
             match source.rx.fill(Some(&source.waker)) {
                 Poll::Ready(true) => return Some(key),
                 // Out of the turn until its waker fires.
-                Poll::Pending => source.is_ready = false,
+                Poll::Pending => {
+                    source.is_ready = false;
+                    source.lane.drop_share();
+                }
                 Poll::Ready(false) => forget(sources, key),
             }
         }
@@ -186,7 +189,7 @@ impl FairQueue {
 /// Removes a source that was read to its end.
 fn forget(sources: &mut Slab<Source>, key: usize) {
     // It takes no memory any more.
-    drop(sources.remove(key).lane.take_share());
+    sources.remove(key).lane.drop_share();
 }
 
 /// Counts messages that are the application's from now on.

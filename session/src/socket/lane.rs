@@ -33,6 +33,7 @@ pub(crate) struct Lane {
     pub(crate) reconnects: SharedCounter,
     /// What the messages that were not received have of the socket's memory, while no connection sees to it.
     unread: Mutex<Option<Share>>,
+    has_share: AtomicBool,
     /// How often each limit was met.
     met: LimitCounters,
     end: Mutex<End>,
@@ -72,6 +73,7 @@ impl Lane {
             counters: Counters::default(),
             reconnects: SharedCounter::default(),
             unread: Mutex::default(),
+            has_share: AtomicBool::new(false),
             met: LimitCounters::default(),
             end: Mutex::default(),
             watchers,
@@ -147,10 +149,21 @@ impl Lane {
 
     pub(crate) fn keep_share(&self, share: Share) {
         *self.unread.lock() = Some(share);
+        self.has_share.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn take_share(&self) -> Option<Share> {
+        self.has_share.store(false, Ordering::Relaxed);
         self.unread.lock().take()
+    }
+
+    /// Everything was received: what was kept takes no memory any more. Whoever calls it and whoever keeps a share look at
+    /// the queue, under its lock, between that and this, so that one of them sees what the other did.
+    #[inline]
+    pub(crate) fn drop_share(&self) {
+        if self.has_share.load(Ordering::Relaxed) {
+            drop(self.take_share());
+        }
     }
 
     /// The peer met a limit. Told at the first time and then at every doubling.

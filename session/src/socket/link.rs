@@ -313,7 +313,10 @@ impl Link {
                     self.zmtp.handle_read(now());
                     self.undecoded = true;
                 }
-                Poll::Pending => return Ok(false),
+                Poll::Pending => {
+                    self.unread.rest(lane, self.zmtp.incomplete(), cx.waker());
+                    return Ok(false);
+                }
             }
         }
     }
@@ -385,6 +388,7 @@ impl Link {
             Err(PushError::Closed(()) | PushError::Full(())) => {
                 // The pattern does not receive.
                 self.decoded.clear();
+                lane.counters.none_unread();
                 true
             }
         }

@@ -63,14 +63,19 @@ impl Memory {
         &self.total
     }
 
-    /// How much a queue may hold now: what one peer may, or its part of what all may. Whoever comes first may use half of
-    /// that; the other half is for all in even parts, so that nobody who hoards keeps anybody from having any.
-    fn allowed(&self) -> (usize, Limit) {
+    /// One queue's part of what all may hold. Whoever comes first may use half of that; the other half is for all in even
+    /// parts, so that nobody who hoards keeps anybody from having any.
+    fn part(&self) -> usize {
         let half = self.all / 2;
-        let part = match self.total() < half {
+        match self.total() < half {
             true => half,
             false => half / self.shares.load(Ordering::Relaxed).max(1),
-        };
+        }
+    }
+
+    /// How much a queue may hold now: what one peer may, or its part of what all may.
+    fn allowed(&self) -> (usize, Limit) {
+        let part = self.part();
         if part < self.each {
             (part, self.all_is)
         } else {
@@ -104,6 +109,16 @@ impl Share {
     pub(crate) fn is_over(&self, bytes: usize) -> Option<Limit> {
         let (allowed, limit) = self.memory.allowed();
         (bytes >= allowed).then_some(limit)
+    }
+
+    /// Whether so many `bytes` are a queue's part of what all may hold, or more, whatever one peer may.
+    pub(crate) fn exceeds_part(&self, bytes: usize) -> bool {
+        bytes >= self.memory.part()
+    }
+
+    /// Whether the socket's total has something of this queue.
+    pub(crate) fn is_told(&self) -> bool {
+        self.told > 0
     }
 
     /// Up to how many bytes nobody has to be asked again.

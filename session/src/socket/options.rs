@@ -293,7 +293,7 @@ impl Default for Options {
             max_message_parts: 65_536,
             send_hwm_bytes: 1 << 30,
             recv_hwm_bytes: 1 << 30,
-            send_memory: 4 << 30,
+            send_memory: Self::MEMORY,
             recv_memory: None,
             max_peers: 65_536,
             max_peers_per_endpoint: 65_536,
@@ -352,6 +352,9 @@ impl Options {
     /// [`unsent_buffer`](Options::unsent_buffer) of a publisher: with 1 MiB for each of four subscribers, one run in
     /// ten falls into the slow state that the limit is there to avoid.
     const PUBLISHED_UNSENT: usize = 256 << 10;
+
+    /// What waits for all peers or from all of them: 4 GiB, or all that there can be where addresses have 32 bits.
+    const MEMORY: usize = (1_usize << 30).saturating_mul(4);
 
     /// The longest [`spin`](Self::spin).
     pub const MAX_SPIN: Duration = Duration::from_millis(10);
@@ -552,7 +555,7 @@ impl Options {
     /// How many bytes from all peers together may wait.
     pub(crate) fn unread_capacity(&self) -> usize {
         self.recv_memory
-            .unwrap_or_else(|| self.max_message_size.saturating_mul(4).max(4 << 30))
+            .unwrap_or_else(|| self.max_message_size.saturating_mul(4).max(Self::MEMORY))
     }
 
     /// Whether conflation applies to a socket of this type.

@@ -2,10 +2,10 @@
 
 use std::task::Waker;
 
+use super::LimitAction;
 use super::core::Core;
 use super::lane::Lane;
 use super::memory::Share;
-use super::{Limit, LimitAction};
 
 /// What came by one connection and waits to be received.
 #[derive(Debug, Default)]
@@ -59,20 +59,36 @@ impl Unread {
             lane.counters.none_unread();
         }
         // One message may always be there, unless all peers together have too much.
-        match share.is_over(incomplete) {
-            Some(Limit::RecvMemory) => Room::Never,
-            _ => Room::Some,
+        match share.exceeds_part(incomplete) {
+            true => Room::Never,
+            false => Room::Some,
+        }
+    }
+
+    /// Nothing more comes for now. What the socket's total has of this lane is to go once it was received, though nothing
+    /// more may ever come: wakes `waker` then, to ask for [`room`](Self::room) again.
+    pub(crate) fn rest(&mut self, lane: &Lane, incomplete: usize, waker: &Waker) {
+        let (Some(share), Some(inbound)) = (&mut self.share, lane.inbound()) else {
+            return;
+        };
+        if share.is_told() && inbound.waiting(Some(waker)) == 0 {
+            lane.counters.none_unread();
+            share.tell(incomplete);
         }
     }
 
     /// The connection is over; what was not received yet still takes memory.
     pub(crate) fn leave(&mut self, lane: &Lane) {
-        let waits = lane.inbound().is_some_and(|inbound| inbound.waiting(None) > 0);
-        let bytes = if waits { lane.counters.unread() } else { 0 };
+        let waits = || lane.inbound().is_some_and(|inbound| inbound.waiting(None) > 0);
+        let bytes = if waits() { lane.counters.unread() } else { 0 };
         if let Some(mut share) = self.share.take() {
             share.tell(bytes);
             if bytes > 0 {
                 lane.keep_share(share);
+                if !waits() {
+                    // The last was received just now, by somebody who did not see the share.
+                    lane.drop_share();
+                }
             }
         }
     }
