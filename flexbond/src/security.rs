@@ -80,11 +80,13 @@
 //! certificate it is (`AuthRequest::identity`), and `CertificateAllow` is a list of who is let in
 //! (`an_authenticator_learns_whose_certificate_it_is_whatever_the_mechanism`,
 //! `who_is_not_on_the_list_of_certificates_is_denied_until_it_is`). An authority alone lets in all that it has signed.
+//! Each root is an authority for all names, also a peer's own certificate that is trusted as a root: let such peers in by
+//! fingerprint.
 //!
 //! - Protected: everything after the handshake, its order and its end (`a_changed_bit_is_an_error`); the key exchange is
 //!   a hybrid of X25519 and ML-KEM where both ends have it. There are no sessions that resume and no early data: nothing
 //!   can be replayed.
-//! - Not protected: the server's name in the ClientHello, and that this is TLS.
+//! - Not protected: the server's name in the ClientHello, and that this is TLS; with TLS 1.2, the certificates of both ends.
 //! - Not checked: revocation. Let certificates be short-lived, and renew them with `Tls::reload`, which needs no
 //!   restart (`new_handshakes_use_what_was_reloaded`).
 //! - Denial of service: a listener has 256 handshakes under way at most, the oldest gives way, each has 10 s

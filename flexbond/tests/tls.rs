@@ -473,10 +473,13 @@ mod ranks {
         let server = within("a server", serving).await.unwrap();
         let options = rank(&other, &authority).join_timeout(Duration::from_millis(300));
         let joined = within("an answer", Mesh::join(server.endpoint(), options)).await;
-        let Err(JoinError::Timeout { connect, .. }) = joined else {
+        let Err(JoinError::Timeout {
+            connect: Some(why), ..
+        }) = joined
+        else {
             panic!("{joined:?}");
         };
+        assert!(why.to_string().contains("the peer refused"), "{why}");
         assert_eq!(server.stats().ranks, 0);
-        drop(connect);
     }
 }

@@ -59,7 +59,8 @@ impl PeerIdentity {
         self
     }
 
-    /// The certificates in DER, the peer's own one first, as it sent them.
+    /// The certificates in DER, the peer's own one first, as it sent them. Only that one is proved to be its: among the
+    /// others may be some that have nothing to do with it.
     #[must_use]
     pub fn chain(&self) -> &[Bytes] {
         &self.inner.chain

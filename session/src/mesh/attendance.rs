@@ -151,24 +151,30 @@ async fn reach(
     let mut pause = FIRST_PAUSE;
     loop {
         match options.registry.connect(server, &LinkOptions::default()).await {
-            Ok(connection) => {
-                *failure.lock() = None;
-                match greet(connection).await {
-                    Ok(found) => return Ok(found),
-                    Err(LineError::Version(theirs)) => {
-                        return Err(JoinError::Version {
-                            theirs,
-                            ours: VERSION,
-                        });
-                    }
-                    Err(LineError::Foreign) => {
-                        let endpoint = server.clone();
-                        return Err(JoinError::Foreign { endpoint });
-                    }
-                    // It may be too busy, or about to end in favour of another.
-                    Err(_) => {}
+            Ok(connection) => match greet(connection).await {
+                Ok(found) => {
+                    *failure.lock() = None;
+                    return Ok(found);
                 }
-            }
+                Err(LineError::Version(theirs)) => {
+                    return Err(JoinError::Version {
+                        theirs,
+                        ours: VERSION,
+                    });
+                }
+                Err(LineError::Foreign) => {
+                    let endpoint = server.clone();
+                    return Err(JoinError::Foreign { endpoint });
+                }
+                // Not the system's: with TLS 1.3 a server that refuses this end's certificate says so only when
+                // this end first reads.
+                Err(LineError::Io(source)) if source.get_ref().is_some() => {
+                    let endpoint = server.clone();
+                    *failure.lock() = Some(ConnectError::Io { endpoint, source });
+                }
+                // It may be too busy, or about to end in favour of another.
+                Err(_) => *failure.lock() = None,
+            },
             Err(error) if error.is_permanent() => return Err(JoinError::Connect(error)),
             Err(error) => *failure.lock() = Some(error),
         }

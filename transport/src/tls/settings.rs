@@ -123,7 +123,9 @@ impl TrustRoots {
     }
 
     /// The authorities of a PEM file, and no others. Read again by [`Tls::reload`](super::Tls::reload). A certificate that
-    /// has issued itself may stand here, and so be trusted alone, if it is a version 3 certificate.
+    /// has issued itself may stand here, if it is a version 3 certificate. Whoever has the key of a certificate that stands
+    /// here is an authority: certificates that it signs, for whatever names, are trusted too, also where the certificate
+    /// says that it is none. Of several such peers, tell them apart by [`Fingerprint`](super::Fingerprint), not by names.
     ///
     /// # Errors
     /// [`TlsSettingsError`].

@@ -15,6 +15,8 @@ use crate::{ByteStream, Keepalive, PeerIdentity};
 
 /// What is read from the system at once: four records of the largest size. rustls itself would ask for 4 KiB.
 const READ: usize = 64 << 10;
+/// What is read at once where nobody waits: a record of the largest size, on the stack.
+const AT_ONCE: usize = 16 << 10;
 
 /// With what a peer begins who speaks TLS: a handshake, or an alert (RFC 8446, section 5.1).
 const BEGINNINGS: [u8; 2] = [22, 21];
@@ -83,7 +85,7 @@ impl TlsStream {
             if state.ended {
                 return Poll::Ready(Err(TlsError::Closed));
             }
-            ready!(state.poll_receive(&self.io, cx)).map_err(TlsError::Io)?;
+            ready!(state.poll_receive(&self.io, Some(cx))).map_err(TlsError::Io)?;
             if !state.greeted {
                 return Poll::Ready(Err(if state.ended {
                     TlsError::Closed
@@ -97,7 +99,7 @@ impl TlsStream {
     /// Hands at most `room` decrypted bytes to `put`.
     fn poll_plain(
         &self,
-        cx: &mut Context<'_>,
+        mut cx: Option<&mut Context<'_>>,
         room: usize,
         mut put: impl FnMut(&[u8]),
     ) -> Poll<io::Result<usize>> {
@@ -129,7 +131,7 @@ impl TlsStream {
             if let Some(error) = &state.failed {
                 return Poll::Ready(Err(self.meaning(error).into_io()));
             }
-            ready!(state.poll_receive(&self.io, cx))?;
+            ready!(state.poll_receive(&self.io, cx.as_deref_mut()))?;
         }
     }
 
@@ -195,10 +197,15 @@ impl State {
         Poll::Ready(Ok(()))
     }
 
-    /// Decrypts a piece of what was read, or else of what the system has.
-    fn poll_receive(&mut self, io: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Decrypts a piece of what was read, or else of what the system has. Without a task to wake, what it has at this
+    /// moment.
+    fn poll_receive(&mut self, io: &TcpStream, cx: Option<&mut Context<'_>>) -> Poll<io::Result<()>> {
         if self.input.is_empty() {
-            let Poll::Ready(read) = self.poll_read(io, cx) else {
+            let read = match cx {
+                Some(cx) => self.poll_read(io, cx),
+                None => self.read_now(io),
+            };
+            let Poll::Ready(read) = read else {
                 // Most connections are idle most of the time.
                 self.input = BytesMut::new();
                 return Poll::Pending;
@@ -218,6 +225,22 @@ impl State {
             let _ = self.poll_transmit(io, None);
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Past the runtime's notes of what is ready.
+    fn read_now(&mut self, io: &TcpStream) -> Poll<io::Result<usize>> {
+        let mut piece = [0; AT_ONCE];
+        loop {
+            match io.read_now(&mut piece) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => {
+                    let count = read?;
+                    self.input.extend_from_slice(&piece[..count]);
+                    return Poll::Ready(Ok(count));
+                }
+            }
+        }
     }
 
     fn poll_read(&mut self, io: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -275,13 +298,22 @@ impl<F: FnMut(&[IoSlice<'_>]) -> io::Result<usize>> Write for Outlet<F> {
 impl ByteStream for TlsStream {
     fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
         let room = buffer.chunk_mut().len();
-        self.poll_plain(cx, room, |bytes| buffer.put_slice(bytes))
+        self.poll_plain(Some(cx), room, |bytes| buffer.put_slice(bytes))
     }
 
     fn poll_read_into(&self, cx: &mut Context<'_>, target: &mut [u8]) -> Poll<io::Result<usize>> {
         let room = target.len();
         let mut target = target;
-        self.poll_plain(cx, room, |bytes| target.put_slice(bytes))
+        self.poll_plain(Some(cx), room, |bytes| target.put_slice(bytes))
+    }
+
+    fn read_now(&self, target: &mut [u8]) -> io::Result<usize> {
+        let room = target.len();
+        let mut target = target;
+        match self.poll_plain(None, room, |bytes| target.put_slice(bytes)) {
+            Poll::Ready(read) => read,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 
     fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::BytesMut;
 use flexbond_transport::{ByteStream, Endpoint, TlsError};
@@ -11,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::certificates::Authority;
-use crate::{address, bind, client, connect, inner, limited, read_to_end, server, stream, write_all};
+use crate::{address, bind, client, connect, inner, limited, pair, read_to_end, server, stream, write_all};
 
 /// One who carries the bytes of a connection both ways until it is told to stop, and hands over what came from the near
 /// end.
@@ -184,4 +185,38 @@ fn records_end(mut bytes: &[u8]) -> bool {
 /// Whether a client has sent the last message of its handshake, which is encrypted.
 fn records_complete(bytes: &[u8]) -> bool {
     records_end(bytes) && records(bytes).iter().any(|(kind, _)| *kind == 23)
+}
+
+#[tokio::test]
+async fn what_has_come_can_be_had_without_waiting() {
+    let authority = Authority::new("a");
+    let mut listener = bind(&server(authority.server())).await;
+    let (near, far) = pair(&client(authority.client()), &mut *listener).await;
+    let (near, far) = (stream(near), stream(far));
+    let mut target = [0; 3];
+    let nothing = near.read_now(&mut target).map_err(|error| error.kind());
+    assert_eq!(nothing, Err(io::ErrorKind::WouldBlock));
+    write_all(&*far, b"hello").await.unwrap();
+    let mut read = Vec::new();
+    limited(async {
+        while read.len() < 5 {
+            match near.read_now(&mut target) {
+                Ok(count) => read.extend_from_slice(&target[..count]),
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(read, b"hello");
+    // Who waits is not disturbed by it.
+    let mut byte = [0];
+    let mut waiting = std::pin::pin!(poll_fn(|cx| near.poll_read_into(cx, &mut byte)));
+    let waits = poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await;
+    assert!(waits && near.read_now(&mut target).is_err());
+    write_all(&*far, b"!").await.unwrap();
+    assert_eq!(limited(waiting).await.unwrap(), 1);
+    limited(poll_fn(|cx| far.poll_shutdown(cx))).await.unwrap();
+    assert!(read_to_end(&*near).await.unwrap().is_empty());
+    assert_eq!(near.read_now(&mut target).unwrap(), 0);
 }

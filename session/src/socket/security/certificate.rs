@@ -132,7 +132,10 @@ impl fmt::Display for CertificateName {
 /// An [`Authenticator`] that lets in the owners of certain certificates over `tls://`, and nobody else.
 ///
 /// The transport has checked before that an authority which it trusts has issued the certificate
-/// ([`ClientCertificates`](flexbond_transport::ClientCertificates)); this decides which of its owners are meant. Peers
+/// ([`ClientCertificates`](flexbond_transport::ClientCertificates)); this decides which of its owners are meant. A name is
+/// worth as much as the care of all authorities that are trusted there: each of them can issue it. That is so for peers
+/// whose own certificates are the roots, too: let those in by their fingerprints. And an authority that is limited to some
+/// names (name constraints) is not limited in common names. Peers
 /// without a certificate are turned away: also all of other transports, except over inproc, where nobody is judged. A
 /// certificate may be known by several things; its fingerprint comes before its names, and those in its own order.
 ///
