@@ -65,7 +65,7 @@ impl Unread {
         }
     }
 
-    /// Nothing more comes for now. What the socket's total has of this lane is to go once it was received, though nothing
+    /// Nothing more has come yet. What the socket's total has of this lane is to go once it was received, though nothing
     /// more may ever come: wakes `waker` then, to ask for [`room`](Self::room) again.
     pub(crate) fn rest(&mut self, lane: &Lane, incomplete: usize, waker: &Waker) {
         let (Some(share), Some(inbound)) = (&mut self.share, lane.inbound()) else {
