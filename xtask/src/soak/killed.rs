@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::paused::session_of;
+use super::crew;
 use super::program::Program;
 use super::stage::{PATIENCE, Stage};
 
-/// How long a member may be silent before it is dead, in seconds.
-const DEAD_AFTER: &str = "0.5";
 /// Of `flexbond call`: no answer, because nobody is there.
 const TIMED_OUT: i32 = 3;
 
@@ -205,29 +203,10 @@ fn subscriber(stage: &Stage<'_>) -> Result<()> {
 
 /// A member's death is told to all; the others go on together.
 fn member(stage: &Stage<'_>) -> Result<()> {
-    let mut coordinator = stage.flexbond(&[
-        "group",
-        "coordinate",
-        "udp://127.0.0.1:0",
-        "--dead-after",
-        DEAD_AFTER,
-        "--barriers",
-        "2000000",
-        "--members",
-        "3",
-    ])?;
-    let endpoint = session_of(&coordinator.line(PATIENCE)?)?;
+    let (mut coordinator, endpoint) = crew::drill(stage, "3", &crew::SOON_DEAD)?;
     let mut members = Vec::new();
     for name in ["ada", "bob", "cy"] {
-        members.push(stage.flexbond(&[
-            "group",
-            "join",
-            &endpoint,
-            "--name",
-            name,
-            "--barriers",
-            "2000000",
-        ])?);
+        members.push(crew::recruit(stage, &endpoint, name, &[])?);
     }
     coordinator.says("passing", PATIENCE)?;
     stage.clock.pass(Duration::from_millis(50))?;
@@ -239,39 +218,18 @@ fn member(stage: &Stage<'_>) -> Result<()> {
     for member in &members {
         member.says("gone: ", PATIENCE)?;
     }
-    coordinator.signal("INT")?;
-    coordinator.ends_with(130, PATIENCE)?;
-    for mut member in members {
-        member.ends_with(0, PATIENCE)?;
-        let passed = member.output.take().join("\n");
-        ensure!(passed.contains("barriers"), "it passed none: {passed}");
-    }
-    Ok(())
+    crew::dismiss(&mut coordinator, members)
 }
 
 /// The coordinator's death ends the session for all, with an error, and soon.
 fn coordinator(stage: &Stage<'_>) -> Result<()> {
-    let coordinator = stage.flexbond(&[
-        "group",
-        "coordinate",
-        "udp://127.0.0.1:0",
-        "--dead-after",
-        DEAD_AFTER,
-    ])?;
-    let endpoint = session_of(&coordinator.line(PATIENCE)?)?;
-    let mut members = Vec::new();
-    for name in ["ada", "bob"] {
-        let member = stage.flexbond(&["group", "join", &endpoint, "--name", name])?;
-        member.says("in the session", PATIENCE)?;
-        members.push(member);
-    }
+    let (coordinator, endpoint) = crew::coordinator(stage, &crew::SOON_DEAD)?;
+    let mut members = [
+        crew::member(stage, &endpoint, "ada")?,
+        crew::member(stage, &endpoint, "bob")?,
+    ];
     coordinator.kill();
-    for member in &mut members {
-        member.ends_with(1, PATIENCE)?;
-        let said = member.troubles();
-        ensure!(said.contains("the coordinator is dead"), "no reason: {said}");
-    }
-    Ok(())
+    crew::are_orphans(&mut members)
 }
 
 /// A call that loses its server ends with an error; a caller that dies leaves nothing running.

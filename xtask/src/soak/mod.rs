@@ -1,6 +1,7 @@
 //! `cargo xtask soak`: real programs under what breaks programs, and what is left of them afterwards.
 
 mod build;
+mod crew;
 mod descriptors;
 mod disk;
 mod flapping;

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::crew;
 use super::stage::{PATIENCE, Stage};
 
 /// Messages that are pushed to one who stands still; more than its connection takes.
 const MESSAGES: u64 = 3000;
-/// How long a member may stand still before it is dead, in seconds.
-const DEAD_AFTER: &str = "0.5";
 
 pub(super) fn run(stage: &mut Stage<'_>) -> Result<()> {
     let mut rounds = 0;
@@ -89,18 +88,9 @@ fn replying(stage: &Stage<'_>) -> Result<()> {
 
 /// A member stands still for too long: it is dead for the others, who go on, and learns it when it wakes.
 fn grouped(stage: &Stage<'_>) -> Result<()> {
-    let coordinator = stage.flexbond(&[
-        "group",
-        "coordinate",
-        "udp://127.0.0.1:0",
-        "--dead-after",
-        DEAD_AFTER,
-    ])?;
-    let endpoint = session_of(&coordinator.line(PATIENCE)?)?;
-    let mut still = stage.flexbond(&["group", "join", &endpoint, "--name", "still"])?;
-    still.says("in the session", PATIENCE)?;
-    let other = stage.flexbond(&["group", "join", &endpoint, "--name", "other"])?;
-    other.says("in the session", PATIENCE)?;
+    let (coordinator, endpoint) = crew::coordinator(stage, &crew::SOON_DEAD)?;
+    let mut still = crew::member(stage, &endpoint, "still")?;
+    let other = crew::member(stage, &endpoint, "other")?;
     coordinator.says("other", PATIENCE)?;
     still.signal("STOP")?;
     coordinator.says("dead", PATIENCE)?;
@@ -108,59 +98,23 @@ fn grouped(stage: &Stage<'_>) -> Result<()> {
     still.signal("CONT")?;
     // The session has gone on without it.
     still.ends_with(1, PATIENCE)?;
-    let third = stage.flexbond(&["group", "join", &endpoint, "--name", "third"])?;
-    third.says("in the session", PATIENCE)?;
+    let _third = crew::member(stage, &endpoint, "third")?;
     other.says("joined: ", PATIENCE)?;
     Ok(())
 }
 
 /// The coordinator stands still for too long: its members end, each with an error.
 fn coordinating(stage: &Stage<'_>) -> Result<()> {
-    let coordinator = stage.flexbond(&[
-        "group",
-        "coordinate",
-        "udp://127.0.0.1:0",
-        "--dead-after",
-        DEAD_AFTER,
-    ])?;
-    let endpoint = session_of(&coordinator.line(PATIENCE)?)?;
-    let mut members = Vec::new();
-    for name in ["ada", "bob"] {
-        let member = stage.flexbond(&["group", "join", &endpoint, "--name", name])?;
-        member.says("in the session", PATIENCE)?;
-        members.push(member);
-    }
+    let (coordinator, endpoint) = crew::coordinator(stage, &crew::SOON_DEAD)?;
+    let mut members = [
+        crew::member(stage, &endpoint, "ada")?,
+        crew::member(stage, &endpoint, "bob")?,
+    ];
     coordinator.signal("STOP")?;
-    for member in &mut members {
-        member.ends_with(1, PATIENCE)?;
-        let said = member.troubles();
-        ensure!(said.contains("the coordinator is dead"), "no reason: {said}");
-    }
+    crew::are_orphans(&mut members)?;
     coordinator.signal("CONT")?;
     // It finds itself alone, and lives.
     coordinator.says("gone: ", PATIENCE)?;
     coordinator.says("gone: ", PATIENCE)?;
     Ok(())
-}
-
-/// The endpoint in `session at udp://127.0.0.1:4711`.
-pub(super) fn session_of(line: &str) -> Result<String> {
-    let endpoint = line.rsplit(' ').next().filter(|word| word.contains("://"));
-    endpoint
-        .map(str::to_owned)
-        .with_context(|| format!("no endpoint in `{line}`"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_endpoint_of_a_session_is_its_last_word() {
-        assert_eq!(
-            session_of("session at udp://127.0.0.1:4711").unwrap(),
-            "udp://127.0.0.1:4711"
-        );
-        assert!(session_of("nothing").is_err());
-    }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::{Dice, Stage, Tally};
-use crate::soak::paused::session_of;
+use crate::soak::crew;
 use crate::soak::program::Program;
 use crate::soak::stage::PATIENCE;
 
@@ -29,32 +29,11 @@ pub(super) fn attack(stage: &mut Stage<'_>, tally: &mut Tally) -> Result<()> {
 }
 
 fn session(stage: &mut Stage<'_>, tally: &mut Tally, key: &[&str], of: &str) -> Result<()> {
-    let mut arguments = vec![
-        "group",
-        "coordinate",
-        "udp://127.0.0.1:0",
-        "--members",
-        "2",
-        "--barriers",
-        "2000000",
-    ];
-    arguments.extend(key);
-    let mut coordinator = stage.flexbond(&arguments)?;
-    let endpoint = session_of(&coordinator.line(PATIENCE)?)?;
+    let (mut coordinator, endpoint) = crew::drill(stage, "2", key)?;
     let address: SocketAddr = endpoint.trim_start_matches("udp://").parse()?;
     let mut members = Vec::new();
     for name in ["ada", "bob"] {
-        let mut arguments = vec![
-            "group",
-            "join",
-            &endpoint,
-            "--name",
-            name,
-            "--barriers",
-            "2000000",
-        ];
-        arguments.extend(key);
-        members.push(stage.flexbond(&arguments)?);
+        members.push(crew::recruit(stage, &endpoint, name, key)?);
     }
     coordinator.says("passing", PATIENCE)?;
     let join = first_words(stage, key)?;
@@ -98,14 +77,7 @@ fn alive(coordinator: &mut Program, members: Vec<Program>) -> Result<()> {
         !said.contains("gone") && !said.contains("dead"),
         "a member was lost: {said}"
     );
-    coordinator.signal("INT")?;
-    coordinator.ends_with(130, PATIENCE)?;
-    for mut member in members {
-        member.ends_with(0, PATIENCE)?;
-        let said = member.output.take().join("\n");
-        ensure!(said.contains("barriers"), "it passed none: {said}");
-    }
-    Ok(())
+    crew::dismiss(coordinator, members)
 }
 
 /// What a member says first, to whoever listens.
