@@ -105,6 +105,8 @@ mod element;
 mod error;
 #[cfg(feature = "communicator")]
 mod fabric;
+#[cfg(feature = "federation")]
+pub mod federation;
 mod launch;
 #[cfg(feature = "communicator")]
 mod local;
