@@ -201,7 +201,7 @@ fn with_seeds(count: u64, test: impl Fn(u64)) {
 
 #[test]
 fn messages_come_once_and_in_order_over_a_bad_network() {
-    with_seeds(20, |seed| {
+    with_seeds(6, |seed| {
         let mut net = Net::new(2, seed, &limits());
         (net.loss, net.doubled, net.jitter) = (150, 100, 20);
         let (mut sent, mut got) = ([0, 0], [Vec::new(), Vec::new()]);
@@ -227,7 +227,7 @@ fn messages_come_once_and_in_order_over_a_bad_network() {
 
 #[test]
 fn nothing_is_lost_or_doubled_when_either_program_dies() {
-    with_seeds(30, |seed| {
+    with_seeds(8, |seed| {
         let mut net = Net::new(2, seed, &limits());
         (net.loss, net.doubled, net.jitter) = (50, 50, 5);
         // What the receiving program has written down, as a program does that goes on after its death.
@@ -275,14 +275,14 @@ fn tags_are_taken_in_any_order_and_may_be_used_again() {
 
 #[test]
 fn large_messages_go_in_pieces_and_small_ones_pass_them() {
-    with_seeds(5, |seed| {
+    with_seeds(3, |seed| {
         let mut net = Net::new(2, seed, &limits());
         (net.loss, net.jitter) = (50, 10);
         let large = Letter {
             tag: None,
             codec: 7,
             parts: vec![
-                Bytes::from(vec![1; 100_000]),
+                Bytes::from(vec![1; 500_000]),
                 Bytes::new(),
                 Bytes::from(vec![2; 2_345]),
                 Bytes::from_static(b"end"),
@@ -296,13 +296,13 @@ fn large_messages_go_in_pieces_and_small_ones_pass_them() {
             small = small.take().or_else(|| net.take(1, 0, "small", None));
             small.is_some()
         });
-        assert_eq!(net.take(1, 0, "large", None), None, "it is far from whole");
+        assert!(net.take(1, 0, "large", None).is_none(), "it is far from whole");
         let mut whole = None;
         net.until(5, |net| {
             whole = net.take(1, 0, "large", None);
             whole.is_some()
         });
-        assert_eq!(whole.unwrap().letter, Some(large));
+        assert!(whole.unwrap().letter == Some(large));
     });
 }
 
@@ -364,6 +364,7 @@ fn what_waits_too_long_is_dropped_and_its_receiver_is_told() {
     net.send(0, 1, "x", letter("early")).unwrap();
     net.run(Duration::from_secs(1));
     assert_eq!(text(&net.take(1, 0, "x", None).unwrap()).as_deref(), Some("early"));
+    net.run(Duration::from_secs(1));
     for round in 0..5 {
         net.send(0, 1, "x", letter(round)).unwrap();
         net.send(0, 1, "x", letter(round)).unwrap();
@@ -388,10 +389,11 @@ fn what_waits_too_long_is_dropped_and_its_receiver_is_told() {
 
 #[test]
 fn all_are_ready_when_all_see_all() {
-    with_seeds(10, |seed| {
+    with_seeds(6, |seed| {
         let mut net = Net::new(4, seed, &limits());
         (net.loss, net.jitter) = (200, 30);
         net.until(2, |net| net.nodes.iter().all(Node::is_ready));
+        net.run(Duration::from_secs(1));
         for events in &net.events {
             assert_eq!(events.iter().filter(|event| **event == Event::Ready).count(), 1);
         }
@@ -407,7 +409,7 @@ fn all_are_ready_when_all_see_all() {
 
 #[test]
 fn an_abort_reaches_everybody_with_its_reason() {
-    with_seeds(10, |seed| {
+    with_seeds(6, |seed| {
         let mut net = Net::new(3, seed, &limits());
         (net.loss, net.jitter) = (200, 30);
         net.until(2, |net| net.nodes.iter().all(Node::is_ready));
@@ -429,7 +431,7 @@ fn an_abort_reaches_everybody_with_its_reason() {
 
 #[test]
 fn who_leaves_hands_over_first() {
-    with_seeds(10, |seed| {
+    with_seeds(6, |seed| {
         let mut net = Net::new(2, seed, &limits());
         (net.loss, net.jitter) = (200, 30);
         for i in 0..50 {
