@@ -101,11 +101,6 @@ impl Inflow {
         (self.held.len(), self.bytes)
     }
 
-    /// The offset of the first message that the program has not taken.
-    pub(crate) fn position(&self) -> u64 {
-        self.held.front().map_or(self.next, |held| held.offset)
-    }
-
     pub(crate) fn accept(&mut self, now: Instant, data: Data, pieces: Vec<Bytes>, bounds: Bounds) -> Arrival {
         if data.offset < self.next {
             self.duplicates += 1;
@@ -180,6 +175,12 @@ impl Inflow {
             parts: Vec::new(),
             partial: BytesMut::new(),
         })
+    }
+
+    /// Whether there is a message with this tag, or one without; if so, whether it has expired.
+    pub(crate) fn peek(&self, tag: Option<&Tag>) -> Option<bool> {
+        let mut held = self.held.iter();
+        held.find(|held| held.letter.tag.as_ref() == tag).map(|held| held.is_expired)
     }
 
     /// Takes the first message with this tag, or the first without one.

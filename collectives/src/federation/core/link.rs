@@ -54,6 +54,7 @@ pub(crate) struct Link {
     /// Whom to tell what.
     refuse: Option<(u64, Refusal)>,
     heard: Option<Instant>,
+    is_lost: bool,
     pub(crate) resent: u64,
     pub(crate) ignored: u64,
 }
@@ -96,6 +97,7 @@ impl Link {
             gap: false,
             refuse: None,
             heard: None,
+            is_lost: false,
             resent: 0,
             ignored: 0,
         }
@@ -116,7 +118,7 @@ impl Link {
     }
 
     pub(crate) fn is_alive(&self, now: Instant) -> bool {
-        self.is_up && self.heard.is_some_and(|heard| now < heard + self.dead_after)
+        self.is_up && !self.is_lost && self.heard.is_some_and(|heard| now < heard + self.dead_after)
     }
 
     /// Whether all items have come over.
@@ -174,6 +176,7 @@ impl Link {
             }
         }
         self.heard = Some(now);
+        self.is_lost = false;
         if !is_for_us {
             // It does not know this incarnation yet.
             self.say_hello |= matches!(header.content, Content::Hello(_));
@@ -280,7 +283,7 @@ impl Link {
 
     /// The way to the other side is broken: it may have died, and its successor need not wait.
     pub(crate) fn lost(&mut self) {
-        self.heard = None;
+        self.is_lost = true;
     }
 
     fn back_off(&mut self) {

@@ -150,22 +150,34 @@ impl Node {
         letter: Letter,
         ttl: Option<Duration>,
     ) -> Result<(), Rejected> {
-        self.check(Some(peer)).map_err(Rejected::Over)?;
+        if !self.has_room(peer, key, letter.size())? {
+            return Err(Rejected::Full(letter));
+        }
         let expires = ttl.and_then(|ttl| now.checked_add(ttl));
         let peer = &mut self.peers[peer];
-        let (size, bounds) = (letter.size(), peer.bounds);
+        if let Some(flow) = peer.out.get_mut(key) {
+            flow.push(letter, expires);
+        }
+        peer.activate(key);
+        Ok(())
+    }
+
+    /// Whether a message of this size would be taken now. Makes the flow.
+    pub(crate) fn has_room(&mut self, peer: usize, key: &FlowKey, size: u64) -> Result<bool, Rejected> {
+        self.check(Some(peer)).map_err(Rejected::Over)?;
+        let (peer, limit) = (&mut self.peers[peer], self.setup.limits.channels);
+        let bounds = peer.bounds;
         if size > bounds.message {
             let limit = bounds.message;
             return Err(Rejected::TooLarge { size, limit });
         }
-        let limit = self.setup.limits.channels;
         let flow = peer.outflow(key, limit).ok_or(Rejected::TooManyChannels { limit })?;
-        if !flow.has_room(size, bounds.messages, bounds.bytes) {
-            return Err(Rejected::Full(letter));
-        }
-        flow.push(letter, expires);
-        peer.activate(key);
-        Ok(())
+        Ok(flow.has_room(size, bounds.messages, bounds.bytes))
+    }
+
+    /// Whether [`take`](Node::take) would give something; if so, whether it has expired.
+    pub(crate) fn peek(&self, peer: usize, key: &FlowKey, tag: Option<&super::Tag>) -> Option<bool> {
+        self.peers[peer].inn.get(key)?.peek(tag)
     }
 
     /// Takes the next message with this tag, or the next without one, if it has come.
