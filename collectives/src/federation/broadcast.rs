@@ -324,7 +324,9 @@ impl BroadcastChannel {
     ) -> Result<(), ChannelError> {
         let peers = self.as_root(instead)?;
         let letter = self.letter(operation, value)?;
-        self.line.put(peers.iter().map(|peer| (*peer, letter.clone())).collect()).await
+        self.line
+            .put(peers.iter().map(|peer| (*peer, letter.clone())).collect())
+            .await
     }
 
     async fn send_root<T: Serialize + ?Sized>(
@@ -341,7 +343,9 @@ impl BroadcastChannel {
         let peers = self.as_root(operation.name())?;
         let letters = self.line.take(peers, None).await?;
         let values = letters.into_iter().zip(&self.group);
-        values.map(|((offset, letter), party)| self.read(operation, party, offset, letter)).collect()
+        values
+            .map(|((offset, letter), party)| self.read(operation, party, offset, letter))
+            .collect()
     }
 
     async fn recv_root<T: DeserializeOwned>(

@@ -289,9 +289,7 @@ impl Config {
             });
         }
         if let Some(party) = self.addresses.keys().find(|party| !roles.contains_key(*party)) {
-            return Err(ConfigError::AddressOfNobody {
-                party: party.clone(),
-            });
+            return Err(ConfigError::AddressOfNobody { party: party.clone() });
         }
         Ok(self.limits.validate()?)
     }
@@ -348,7 +346,9 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     };
     let size = fs::metadata(path).map_err(failure)?.len();
     if size > MAX_FILE {
-        return Err(failure(io::Error::other(format!("{size} bytes are more than {MAX_FILE}"))));
+        return Err(failure(io::Error::other(format!(
+            "{size} bytes are more than {MAX_FILE}"
+        ))));
     }
     fs::read_to_string(path).map_err(failure)
 }
@@ -375,7 +375,10 @@ mod tests {
         assert_eq!(ids, ["a", "b", "7"]);
 
         let error = refused(r#""guest""#, r#""guests""#);
-        assert!(error.contains("unknown field `guests`") && error.contains("line 3"), "{error}");
+        assert!(
+            error.contains("unknown field `guests`") && error.contains("line 3"),
+            "{error}"
+        );
         let error = refused(r#""job_id""#, r#""job""#);
         assert!(error.contains("unknown field `job`"), "{error}");
         let error = refused(r#""j""#, r#""""#);
@@ -389,15 +392,23 @@ mod tests {
             "party a is in `federation` twice (guest and host); remove one"
         );
         let error = refused(r#""local_id""#, r#""role": "host", "local_id""#);
-        assert_eq!(error, "`session.role` is host, but `federation` has a as guest; they must agree");
+        assert_eq!(
+            error,
+            "`session.role` is host, but `federation` has a as guest; they must agree"
+        );
     }
 
     #[test]
     fn toml_says_the_same() {
         let text = "[session]\nlocal_id = \"a\"\njob_id = 3\n[federation]\nhost = [\"a\"]\n";
         assert_eq!(Config::from_toml(text).unwrap().job(), &"3");
-        let error = Config::from_toml(&text.replace("host", "hosts")).unwrap_err().to_string();
-        assert!(error.contains("line 5") && error.contains("unknown field `hosts`"), "{error}");
+        let error = Config::from_toml(&text.replace("host", "hosts"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("line 5") && error.contains("unknown field `hosts`"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -408,7 +419,10 @@ mod tests {
         };
         let (a, b): (PartyId, PartyId) = ("a".parse().unwrap(), "b".parse().unwrap());
         let config = Config::new("j".parse().unwrap(), a.clone()).member(a, Role::Guest);
-        assert!(matches!(config.clone().limits(limits).validate(), Err(ConfigError::Limit(_))));
+        assert!(matches!(
+            config.clone().limits(limits).validate(),
+            Err(ConfigError::Limit(_))
+        ));
         let error = config.address(b, "tcp://x:1").validate().unwrap_err();
         assert!(matches!(error, ConfigError::AddressOfNobody { .. }));
     }

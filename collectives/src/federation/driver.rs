@@ -71,7 +71,10 @@ impl State {
     }
 
     fn wake_all(&mut self) {
-        self.waiting.drain().flat_map(|(_, waiting)| waiting).for_each(Waker::wake);
+        self.waiting
+            .drain()
+            .flat_map(|(_, waiting)| waiting)
+            .for_each(Waker::wake);
     }
 
     /// Wakes whom the node's news are for.
@@ -142,7 +145,13 @@ pub(super) async fn drive(shared: Arc<Shared>, carrier: impl Carrier) {
         }
     }
     let _ended = Ended(Arc::clone(&shared));
-    let peers: Vec<PartyId> = shared.lock().node.peers().iter().map(|peer| peer.id.clone()).collect();
+    let peers: Vec<PartyId> = shared
+        .lock()
+        .node
+        .peers()
+        .iter()
+        .map(|peer| peer.id.clone())
+        .collect();
     let mut driver = Driver {
         slots: peers.into_iter().map(|id| (id, None)).collect(),
         carrier,
@@ -168,8 +177,8 @@ impl<C: Carrier> Driver<C> {
             let mut state = self.shared.lock();
             state.tell();
             let end = state.closing.map(|since| since + state.node.limits().linger);
-            let is_over = state.closing.is_some()
-                && (state.node.is_done() || end.is_some_and(|end| now() >= end));
+            let is_over =
+                state.closing.is_some() && (state.node.is_done() || end.is_some_and(|end| now() >= end));
             (state.node.poll_timeout().into_iter().chain(end).min(), is_over)
         };
         if is_over {

@@ -39,7 +39,9 @@ pub enum JoinError {
 }
 
 fn listed(missing: &[(PartyId, Presence)]) -> String {
-    let parties = missing.iter().map(|(party, presence)| format!("{party} {presence}"));
+    let parties = missing
+        .iter()
+        .map(|(party, presence)| format!("{party} {presence}"));
     parties.collect::<Vec<_>>().join(", ")
 }
 

@@ -64,8 +64,7 @@ impl Federation {
     pub fn join(config: Config, carrier: impl Carrier) -> Result<Self, JoinError> {
         config.validate()?;
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| JoinError::NoRuntime)?;
-        let ids = config
-            .members().iter().map(|member| member.id.clone());
+        let ids = config.members().iter().map(|member| member.id.clone());
         let piece = match carrier.is_memory() {
             true => u64::MAX,
             false => u64::from(config.bounds().piece),
@@ -192,7 +191,10 @@ impl Federation {
         G: IntoIterator<Item: AsRef<str>>,
     {
         let (name, root) = (ChannelName::new(name)?, PartyId::new(root)?);
-        let group = group.into_iter().map(PartyId::new).collect::<Result<Vec<_>, _>>()?;
+        let group = group
+            .into_iter()
+            .map(PartyId::new)
+            .collect::<Result<Vec<_>, _>>()?;
         BroadcastChannel::new(self, name, root, group)
     }
 
@@ -201,7 +203,9 @@ impl Federation {
     /// comes back, as long as this party runs.
     pub fn abort(&self, reason: impl Into<String>) {
         let local = self.local_id().clone();
-        self.inner.shared.with(|state| state.node.abort(local, reason.into()));
+        self.inner
+            .shared
+            .with(|state| state.node.abort(local, reason.into()));
     }
 
     /// Waits until the job is over for this party, and says why.

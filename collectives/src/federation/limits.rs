@@ -77,6 +77,35 @@ impl Default for Limits {
     }
 }
 
+macro_rules! setters {
+    ($($name:ident: $kind:ty),* $(,)?) => {
+        impl Limits {
+            $(
+                #[doc = concat!("Sets [`", stringify!($name), "`](Limits::", stringify!($name), ").")]
+                #[must_use]
+                pub fn $name(mut self, value: $kind) -> Self {
+                    self.$name = value;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    window_messages: u32,
+    window_bytes: u64,
+    max_message: u64,
+    piece: u32,
+    channels: u32,
+    ttl: Option<Duration>,
+    timeout: Duration,
+    retry: Duration,
+    heartbeat: Duration,
+    dead_after: Duration,
+    linger: Duration,
+}
+
 impl Limits {
     /// The defaults.
     #[must_use]

@@ -51,7 +51,11 @@ impl Line {
 
     /// Sends one message to each of these, or none at all.
     pub(super) async fn put(&self, letters: Vec<(usize, Letter)>) -> Result<(), ChannelError> {
-        let count = letters.iter().map(|(_, letter)| letter.parts.len()).max().unwrap_or(0);
+        let count = letters
+            .iter()
+            .map(|(_, letter)| letter.parts.len())
+            .max()
+            .unwrap_or(0);
         if count > MAX_PARTS {
             return Err(ChannelError::TooManyBuffers {
                 channel: self.key.name.clone(),
@@ -110,7 +114,9 @@ impl Line {
                 slowest = Some(peer);
                 return Ok(Asked::Wait(Topic::In(peer, self.key.clone())));
             }
-            let taken = peers.iter().filter_map(|peer| state.node.take(*peer, &self.key, tag));
+            let taken = peers
+                .iter()
+                .filter_map(|peer| state.node.take(*peer, &self.key, tag));
             let letters = taken.filter_map(|taken| Some((taken.offset, taken.letter?)));
             Ok(Asked::Answer(letters.collect()))
         });
@@ -137,11 +143,7 @@ impl Line {
     pub(super) fn rejected(&self, state: &State, peer: usize, rejected: Rejected) -> ChannelError {
         let channel = self.key.name.clone();
         match rejected {
-            Rejected::TooLarge { size, limit } => ChannelError::TooLarge {
-                channel,
-                size,
-                limit,
-            },
+            Rejected::TooLarge { size, limit } => ChannelError::TooLarge { channel, size, limit },
             Rejected::TooManyChannels { limit } => ChannelError::TooManyChannels {
                 channel,
                 party: self.party(state, peer),
@@ -176,7 +178,10 @@ impl Line {
         state.node.peers()[peer].id.clone()
     }
 
-    pub(super) fn encode<T: Serialize + ?Sized>(&self, value: &T) -> Result<(u8, bytes::Bytes), ChannelError> {
+    pub(super) fn encode<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+    ) -> Result<(u8, bytes::Bytes), ChannelError> {
         let encoded = match self.codec {
             Codec::Postcard => postcard::to_extend(value, Vec::new())
                 .map(|body| (POSTCARD, body))
@@ -194,7 +199,12 @@ impl Line {
         }
     }
 
-    pub(super) fn undecodable(&self, party: &PartyId, offset: u64, reason: impl Into<String>) -> ChannelError {
+    pub(super) fn undecodable(
+        &self,
+        party: &PartyId,
+        offset: u64,
+        reason: impl Into<String>,
+    ) -> ChannelError {
         ChannelError::Decode {
             channel: self.key.name.clone(),
             party: party.clone(),

@@ -57,10 +57,14 @@ impl MemoryNetwork {
         let mut mailboxes = self.lock();
         mailboxes.last += 1;
         let number = mailboxes.last;
-        mailboxes.by_party.entry(party.clone()).or_default().push(Mailbox {
-            number,
-            ..Mailbox::default()
-        });
+        mailboxes
+            .by_party
+            .entry(party.clone())
+            .or_default()
+            .push(Mailbox {
+                number,
+                ..Mailbox::default()
+            });
         drop(mailboxes);
         MemoryCarrier {
             network: self.clone(),
@@ -82,7 +86,10 @@ impl Carrier for MemoryCarrier {
             *packet = None;
             return Poll::Ready(());
         };
-        if let Some(full) = targets.iter_mut().find(|mailbox| mailbox.packets.len() >= CAPACITY) {
+        if let Some(full) = targets
+            .iter_mut()
+            .find(|mailbox| mailbox.packets.len() >= CAPACITY)
+        {
             if !full.writers.iter().any(|waker| waker.will_wake(cx.waker())) {
                 full.writers.push(cx.waker().clone());
             }

@@ -15,6 +15,8 @@ mod name;
 mod stats;
 mod variable;
 
+pub use flexbond_transport::Message;
+
 pub use self::broadcast::BroadcastChannel;
 pub use self::carrier::{Arrival, Carrier};
 pub use self::config::{Config, ConfigError};

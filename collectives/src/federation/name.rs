@@ -229,7 +229,10 @@ mod tests {
     fn names_are_checked_wherever_they_come_from() {
         assert_eq!(PartyId::new("").unwrap_err().to_string(), "the party id is empty");
         let long = "x".repeat(256);
-        assert!(matches!(Tag::new(&long), Err(NameError::TooLong { len: 256, .. })));
+        assert!(matches!(
+            Tag::new(&long),
+            Err(NameError::TooLong { len: 256, .. })
+        ));
         assert!(Tag::new(&long[1..]).is_ok());
         let two_lines = JobId::new("a\nb").unwrap_err().to_string();
         assert_eq!(two_lines, r"the job id `a\nb` has a control character");

@@ -274,7 +274,8 @@ impl VariableChannel {
     async fn arrival(&self) -> Result<(), ChannelError> {
         let arrival = self.line.federation.wait(|state| {
             let tag = self.tag.as_ref();
-            if state.node.peek(self.peer, &self.line.key, tag).is_some() || state.node.peers()[self.peer].has_left
+            if state.node.peek(self.peer, &self.line.key, tag).is_some()
+                || state.node.peers()[self.peer].has_left
             {
                 return Ok(Asked::Answer(()));
             }
@@ -331,6 +332,10 @@ pub(super) fn peer_of(federation: &Federation, party: &PartyId) -> Result<usize,
     let peer = federation.shared().lock().node.peer_index(party);
     peer.ok_or_else(|| OpenError::NotAMember {
         party: party.clone(),
-        members: federation.members().iter().map(|member| member.id.clone()).collect(),
+        members: federation
+            .members()
+            .iter()
+            .map(|member| member.id.clone())
+            .collect(),
     })
 }

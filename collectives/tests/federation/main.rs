@@ -35,5 +35,7 @@ fn parties<const N: usize>(names: [&str; N], limits: &Limits) -> [Federation; N]
 
 /// Ends with an error what takes too long.
 async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, work).await.expect("it takes too long")
+    tokio::time::timeout(DEADLINE, work)
+        .await
+        .expect("it takes too long")
 }

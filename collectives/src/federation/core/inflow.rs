@@ -152,9 +152,13 @@ impl Inflow {
 
     /// Checks what a message will be before memory is taken for it.
     fn begin(&self, now: Instant, data: Data, bounds: Bounds) -> Option<Assembly> {
-        let size = data.parts.iter().try_fold(0_u64, |sum, len| sum.checked_add(*len))?;
+        let size = data
+            .parts
+            .iter()
+            .try_fold(0_u64, |sum, len| sum.checked_add(*len))?;
         let is_small = self.held.len() == self.tombs
-            || (self.held.len() - self.tombs < bounds.messages as usize && self.bytes.saturating_add(size) <= bounds.bytes);
+            || (self.held.len() - self.tombs < bounds.messages as usize
+                && self.bytes.saturating_add(size) <= bounds.bytes);
         let has_content = !data.parts.is_empty() || data.expired;
         if size > bounds.message
             || data.parts.len() > MAX_PARTS
@@ -168,7 +172,9 @@ impl Inflow {
             offset: data.offset,
             tag: data.tag,
             codec: data.codec,
-            expires: data.ttl.and_then(|ttl| now.checked_add(Duration::from_millis(ttl))),
+            expires: data
+                .ttl
+                .and_then(|ttl| now.checked_add(Duration::from_millis(ttl))),
             lens: if data.expired { Vec::new() } else { data.parts },
             size: if data.expired { 0 } else { size },
             at: 0,
@@ -180,12 +186,16 @@ impl Inflow {
     /// Whether there is a message with this tag, or one without; if so, whether it has expired.
     pub(crate) fn peek(&self, tag: Option<&Tag>) -> Option<bool> {
         let mut held = self.held.iter();
-        held.find(|held| held.letter.tag.as_ref() == tag).map(|held| held.is_expired)
+        held.find(|held| held.letter.tag.as_ref() == tag)
+            .map(|held| held.is_expired)
     }
 
     /// Takes the first message with this tag, or the first without one.
     pub(crate) fn take(&mut self, tag: Option<&Tag>) -> Option<Taken> {
-        let index = self.held.iter().position(|held| held.letter.tag.as_ref() == tag)?;
+        let index = self
+            .held
+            .iter()
+            .position(|held| held.letter.tag.as_ref() == tag)?;
         let held = self.held.remove(index)?;
         self.bytes -= held.size;
         self.tombs -= usize::from(held.is_expired);
@@ -204,7 +214,11 @@ impl Inflow {
             self.tombs -= usize::from(held.is_expired);
             skipped.extend((!held.is_expired).then_some(held.offset));
         }
-        if self.assembly.as_ref().is_none_or(|assembly| assembly.offset >= next) {
+        if self
+            .assembly
+            .as_ref()
+            .is_none_or(|assembly| assembly.offset >= next)
+        {
             self.next = self.next.max(next);
         }
         skipped
@@ -248,7 +262,9 @@ impl Inflow {
     }
 
     pub(crate) fn is_held(&self, offset: u64) -> bool {
-        self.held.binary_search_by_key(&offset, |held| held.offset).is_ok()
+        self.held
+            .binary_search_by_key(&offset, |held| held.offset)
+            .is_ok()
     }
 
     pub(crate) fn clear(&mut self) {

@@ -221,7 +221,13 @@ impl Link {
         }
         self.is_up = false;
         self.queue.clear();
-        (self.queued_bytes, self.first, self.sent, self.furthest, self.expected) = (0, 0, 0, 0, 0);
+        (
+            self.queued_bytes,
+            self.first,
+            self.sent,
+            self.furthest,
+            self.expected,
+        ) = (0, 0, 0, 0, 0);
         (self.resend_at, self.went_back) = (None, None);
         (self.say_ack, self.gap) = (false, false);
         self.backoff = self.retry;
@@ -246,7 +252,10 @@ impl Link {
 
     fn go_back(&mut self, now: Instant) {
         // Each packet that came early asks for it; once is enough for all of them.
-        if self.went_back.is_none_or(|went_back| now >= went_back + self.retry / 4) {
+        if self
+            .went_back
+            .is_none_or(|went_back| now >= went_back + self.retry / 4)
+        {
             self.went_back = Some(now);
             self.sent = 0;
             self.resend_at = None;

@@ -19,6 +19,6 @@ mod tests;
 
 pub(crate) use self::inflow::{Inflow, Taken};
 pub(crate) use self::node::{Barrier, Event, Node, Rejected, Setup};
-pub(crate) use self::outflow::Letter;
+pub(crate) use self::outflow::{Letter, Outflow};
 pub(crate) use self::packet::{FlowKey, Kind, MAX_PARTS, Refusal};
 pub(crate) use super::name::Tag;

@@ -78,8 +78,13 @@ pub(crate) enum Barrier {
 pub(crate) enum Rejected {
     /// The flow has no room at present.
     Full(Letter),
-    TooLarge { size: u64, limit: u64 },
-    TooManyChannels { limit: u32 },
+    TooLarge {
+        size: u64,
+        limit: u64,
+    },
+    TooManyChannels {
+        limit: u32,
+    },
     Over(Barrier),
 }
 
@@ -88,7 +93,13 @@ impl Node {
         let peers: Vec<_> = setup
             .peers
             .iter()
-            .map(|id| Peer::new(id.clone(), Link::new(setup.incarnation, &setup.limits, now), &setup.limits))
+            .map(|id| {
+                Peer::new(
+                    id.clone(),
+                    Link::new(setup.incarnation, &setup.limits, now),
+                    &setup.limits,
+                )
+            })
             .collect();
         let by_id = setup.peers.iter().cloned().zip(0..).collect();
         let mut node = Node {
@@ -171,7 +182,9 @@ impl Node {
             let limit = bounds.message;
             return Err(Rejected::TooLarge { size, limit });
         }
-        let flow = peer.outflow(key, limit).ok_or(Rejected::TooManyChannels { limit })?;
+        let flow = peer
+            .outflow(key, limit)
+            .ok_or(Rejected::TooManyChannels { limit })?;
         Ok(flow.has_room(size, bounds.messages, bounds.bytes))
     }
 
@@ -181,7 +194,12 @@ impl Node {
     }
 
     /// Takes the next message with this tag, or the next without one, if it has come.
-    pub(crate) fn take(&mut self, peer: usize, key: &FlowKey, tag: Option<&super::Tag>) -> Option<super::Taken> {
+    pub(crate) fn take(
+        &mut self,
+        peer: usize,
+        key: &FlowKey,
+        tag: Option<&super::Tag>,
+    ) -> Option<super::Taken> {
         let peer = &mut self.peers[peer];
         let flow = peer.inn.get_mut(key)?;
         let taken = flow.take(tag)?;
@@ -197,7 +215,9 @@ impl Node {
     pub(crate) fn open(&mut self, peer: usize, key: &FlowKey) -> Result<Option<u64>, Rejected> {
         self.check(Some(peer)).map_err(Rejected::Over)?;
         let limit = self.setup.limits.channels;
-        let flow = self.peers[peer].outflow(key, limit).ok_or(Rejected::TooManyChannels { limit })?;
+        let flow = self.peers[peer]
+            .outflow(key, limit)
+            .ok_or(Rejected::TooManyChannels { limit })?;
         let position = flow.position();
         self.peers[peer].activate(key);
         Ok(position)
@@ -212,7 +232,10 @@ impl Node {
         }
         let flow = peer.inn.entry(key.clone()).or_default();
         let (id, skipped) = (flow.id, flow.skip_to(next));
-        for (id, offset) in id.into_iter().flat_map(|id| skipped.iter().map(move |offset| (id, *offset))) {
+        for (id, offset) in id
+            .into_iter()
+            .flat_map(|id| skipped.iter().map(move |offset| (id, *offset)))
+        {
             peer.settle(id, offset, false);
         }
         Ok(())
@@ -252,7 +275,10 @@ impl Node {
             self.foreign += 1;
             return;
         };
-        let Some(index) = self.peer_index(&header.from).filter(|_| header.to == self.setup.local) else {
+        let Some(index) = self
+            .peer_index(&header.from)
+            .filter(|_| header.to == self.setup.local)
+        else {
             self.foreign += 1;
             return;
         };
@@ -419,9 +445,16 @@ impl Node {
         if self.superseded {
             return None;
         }
-        let out = self.peers.iter().flat_map(|peer| peer.out.values()).filter_map(Outflow::expires);
+        let out = self
+            .peers
+            .iter()
+            .flat_map(|peer| peer.out.values())
+            .filter_map(Outflow::expires);
         let inn = self.peers.iter().flat_map(|peer| peer.inn.values());
-        links.chain(out).chain(inn.filter_map(super::Inflow::expires)).min()
+        links
+            .chain(out)
+            .chain(inn.filter_map(super::Inflow::expires))
+            .min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
@@ -442,7 +475,10 @@ impl Node {
                     self.events.push_back(Event::Arrived { peer: index, key });
                 }
                 let id = flow.id;
-                settled.extend(id.into_iter().flat_map(|id| expired.iter().map(move |offset| (id, *offset))));
+                settled.extend(
+                    id.into_iter()
+                        .flat_map(|id| expired.iter().map(move |offset| (id, *offset))),
+                );
             }
             for (id, offset) in settled {
                 peer.settle(id, offset, true);

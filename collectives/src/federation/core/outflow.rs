@@ -148,7 +148,12 @@ impl Outflow {
         });
         self.bytes -= freed;
         self.cursor = self.waiting.partition_point(|entry| entry.offset < next);
-        self.ahead = self.waiting.iter().take(self.cursor).map(|entry| entry.size).sum();
+        self.ahead = self
+            .waiting
+            .iter()
+            .take(self.cursor)
+            .map(|entry| entry.size)
+            .sum();
     }
 
     /// The receiver's program has the message, or never will.
@@ -197,7 +202,9 @@ impl Outflow {
             offset: entry.offset,
             tag: if at == 0 { entry.letter.tag.clone() } else { None },
             codec: entry.letter.codec,
-            ttl: entry.expires.map(|expires| millis(expires.saturating_duration_since(now))),
+            ttl: entry
+                .expires
+                .map(|expires| millis(expires.saturating_duration_since(now))),
             expired: entry.is_expired,
             at,
             parts: match at {
@@ -216,8 +223,15 @@ impl Outflow {
 
     /// When the next message expires that has not left; what has left is the receiver's to count.
     pub(crate) fn expires(&self) -> Option<Instant> {
-        let unsent = self.waiting.iter().skip(self.cursor).take_while(|_| self.is_timed);
-        unsent.filter(|entry| !entry.is_expired && entry.at == 0).filter_map(|entry| entry.expires).min()
+        let unsent = self
+            .waiting
+            .iter()
+            .skip(self.cursor)
+            .take_while(|_| self.is_timed);
+        unsent
+            .filter(|entry| !entry.is_expired && entry.at == 0)
+            .filter_map(|entry| entry.expires)
+            .min()
     }
 
     /// Drops the content of what has waited too long; its receiver will be told of it.

@@ -159,8 +159,7 @@ impl Packet {
         if len > MAX_HEADER {
             return Err(PacketError::TooLong { len });
         }
-        let (header, rest) =
-            postcard::take_from_bytes::<Header>(header).map_err(|_| PacketError::Header)?;
+        let (header, rest) = postcard::take_from_bytes::<Header>(header).map_err(|_| PacketError::Header)?;
         if !rest.is_empty() {
             return Err(PacketError::Header);
         }
@@ -193,12 +192,26 @@ mod tests {
 
     fn items() -> impl Strategy<Value = Item> {
         let key = (any::<bool>(), names()).prop_map(|(is_broadcast, name)| FlowKey {
-            kind: if is_broadcast { Kind::Broadcast } else { Kind::Variable },
+            kind: if is_broadcast {
+                Kind::Broadcast
+            } else {
+                Kind::Variable
+            },
             name: ChannelName::new(name).unwrap(),
         });
         let data = (
-            (any::<u32>(), any::<u64>(), proptest::option::of(names()), any::<u8>()),
-            (proptest::option::of(any::<u64>()), any::<bool>(), any::<u64>(), vec(any::<u64>(), 0..5)),
+            (
+                any::<u32>(),
+                any::<u64>(),
+                proptest::option::of(names()),
+                any::<u8>(),
+            ),
+            (
+                proptest::option::of(any::<u64>()),
+                any::<bool>(),
+                any::<u64>(),
+                vec(any::<u64>(), 0..5),
+            ),
         );
         prop_oneof![
             (any::<u32>(), key).prop_map(|(flow, key)| Item::Open { flow, key }),
@@ -206,13 +219,27 @@ mod tests {
                 .prop_map(|(flow, next, held)| Item::Opened { flow, next, held }),
             data.prop_map(|((flow, offset, tag, codec), (ttl, expired, at, parts))| {
                 let tag = tag.map(|tag| Tag::new(tag).unwrap());
-                Item::Data(Data { flow, offset, tag, codec, ttl, expired, at, parts })
+                Item::Data(Data {
+                    flow,
+                    offset,
+                    tag,
+                    codec,
+                    ttl,
+                    expired,
+                    at,
+                    parts,
+                })
             }),
-            (any::<u32>(), any::<u64>(), any::<bool>())
-                .prop_map(|(flow, offset, expired)| Item::Settled { flow, offset, expired }),
+            (any::<u32>(), any::<u64>(), any::<bool>()).prop_map(|(flow, offset, expired)| Item::Settled {
+                flow,
+                offset,
+                expired
+            }),
             Just(Item::Ready),
-            (names(), ".{0,40}")
-                .prop_map(|(by, reason)| Item::Abort { by: PartyId::new(by).unwrap(), reason }),
+            (names(), ".{0,40}").prop_map(|(by, reason)| Item::Abort {
+                by: PartyId::new(by).unwrap(),
+                reason
+            }),
             Just(Item::Leave),
         ]
     }
@@ -228,7 +255,12 @@ mod tests {
             (names(), any::<u32>(), any::<u64>(), any::<u64>()).prop_map(
                 |(job, window_messages, window_bytes, max_message)| {
                     let job = JobId::new(job).unwrap();
-                    Content::Hello(Hello { job, window_messages, window_bytes, max_message })
+                    Content::Hello(Hello {
+                        job,
+                        window_messages,
+                        window_bytes,
+                        max_message,
+                    })
                 }
             ),
             proptest::sample::select(refusals.to_vec()).prop_map(Content::Refused),
@@ -239,11 +271,24 @@ mod tests {
         let numbers = (any::<u64>(), any::<u64>(), any::<u64>());
         (names(), names(), numbers, content, pieces).prop_map(
             |(from, to, (mine, yours, ack), content, mut pieces)| {
-                if !matches!(content, Content::Item { item: Item::Data(_), .. }) {
+                if !matches!(
+                    content,
+                    Content::Item {
+                        item: Item::Data(_),
+                        ..
+                    }
+                ) {
                     pieces.clear();
                 }
                 let (from, to) = (PartyId::new(from).unwrap(), PartyId::new(to).unwrap());
-                let header = Header { from, to, mine, yours, ack, content };
+                let header = Header {
+                    from,
+                    to,
+                    mine,
+                    yours,
+                    ack,
+                    content,
+                };
                 Packet { header, pieces }
             },
         )

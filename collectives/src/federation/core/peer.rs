@@ -84,7 +84,9 @@ impl Peer {
     /// The flow, made if there may be one more.
     pub(crate) fn outflow(&mut self, key: &FlowKey, channels: u32) -> Option<&mut Outflow> {
         if !self.out.contains_key(key) {
-            let id = u32::try_from(self.out_keys.len()).ok().filter(|id| *id < channels)?;
+            let id = u32::try_from(self.out_keys.len())
+                .ok()
+                .filter(|id| *id < channels)?;
             self.out_keys.push(key.clone());
             self.out.insert(key.clone(), Outflow::new(id));
         }
@@ -138,7 +140,8 @@ impl Peer {
             return false;
         }
         let flow = self.inn.entry(key.clone()).or_default();
-        if flow.id.is_some_and(|known| known != id) || self.in_keys.get(&id).is_some_and(|known| *known != key)
+        if flow.id.is_some_and(|known| known != id)
+            || self.in_keys.get(&id).is_some_and(|known| *known != key)
         {
             return false;
         }

@@ -62,7 +62,13 @@ fn tagged(tag: &str, text: impl ToString) -> Letter {
 
 fn text(taken: &Taken) -> Option<String> {
     let letter = taken.letter.as_ref()?;
-    Some(letter.parts.iter().map(|part| String::from_utf8_lossy(part)).collect())
+    Some(
+        letter
+            .parts
+            .iter()
+            .map(|part| String::from_utf8_lossy(part))
+            .collect(),
+    )
 }
 
 impl Net {
@@ -134,7 +140,11 @@ impl Net {
     fn step(&mut self) {
         for from in 0..self.nodes.len() {
             for peer in 0..self.nodes[from].peers().len() {
-                let to = self.setups.iter().position(|s| s.local == self.setups[from].peers[peer]).unwrap();
+                let to = self
+                    .setups
+                    .iter()
+                    .position(|s| s.local == self.setups[from].peers[peer])
+                    .unwrap();
                 while let Some(message) = self.nodes[from].poll_transmit(self.now, peer) {
                     let copies = 1 + u32::from(self.random.u32(0..1000) < self.doubled);
                     for _ in 0..copies {
@@ -152,11 +162,16 @@ impl Net {
         let timeouts = self.nodes.iter().filter_map(Node::poll_timeout);
         let next = self.flying.iter().map(|(at, ..)| *at).chain(timeouts).min();
         self.now = next.expect("links always have a timer").max(self.now);
-        let (due, later) = std::mem::take(&mut self.flying).into_iter().partition(|(at, ..)| *at <= self.now);
+        let (due, later) = std::mem::take(&mut self.flying)
+            .into_iter()
+            .partition(|(at, ..)| *at <= self.now);
         self.flying = later;
         let due: Vec<(Instant, usize, Message)> = due;
         for (_, to, message) in due {
-            self.nodes[to].handle_packet(self.now, message);
+            // A party that has not started gets nothing.
+            if let Some(node) = self.nodes.get_mut(to) {
+                node.handle_packet(self.now, message);
+            }
         }
         for node in &mut self.nodes {
             if node.poll_timeout().is_some_and(|at| at <= self.now) {
@@ -262,11 +277,21 @@ fn nothing_is_lost_or_doubled_when_either_program_dies() {
 #[test]
 fn tags_are_taken_in_any_order_and_may_be_used_again() {
     let mut net = Net::new(2, 1, &limits());
-    for message in [tagged("t", 1), letter(2), tagged("u", 3), tagged("t", 4), letter(5)] {
+    for message in [
+        tagged("t", 1),
+        letter(2),
+        tagged("u", 3),
+        tagged("t", 4),
+        letter(5),
+    ] {
         net.send(0, 1, "x", message).unwrap();
     }
     net.run(Duration::from_secs(1));
-    let mut next = |tag| net.take(1, 0, "x", tag).and_then(|taken| text(&taken)).unwrap_or_default();
+    let mut next = |tag| {
+        net.take(1, 0, "x", tag)
+            .and_then(|taken| text(&taken))
+            .unwrap_or_default()
+    };
     assert_eq!(
         [Some("u"), None, Some("t"), Some("t"), Some("t"), None].map(&mut next),
         ["3", "2", "1", "4", "", "5"]
@@ -318,8 +343,12 @@ fn a_sender_waits_for_its_receiver_on_one_channel_only() {
         net.send(0, 1, "x", letter(i)).unwrap();
     }
     net.run(Duration::from_secs(5));
-    assert!(matches!(net.send(0, 1, "x", letter(3)), Err(Rejected::Full(_))), "nobody has received");
-    net.send(0, 1, "y", letter("x".repeat(1000))).expect("one is let through, whatever its size");
+    assert!(
+        matches!(net.send(0, 1, "x", letter(3)), Err(Rejected::Full(_))),
+        "nobody has received"
+    );
+    net.send(0, 1, "y", letter("x".repeat(1000)))
+        .expect("one is let through, whatever its size");
     assert!(matches!(net.send(0, 1, "y", letter("")), Err(Rejected::Full(_))));
     assert!(net.take(1, 0, "x", None).is_some());
     net.run(Duration::from_secs(1));
@@ -344,7 +373,10 @@ fn the_smaller_window_counts_also_for_what_was_sent_before_the_two_met() {
         net.run(Duration::from_millis(50));
         got.push(text(&net.take(1, 0, "x", None).unwrap()));
     }
-    assert_eq!(got[..5], ["0", "1", "2", "3", "4"].map(|text| Some(text.to_owned())));
+    assert_eq!(
+        got[..5],
+        ["0", "1", "2", "3", "4"].map(|text| Some(text.to_owned()))
+    );
     assert_eq!(got[5], None, "the receiver is told that there was one");
     assert_eq!(net.nodes[1].peers()[0].wrong, 0);
     assert!(matches!(
@@ -363,7 +395,10 @@ fn what_waits_too_long_is_dropped_and_its_receiver_is_told() {
     let mut net = Net::new(2, 1, &limits);
     net.send(0, 1, "x", letter("early")).unwrap();
     net.run(Duration::from_secs(1));
-    assert_eq!(text(&net.take(1, 0, "x", None).unwrap()).as_deref(), Some("early"));
+    assert_eq!(
+        text(&net.take(1, 0, "x", None).unwrap()).as_deref(),
+        Some("early")
+    );
     net.run(Duration::from_secs(1));
     for round in 0..5 {
         net.send(0, 1, "x", letter(round)).unwrap();
@@ -371,9 +406,17 @@ fn what_waits_too_long_is_dropped_and_its_receiver_is_told() {
         net.run(Duration::from_secs(3));
     }
     let flow = &net.nodes[0].peers()[0].out[&key("x")];
-    assert_eq!((flow.waiting(), flow.expired), ((0, 0), 10), "the sender need not keep them");
+    assert_eq!(
+        (flow.waiting(), flow.expired),
+        ((0, 0), 10),
+        "the sender need not keep them"
+    );
     let taken: Vec<_> = std::iter::from_fn(|| net.take(1, 0, "x", None)).collect();
-    assert_eq!(taken.iter().map(|taken| taken.offset).collect::<Vec<_>>(), [9, 10], "only so many tombs");
+    assert_eq!(
+        taken.iter().map(|taken| taken.offset).collect::<Vec<_>>(),
+        [9, 10],
+        "only so many tombs"
+    );
     assert!(taken.iter().all(|taken| taken.letter.is_none()));
     // While the other side is away, it is the sender who counts.
     net.loss = 1000;
@@ -443,7 +486,10 @@ fn who_leaves_hands_over_first() {
         net.until(5, |net| net.nodes[1].peers()[0].has_left);
         let count = std::iter::from_fn(|| net.take(1, 0, "x", None)).count();
         assert_eq!(count, 50);
-        assert!(matches!(net.send(0, 1, "x", letter("")), Err(Rejected::Over(Barrier::Closed))));
+        assert!(matches!(
+            net.send(0, 1, "x", letter("")),
+            Err(Rejected::Over(Barrier::Closed))
+        ));
     });
 }
 
@@ -494,7 +540,10 @@ fn other_jobs_and_strangers_are_kept_apart() {
     let other = &net.nodes[1].peers()[0];
     assert_eq!((other.refused, other.was_up), (Some(Refusal::OtherJob), false));
     let peer = net.peer(1, 0);
-    assert_eq!(net.nodes[1].check(Some(peer)), Err(Barrier::Refused(Refusal::OtherJob)));
+    assert_eq!(
+        net.nodes[1].check(Some(peer)),
+        Err(Barrier::Refused(Refusal::OtherJob))
+    );
     assert!(net.nodes[0].foreign > 0);
     assert!(!net.nodes[2].peers()[0].was_up);
 }
@@ -508,5 +557,8 @@ fn channels_are_limited_in_number() {
     let mut net = Net::new(2, 1, &limits);
     net.send(0, 1, "x", letter(1)).unwrap();
     net.send(0, 1, "y", letter(1)).unwrap();
-    assert_eq!(net.send(0, 1, "z", letter(1)), Err(Rejected::TooManyChannels { limit: 2 }));
+    assert_eq!(
+        net.send(0, 1, "z", letter(1)),
+        Err(Rejected::TooManyChannels { limit: 2 })
+    );
 }
