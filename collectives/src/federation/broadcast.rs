@@ -344,7 +344,7 @@ impl BroadcastChannel {
         let letters = self.line.take(peers, None).await?;
         let values = letters.into_iter().zip(&self.group);
         values
-            .map(|((offset, letter), party)| self.read(operation, party, offset, letter))
+            .map(|((offset, letter), party)| self.read(operation, party, offset, &letter))
             .collect()
     }
 
@@ -356,7 +356,7 @@ impl BroadcastChannel {
         let root = self.as_group(instead)?;
         let mut letters = self.line.take(&[root], None).await?;
         let (offset, letter) = letters.pop().expect("one was asked for");
-        self.read(operation, &self.root, offset, letter)
+        self.read(operation, &self.root, offset, &letter)
     }
 
     fn read<T: DeserializeOwned>(
@@ -364,7 +364,7 @@ impl BroadcastChannel {
         operation: Operation,
         party: &PartyId,
         offset: u64,
-        letter: Letter,
+        letter: &Letter,
     ) -> Result<T, ChannelError> {
         let theirs = Operation::of(letter.parts.first());
         if theirs != Some(operation) {
@@ -375,7 +375,7 @@ impl BroadcastChannel {
                 ours: operation.name(),
             });
         }
-        let body = letter.parts.get(1).cloned().unwrap_or_default();
-        decode(letter.codec, &body).map_err(|reason| self.line.undecodable(party, offset, reason))
+        let body = letter.parts.get(1).map_or(&[][..], |body| body);
+        decode(letter.codec, body).map_err(|reason| self.line.undecodable(party, offset, reason))
     }
 }

@@ -69,14 +69,14 @@ impl Line {
             for (peer, letter) in letters.iter().flatten() {
                 self.check(state, *peer)?;
                 let has_room = state.node.has_room(*peer, &self.key, letter.size());
-                if !has_room.map_err(|rejected| self.rejected(state, *peer, rejected))? {
+                if !has_room.map_err(|rejected| self.rejected(state, *peer, &rejected))? {
                     slowest = Some(*peer);
                     return Ok(Asked::Wait(Topic::Out(*peer, self.key.clone())));
                 }
             }
             for (peer, letter) in letters.take().into_iter().flatten() {
                 let sent = state.node.send(now(), peer, &self.key, letter, self.ttl);
-                sent.map_err(|rejected| self.rejected(state, peer, rejected))?;
+                sent.map_err(|rejected| self.rejected(state, peer, &rejected))?;
             }
             Ok(Asked::Answer(()))
         });
@@ -140,9 +140,9 @@ impl Line {
         }
     }
 
-    pub(super) fn rejected(&self, state: &State, peer: usize, rejected: Rejected) -> ChannelError {
+    pub(super) fn rejected(&self, state: &State, peer: usize, rejected: &Rejected) -> ChannelError {
         let channel = self.key.name.clone();
-        match rejected {
+        match *rejected {
             Rejected::TooLarge { size, limit } => ChannelError::TooLarge { channel, size, limit },
             Rejected::TooManyChannels { limit } => ChannelError::TooManyChannels {
                 channel,

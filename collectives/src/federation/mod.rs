@@ -4,6 +4,7 @@ mod broadcast;
 mod carrier;
 mod config;
 mod core;
+mod direct;
 mod driver;
 mod error;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
@@ -20,6 +21,7 @@ pub use flexbond_transport::Message;
 pub use self::broadcast::BroadcastChannel;
 pub use self::carrier::{Arrival, Carrier};
 pub use self::config::{Config, ConfigError};
+pub use self::direct::{DirectCarrier, DirectError};
 pub use self::error::{ChannelError, JoinError, OpenError, Over, Presence, RefusedReason, Waiting};
 pub use self::federation::Federation;
 pub use self::limits::{LimitError, Limits};

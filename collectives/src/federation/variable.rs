@@ -253,7 +253,7 @@ impl VariableChannel {
             match state.node.open(self.peer, &self.line.key) {
                 Ok(Some(offset)) => Ok(Asked::Answer(offset)),
                 Ok(None) => Ok(Asked::Wait(self.out())),
-                Err(rejected) => Err(self.line.rejected(state, self.peer, rejected)),
+                Err(rejected) => Err(self.line.rejected(state, self.peer, &rejected)),
             }
         });
         self.in_time(position, Waiting::Position).await
@@ -266,7 +266,7 @@ impl VariableChannel {
     pub fn resume_at(&self, offset: u64) -> Result<(), ChannelError> {
         self.line.federation.shared().with(|state| {
             let resumed = state.node.resume(self.peer, &self.line.key, offset);
-            resumed.map_err(|rejected| self.line.rejected(state, self.peer, rejected))
+            resumed.map_err(|rejected| self.line.rejected(state, self.peer, &rejected))
         })
     }
 

@@ -179,6 +179,14 @@ impl Packet {
     }
 }
 
+/// Who a packet says it is from; none when it cannot be read.
+pub(crate) fn sender_of(message: &Message) -> Option<PartyId> {
+    let (version, header) = message.get(0)?.split_first()?;
+    // The name comes first in a header.
+    let (sender, _) = postcard::take_from_bytes(header).ok()?;
+    (*version == VERSION).then_some(sender)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
