@@ -198,5 +198,5 @@ impl Carrier for DirectCarrier {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tcp"))]
 mod tests;

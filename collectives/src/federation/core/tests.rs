@@ -47,6 +47,7 @@ fn key(name: &str) -> FlowKey {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "numbers and literals")]
 fn letter(text: impl ToString) -> Letter {
     Letter {
         tag: None,

@@ -69,7 +69,6 @@ async fn exchange([a, b]: [Federation; 2]) {
     within(async { tokio::join!(a.close(), b.close()) }).await;
 }
 
-#[cfg(feature = "tcp")]
 #[tokio::test]
 async fn over_tcp_in_pieces() {
     let limits = Limits::new().piece(100_000);
@@ -94,7 +93,6 @@ impl Authenticator for AlwaysKnown {
     }
 }
 
-#[cfg(feature = "tcp")]
 #[tokio::test]
 async fn a_proved_party_cannot_speak_for_another() {
     let endpoint = || "tcp://127.0.0.1:0".parse().unwrap();
@@ -121,7 +119,6 @@ async fn a_proved_party_cannot_speak_for_another() {
     assert_eq!(a.presence(&id("b")).unwrap().to_string(), "has not been heard of");
 }
 
-#[cfg(feature = "tcp")]
 #[tokio::test]
 async fn errors_name_the_party() {
     let config = config("a", &NAMES).address(id("a"), "tcp://127.0.0.1:0");
