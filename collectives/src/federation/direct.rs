@@ -20,6 +20,8 @@ use super::name::PartyId;
 /// What a carrier has sent and its socket has not is given up after this when the carrier is dropped: it comes again, or
 /// nobody waits for it.
 const LINGER: Duration = Duration::from_secs(1);
+/// Packets may be large: only so many wait in a socket.
+const QUEUED: usize = 32;
 /// The largest piece of a message, and the header before it.
 const MAX_PACKET: usize = (1 << 30) + (2 << 20);
 
@@ -119,7 +121,10 @@ impl DirectCarrier {
     /// # Cancel safety
     /// Dropping the future leaves nothing bound.
     pub async fn bind(endpoint: Endpoint, options: Options) -> Result<Self, DirectError> {
-        let options = options.max_message_size(MAX_PACKET).linger(Some(LINGER));
+        let options = options
+            .max_message_size(MAX_PACKET)
+            .recv_hwm(QUEUED)
+            .linger(Some(LINGER));
         let router = Socket::with_options(SocketType::Router, options)?;
         let endpoint = router.bind(endpoint).await?;
         Ok(DirectCarrier {
@@ -153,7 +158,7 @@ impl DirectCarrier {
         options: Options,
     ) -> Result<(), DirectError> {
         // Nothing is queued for a party that is not there: it would be old when that one comes.
-        let options = options.immediate(true).linger(Some(LINGER));
+        let options = options.immediate(true).send_hwm(QUEUED).linger(Some(LINGER));
         let socket = Socket::with_options(SocketType::Dealer, options)?;
         let monitor = socket.monitor();
         if let Err(source) = socket.connect(endpoint) {

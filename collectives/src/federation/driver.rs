@@ -114,8 +114,13 @@ impl Shared {
         let result = change(&mut state);
         state.tell();
         drop(state);
-        self.work.wake();
+        self.work();
         result
+    }
+
+    /// There may be something to send.
+    pub(super) fn work(&self) {
+        self.work.wake();
     }
 
     /// Nothing more will be sent; the driver ends when the others have everything, or the linger is over.

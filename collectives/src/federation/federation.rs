@@ -293,14 +293,22 @@ impl Federation {
         mut ask: impl FnMut(&mut State) -> Result<Asked<R>, E>,
     ) -> Result<R, E> {
         poll_fn(|cx: &mut Context<'_>| {
-            self.inner.shared.with(|state| match ask(state) {
-                Ok(Asked::Answer(answer)) => Poll::Ready(Ok(answer)),
+            let mut state = self.inner.shared.lock();
+            let (answer, is_news) = match ask(&mut state) {
+                Ok(Asked::Answer(answer)) => (Poll::Ready(Ok(answer)), true),
+                // Who waits for a flow's other end may have begun the flow.
                 Ok(Asked::Wait(topic)) => {
+                    let is_news = matches!(topic, Topic::Out(..));
                     state.wait(topic, cx);
-                    Poll::Pending
+                    (Poll::Pending, is_news)
                 }
-                Err(error) => Poll::Ready(Err(error)),
-            })
+                Err(error) => (Poll::Ready(Err(error)), false),
+            };
+            drop(state);
+            if is_news {
+                self.inner.shared.work();
+            }
+            answer
         })
         .await
     }

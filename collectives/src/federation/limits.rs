@@ -29,7 +29,7 @@ pub struct Limits {
     pub window_bytes: u64,
     /// The largest message in bytes, all its buffers together. Default: 1 GiB; from 1 to 2⁴⁰.
     pub max_message: u64,
-    /// A message is cut into pieces of this many bytes, unless the parties are in one process. Default: 4 MiB; from
+    /// A message is cut into pieces of this many bytes, unless the parties are in one process. Default: 1 MiB; from
     /// 1 KiB to 1 GiB.
     pub piece: u32,
     /// How many channels there may be to one party, and as many from it. Default: 4,096; from 1 to 1,048,576.
@@ -65,7 +65,7 @@ impl Default for Limits {
             window_messages: 1024,
             window_bytes: 64 << 20,
             max_message: 1 << 30,
-            piece: 4 << 20,
+            piece: 1 << 20,
             channels: 4096,
             ttl: None,
             timeout: Duration::from_secs(30),

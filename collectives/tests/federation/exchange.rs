@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use flexbond_collectives::federation::{
-    ChannelError, Codec, JoinError, Limits, MemoryNetwork, OpenError, Presence, Role, Waiting,
+    ChannelError, Codec, JoinError, Limits, MemoryNetwork, OpenError, PartyId, Presence, Role, Waiting,
 };
 use serde::{Deserialize, Serialize};
 
@@ -206,7 +206,7 @@ async fn channels_lead_to_other_parties_of_the_job() {
     ));
     assert_eq!(a.local_role(), Role::Guest);
     assert_eq!(
-        a.members_of(Role::Host).map(|id| id.as_str()).collect::<Vec<_>>(),
+        a.members_of(Role::Host).map(PartyId::as_str).collect::<Vec<_>>(),
         ["b"]
     );
 }

@@ -1,7 +1,9 @@
 //! Items between two parties: each once and in order, over a way that loses, doubles and reorders packets.
 //!
 //! Both sides number the items of a session from 0 and acknowledge with every packet. What comes too early is not kept:
-//! the sender goes back to the first that is missing. Ways that keep order lose that nothing, and all real ones do.
+//! the receiver says so, and the sender goes back to the first that is missing. Ways that keep order lose that nothing, and
+//! all real ones do. When no acknowledgement comes, only the first item is sent again: a way that is slow has the others
+//! still, and on one that has lost them the receiver sees that they are missing.
 //!
 //! A session is a pair of incarnations, random numbers that the programs draw when they start. When one side starts
 //! again, both begin a new session; items of the old one are gone, and whoever needs them makes them anew.
@@ -43,9 +45,14 @@ pub(crate) struct Link {
     furthest: u64,
     /// The number of the item that comes next.
     expected: u64,
+    /// No item with this number or a higher one has come.
+    seen: u64,
     backoff: Duration,
     resend_at: Option<Instant>,
-    went_back: Option<Instant>,
+    /// Whether the first item is to be sent again.
+    is_probing: bool,
+    /// Until this item is acknowledged, what it is asked for is on its way again.
+    repaired_to: u64,
     hello_at: Instant,
     say_hello: bool,
     speak_at: Instant,
@@ -87,9 +94,11 @@ impl Link {
             sent: 0,
             furthest: 0,
             expected: 0,
+            seen: 0,
             backoff: limits.retry,
             resend_at: None,
-            went_back: None,
+            is_probing: false,
+            repaired_to: 0,
             hello_at: now,
             say_hello: false,
             speak_at: now,
@@ -190,12 +199,13 @@ impl Link {
         }
         self.acknowledged(now, header.ack);
         match &header.content {
-            Content::Ack { gap: true } => self.go_back(now),
+            Content::Ack { gap: true } => self.go_back(),
             Content::Item { seq, .. } if *seq == self.expected => return (heard, true),
             Content::Item { seq, .. } => {
                 self.ignored += 1;
                 self.say_ack = true;
                 self.gap |= *seq > self.expected;
+                self.seen = self.seen.max(seq.saturating_add(1));
             }
             // It has not heard that this side knows it.
             Content::Hello(_) => self.say_ack = true,
@@ -209,7 +219,8 @@ impl Link {
     pub(crate) fn take(&mut self) {
         self.expected += 1;
         self.say_ack = true;
-        self.gap = false;
+        // What came too early is missing now.
+        self.gap = self.seen > self.expected;
     }
 
     fn begin(&mut self, now: Instant, remote: u64) {
@@ -228,7 +239,8 @@ impl Link {
             self.furthest,
             self.expected,
         ) = (0, 0, 0, 0, 0);
-        (self.resend_at, self.went_back) = (None, None);
+        (self.seen, self.repaired_to) = (0, 0);
+        (self.resend_at, self.is_probing) = (None, false);
         (self.say_ack, self.gap) = (false, false);
         self.backoff = self.retry;
         self.hello_at = now;
@@ -250,13 +262,10 @@ impl Link {
         self.resend_at = (self.sent > 0).then(|| now + self.backoff);
     }
 
-    fn go_back(&mut self, now: Instant) {
-        // Each packet that came early asks for it; once is enough for all of them.
-        if self
-            .went_back
-            .is_none_or(|went_back| now >= went_back + self.retry / 4)
-        {
-            self.went_back = Some(now);
+    fn go_back(&mut self) {
+        // Each packet that came early asks for it; once is enough for all that were on their way.
+        if self.first >= self.repaired_to {
+            self.repaired_to = self.furthest;
             self.sent = 0;
             self.resend_at = None;
         }
@@ -280,9 +289,11 @@ impl Link {
             return;
         }
         if self.resend_at.is_some_and(|at| now >= at) {
-            self.sent = 0;
-            self.resend_at = None;
+            // What was sent again may be lost as well.
+            self.repaired_to = 0;
+            self.is_probing = true;
             self.back_off();
+            self.resend_at = Some(now + self.backoff);
         }
         if now >= self.speak_at {
             self.say_ack = true;
@@ -315,14 +326,16 @@ impl Link {
         if !self.is_up {
             return None;
         }
-        if let Some((item, pieces)) = self.queue.get(self.sent) {
-            let seq = self.first + self.sent as u64;
+        let is_probe = std::mem::take(&mut self.is_probing) && self.sent > 0;
+        let index = if is_probe { 0 } else { self.sent };
+        if let Some((item, pieces)) = self.queue.get(index) {
+            let seq = self.first + index as u64;
             let content = Content::Item {
                 seq,
                 item: item.clone(),
             };
             let pieces = pieces.clone();
-            self.sent += 1;
+            self.sent += usize::from(!is_probe);
             if seq < self.furthest {
                 self.resent += 1;
             }

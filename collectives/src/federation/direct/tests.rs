@@ -114,7 +114,7 @@ async fn a_proved_party_cannot_speak_for_another() {
     let patient = a
         .variable("x", "b")
         .unwrap()
-        .with_timeout(Duration::from_millis(500));
+        .with_timeout(Duration::from_millis(200));
     patient.recv::<i32>().await.unwrap_err();
     assert_eq!(a.presence(&id("b")).unwrap().to_string(), "has not been heard of");
 }
