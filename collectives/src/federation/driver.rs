@@ -19,6 +19,8 @@ use super::name::PartyId;
 const BUDGET: usize = 64;
 /// So many may wait for one thing; one more, and all have to look again.
 const MAX_WAITING: usize = 256;
+/// Likewise for how many things may be waited for.
+const MAX_TOPICS: usize = 65_536;
 
 /// What a program may wait for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +55,9 @@ pub(super) struct State {
 impl State {
     /// Remembers who waits.
     pub(super) fn wait(&mut self, topic: Topic, cx: &Context<'_>) {
+        if self.waiting.len() >= MAX_TOPICS {
+            self.wake_all();
+        }
         let waiting = self.waiting.entry(topic).or_default();
         if waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
             return;

@@ -161,6 +161,10 @@ impl Link {
         let is_for_us = header.yours == self.local;
         if let Content::Refused(refusal) = header.content {
             heard.refused = is_for_us.then_some(refusal);
+            // Who has to wait for another's end asks again soon.
+            if is_for_us {
+                self.backoff = self.retry;
+            }
             return (heard, false);
         }
         if self.remote != Some(header.mine) {
@@ -301,9 +305,13 @@ impl Link {
         }
     }
 
-    /// The way to the other side is broken: it may have died, and its successor need not wait.
+    /// The way to the other side is broken: it may have died, and its successor need not wait. What was on the way may be
+    /// lost, all of it.
     pub(crate) fn lost(&mut self) {
         self.is_lost = true;
+        self.repaired_to = self.furthest;
+        self.sent = 0;
+        self.resend_at = None;
     }
 
     fn back_off(&mut self) {

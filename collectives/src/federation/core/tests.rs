@@ -241,6 +241,24 @@ fn messages_come_once_and_in_order_over_a_bad_network() {
 }
 
 #[test]
+fn what_a_broken_way_has_lost_is_sent_again_at_once() {
+    let mut net = Net::new(2, 1, &limits());
+    net.send(0, 1, "x", letter("first")).unwrap();
+    net.run(Duration::from_secs(1));
+    for i in 0..100 {
+        net.send(0, 1, "x", letter(i)).unwrap();
+    }
+    net.loss = 1000;
+    net.step();
+    net.loss = 0;
+    let peer = net.peer(0, 1);
+    net.nodes[0].handle_lost(peer);
+    net.run(Duration::from_millis(20));
+    let count = std::iter::from_fn(|| net.take(1, 0, "x", None)).count();
+    assert_eq!(count, 101);
+}
+
+#[test]
 fn nothing_is_lost_or_doubled_when_either_program_dies() {
     with_seeds(8, |seed| {
         let mut net = Net::new(2, seed, &limits());
