@@ -83,6 +83,10 @@
 //! [`Fabric`](crate::Fabric) stay. It pays where ranks are on several machines, and more the more there are;
 //! [`Tuning`](crate::Tuning) says from which size on.
 //!
+//! # Federation
+//! With the feature `federation`, the module `federation` has channels by name between the parties of a job that spans
+//! several organizations.
+//!
 //! # Layers
 //! Above `flexbond-session`, whose connections between ranks carry the messages, and below the facade `flexbond`. The
 //! operations know of the layer below what [`Fabric`] says, and nothing else.
@@ -93,6 +97,7 @@
 //! | `communicator` | yes | `Communicator`, `Fabric`, `LocalFabric` and what belongs to them |
 //! | `mesh` | yes | `MeshFabric`: ranks of several processes, over the endpoints of the features that follow |
 //! | `multicast` | yes | `MeshFabric::with_multicast`: long messages for all over reliable UDP multicast |
+//! | `federation` | no | `federation`: channels by name between the parties of a federated job |
 //! | `inproc`, `ipc`, `tcp` | yes | endpoints `inproc://name`, `ipc:///path`, `tcp://host:port` |
 
 #[cfg(feature = "communicator")]
@@ -105,6 +110,8 @@ mod element;
 mod error;
 #[cfg(feature = "communicator")]
 mod fabric;
+#[cfg(feature = "federation")]
+pub mod federation;
 mod launch;
 #[cfg(feature = "communicator")]
 mod local;

@@ -37,6 +37,7 @@
 //! | `tcp` | yes | endpoints `tcp://host:port` |
 //! | `tls` | with `cli` | endpoints `tls://host:port`: TLS over tcp ([`transport`]`::Tls`); builds AWS-LC with a C compiler |
 //! | `collectives` | yes | [`collectives`]: barrier, broadcast, allreduce and the others, among the ranks of one computation |
+//! | `federation` | yes | [`collectives`]`::federation`: channels by name between the parties of a federated job |
 //! | `group` | yes | [`group`]: sessions of many members over reliable UDP multicast; with `stream`, streams over them |
 //! | `curve` | yes | keys instead of passwords, and nothing in clear: the mechanism CURVE |
 //! | `group-crypto` | yes | group sessions with a key; builds AWS-LC with a C compiler |
@@ -45,7 +46,7 @@
 //! | `recording-zstd` | no | recordings compressed with Zstandard; builds its C library with a C compiler |
 //! | `hdf5` | no | arrays of recordings exported to HDF5 |
 //! | `ndarray` | no | arrays of streams and calls as views of the `ndarray` crate |
-//! | `blocking` | yes | [`blocking`]: sockets, and with `rpc` calls, for code without a runtime |
+//! | `blocking` | yes | [`blocking`]: sockets, with `rpc` calls, and with `federation` channels of parties, for code without a runtime |
 //! | `cli` | yes | the programs, and all features above but `blocking`; libraries want `default-features = false` |
 //! | `tui` | yes | `m_stats --tui`: a stream live in the terminal |
 //! | `interop-tests` | no | this crate's own tests against pyzmq and Python mflow |

@@ -1,4 +1,5 @@
-//! Sockets, and remote calls with the feature `rpc`, for code without a runtime: every call simply waits.
+//! Sockets, remote calls with the feature `rpc` and federated parties with `federation`, for code without a runtime:
+//! every call simply waits.
 //!
 //! The types are those of [`session::socket`](crate::session::socket), and so are their rules. Their connections live
 //! on one background thread, `flexbond-io`, that the first call starts and that serves every blocking socket of the
@@ -31,6 +32,8 @@
 //! right afterwards ends the background thread too, so call `close` where the last messages matter.
 
 mod error;
+#[cfg(feature = "federation")]
+mod federation;
 #[cfg(feature = "rpc")]
 mod rpc;
 mod runtime;
@@ -38,6 +41,8 @@ mod socket;
 mod typed;
 
 pub use error::{CallError, SendError, SendErrorKind};
+#[cfg(feature = "federation")]
+pub use federation::{BroadcastChannel, Federation, VariableChannel};
 #[cfg(feature = "rpc")]
 pub use rpc::{Client, Items, call_remote_func};
 pub use socket::{Monitor, Socket};

@@ -1,0 +1,429 @@
+//! Who takes part in a job: built in code, or read from a file.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::limits::{LimitError, Limits};
+use super::name::{JobId, Member, PartyId, Role};
+
+/// The largest configuration file in bytes.
+const MAX_FILE: u64 = 16 << 20;
+
+/// A configuration that cannot be one. Nothing has changed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It is not in its format, has a key that there is not, or lacks one. The text says where.
+    #[error("the configuration {place} is wrong: {reason}")]
+    Syntax {
+        /// The file, or the format of the text.
+        place: String,
+        /// Where and what, as the format's parser says it.
+        reason: String,
+    },
+    /// The file's name ends neither in `.json` nor in `.toml`.
+    #[error("the configuration {} is neither .json nor .toml; rename it", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A party is named twice.
+    #[error("party {party} is in `federation` twice ({first} and {second}); remove one")]
+    Twice {
+        /// The party.
+        party: PartyId,
+        /// Its first role.
+        first: Role,
+        /// Its second role.
+        second: Role,
+    },
+    /// The local party is not among the members.
+    #[error("`session.local_id` {local} is not in `federation`, whose members are {members:?}; add it there")]
+    NotAMember {
+        /// The local party.
+        local: PartyId,
+        /// All members.
+        members: Vec<PartyId>,
+    },
+    /// The local party has another role among the members.
+    #[error("`session.role` is {session}, but `federation` has {local} as {federation}; they must agree")]
+    OtherRole {
+        /// The local party.
+        local: PartyId,
+        /// Its role in `session`.
+        session: Role,
+        /// Its role in `federation`.
+        federation: Role,
+    },
+    /// There is an address for somebody who is no member.
+    #[error("`addresses` has {party}, which is not in `federation`; remove it, or add the party")]
+    AddressOfNobody {
+        /// The party.
+        party: PartyId,
+    },
+    /// A limit is out of its bounds.
+    #[error("`limits`")]
+    Limit(#[from] LimitError),
+}
+
+/// Who takes part in a job, which of them this is, and what it holds at most.
+///
+/// # Files
+/// JSON or TOML; a key that is not in this example is an error that names it. `role`, `server`, `addresses`, `limits` and
+/// any of the three roles may be left out. All parties need the same job id and the same members.
+///
+/// ```
+/// use flexbond_collectives::federation::{Config, Role};
+///
+/// let config = Config::from_json(r#"{
+///     "server": "relay.example:9370",
+///     "session": {"role": "guest", "local_id": "bank-a", "job_id": "churn-7"},
+///     "federation": {"guest": ["bank-a"], "host": ["bank-b", 10000], "arbiter": ["auditor"]},
+///     "addresses": {"bank-b": "tcp://10.0.0.2:9371"},
+///     "limits": {"timeout_ms": 60000, "window_bytes": 1048576}
+/// }"#)?;
+/// assert_eq!(config.local(), "bank-a");
+/// assert_eq!(config.members_of(Role::Host).count(), 2);
+/// # Ok::<(), flexbond_collectives::federation::ConfigError>(())
+/// ```
+///
+/// # In code
+/// ```
+/// use flexbond_collectives::federation::{Config, Role};
+///
+/// let config = Config::new("churn-7".parse()?, "bank-a".parse()?)
+///     .member("bank-a".parse()?, Role::Guest)
+///     .member("bank-b".parse()?, Role::Host);
+/// config.validate()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    job: JobId,
+    local: PartyId,
+    role: Option<Role>,
+    members: Vec<Member>,
+    server: Option<String>,
+    addresses: BTreeMap<PartyId, String>,
+    limits: Limits,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    server: Option<String>,
+    session: Session,
+    federation: Parties,
+    #[serde(default)]
+    addresses: BTreeMap<PartyId, String>,
+    #[serde(default)]
+    limits: Limits,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Session {
+    role: Option<Role>,
+    local_id: PartyId,
+    job_id: JobId,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parties {
+    #[serde(default)]
+    guest: Vec<PartyId>,
+    #[serde(default)]
+    host: Vec<PartyId>,
+    #[serde(default)]
+    arbiter: Vec<PartyId>,
+}
+
+impl Config {
+    /// A job without members; the local party has to be added as one, too.
+    #[must_use]
+    pub fn new(job: JobId, local: PartyId) -> Self {
+        Config {
+            job,
+            local,
+            role: None,
+            members: Vec::new(),
+            server: None,
+            addresses: BTreeMap::new(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Adds a member. Their order is that of gathered values.
+    #[must_use]
+    pub fn member(mut self, id: PartyId, role: Role) -> Self {
+        self.members.push(Member { id, role });
+        self
+    }
+
+    /// Sets where a party listens, for parties that talk to each other directly.
+    #[must_use]
+    pub fn address(mut self, party: PartyId, endpoint: impl Into<String>) -> Self {
+        self.addresses.insert(party, endpoint.into());
+        self
+    }
+
+    /// Sets the limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Reads a file whose name ends in `.json` or `.toml`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says what is wrong, and where.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        let path = path.as_ref();
+        let place = format!("{}", path.display());
+        let text = read(path)?;
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("json") => Self::parse_json(&text, place),
+            Some("toml") => Self::parse_toml(&text, place),
+            _ => Err(ConfigError::Format {
+                path: path.to_owned(),
+            }),
+        }
+    }
+
+    /// Reads JSON.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says what is wrong, and where.
+    pub fn from_json(text: &str) -> Result<Self, ConfigError> {
+        Self::parse_json(text, "(JSON)".to_owned())
+    }
+
+    /// Reads TOML.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says what is wrong, and where.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        Self::parse_toml(text, "(TOML)".to_owned())
+    }
+
+    fn parse_json(text: &str, place: String) -> Result<Self, ConfigError> {
+        match serde_json::from_str(text) {
+            Ok(file) => Self::from_parts(file),
+            Err(error) => Err(ConfigError::Syntax {
+                place,
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    fn parse_toml(text: &str, place: String) -> Result<Self, ConfigError> {
+        match toml::from_str(text) {
+            Ok(file) => Self::from_parts(file),
+            Err(error) => Err(ConfigError::Syntax {
+                place,
+                reason: error.to_string().trim_end().to_owned(),
+            }),
+        }
+    }
+
+    fn from_parts(file: File) -> Result<Self, ConfigError> {
+        let Parties { guest, host, arbiter } = file.federation;
+        let roles = [(Role::Guest, guest), (Role::Host, host), (Role::Arbiter, arbiter)];
+        let config = Config {
+            job: file.session.job_id,
+            local: file.session.local_id,
+            role: file.session.role,
+            members: roles
+                .into_iter()
+                .flat_map(|(role, ids)| ids.into_iter().map(move |id| Member { id, role }))
+                .collect(),
+            server: file.server,
+            addresses: file.addresses,
+            limits: file.limits,
+        };
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Whether everything fits together.
+    ///
+    /// # Errors
+    /// The first thing that does not.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let mut roles = BTreeMap::new();
+        for Member { id, role } in &self.members {
+            if let Some(first) = roles.insert(id.clone(), *role) {
+                return Err(ConfigError::Twice {
+                    party: id.clone(),
+                    first,
+                    second: *role,
+                });
+            }
+        }
+        let Some(federation) = roles.get(&self.local).copied() else {
+            return Err(ConfigError::NotAMember {
+                local: self.local.clone(),
+                members: roles.into_keys().collect(),
+            });
+        };
+        if let Some(session) = self.role.filter(|role| *role != federation) {
+            return Err(ConfigError::OtherRole {
+                local: self.local.clone(),
+                session,
+                federation,
+            });
+        }
+        if let Some(party) = self.addresses.keys().find(|party| !roles.contains_key(*party)) {
+            return Err(ConfigError::AddressOfNobody { party: party.clone() });
+        }
+        Ok(self.limits.validate()?)
+    }
+
+    /// The job.
+    #[must_use]
+    pub fn job(&self) -> &JobId {
+        &self.job
+    }
+
+    /// The party that this process is.
+    #[must_use]
+    pub fn local(&self) -> &PartyId {
+        &self.local
+    }
+
+    /// All parties, this one too: guests, hosts and arbiters, each in the order of the file.
+    #[must_use]
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// The parties of one role, in order.
+    pub fn members_of(&self, role: Role) -> impl Iterator<Item = &PartyId> {
+        self.members
+            .iter()
+            .filter(move |member| member.role == role)
+            .map(|member| &member.id)
+    }
+
+    /// Where the message server is, if there is one: `host:port`, or an endpoint.
+    #[must_use]
+    pub fn server(&self) -> Option<&str> {
+        self.server.as_deref()
+    }
+
+    /// Where parties listen that are reached directly.
+    #[must_use]
+    pub fn addresses(&self) -> &BTreeMap<PartyId, String> {
+        &self.addresses
+    }
+
+    /// What this party holds at most, and how long it waits.
+    #[must_use]
+    pub fn bounds(&self) -> &Limits {
+        &self.limits
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let failure = |source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let size = fs::metadata(path).map_err(failure)?.len();
+    if size > MAX_FILE {
+        return Err(failure(io::Error::other(format!(
+            "{size} bytes are more than {MAX_FILE}"
+        ))));
+    }
+    fs::read_to_string(path).map_err(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{
+        "session": {"local_id": "a", "job_id": "j"},
+        "federation": {"guest": ["a"], "host": ["b", 7]}
+    }"#;
+
+    fn refused(from: &str, to: &str) -> String {
+        let text = GOOD.replace(from, to);
+        assert_ne!(text, GOOD);
+        Config::from_json(&text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong_and_where() {
+        let config = Config::from_json(GOOD).unwrap();
+        let ids: Vec<_> = config.members().iter().map(|member| member.id.as_str()).collect();
+        assert_eq!(ids, ["a", "b", "7"]);
+
+        let error = refused(r#""guest""#, r#""guests""#);
+        assert!(
+            error.contains("unknown field `guests`") && error.contains("line 3"),
+            "{error}"
+        );
+        let error = refused(r#""job_id""#, r#""job""#);
+        assert!(error.contains("unknown field `job`"), "{error}");
+        let error = refused(r#""j""#, r#""""#);
+        assert!(error.contains("the job id is empty at line 2"), "{error}");
+        assert_eq!(
+            refused(r#""local_id": "a""#, r#""local_id": "c""#),
+            r#"`session.local_id` c is not in `federation`, whose members are ["7", "a", "b"]; add it there"#
+        );
+        assert_eq!(
+            refused(r#"["b""#, r#"["a""#),
+            "party a is in `federation` twice (guest and host); remove one"
+        );
+        let error = refused(r#""local_id""#, r#""role": "host", "local_id""#);
+        assert_eq!(
+            error,
+            "`session.role` is host, but `federation` has a as guest; they must agree"
+        );
+    }
+
+    #[test]
+    fn toml_says_the_same() {
+        let text = "[session]\nlocal_id = \"a\"\njob_id = 3\n[federation]\nhost = [\"a\"]\n";
+        assert_eq!(Config::from_toml(text).unwrap().job(), &"3");
+        let error = Config::from_toml(&text.replace("host", "hosts"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("line 5") && error.contains("unknown field `hosts`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn limits_and_addresses_are_checked() {
+        let limits = Limits {
+            channels: 0,
+            ..Limits::default()
+        };
+        let (a, b): (PartyId, PartyId) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let config = Config::new("j".parse().unwrap(), a.clone()).member(a, Role::Guest);
+        assert!(matches!(
+            config.clone().limits(limits).validate(),
+            Err(ConfigError::Limit(_))
+        ));
+        let error = config.address(b, "tcp://x:1").validate().unwrap_err();
+        assert!(matches!(error, ConfigError::AddressOfNobody { .. }));
+    }
+}

@@ -1,0 +1,309 @@
+//! One direction of a channel, at its receiver: messages from their first piece until the program takes them.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+
+use super::outflow::Letter;
+use super::packet::{Data, MAX_PARTS};
+use crate::federation::name::Tag;
+
+#[derive(Debug, Default)]
+pub(crate) struct Inflow {
+    /// The sender's number for it, of the present session.
+    pub(crate) id: Option<u32>,
+    /// The offset of the message that comes next, or a higher one.
+    next: u64,
+    held: VecDeque<Held>,
+    bytes: u64,
+    /// How many of `held` have expired: the sender does not count them any more.
+    tombs: usize,
+    /// Whether a message ever had a time to live.
+    is_timed: bool,
+    assembly: Option<Assembly>,
+    pub(crate) received: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) expired: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    offset: u64,
+    letter: Letter,
+    size: u64,
+    expires: Option<Instant>,
+    /// There is no content any more, and the sender knows it.
+    is_expired: bool,
+}
+
+#[derive(Debug)]
+struct Assembly {
+    offset: u64,
+    tag: Option<Tag>,
+    codec: u8,
+    expires: Option<Instant>,
+    lens: Vec<u64>,
+    size: u64,
+    at: u64,
+    parts: Vec<Bytes>,
+    partial: BytesMut,
+}
+
+/// What the program gets.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Taken {
+    pub(crate) offset: u64,
+    /// None when it has waited too long.
+    pub(crate) letter: Option<Letter>,
+}
+
+/// What a receiver takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) messages: u32,
+    pub(crate) bytes: u64,
+    pub(crate) message: u64,
+}
+
+/// What became of a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// A message is whole.
+    Whole,
+    /// The sender has given it up. It has to be settled.
+    Expired,
+    /// More is to come.
+    Part,
+    /// It was there before.
+    Duplicate,
+    /// The sender does not keep to what was agreed.
+    Wrong,
+}
+
+impl Inflow {
+    /// A session begins: the sender sends the message again of which only a part has come.
+    pub(crate) fn reset(&mut self) {
+        self.id = None;
+        self.assembly = None;
+    }
+
+    /// What the sender is told when it opens the flow.
+    pub(crate) fn progress(&self) -> (u64, Vec<u64>) {
+        // Those that have expired were settled, perhaps in a session that the sender does not know of.
+        let held = self.held.iter().filter(|held| !held.is_expired);
+        (self.next, held.map(|held| held.offset).collect())
+    }
+
+    /// How many messages wait for the program, and how many bytes.
+    pub(crate) fn held(&self) -> (usize, u64) {
+        (self.held.len(), self.bytes)
+    }
+
+    pub(crate) fn accept(&mut self, now: Instant, data: Data, pieces: Vec<Bytes>, bounds: Bounds) -> Arrival {
+        if data.offset < self.next {
+            self.duplicates += 1;
+            return Arrival::Duplicate;
+        }
+        let mut assembly = match (self.assembly.take(), data.at) {
+            (None, 0) => match self.begin(now, data, bounds) {
+                Some(assembly) => assembly,
+                None => return Arrival::Wrong,
+            },
+            (Some(assembly), at) if at == assembly.at && data.offset == assembly.offset => assembly,
+            _ => return Arrival::Wrong,
+        };
+        for piece in pieces {
+            if !assembly.add(piece) {
+                return Arrival::Wrong;
+            }
+        }
+        if assembly.at < assembly.size {
+            self.assembly = Some(assembly);
+            return Arrival::Part;
+        }
+        assembly.fill_empty();
+        self.next = assembly.offset + 1;
+        self.bytes += assembly.size;
+        self.received += 1;
+        self.received_bytes += assembly.size;
+        let is_expired = assembly.lens.is_empty();
+        self.expired += u64::from(is_expired);
+        self.is_timed |= assembly.expires.is_some();
+        self.held.push_back(Held {
+            offset: assembly.offset,
+            letter: Letter {
+                tag: assembly.tag,
+                codec: assembly.codec,
+                parts: assembly.parts,
+            },
+            size: assembly.size,
+            expires: assembly.expires.filter(|_| !is_expired),
+            is_expired,
+        });
+        if is_expired {
+            self.tombs += 1;
+            self.bury(bounds.messages);
+            return Arrival::Expired;
+        }
+        Arrival::Whole
+    }
+
+    /// Checks what a message will be before memory is taken for it.
+    fn begin(&self, now: Instant, data: Data, bounds: Bounds) -> Option<Assembly> {
+        let size = data
+            .parts
+            .iter()
+            .try_fold(0_u64, |sum, len| sum.checked_add(*len))?;
+        let is_small = self.held.len() == self.tombs
+            || (self.held.len() - self.tombs < bounds.messages as usize
+                && self.bytes.saturating_add(size) <= bounds.bytes);
+        let has_content = !data.parts.is_empty() || data.expired;
+        if size > bounds.message
+            || data.parts.len() > MAX_PARTS
+            || data.offset == u64::MAX
+            || !is_small
+            || !has_content
+        {
+            return None;
+        }
+        Some(Assembly {
+            offset: data.offset,
+            tag: data.tag,
+            codec: data.codec,
+            expires: data
+                .ttl
+                .and_then(|ttl| now.checked_add(Duration::from_millis(ttl))),
+            lens: if data.expired { Vec::new() } else { data.parts },
+            size: if data.expired { 0 } else { size },
+            at: 0,
+            parts: Vec::new(),
+            partial: BytesMut::new(),
+        })
+    }
+
+    /// Whether there is a message with this tag, or one without; if so, whether it has expired.
+    pub(crate) fn peek(&self, tag: Option<&Tag>) -> Option<bool> {
+        let mut held = self.held.iter();
+        held.find(|held| held.letter.tag.as_ref() == tag)
+            .map(|held| held.is_expired)
+    }
+
+    /// Takes the first message with this tag, or the first without one.
+    pub(crate) fn take(&mut self, tag: Option<&Tag>) -> Option<Taken> {
+        let index = self
+            .held
+            .iter()
+            .position(|held| held.letter.tag.as_ref() == tag)?;
+        let held = self.held.remove(index)?;
+        self.bytes -= held.size;
+        self.tombs -= usize::from(held.is_expired);
+        Some(Taken {
+            offset: held.offset,
+            letter: (!held.is_expired).then_some(held.letter),
+        })
+    }
+
+    /// Forgets messages with lower offsets, and says which of them the sender still keeps.
+    pub(crate) fn skip_to(&mut self, next: u64) -> Vec<u64> {
+        let end = self.held.partition_point(|held| held.offset < next);
+        let mut skipped = Vec::new();
+        for held in self.held.drain(..end) {
+            self.bytes -= held.size;
+            self.tombs -= usize::from(held.is_expired);
+            skipped.extend((!held.is_expired).then_some(held.offset));
+        }
+        if self
+            .assembly
+            .as_ref()
+            .is_none_or(|assembly| assembly.offset >= next)
+        {
+            self.next = self.next.max(next);
+        }
+        skipped
+    }
+
+    pub(crate) fn expires(&self) -> Option<Instant> {
+        let timed = self.held.iter().take_while(|_| self.is_timed);
+        timed.filter_map(|held| held.expires).min()
+    }
+
+    /// Drops the content of what has waited too long, and says which messages these are.
+    pub(crate) fn expire(&mut self, now: Instant, messages: u32) -> Vec<u64> {
+        let mut expired = Vec::new();
+        if !self.is_timed {
+            return expired;
+        }
+        for held in &mut self.held {
+            if held.expires.is_some_and(|at| now >= at) {
+                held.expires = None;
+                held.is_expired = true;
+                self.bytes -= held.size;
+                held.size = 0;
+                held.letter.parts.clear();
+                expired.push(held.offset);
+            }
+        }
+        self.expired += expired.len() as u64;
+        self.tombs += expired.len();
+        self.bury(messages);
+        expired
+    }
+
+    /// Nobody may ever ask for what has expired: of that, only the last ones are remembered.
+    fn bury(&mut self, messages: u32) {
+        while self.tombs > messages as usize
+            && let Some(oldest) = self.held.iter().position(|held| held.is_expired)
+        {
+            self.held.remove(oldest);
+            self.tombs -= 1;
+        }
+    }
+
+    pub(crate) fn is_held(&self, offset: u64) -> bool {
+        self.held
+            .binary_search_by_key(&offset, |held| held.offset)
+            .is_ok()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.held.clear();
+        self.assembly = None;
+        (self.bytes, self.tombs) = (0, 0);
+    }
+}
+
+impl Assembly {
+    /// Adds the next piece, which must not reach over the end of a part.
+    fn add(&mut self, piece: Bytes) -> bool {
+        self.fill_empty();
+        let Some(len) = self.lens.get(self.parts.len()).map(|len| *len as usize) else {
+            return false;
+        };
+        let is_whole = self.partial.is_empty() && piece.len() == len;
+        if piece.is_empty() || piece.len() > len - self.partial.len() {
+            return false;
+        }
+        self.at += piece.len() as u64;
+        if is_whole {
+            self.parts.push(piece);
+            return true;
+        }
+        if self.partial.is_empty() {
+            // Within the limit of a message; the system gives pages as they are written to.
+            self.partial.reserve(len);
+        }
+        self.partial.extend_from_slice(&piece);
+        if self.partial.len() == len {
+            self.parts.push(std::mem::take(&mut self.partial).freeze());
+        }
+        true
+    }
+
+    fn fill_empty(&mut self) {
+        while self.partial.is_empty() && self.lens.get(self.parts.len()) == Some(&0) {
+            self.parts.push(Bytes::new());
+        }
+    }
+}

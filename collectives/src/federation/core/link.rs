@@ -1,0 +1,373 @@
+//! Items between two parties: each once and in order, over a way that loses, doubles and reorders packets.
+//!
+//! Both sides number the items of a session from 0 and acknowledge with every packet. What comes too early is not kept:
+//! the receiver says so, and the sender goes back to the first that is missing. Ways that keep order lose that nothing, and
+//! all real ones do. When no acknowledgement comes, only the first item is sent again: a way that is slow has the others
+//! still, and on one that has lost them the receiver sees that they are missing.
+//!
+//! A session is a pair of incarnations, random numbers that the programs draw when they start. When one side starts
+//! again, both begin a new session; items of the old one are gone, and whoever needs them makes them anew.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::packet::{Content, Header, Item, Refusal};
+use crate::federation::limits::Limits;
+
+/// How many items may be sent and not yet acknowledged before no more data is added.
+const MAX_ITEMS: usize = 256;
+/// As many bytes of content likewise; one piece more may be added.
+const MAX_BYTES: usize = 16 << 20;
+/// How many incarnations that had to go are remembered.
+const MAX_RETIRED: usize = 8;
+/// The retry time grows to this many times the first.
+const MAX_BACKOFF: u32 = 10;
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    local: u64,
+    retry: Duration,
+    heartbeat: Duration,
+    dead_after: Duration,
+    /// The other side's incarnation, of the present session.
+    remote: Option<u64>,
+    /// Whether the other side knows of the session, too.
+    is_up: bool,
+    retired: VecDeque<u64>,
+    /// Items that are not acknowledged; the first has the number `first`, and `sent` of them are on their way.
+    queue: VecDeque<(Item, Vec<Bytes>)>,
+    queued_bytes: usize,
+    first: u64,
+    sent: usize,
+    /// How far it has ever been sent: what is below is sent again.
+    furthest: u64,
+    /// The number of the item that comes next.
+    expected: u64,
+    /// No item with this number or a higher one has come.
+    seen: u64,
+    backoff: Duration,
+    resend_at: Option<Instant>,
+    /// Whether the first item is to be sent again.
+    is_probing: bool,
+    /// Until this item is acknowledged, what it is asked for is on its way again.
+    repaired_to: u64,
+    hello_at: Instant,
+    say_hello: bool,
+    speak_at: Instant,
+    say_ack: bool,
+    gap: bool,
+    /// Whom to tell what.
+    refuse: Option<(u64, Refusal)>,
+    heard: Option<Instant>,
+    is_lost: bool,
+    pub(crate) resent: u64,
+    pub(crate) ignored: u64,
+}
+
+/// What came with a packet.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Heard {
+    /// The other side is another process than before, or the first: all items of the session before are gone.
+    pub(crate) is_new: bool,
+    /// The session is known to both sides from now on.
+    pub(crate) came_up: bool,
+    /// The other side refuses this one.
+    pub(crate) refused: Option<Refusal>,
+}
+
+impl Link {
+    /// `local` is this process's incarnation, not 0.
+    pub(crate) fn new(local: u64, limits: &Limits, now: Instant) -> Self {
+        Link {
+            local,
+            retry: limits.retry,
+            heartbeat: limits.heartbeat,
+            dead_after: limits.dead_after,
+            remote: None,
+            is_up: false,
+            retired: VecDeque::new(),
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            first: 0,
+            sent: 0,
+            furthest: 0,
+            expected: 0,
+            seen: 0,
+            backoff: limits.retry,
+            resend_at: None,
+            is_probing: false,
+            repaired_to: 0,
+            hello_at: now,
+            say_hello: false,
+            speak_at: now,
+            say_ack: false,
+            gap: false,
+            refuse: None,
+            heard: None,
+            is_lost: false,
+            resent: 0,
+            ignored: 0,
+        }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.is_up
+    }
+
+    /// Whether the session is with this incarnation of the other side.
+    pub(crate) fn is_with(&self, incarnation: u64) -> bool {
+        self.remote == Some(incarnation)
+    }
+
+    /// When the other side was last heard of.
+    pub(crate) fn heard(&self) -> Option<Instant> {
+        self.heard
+    }
+
+    pub(crate) fn is_alive(&self, now: Instant) -> bool {
+        self.is_up && !self.is_lost && self.heard.is_some_and(|heard| now < heard + self.dead_after)
+    }
+
+    /// Whether all items have come over.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether more data may be added. Items without content are always taken: what causes them is bounded.
+    pub(crate) fn has_room(&self) -> bool {
+        self.is_up && self.queue.len() < MAX_ITEMS && self.queued_bytes < MAX_BYTES
+    }
+
+    pub(crate) fn push(&mut self, item: Item, pieces: Vec<Bytes>) {
+        self.queued_bytes += size(&pieces);
+        self.queue.push_back((item, pieces));
+    }
+
+    /// Tells this incarnation of the other side that it may not take part.
+    pub(crate) fn refuse(&mut self, incarnation: u64, refusal: Refusal) {
+        self.refuse = Some((incarnation, refusal));
+    }
+
+    /// `acceptable` says of a HELLO whether its sender may take part.
+    pub(crate) fn handle(
+        &mut self,
+        now: Instant,
+        header: &Header,
+        acceptable: Result<(), Refusal>,
+    ) -> (Heard, bool) {
+        let mut heard = Heard::default();
+        let is_for_us = header.yours == self.local;
+        if let Content::Refused(refusal) = header.content {
+            heard.refused = is_for_us.then_some(refusal);
+            // Who has to wait for another's end asks again soon.
+            if is_for_us {
+                self.backoff = self.retry;
+            }
+            return (heard, false);
+        }
+        if self.remote != Some(header.mine) {
+            match (&header.content, acceptable) {
+                _ if self.retired.contains(&header.mine) => self.refuse(header.mine, Refusal::Superseded),
+                (Content::Hello(_), Err(refusal)) => self.refuse(header.mine, refusal),
+                (Content::Hello(_), Ok(())) if self.is_alive(now) => {
+                    self.refuse(header.mine, Refusal::InUse);
+                }
+                (Content::Hello(_), Ok(())) => {
+                    self.begin(now, header.mine);
+                    heard.is_new = true;
+                }
+                // Of a session that this side does not know: a HELLO has to come first.
+                _ => {
+                    self.ignored += 1;
+                    self.say_hello |= !self.is_up;
+                }
+            }
+            if !heard.is_new {
+                return (heard, false);
+            }
+        }
+        self.heard = Some(now);
+        self.is_lost = false;
+        if !is_for_us {
+            // It does not know this incarnation yet.
+            self.say_hello |= matches!(header.content, Content::Hello(_));
+            return (heard, false);
+        }
+        if !self.is_up {
+            self.is_up = true;
+            self.speak_at = now + self.heartbeat;
+            self.say_ack = true;
+            heard.came_up = true;
+        }
+        self.acknowledged(now, header.ack);
+        match &header.content {
+            Content::Ack { gap: true } => self.go_back(),
+            Content::Item { seq, .. } if *seq == self.expected => return (heard, true),
+            Content::Item { seq, .. } => {
+                self.ignored += 1;
+                self.say_ack = true;
+                self.gap |= *seq > self.expected;
+                self.seen = self.seen.max(seq.saturating_add(1));
+            }
+            // It has not heard that this side knows it.
+            Content::Hello(_) => self.say_ack = true,
+            _ => {}
+        }
+        (heard, false)
+    }
+
+    /// The item that [`handle`](Link::handle) has shown is taken: the other side will hear so. What is not taken comes
+    /// again.
+    pub(crate) fn take(&mut self) {
+        self.expected += 1;
+        self.say_ack = true;
+        // What came too early is missing now.
+        self.gap = self.seen > self.expected;
+    }
+
+    fn begin(&mut self, now: Instant, remote: u64) {
+        if let Some(old) = self.remote.replace(remote) {
+            if self.retired.len() == MAX_RETIRED {
+                self.retired.pop_front();
+            }
+            self.retired.push_back(old);
+        }
+        self.is_up = false;
+        self.queue.clear();
+        (
+            self.queued_bytes,
+            self.first,
+            self.sent,
+            self.furthest,
+            self.expected,
+        ) = (0, 0, 0, 0, 0);
+        (self.seen, self.repaired_to) = (0, 0);
+        (self.resend_at, self.is_probing) = (None, false);
+        (self.say_ack, self.gap) = (false, false);
+        self.backoff = self.retry;
+        self.hello_at = now;
+    }
+
+    fn acknowledged(&mut self, now: Instant, ack: u64) {
+        // Nothing above what was sent can have come: such a number is no acknowledgement.
+        if ack <= self.first || ack > self.furthest {
+            return;
+        }
+        while self.first < ack
+            && let Some((_, pieces)) = self.queue.pop_front()
+        {
+            self.queued_bytes -= size(&pieces);
+            self.first += 1;
+            self.sent = self.sent.saturating_sub(1);
+        }
+        self.backoff = self.retry;
+        self.resend_at = (self.sent > 0).then(|| now + self.backoff);
+    }
+
+    fn go_back(&mut self) {
+        // Each packet that came early asks for it; once is enough for all that were on their way.
+        if self.first >= self.repaired_to {
+            self.repaired_to = self.furthest;
+            self.sent = 0;
+            self.resend_at = None;
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        if self.is_up {
+            Some(self.resend_at.map_or(self.speak_at, |at| at.min(self.speak_at)))
+        } else {
+            Some(self.hello_at)
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if !self.is_up {
+            if now >= self.hello_at {
+                self.say_hello = true;
+                self.hello_at = now + self.backoff;
+                self.back_off();
+            }
+            return;
+        }
+        if self.resend_at.is_some_and(|at| now >= at) {
+            // What was sent again may be lost as well.
+            self.repaired_to = 0;
+            self.is_probing = true;
+            self.back_off();
+            self.resend_at = Some(now + self.backoff);
+        }
+        if now >= self.speak_at {
+            self.say_ack = true;
+            self.speak_at = now + self.heartbeat;
+        }
+    }
+
+    /// The way to the other side is broken: it may have died, and its successor need not wait. What was on the way may be
+    /// lost, all of it.
+    pub(crate) fn lost(&mut self) {
+        self.is_lost = true;
+        self.repaired_to = self.furthest;
+        self.sent = 0;
+        self.resend_at = None;
+    }
+
+    fn back_off(&mut self) {
+        self.backoff = (self.backoff * 2).min(self.retry * MAX_BACKOFF);
+    }
+
+    /// The next packet: whom it is for, what it says, and its pieces. `hello` makes a HELLO.
+    pub(crate) fn poll_transmit(
+        &mut self,
+        now: Instant,
+        hello: impl FnOnce() -> Content,
+    ) -> Option<(u64, Content, Vec<Bytes>)> {
+        if let Some((incarnation, refusal)) = self.refuse.take() {
+            return Some((incarnation, Content::Refused(refusal), Vec::new()));
+        }
+        let remote = self.remote.unwrap_or(0);
+        if std::mem::take(&mut self.say_hello) {
+            return Some((remote, hello(), Vec::new()));
+        }
+        if !self.is_up {
+            return None;
+        }
+        let is_probe = std::mem::take(&mut self.is_probing) && self.sent > 0;
+        let index = if is_probe { 0 } else { self.sent };
+        if let Some((item, pieces)) = self.queue.get(index) {
+            let seq = self.first + index as u64;
+            let content = Content::Item {
+                seq,
+                item: item.clone(),
+            };
+            let pieces = pieces.clone();
+            self.sent += usize::from(!is_probe);
+            if seq < self.furthest {
+                self.resent += 1;
+            }
+            self.furthest = self.furthest.max(seq + 1);
+            self.resend_at.get_or_insert(now + self.backoff);
+            // An early packet of the other side's is answered by an acknowledgement of its own.
+            self.say_ack &= self.gap;
+            self.speak_at = now + self.heartbeat;
+            return Some((remote, content, pieces));
+        }
+        if std::mem::take(&mut self.say_ack) {
+            let gap = std::mem::take(&mut self.gap);
+            self.speak_at = now + self.heartbeat;
+            return Some((remote, Content::Ack { gap }, Vec::new()));
+        }
+        None
+    }
+
+    /// The acknowledgement that goes with every packet of this session.
+    pub(crate) fn ack(&self) -> u64 {
+        self.expected
+    }
+}
+
+fn size(pieces: &[Bytes]) -> usize {
+    pieces.iter().map(Bytes::len).sum()
+}

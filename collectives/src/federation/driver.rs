@@ -1,0 +1,258 @@
+//! What moves a node: packets between it and its carrier, time, and whoever waits for it.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use flexbond_transport::Message;
+use futures_util::task::AtomicWaker;
+use tokio::time::Sleep;
+
+use super::carrier::{Arrival, Carrier};
+use super::core::{Event, FlowKey, Node};
+use super::name::PartyId;
+
+/// How many packets are taken or sent before other tasks have their turn.
+const BUDGET: usize = 64;
+/// So many may wait for one thing; one more, and all have to look again.
+const MAX_WAITING: usize = 256;
+/// Likewise for how many things may be waited for.
+const MAX_TOPICS: usize = 65_536;
+
+/// What a program may wait for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Topic {
+    /// A message of a peer.
+    In(usize, FlowKey),
+    /// Room in a flow to a peer, its offsets, or its being empty.
+    Out(usize, FlowKey),
+    /// The start-up barrier.
+    Ready,
+    /// The end of the job.
+    Over,
+    /// The end of the driver.
+    Ended,
+}
+
+/// A node, shared between a program and its driver.
+#[derive(Debug)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+    work: AtomicWaker,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) node: Node,
+    waiting: HashMap<Topic, Vec<Waker>>,
+    closing: Option<Instant>,
+    pub(super) is_ended: bool,
+}
+
+impl State {
+    /// Remembers who waits.
+    pub(super) fn wait(&mut self, topic: Topic, cx: &Context<'_>) {
+        if self.waiting.len() >= MAX_TOPICS {
+            self.wake_all();
+        }
+        let waiting = self.waiting.entry(topic).or_default();
+        if waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            return;
+        }
+        // Those that have given up are still in the list.
+        if waiting.len() >= MAX_WAITING {
+            waiting.drain(..).for_each(Waker::wake);
+        }
+        waiting.push(cx.waker().clone());
+    }
+
+    fn wake(&mut self, topic: &Topic) {
+        if let Some(waiting) = self.waiting.remove(topic) {
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    fn wake_all(&mut self) {
+        self.waiting
+            .drain()
+            .flat_map(|(_, waiting)| waiting)
+            .for_each(Waker::wake);
+    }
+
+    /// Wakes whom the node's news are for.
+    fn tell(&mut self) {
+        while let Some(event) = self.node.poll_event() {
+            match event {
+                Event::Arrived { peer, key } => self.wake(&Topic::In(peer, key)),
+                Event::Moved { peer, key } => self.wake(&Topic::Out(peer, key)),
+                Event::Ready => self.wake(&Topic::Ready),
+                Event::Peer { .. } | Event::Over => self.wake_all(),
+            }
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(node: Node) -> Arc<Shared> {
+        Arc::new(Shared {
+            state: Mutex::new(State {
+                node,
+                waiting: HashMap::new(),
+                closing: None,
+                is_ended: false,
+            }),
+            work: AtomicWaker::new(),
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // The node's changes are complete when it returns; it does not panic in between.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with the node, wakes whom it concerns, and lets the driver see what there is to send.
+    pub(super) fn with<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.lock();
+        let result = change(&mut state);
+        state.tell();
+        drop(state);
+        self.work();
+        result
+    }
+
+    /// There may be something to send.
+    pub(super) fn work(&self) {
+        self.work.wake();
+    }
+
+    /// Nothing more will be sent; the driver ends when the others have everything, or the linger is over.
+    pub(super) fn close(&self) {
+        self.with(|state| {
+            state.closing.get_or_insert_with(now);
+            state.node.leave();
+            state.wake_all();
+        });
+    }
+}
+
+/// The driver's clock, tokio's: tests can stop it.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Runs until the node is closed and has handed everything over, or its linger is over.
+pub(super) async fn drive(shared: Arc<Shared>, carrier: impl Carrier) {
+    /// Whoever waits hears also when the runtime ends before the driver.
+    struct Ended(Arc<Shared>);
+    impl Drop for Ended {
+        fn drop(&mut self) {
+            let mut state = self.0.lock();
+            state.is_ended = true;
+            state.wake_all();
+        }
+    }
+    let _ended = Ended(Arc::clone(&shared));
+    let peers: Vec<PartyId> = shared
+        .lock()
+        .node
+        .peers()
+        .iter()
+        .map(|peer| peer.id.clone())
+        .collect();
+    let mut driver = Driver {
+        slots: peers.into_iter().map(|id| (id, None)).collect(),
+        carrier,
+        shared,
+        sleep: Box::pin(tokio::time::sleep_until(tokio::time::Instant::now())),
+    };
+    poll_fn(|cx| driver.poll(cx)).await;
+}
+
+struct Driver<C> {
+    carrier: C,
+    shared: Arc<Shared>,
+    /// For each peer, the packet for which the carrier has no room.
+    slots: Vec<(PartyId, Option<Message>)>,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl<C: Carrier> Driver<C> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.shared.work.register(cx.waker());
+        let is_busy = self.receive(cx) | self.transmit(cx);
+        let (timeout, is_over) = {
+            let mut state = self.shared.lock();
+            state.tell();
+            let end = state.closing.map(|since| since + state.node.limits().linger);
+            let is_over =
+                state.closing.is_some() && (state.node.is_done() || end.is_some_and(|end| now() >= end));
+            (state.node.poll_timeout().into_iter().chain(end).min(), is_over)
+        };
+        if is_over {
+            // What is left are acknowledgements that others may wait for.
+            self.transmit(cx);
+            return Poll::Ready(());
+        }
+        if is_busy {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if let Some(timeout) = timeout {
+            let timeout = tokio::time::Instant::from_std(timeout);
+            if self.sleep.deadline() != timeout {
+                self.sleep.as_mut().reset(timeout);
+            }
+            if self.sleep.as_mut().poll(cx).is_ready() {
+                self.shared.lock().node.handle_timeout(now());
+                cx.waker().wake_by_ref();
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Whether there may be more.
+    fn receive(&mut self, cx: &mut Context<'_>) -> bool {
+        for _ in 0..BUDGET {
+            match self.carrier.poll_recv(cx) {
+                Poll::Ready(Arrival::Packet(packet)) => {
+                    let mut state = self.shared.lock();
+                    state.node.handle_packet(now(), packet);
+                    state.tell();
+                }
+                Poll::Ready(Arrival::Lost(id)) => {
+                    let mut state = self.shared.lock();
+                    if let Some(peer) = state.node.peer_index(&id) {
+                        state.node.handle_lost(peer);
+                    }
+                }
+                Poll::Pending => return false,
+            }
+        }
+        true
+    }
+
+    /// Whether there may be more.
+    fn transmit(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut is_busy = false;
+        for (peer, (id, slot)) in self.slots.iter_mut().enumerate() {
+            let mut budget = BUDGET;
+            loop {
+                if slot.is_none() {
+                    *slot = self.shared.lock().node.poll_transmit(now(), peer);
+                }
+                if slot.is_none() || self.carrier.poll_send(cx, id, slot).is_pending() {
+                    break;
+                }
+                budget -= 1;
+                if budget == 0 {
+                    is_busy = true;
+                    break;
+                }
+            }
+        }
+        is_busy
+    }
+}

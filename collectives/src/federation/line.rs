@@ -1,0 +1,242 @@
+//! What channels of all kinds do: put messages into flows and take them out, all of a group's or none.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::core::{FlowKey, Letter, MAX_PARTS, Rejected, Tag, Taken};
+use super::driver::{State, Topic, now};
+use super::error::{ChannelError, Presence, Waiting};
+use super::federation::{Asked, Federation, check, presence};
+use super::name::PartyId;
+
+/// How a value is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Codec {
+    /// Postcard: compact, between programs in Rust that have the same type.
+    #[default]
+    Postcard,
+    /// JSON: readable by all.
+    Json,
+}
+
+/// Bytes without further meaning.
+const RAW: u8 = 0;
+const POSTCARD: u8 = 1;
+const JSON: u8 = 2;
+
+/// One channel's way to its other parties. Peers are numbered as in the node.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    pub(super) federation: Federation,
+    pub(super) key: FlowKey,
+    pub(super) timeout: Duration,
+    pub(super) ttl: Option<Duration>,
+    pub(super) codec: Codec,
+}
+
+impl Line {
+    pub(super) fn new(federation: Federation, key: FlowKey) -> Self {
+        let limits = federation.config().bounds();
+        Line {
+            timeout: limits.timeout,
+            ttl: limits.ttl,
+            codec: Codec::default(),
+            key,
+            federation,
+        }
+    }
+
+    /// Sends one message to each of these, or none at all.
+    pub(super) async fn put(&self, letters: Vec<(usize, Letter)>) -> Result<(), ChannelError> {
+        let count = letters
+            .iter()
+            .map(|(_, letter)| letter.parts.len())
+            .max()
+            .unwrap_or(0);
+        if count > MAX_PARTS {
+            return Err(ChannelError::TooManyBuffers {
+                channel: self.key.name.clone(),
+                count: count - 1,
+                limit: MAX_PARTS - 1,
+            });
+        }
+        let mut letters = Some(letters);
+        let mut slowest = letters.iter().flatten().map(|(peer, _)| *peer).next();
+        let sending = self.federation.wait(|state| {
+            for (peer, letter) in letters.iter().flatten() {
+                self.check(state, *peer)?;
+                let has_room = state.node.has_room(*peer, &self.key, letter.size());
+                if !has_room.map_err(|rejected| self.rejected(state, *peer, &rejected))? {
+                    slowest = Some(*peer);
+                    return Ok(Asked::Wait(Topic::Out(*peer, self.key.clone())));
+                }
+            }
+            for (peer, letter) in letters.take().into_iter().flatten() {
+                let sent = state.node.send(now(), peer, &self.key, letter, self.ttl);
+                sent.map_err(|rejected| self.rejected(state, peer, &rejected))?;
+            }
+            Ok(Asked::Answer(()))
+        });
+        match tokio::time::timeout(self.timeout, sending).await {
+            Ok(result) => result,
+            Err(_) => Err(self.too_late(slowest, Waiting::Room)),
+        }
+    }
+
+    /// Receives one message of each of these, or none at all. In their order.
+    pub(super) async fn take(
+        &self,
+        peers: &[usize],
+        tag: Option<&Tag>,
+    ) -> Result<Vec<(u64, Letter)>, ChannelError> {
+        let mut slowest = peers.first().copied();
+        let receiving = self.federation.wait(|state| {
+            for peer in peers.iter().copied() {
+                if let Some(is_expired) = state.node.peek(peer, &self.key, tag) {
+                    if is_expired && let Some(Taken { offset, .. }) = state.node.take(peer, &self.key, tag) {
+                        let (channel, party) = (self.key.name.clone(), self.party(state, peer));
+                        return Err(ChannelError::Expired {
+                            channel,
+                            party,
+                            offset,
+                        });
+                    }
+                    continue;
+                }
+                self.check(state, peer)?;
+                if state.node.peers()[peer].has_left {
+                    let (channel, party) = (self.key.name.clone(), self.party(state, peer));
+                    return Err(ChannelError::Left { channel, party });
+                }
+                slowest = Some(peer);
+                return Ok(Asked::Wait(Topic::In(peer, self.key.clone())));
+            }
+            let taken = peers
+                .iter()
+                .filter_map(|peer| state.node.take(*peer, &self.key, tag));
+            let letters = taken.filter_map(|taken| Some((taken.offset, taken.letter?)));
+            Ok(Asked::Answer(letters.collect()))
+        });
+        match tokio::time::timeout(self.timeout, receiving).await {
+            Ok(result) => result,
+            Err(_) => {
+                let what = tag.cloned().map_or(Waiting::Message, Waiting::Tagged);
+                Err(self.too_late(slowest, what))
+            }
+        }
+    }
+
+    pub(super) fn check(&self, state: &State, peer: usize) -> Result<(), ChannelError> {
+        match check(state, peer)? {
+            None => Ok(()),
+            Some(reason) => Err(ChannelError::Refused {
+                channel: self.key.name.clone(),
+                party: self.party(state, peer),
+                reason,
+            }),
+        }
+    }
+
+    pub(super) fn rejected(&self, state: &State, peer: usize, rejected: &Rejected) -> ChannelError {
+        let channel = self.key.name.clone();
+        match *rejected {
+            Rejected::TooLarge { size, limit } => ChannelError::TooLarge { channel, size, limit },
+            Rejected::TooManyChannels { limit } => ChannelError::TooManyChannels {
+                channel,
+                party: self.party(state, peer),
+                limit,
+            },
+            // Both were looked at under the same lock.
+            Rejected::Full(_) | Rejected::Over(_) => match self.check(state, peer) {
+                Err(error) => error,
+                Ok(()) => self.late(state, peer, Waiting::Room),
+            },
+        }
+    }
+
+    /// The error for what took longer than the timeout.
+    pub(super) fn too_late(&self, peer: Option<usize>, what: Waiting) -> ChannelError {
+        let state = self.federation.shared().lock();
+        self.late(&state, peer.unwrap_or(0), what)
+    }
+
+    fn late(&self, state: &State, peer: usize, what: Waiting) -> ChannelError {
+        let known = state.node.peers().get(peer);
+        ChannelError::Timeout {
+            channel: self.key.name.clone(),
+            what,
+            party: known.map_or_else(|| self.federation.local_id().clone(), |peer| peer.id.clone()),
+            after: self.timeout,
+            presence: known.map_or(Presence::Present, |_| presence(state, peer, now())),
+        }
+    }
+
+    fn party(&self, state: &State, peer: usize) -> PartyId {
+        state.node.peers()[peer].id.clone()
+    }
+
+    pub(super) fn encode<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+    ) -> Result<(u8, bytes::Bytes), ChannelError> {
+        let encoded = match self.codec {
+            Codec::Postcard => postcard::to_extend(value, Vec::new())
+                .map(|body| (POSTCARD, body))
+                .map_err(|error| error.to_string()),
+            Codec::Json => serde_json::to_vec(value)
+                .map(|body| (JSON, body))
+                .map_err(|error| error.to_string()),
+        };
+        match encoded {
+            Ok((codec, body)) => Ok((codec, body.into())),
+            Err(reason) => Err(ChannelError::Encode {
+                channel: self.key.name.clone(),
+                reason,
+            }),
+        }
+    }
+
+    pub(super) fn undecodable(
+        &self,
+        party: &PartyId,
+        offset: u64,
+        reason: impl Into<String>,
+    ) -> ChannelError {
+        ChannelError::Decode {
+            channel: self.key.name.clone(),
+            party: party.clone(),
+            offset,
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Reads a value, whatever codec it is in.
+pub(super) fn decode<T: DeserializeOwned>(codec: u8, body: &[u8]) -> Result<T, String> {
+    match codec {
+        POSTCARD => match postcard::take_from_bytes(body) {
+            Ok((value, [])) => Ok(value),
+            Ok((_, rest)) => Err(format!("{} bytes are left over behind the value", rest.len())),
+            Err(error) => Err(error.to_string()),
+        },
+        JSON => serde_json::from_slice(body).map_err(|error| error.to_string()),
+        RAW => Err("it is bytes, see `recv_bytes`".to_owned()),
+        other => Err(format!("its codec {other} is not known here")),
+    }
+}
+
+/// A message of bytes.
+pub(super) fn raw(tag: Option<Tag>, bytes: bytes::Bytes) -> Letter {
+    Letter {
+        tag,
+        codec: RAW,
+        parts: vec![bytes],
+    }
+}
+
+pub(super) fn is_raw(letter: &Letter) -> bool {
+    letter.codec == RAW
+}

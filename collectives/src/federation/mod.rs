@@ -1,0 +1,128 @@
+//! Channels between the parties of a federated job, by name.
+//!
+//! Parties are processes of several organizations that work on one job, and have a [`Config`] that names them all. A
+//! [`Federation`] is one party's place in the job. A [`VariableChannel`] takes values between two parties, a
+//! [`BroadcastChannel`] between a root and a group. Messages may be sent before the other party has started; they wait for
+//! it, and it receives each of them once and in order, also when connections break or either program starts again.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use flexbond_collectives::federation::{Config, Federation, MemoryNetwork};
+//!
+//! async fn party(network: MemoryNetwork, local: &str) -> Result<f64, Box<dyn std::error::Error>> {
+//!     let config = Config::from_json(&r#"{
+//!         "session": {"local_id": "LOCAL", "job_id": "churn-7"},
+//!         "federation": {"guest": ["bank-a"], "host": ["bank-b"], "arbiter": ["auditor"]}
+//!     }"#.replace("LOCAL", local))?;
+//!     let carrier = network.carrier(config.local().clone());
+//!     let federation = Federation::join(config, carrier)?;
+//!     federation.ready(Duration::from_secs(30)).await?;
+//!
+//!     let sums = federation.broadcast("sums", "auditor", ["bank-a", "bank-b"])?;
+//!     let sum = sums.allreduce(1.5, |a, b| a + b).await?;
+//!
+//!     if local != "auditor" {
+//!         let other = if local == "bank-a" { "bank-b" } else { "bank-a" };
+//!         let theirs: String = federation.variable("names", other)?.swap(local).await?;
+//!         assert_eq!(theirs, other);
+//!     }
+//!     federation.close().await;
+//!     Ok(sum)
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let network = MemoryNetwork::new();
+//! let all = ["bank-a", "bank-b", "auditor"].map(|local| party(network.clone(), local));
+//! assert_eq!(futures_util::future::try_join_all(all).await?, [4.5, 4.5, 4.5]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Modes
+//! How parties reach each other is a [`Carrier`]; all else is the same in every mode.
+//!
+//! | carrier | for |
+//! | --- | --- |
+//! | [`MemoryNetwork`] | parties of one process: tests, simulations; nothing is copied |
+//! | [`DirectCarrier`] | parties that can connect to each other, over tcp, ipc or any transport of sockets |
+//! | one of your own | anything that takes messages of several frames, even one that loses, doubles and reorders them |
+//!
+//! # What is promised
+//! - **Once and in order.** A message is known by job, channel, sender, receiver and offset, its number in this channel and
+//!   direction. Its sender keeps it until the receiving program has it. [`VariableChannel`] says what a program does to go
+//!   on after its own death.
+//! - **Bounded.** Each channel has a window, messages and bytes, beyond which its sender waits; so a channel that nobody
+//!   receives from stops itself, and no other. All bounds are [`Limits`].
+//! - **In time.** Every call has a timeout, by default 30 s, and its error says what is known of the other party.
+//!   Messages may have a time to live, measured at one side after the other, so clocks need not agree; who asks for one that
+//!   is gone is told.
+//! - **Together.** [`Federation::ready`] waits until all see all. [`Federation::abort`] ends all that all wait for, with
+//!   a reason. A party that leaves hands over what it has sent.
+//! - **Apart.** Packets of other jobs and of parties that are not configured are refused and counted. Of two processes with
+//!   one id, the second is refused while the first one lives. Who may claim to be a party is the carrier's to check.
+//!
+//! # Packets
+//! A carrier's packet is one message. Its first frame is a version (one byte, 1) and a header in
+//! [postcard](https://postcard.jamesmunns.com/wire-format); the frames behind it are content and only content. In the
+//! header, in this order (all numbers are variable-length, texts have their length before them):
+//!
+//! | field | content |
+//! | --- | --- |
+//! | from, to | party ids |
+//! | mine, yours | the incarnations of `from` and `to`, drawn when a program starts; 0 for one that is not known yet |
+//! | ack | how many items of the other side have come in this session |
+//! | kind | 0 hello, 1 refused, 2 acknowledgement alone, 3 item |
+//!
+//! - hello: job id, window in messages, window in bytes, largest message. It is repeated until the other side shows that it
+//!   knows this incarnation; a pair of incarnations is a session.
+//! - refused: 0 no member, 1 another job, 2 the id is in use, 3 superseded.
+//! - acknowledgement: whether an item has come too early (0 or 1). Also a sign of life.
+//! - item: its number in the session and direction, from 0, and what it is:
+//!
+//! | item | content |
+//! | --- | --- |
+//! | 0 open | the sender's number for a channel, for this session; kind (0 variable, 1 broadcast); name |
+//! | 1 opened | that number; the next offset that the receiver wants; the list of lower offsets that it has and its program has not received |
+//! | 2 data | number of the channel; offset; tag, if any; codec (0 bytes, 1 postcard, 2 JSON); milliseconds left, if limited; whether it has expired; where in the message these pieces begin; the lengths of all its parts, with the first pieces |
+//! | 3 settled | number of the channel; offset; whether it expired: the sender need not keep the message any longer |
+//! | 4 ready | the sender sees all parties |
+//! | 5 abort | party id, reason |
+//! | 6 leave | the sender has sent its last message |
+//!
+//! Items are taken in order, each once; they are sent again until they are acknowledged. What comes too early is dropped,
+//! and the sender goes back. When a session ends because one side has started again, each sender opens its channels anew,
+//! and the receiver's answer says where to go on. A message of a broadcast channel has one part more, the first: one byte, 1
+//! broadcast, 2 scatter, 3 gather, 4 allreduce, 5 sync.
+
+mod broadcast;
+mod carrier;
+mod config;
+mod core;
+mod direct;
+mod driver;
+mod error;
+#[expect(clippy::module_inception, reason = "the type that the module is about")]
+mod federation;
+mod limits;
+mod line;
+mod memory;
+mod name;
+mod stats;
+mod variable;
+
+pub use flexbond_transport::Message;
+
+pub use self::broadcast::BroadcastChannel;
+pub use self::carrier::{Arrival, Carrier};
+pub use self::config::{Config, ConfigError};
+pub use self::direct::{DirectCarrier, DirectError};
+pub use self::error::{ChannelError, JoinError, OpenError, Over, Presence, RefusedReason, Waiting};
+pub use self::federation::Federation;
+pub use self::limits::{LimitError, Limits};
+pub use self::line::Codec;
+pub use self::memory::{MemoryCarrier, MemoryNetwork};
+pub use self::name::{ChannelName, JobId, MAX_NAME, Member, NameError, PartyId, Role, Tag};
+pub use self::stats::{ChannelStats, PeerStats};
+pub use self::variable::VariableChannel;

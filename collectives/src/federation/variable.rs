@@ -1,0 +1,341 @@
+//! A channel between two parties.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::try_join;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::core::{FlowKey, Kind, Letter};
+use super::driver::Topic;
+use super::error::{ChannelError, OpenError, Waiting};
+use super::federation::{Asked, Federation};
+use super::line::{Codec, Line, decode, is_raw, raw};
+use super::name::{ChannelName, NameError, PartyId, Tag};
+
+/// Values and bytes between this party and another, by the channel's name.
+///
+/// Messages that are sent without a tag are received without one, in the order in which they were sent. A channel made
+/// by [`tagged`](VariableChannel::tagged) sends and receives those of its tag only; messages of one tag keep their order
+/// too, so a tag may be used again. All messages of a channel count towards its window
+/// ([`Limits::window_messages`](super::Limits), `window_bytes`): ones of a tag that nobody receives stop it in the end.
+///
+/// A send is done when the federation has the message; it goes over in the background, and is kept until the other
+/// program has received it. [`delivered`](VariableChannel::delivered) waits for that.
+///
+/// A clone is the same channel, and so is one that is made again with the same name.
+///
+/// # When a program dies and starts again
+/// Each message has a number in its channel and direction, from 0. The other party remembers which of them it has, and
+/// with that, each is received exactly once, if the program does two things after its start: it asks
+/// [`next_offset`](VariableChannel::next_offset) which message it has to send next, and it says with
+/// [`resume_at`](VariableChannel::resume_at) which one it wants next. A program that keeps what it receives keeps the
+/// numbers with it, from [`recv_numbered`](VariableChannel::recv_numbered). Without that, what a program had received and
+/// not yet acknowledged when it died comes again.
+#[derive(Clone, Debug)]
+pub struct VariableChannel {
+    line: Line,
+    peer: usize,
+    remote: PartyId,
+    tag: Option<Tag>,
+}
+
+impl VariableChannel {
+    pub(super) fn new(
+        federation: Federation,
+        kind: Kind,
+        name: ChannelName,
+        remote: PartyId,
+    ) -> Result<Self, OpenError> {
+        let peer = peer_of(&federation, &remote)?;
+        Ok(VariableChannel {
+            line: Line::new(federation, FlowKey { kind, name }),
+            peer,
+            remote,
+            tag: None,
+        })
+    }
+
+    /// The channel's name.
+    #[must_use]
+    pub fn name(&self) -> &ChannelName {
+        &self.line.key.name
+    }
+
+    /// The party at the other end.
+    #[must_use]
+    pub fn remote(&self) -> &PartyId {
+        &self.remote
+    }
+
+    /// This channel for messages with a tag.
+    ///
+    /// # Errors
+    /// [`NameError`] for a tag that is none.
+    pub fn tagged(&self, tag: impl AsRef<str>) -> Result<VariableChannel, NameError> {
+        Ok(VariableChannel {
+            tag: Some(Tag::new(tag)?),
+            ..self.clone()
+        })
+    }
+
+    /// This channel, whose calls wait for at most `timeout` instead of [`Limits::timeout`](super::Limits::timeout).
+    /// [`Duration::MAX`] is for ever.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.line.timeout = timeout;
+        self
+    }
+
+    /// This channel, whose messages wait for their receiver for at most `ttl`, none for ever, instead of
+    /// [`Limits::ttl`](super::Limits::ttl).
+    #[must_use]
+    pub fn with_ttl(mut self, ttl: Option<Duration>) -> Self {
+        self.line.ttl = ttl;
+        self
+    }
+
+    /// This channel, whose values are written so. A receiver reads both.
+    #[must_use]
+    pub fn with_codec(mut self, codec: Codec) -> Self {
+        self.line.codec = codec;
+        self
+    }
+
+    /// Sends a value. Waits while the other program has not received as many messages as the window takes.
+    ///
+    /// # Errors
+    /// [`ChannelError`]; nothing was sent.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, nothing was sent.
+    pub async fn send<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), ChannelError> {
+        self.send_with(value, Vec::new()).await
+    }
+
+    /// Sends a value and buffers, which are not copied. At most 1,023 buffers.
+    ///
+    /// # Errors
+    /// [`ChannelError`]; nothing was sent.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, nothing was sent.
+    pub async fn send_with<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+        buffers: Vec<Bytes>,
+    ) -> Result<(), ChannelError> {
+        let (codec, body) = self.line.encode(value)?;
+        let mut parts = buffers;
+        parts.insert(0, body);
+        self.put(Letter {
+            tag: self.tag.clone(),
+            codec,
+            parts,
+        })
+        .await
+    }
+
+    /// Sends bytes, which are not copied.
+    ///
+    /// # Errors
+    /// [`ChannelError`]; nothing was sent.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, nothing was sent.
+    pub async fn send_bytes(&self, bytes: impl Into<Bytes>) -> Result<(), ChannelError> {
+        self.put(raw(self.tag.clone(), bytes.into())).await
+    }
+
+    /// Receives the next value.
+    ///
+    /// # Errors
+    /// [`ChannelError`]. After [`ChannelError::Decode`] and [`ChannelError::Expired`], the message is used up; after
+    /// others, none was taken.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, no message was taken.
+    pub async fn recv<T: DeserializeOwned>(&self) -> Result<T, ChannelError> {
+        Ok(self.recv_numbered().await?.1)
+    }
+
+    /// Receives the next value, and its number in this channel and direction.
+    ///
+    /// # Errors
+    /// As for [`recv`](VariableChannel::recv).
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, no message was taken.
+    pub async fn recv_numbered<T: DeserializeOwned>(&self) -> Result<(u64, T), ChannelError> {
+        let (offset, value, buffers) = self.value().await?;
+        match buffers.len() {
+            0 => Ok((offset, value)),
+            count => Err(self.wrong(offset, format!("it has {count} buffers, see `recv_with`"))),
+        }
+    }
+
+    /// Receives the next value with its buffers. Buffers that came in one piece are not copied.
+    ///
+    /// # Errors
+    /// As for [`recv`](VariableChannel::recv).
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, no message was taken.
+    pub async fn recv_with<T: DeserializeOwned>(&self) -> Result<(T, Vec<Bytes>), ChannelError> {
+        let (_, value, buffers) = self.value().await?;
+        Ok((value, buffers))
+    }
+
+    /// Receives the next message, which is bytes. They are not copied if they came in one piece.
+    ///
+    /// # Errors
+    /// As for [`recv`](VariableChannel::recv).
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, no message was taken.
+    pub async fn recv_bytes(&self) -> Result<Bytes, ChannelError> {
+        let (offset, mut letter) = self.letter().await?;
+        match letter.parts.pop() {
+            Some(bytes) if is_raw(&letter) && letter.parts.is_empty() => Ok(bytes),
+            _ => Err(self.wrong(offset, "it is a value, see `recv` and `recv_with`")),
+        }
+    }
+
+    /// Sends a value and receives one, at the same time.
+    ///
+    /// # Errors
+    /// As for [`send`](VariableChannel::send) and [`recv`](VariableChannel::recv). When it fails, the value may have been
+    /// sent all the same.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, no message was taken; the value may have been sent.
+    pub async fn swap<T, R>(&self, value: &T) -> Result<R, ChannelError>
+    where
+        T: Serialize + ?Sized,
+        R: DeserializeOwned,
+    {
+        // Taken last: a value that has come stays there when sending fails.
+        let ((), ()) = try_join(self.send(value), self.arrival()).await?;
+        self.recv().await
+    }
+
+    /// Waits until the other program has received all that this one has sent on this channel, with whatever tag.
+    ///
+    /// # Errors
+    /// [`ChannelError::Timeout`], and when the job is over; messages stay on their way.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn delivered(&self) -> Result<(), ChannelError> {
+        let delivery = self.line.federation.wait(|state| {
+            self.line.check(state, self.peer)?;
+            let flow = state.node.peers()[self.peer].out.get(&self.line.key);
+            Ok(match flow.is_none_or(|flow| flow.waiting().0 == 0) {
+                true => Asked::Answer(()),
+                false => Asked::Wait(self.out()),
+            })
+        });
+        self.in_time(delivery, Waiting::Delivery).await
+    }
+
+    /// The number of the message that is sent next. Waits for the other party, which knows what earlier starts of this
+    /// program have sent.
+    ///
+    /// # Errors
+    /// [`ChannelError::Timeout`], and when the job is over.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn next_offset(&self) -> Result<u64, ChannelError> {
+        let position = self.line.federation.wait(|state| {
+            self.line.check(state, self.peer)?;
+            match state.node.open(self.peer, &self.line.key) {
+                Ok(Some(offset)) => Ok(Asked::Answer(offset)),
+                Ok(None) => Ok(Asked::Wait(self.out())),
+                Err(rejected) => Err(self.line.rejected(state, self.peer, &rejected)),
+            }
+        });
+        self.in_time(position, Waiting::Position).await
+    }
+
+    /// Says that this program has all messages with numbers below `offset` already: they do not come (again).
+    ///
+    /// # Errors
+    /// [`ChannelError::TooManyChannels`].
+    pub fn resume_at(&self, offset: u64) -> Result<(), ChannelError> {
+        self.line.federation.shared().with(|state| {
+            let resumed = state.node.resume(self.peer, &self.line.key, offset);
+            resumed.map_err(|rejected| self.line.rejected(state, self.peer, &rejected))
+        })
+    }
+
+    /// Waits until there is something to receive.
+    async fn arrival(&self) -> Result<(), ChannelError> {
+        let arrival = self.line.federation.wait(|state| {
+            let tag = self.tag.as_ref();
+            if state.node.peek(self.peer, &self.line.key, tag).is_some()
+                || state.node.peers()[self.peer].has_left
+            {
+                return Ok(Asked::Answer(()));
+            }
+            self.line.check(state, self.peer)?;
+            Ok(Asked::Wait(Topic::In(self.peer, self.line.key.clone())))
+        });
+        let what = self.tag.clone().map_or(Waiting::Message, Waiting::Tagged);
+        self.in_time(arrival, what).await
+    }
+
+    async fn in_time<R>(
+        &self,
+        waiting: impl Future<Output = Result<R, ChannelError>>,
+        what: Waiting,
+    ) -> Result<R, ChannelError> {
+        match tokio::time::timeout(self.line.timeout, waiting).await {
+            Ok(result) => result,
+            Err(_) => Err(self.line.too_late(Some(self.peer), what)),
+        }
+    }
+
+    fn out(&self) -> Topic {
+        Topic::Out(self.peer, self.line.key.clone())
+    }
+
+    async fn put(&self, letter: Letter) -> Result<(), ChannelError> {
+        self.line.put(vec![(self.peer, letter)]).await
+    }
+
+    async fn letter(&self) -> Result<(u64, Letter), ChannelError> {
+        let mut letters = self.line.take(&[self.peer], self.tag.as_ref()).await?;
+        Ok(letters.pop().expect("one was asked for"))
+    }
+
+    async fn value<T: DeserializeOwned>(&self) -> Result<(u64, T, Vec<Bytes>), ChannelError> {
+        let (offset, letter) = self.letter().await?;
+        let mut parts = letter.parts.into_iter();
+        let body = parts.next().unwrap_or_default();
+        let value = decode(letter.codec, &body).map_err(|reason| self.wrong(offset, reason))?;
+        Ok((offset, value, parts.collect()))
+    }
+
+    fn wrong(&self, offset: u64, reason: impl Into<String>) -> ChannelError {
+        self.line.undecodable(&self.remote, offset, reason)
+    }
+}
+
+/// The number of another party of the job.
+pub(super) fn peer_of(federation: &Federation, party: &PartyId) -> Result<usize, OpenError> {
+    if party == federation.local_id() {
+        let party = party.clone();
+        return Err(OpenError::Oneself { party });
+    }
+    let peer = federation.shared().lock().node.peer_index(party);
+    peer.ok_or_else(|| OpenError::NotAMember {
+        party: party.clone(),
+        members: federation
+            .members()
+            .iter()
+            .map(|member| member.id.clone())
+            .collect(),
+    })
+}

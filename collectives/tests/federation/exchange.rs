@@ -1,0 +1,230 @@
+//! Values, bytes, tags, groups, windows and times.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use flexbond_collectives::federation::{
+    ChannelError, Codec, JoinError, Limits, MemoryNetwork, OpenError, PartyId, Presence, Role, Waiting,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{config, join, parties, within};
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Model {
+    round: u32,
+    weights: Vec<f64>,
+}
+
+fn model() -> Model {
+    Model {
+        round: 7,
+        weights: vec![0.5, -1.0],
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_type_in_either_codec() {
+    let [a, b] = parties(["a", "b"], &Limits::default());
+    let (to_b, from_a) = (a.variable("x", "b").unwrap(), b.variable("x", "a").unwrap());
+    for codec in [Codec::Postcard, Codec::Json] {
+        to_b.clone().with_codec(codec).send(&model()).await.unwrap();
+        assert_eq!(within(from_a.recv::<Model>()).await.unwrap(), model());
+    }
+    to_b.send("text").await.unwrap();
+    let error = within(from_a.recv::<Model>()).await.unwrap_err();
+    assert!(matches!(error, ChannelError::Decode { offset: 2, .. }), "{error}");
+    to_b.send(&1).await.unwrap();
+    assert_eq!(
+        within(from_a.recv_numbered::<i32>()).await.unwrap(),
+        (3, 1),
+        "the other one is used up"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn buffers_are_not_copied() {
+    let [a, b] = parties(["a", "b"], &Limits::default());
+    let (to_b, from_a) = (a.variable("x", "b").unwrap(), b.variable("x", "a").unwrap());
+    let large = Bytes::from(vec![7; 10 << 20]);
+    to_b.send_bytes(large.clone()).await.unwrap();
+    to_b.send_with(&model(), vec![large.clone(), Bytes::new()])
+        .await
+        .unwrap();
+    assert_eq!(
+        within(from_a.recv_bytes()).await.unwrap().as_ptr(),
+        large.as_ptr()
+    );
+    let (value, buffers): (Model, _) = within(from_a.recv_with()).await.unwrap();
+    assert_eq!((value, buffers.len()), (model(), 2));
+    assert_eq!((buffers[0].as_ptr(), buffers[1].len()), (large.as_ptr(), 0));
+    to_b.send_bytes(large).await.unwrap();
+    let error = within(from_a.recv::<Model>()).await.unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "channel x: message 2 from party a is not what was asked for: it is bytes, see `recv_bytes`"
+    );
+    let error = to_b.send_with(&1, vec![Bytes::new(); 1024]).await.unwrap_err();
+    assert!(matches!(
+        error,
+        ChannelError::TooManyBuffers {
+            count: 1024,
+            limit: 1023,
+            ..
+        }
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_waits_for_room_and_says_whom_it_waits_for() {
+    let limits = Limits::new().window_messages(2);
+    let [a, b] = parties(["a", "b"], &limits);
+    let to_b = a.variable("x", "b").unwrap().with_timeout(Duration::from_secs(5));
+    to_b.send(&0).await.unwrap();
+    to_b.send(&1).await.unwrap();
+    let error = within(to_b.send(&2)).await.unwrap_err();
+    let ChannelError::Timeout { what, presence, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!((what, presence), (&Waiting::Room, &Presence::Present));
+    let from_a = b.variable("x", "a").unwrap();
+    let (sent, first) = within(async { tokio::join!(to_b.send(&2), from_a.recv::<i32>()) }).await;
+    sent.unwrap();
+    assert_eq!(first.unwrap(), 0);
+    let stats = a.stats()["b"].channels["x"];
+    assert_eq!((stats.sent, stats.waiting), (3, 2));
+    assert_eq!(within(from_a.recv::<i32>()).await.unwrap(), 1);
+    assert_eq!(within(from_a.recv::<i32>()).await.unwrap(), 2);
+    within(to_b.delivered()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_is_told_why_nothing_comes() {
+    let network = MemoryNetwork::new();
+    let a = join(&network, config("a", &["a", "b"]));
+    let from_b = a
+        .variable("x", "b")
+        .unwrap()
+        .with_timeout(Duration::from_secs(10));
+    let error = within(from_b.tagged("t").unwrap().recv::<i32>())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "channel x: waiting for a message with tag `t` took more than 10s; party b has not been heard of"
+    );
+    let b = join(&network, config("b", &["a", "b"]));
+    within(a.ready(Duration::from_secs(20))).await.unwrap();
+    b.variable("x", "a").unwrap().send(&5).await.unwrap();
+    b.close().await;
+    assert_eq!(
+        within(from_b.recv::<i32>()).await.unwrap(),
+        5,
+        "what it had sent is there"
+    );
+    let error = within(from_b.recv::<i32>()).await.unwrap_err();
+    assert!(matches!(error, ChannelError::Left { .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_futures_lose_nothing() {
+    let [a, b] = parties(["a", "b"], &Limits::default());
+    let (to_b, from_a) = (a.variable("x", "b").unwrap(), b.variable("x", "a").unwrap());
+    for i in 0..20 {
+        // Dropped while it waits, and with luck when the message is just there.
+        let _ = tokio::time::timeout(Duration::from_micros(i), from_a.swap::<_, u64>("dropped")).await;
+        to_b.send(&i).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let mut got: Vec<u64> = Vec::new();
+    while let Ok(value) = from_a.clone().with_timeout(Duration::from_secs(1)).recv().await {
+        got.push(value);
+    }
+    // A swap that was ready has given its value to the line that threw it away: none here ever is.
+    assert_eq!(got.last(), Some(&19));
+    assert!(got.is_sorted());
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_of_a_group_reduce_and_meet() {
+    let names = ["a", "b", "c", "d"];
+    let all = parties(names, &Limits::default());
+    // The third party is the root, and the first is not in it.
+    let work = all[1..].iter().map(|party| async move {
+        let channel = party.broadcast("sums", "c", ["b", "d"]).unwrap();
+        let sums = channel
+            .allreduce(party.local_id().to_string(), |a, b| a + &b)
+            .await
+            .unwrap();
+        channel.sync().await.unwrap();
+        (sums, channel.is_root())
+    });
+    let done = within(futures_util::future::join_all(work)).await;
+    assert_eq!(
+        done,
+        [("cbd".into(), false), ("cbd".into(), true), ("cbd".into(), false)]
+    );
+    let error = all[0].broadcast("sums", "c", ["b", "d"]).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        r#"party a is neither the root c nor in the group ["b", "d"]"#
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn different_calls_on_one_channel_are_found_out() {
+    let [a, b] = parties(["a", "b"], &Limits::default());
+    let [root, member] = [&a, &b].map(|party| party.broadcast("x", "a", ["b"]).unwrap());
+    root.broadcast(&1).await.unwrap();
+    let error = within(member.recv_scatter::<i32>())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert_eq!(error, "channel x: party a calls broadcast, this party scatter");
+    let error = member.broadcast(&1).await.unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "channel x: only the root can call this, see `recv_broadcast`"
+    );
+    let error = root.scatter(&[1, 2]).await.unwrap_err().to_string();
+    assert_eq!(error, "channel x: 2 values for a group of 1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn channels_lead_to_other_parties_of_the_job() {
+    let [a, _b] = parties(["a", "b"], &Limits::default());
+    assert_eq!(
+        a.variable("x", "c").unwrap_err().to_string(),
+        r#"party c is not in this job, whose members are ["a", "b"]"#
+    );
+    assert!(matches!(a.variable("x", "a"), Err(OpenError::Oneself { .. })));
+    assert!(matches!(a.variable("", "b"), Err(OpenError::Name(_))));
+    assert!(matches!(
+        a.broadcast("x", "a", ["b", "b"]),
+        Err(OpenError::Twice { .. })
+    ));
+    assert_eq!(a.local_role(), Role::Guest);
+    assert_eq!(
+        a.members_of(Role::Host).map(PartyId::as_str).collect::<Vec<_>>(),
+        ["b"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_wait_for_all() {
+    let network = MemoryNetwork::new();
+    let names = ["a", "b", "c"];
+    let [a, b] = ["a", "b"].map(|name| join(&network, config(name, &names)));
+    let error = within(a.ready(Duration::from_secs(5))).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "after 5s, not all parties see each other: b is there, but does not see all others yet, \
+         c has not been heard of"
+    );
+    assert!(matches!(error, JoinError::Timeout { .. }));
+    let c = join(&network, config("c", &names));
+    for party in [a, b, c] {
+        within(party.ready(Duration::from_secs(30))).await.unwrap();
+    }
+}
