@@ -80,8 +80,10 @@
 //! certificate it is (`AuthRequest::identity`), and `CertificateAllow` is a list of who is let in
 //! (`an_authenticator_learns_whose_certificate_it_is_whatever_the_mechanism`,
 //! `who_is_not_on_the_list_of_certificates_is_denied_until_it_is`). An authority alone lets in all that it has signed.
-//! Each root is an authority for all names, also a peer's own certificate that is trusted as a root: let such peers in by
-//! fingerprint.
+//! Among the roots, a certificate that says that it is an authority (`CA:TRUE`) can issue certificates for all names that its
+//! name constraints leave it; any other, a peer's own, is trusted for itself alone, whatever its key has signed
+//! (`who_is_no_authority_is_trusted_for_itself_alone`). Common names are not bound by name constraints, and count only where
+//! there are none and no other names (`who_is_limited_to_some_names_gives_no_common_names`).
 //!
 //! - Protected: everything after the handshake, its order and its end (`a_changed_bit_is_an_error`); the key exchange is
 //!   a hybrid of X25519 and ML-KEM where both ends have it. There are no sessions that resume and no early data: nothing
@@ -89,8 +91,14 @@
 //! - Not protected: the server's name in the ClientHello, and that this is TLS; with TLS 1.2, the certificates of both ends.
 //! - Not checked: revocation. Let certificates be short-lived, and renew them with `Tls::reload`, which needs no
 //!   restart (`new_handshakes_use_what_was_reloaded`).
-//! - Denial of service: a listener has 256 handshakes under way at most, the oldest gives way, each has 10 s
-//!   (`the_oldest_handshake_gives_way`, `a_silent_client_delays_nobody`).
+//! - Denial of service: a listener has 256 handshakes under way at most, and each has 10 s (`a_silent_client_delays_nobody`).
+//!   One more, and another gives way: of those from the address with the most, which are counted from the moment in which they
+//!   are accepted, the one that has not got on for longest (`no_address_keeps_out_the_others`,
+//!   `a_handshake_that_goes_on_gives_way_later_than_a_silent_one`). Who has addresses without number can still delay others.
+//!   `max_peers_per_address` counts what comes after the handshake.
+//! - Ranks of a mesh connect to each other at whatever address each announces, of the scheme of their server's endpoint
+//!   (`who_listens_by_another_scheme_is_refused`): who has no certificate for that address is sent a ClientHello and nothing
+//!   else. Over tcp, a rank that was let in can have the others send 32 bytes, which it does not choose, to any host and port.
 //!
 //! # Groups
 //!
@@ -139,7 +147,7 @@
 //! | --- | --- | --- |
 //! | connections of a socket that binds, of one of its endpoints | 65,536 each | `Options::max_peers`, `max_peers_per_endpoint` |
 //! | connections from one address | 16,384 | `max_peers_per_address` |
-//! | handshakes under way at one endpoint | 1,024; with TLS 256 more below them | `max_handshakes`, `TlsOptions` |
+//! | handshakes under way at one endpoint | 1,024; with TLS 256 more below them, fairly between addresses | `max_handshakes`, `TlsOptions` |
 //! | time for a handshake | 30 s; TLS 10 s | `handshake_timeout` |
 //! | a message | 1 GiB in 65,536 parts | `max_message_size`, `max_message_parts` |
 //! | messages that wait, from and for a peer | 1,000 each, 1 GiB each | `recv_hwm`, `send_hwm`, `recv_hwm_bytes`, `send_hwm_bytes` |

@@ -466,6 +466,54 @@ mod ranks {
         within("the end", async { tokio::join!(zero.leave(), one.leave()) }).await;
     }
 
+    /// A rank keeps its runtime from working for longer than a silent one may live, before it has a connection to the other
+    /// one or after.
+    async fn computing(has_connection: bool) {
+        let authority = Authority::new();
+        let options = rank(&authority, &authority)
+            .heartbeat(Duration::from_millis(50))
+            .dead_after(Duration::from_millis(600));
+        let serving = MeshServer::bind("tls://127.0.0.1:0", options.clone().size(2));
+        let server = within("a server", serving).await.unwrap();
+        let (at, theirs) = (server.endpoint().clone(), options.clone().rank(1));
+        let (tell_computing, computing) = tokio::sync::oneshot::channel();
+        let busy = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async move {
+                let one = Mesh::join(&at, theirs).await.unwrap();
+                if has_connection {
+                    one.recv_bytes(0, 1).await.unwrap();
+                }
+                tell_computing.send(()).unwrap();
+                // Computes.
+                std::thread::sleep(Duration::from_millis(1600));
+                assert_eq!(one.recv_bytes(0, 2).await.unwrap().len(), 1 << 20);
+                one.send(0, 3, b"done").await.unwrap();
+                one.leave().await;
+            });
+        });
+        let zero = within("a rank", Mesh::join(server.endpoint(), options.rank(0)))
+            .await
+            .unwrap();
+        if has_connection {
+            within("a message", zero.send(1, 1, b"begin")).await.unwrap();
+        }
+        within("the other rank", computing).await.unwrap();
+        within("a message", zero.send(1, 2, &vec![7; 1 << 20]))
+            .await
+            .unwrap();
+        assert_eq!(within("an answer", zero.recv_bytes(1, 3)).await.unwrap(), "done");
+        within("the end", zero.leave()).await;
+        tokio::task::spawn_blocking(|| busy.join().unwrap())
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_rank_that_computes_is_not_dead() {
+        tokio::join!(computing(false), computing(true));
+    }
+
     #[tokio::test]
     async fn whose_certificate_another_authority_has_issued_does_not_join_and_learns_why() {
         let (authority, other) = (Authority::new(), Authority::new());

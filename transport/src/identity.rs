@@ -73,7 +73,9 @@ impl PeerIdentity {
     }
 
     /// The subject's common name, where the certificate has no subjectAltName extension: that replaces it (RFC 6125,
-    /// section 6.4.4). `None` also where the subject has several of them, or one that cannot be read.
+    /// section 6.4.4). `None` also where the subject has several of them, or one that cannot be read; and where a trusted
+    /// authority, or one of the chain, may issue certificates for some names only (name constraints, RFC 5280, section
+    /// 4.2.1.10): that does not bind common names, and so it could claim any.
     #[must_use]
     pub fn common_name(&self) -> Option<&str> {
         self.inner.common_name.as_deref()

@@ -74,6 +74,7 @@ mod io_stream;
 mod ipc;
 mod message;
 pub mod pipe;
+mod reached;
 #[cfg(any(feature = "tcp", feature = "udp", all(feature = "ipc", unix)))]
 mod readiness;
 #[cfg(all(doctest, feature = "tcp"))]
@@ -107,6 +108,7 @@ pub use io_stream::IoStream;
 #[cfg(all(feature = "ipc", unix))]
 pub use ipc::Ipc;
 pub use message::Message;
+pub use reached::Reached;
 pub use registry::{RegisterError, Registry, UnknownScheme};
 #[cfg(any(feature = "tcp", feature = "udp"))]
 pub use resolve::ResolveError;

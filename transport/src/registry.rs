@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use thiserror::Error;
 
 use crate::endpoint::invalid_in_scheme;
-use crate::{BindError, ConnectError, Connection, Endpoint, LinkOptions, Listener, Transport};
+use crate::{BindError, ConnectError, Connection, Endpoint, LinkOptions, Listener, Reached, Transport};
 
 /// Which transport serves which scheme. Open: anybody may register a transport of their own.
 ///
@@ -154,6 +154,17 @@ impl Registry {
         options: &LinkOptions,
     ) -> Result<Connection, ConnectError> {
         self.get(endpoint)?.connect(endpoint, options).await
+    }
+
+    /// Connects to `endpoint` as far as the other machine goes by itself; see [`Transport::reach`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the attempt.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; a retry is sound unless [`ConnectError::is_permanent`].
+    pub async fn reach(&self, endpoint: &Endpoint, options: &LinkOptions) -> Result<Reached, ConnectError> {
+        self.get(endpoint)?.reach(endpoint, options).await
     }
 }
 

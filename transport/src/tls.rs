@@ -9,6 +9,7 @@ mod listener;
 mod pem;
 mod settings;
 mod stream;
+mod trust;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,7 +28,8 @@ use self::listener::TlsListener;
 use self::stream::TlsStream;
 use crate::tcp::{self, Bound};
 use crate::{
-    BindError, ConnectError, Connection, Endpoint, Host, Link, LinkOptions, Listener, TcpAddress, Transport,
+    BindError, ConnectError, Connection, Endpoint, Host, Link, LinkOptions, Listener, Reached, TcpAddress,
+    Transport,
 };
 
 /// TLS over TCP, by rustls: nobody on the way reads or changes anything unseen, and the peer is who it says it is.
@@ -35,12 +37,13 @@ use crate::{
 /// - `tls://` endpoints have the form of `tcp://` ones, and bind and connect alike; all options of tcp apply.
 /// - Certificates are checked always: the server's against the client's [`TrustRoots`] and the name that was connected to,
 ///   the client's as the server's [`ClientCertificates`] say. There is no switch to leave it out; trust a certificate of
-///   your own by naming it as a root. Revocation is not looked at: issue certificates for short times, and [`reload`].
+///   your own by naming it among the roots. Revocation is not looked at: issue certificates for short times, and [`reload`].
 /// - TLS 1.3, and 1.2 if [asked for](TlsOptions::tls12). No session is resumed and no data sent early. No protocol name is
 ///   offered or asked for (ALPN): a proxy that ends TLS in front of a plain ØMQ peer knows none.
 /// - [`Connection::identity`] has the peer's certificate, the names in it and its [`Fingerprint`].
 /// - Handshakes run side by side, each with a [time limit](TlsOptions::handshake_timeout), and their
-///   [number](TlsOptions::max_handshakes) is bounded.
+///   [number](TlsOptions::max_handshakes) is bounded, fairly between addresses.
+/// - [`reach`](Transport::reach) ends where TCP has connected; the handshake is the rest.
 /// - Whoever ends a connection says so, also by dropping it. An end without that is an error,
 ///   [`TlsError::Truncated`] within [`UnexpectedEof`](std::io::ErrorKind::UnexpectedEof).
 ///
@@ -179,6 +182,16 @@ impl Transport for Tls {
     }
 
     async fn connect(&self, endpoint: &Endpoint, options: &LinkOptions) -> Result<Connection, ConnectError> {
+        let (_, timeout) = self.shared.current();
+        let reached = self.reach(endpoint, options).await?;
+        match tokio::time::timeout(timeout, reached.finish()).await {
+            Ok(connected) => connected,
+            Err(_) => Err(failed(endpoint, TlsError::TimedOut { after: timeout })),
+        }
+    }
+
+    /// The connection of TCP.
+    async fn reach(&self, endpoint: &Endpoint, options: &LinkOptions) -> Result<Reached, ConnectError> {
         let unusable = |reason: String| ConnectError::Unusable {
             endpoint: endpoint.clone(),
             reason,
@@ -186,7 +199,7 @@ impl Transport for Tls {
         let Endpoint::Tls(address) = endpoint else {
             return Err(unusable("not a tls endpoint".to_owned()));
         };
-        let (configs, timeout) = self.shared.current();
+        let (configs, _) = self.shared.current();
         let Some(client) = configs.client else {
             return Err(unusable(
                 "nobody is trusted: `TlsOptions::client` is not set".to_owned(),
@@ -197,15 +210,20 @@ impl Transport for Tls {
             None => name_of(address).map_err(unusable)?,
         };
         let (stream, peer) = tcp::dial(address, endpoint, options).await?;
-        let stream = handshake::connect(client, name, stream, timeout)
-            .await
-            .map_err(|source| ConnectError::Handshake {
-                endpoint: endpoint.clone(),
-                source: source.into(),
-            })?;
-        let identity = stream.peer_identity();
-        let peer = Endpoint::Tls(peer.into());
-        Ok(Connection::new(Link::Stream(Box::new(stream)), peer).with_identity(identity))
+        let endpoint = endpoint.clone();
+        Ok(Reached::unfinished(async move {
+            let shaken = handshake::connect(client, name, stream).await;
+            let (stream, identity) = shaken.map_err(|source| failed(&endpoint, source))?;
+            let peer = Endpoint::Tls(peer.into());
+            Ok(Connection::new(Link::Stream(Box::new(stream)), peer).with_identity(identity))
+        }))
+    }
+}
+
+fn failed(endpoint: &Endpoint, source: TlsError) -> ConnectError {
+    ConnectError::Handshake {
+        endpoint: endpoint.clone(),
+        source: source.into(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{AcceptError, BindError, ConnectError, Connection, Endpoint};
+use crate::{AcceptError, BindError, ConnectError, Connection, Endpoint, Reached};
 
 /// A way to reach other ends: everything below a wire protocol.
 ///
@@ -30,6 +30,21 @@ pub trait Transport: Send + Sync + 'static {
     /// # Errors
     /// [`ConnectError`]; a retry is sound unless [`ConnectError::is_permanent`].
     async fn connect(&self, endpoint: &Endpoint, options: &LinkOptions) -> Result<Connection, ConnectError>;
+
+    /// Connects to `endpoint` as far as the other machine goes by itself, whatever its application does meanwhile: for who
+    /// has to tell one that is gone from one that is busy. [`Reached::finish`] does the rest.
+    ///
+    /// By default that is all of [`connect`](Self::connect). A transport whose handshake needs the other application has one
+    /// of its own.
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the attempt.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; a retry is sound unless [`ConnectError::is_permanent`].
+    async fn reach(&self, endpoint: &Endpoint, options: &LinkOptions) -> Result<Reached, ConnectError> {
+        self.connect(endpoint, options).await.map(Reached::complete)
+    }
 }
 
 /// A bound endpoint that accepts connections. Dropping it unbinds.

@@ -128,7 +128,10 @@ impl Apply {
                 // The server's times are everybody's.
                 (options.heartbeat, options.dead_after) = (heartbeat, dead_after);
                 let attendant = Attendant::new(Instant::now(), heartbeat, dead_after);
-                (Arc::new(Hub::new(session, id, options, runtime)), attendant)
+                (
+                    Arc::new(Hub::new(session, id, &server, options, runtime)),
+                    attendant,
+                )
             }
             Ok(Notice::Refused(refusal)) => {
                 return drop(welcomed.send(Err(JoinError::Refused(refusal))));

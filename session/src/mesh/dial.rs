@@ -1,11 +1,10 @@
 //! Connections between ranks: one dials, the other lets it in.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use flexbond_transport::{ByteStream, Connection, Listener};
+use flexbond_transport::{ByteStream, Connection, Listener, Reached};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::channel::stream_of;
@@ -13,7 +12,7 @@ use super::hello::{Caller, Hello, Purpose};
 use super::hub::Hub;
 use super::line::{LineError, read_exact, read_hello, write_all};
 use super::link::Link;
-use super::watch;
+use super::{path, watch};
 
 /// Connections that may be in their handshake at once.
 const MAX_HALF_OPEN: usize = 256;
@@ -23,9 +22,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Connects to another rank. Where it refuses for as long as a silent rank may live, the server is told.
+/// Connects to another rank. Where it is not reached, or refuses, for as long as a silent rank may live, the server is
+/// told.
 pub(super) async fn dial(hub: Arc<Hub>, link: Arc<Link>) {
-    let begun = Instant::now();
+    // Spent on attempts to get there, and between attempts; not on those that wait for an application, be it this one.
+    let mut patience = hub.options.dead_after;
     let mut pause = FIRST_PAUSE;
     let gives_up = loop {
         if link.has_left() || link.stream().is_some() {
@@ -35,7 +36,7 @@ pub(super) async fn dial(hub: Arc<Hub>, link: Arc<Link>) {
         link.set_opening(true);
         let attempted = tokio::select! {
             biased;
-            attempted = attempt(&hub, &link, hub.options.dead_after.saturating_sub(begun.elapsed())) => attempted,
+            attempted = attempt(&hub, &link, &mut patience) => attempted,
             () = long_gone(&hub, &link) => Err(LineError::Ended),
         };
         // Nobody else dials this rank.
@@ -43,9 +44,10 @@ pub(super) async fn dial(hub: Arc<Hub>, link: Arc<Link>) {
         link.set_opening(false);
         match attempted {
             Ok(_) => break false,
-            Err(error) if begun.elapsed() < hub.options.dead_after => {
+            Err(error) if !patience.is_zero() => {
                 tracing::debug!(to = %link.endpoint, %error, "a rank could not be connected to");
                 tokio::time::sleep(pause).await;
+                patience = patience.saturating_sub(pause);
                 pause = (2 * pause).min(LONGEST_PAUSE);
             }
             Err(error) => {
@@ -68,32 +70,31 @@ async fn long_gone(hub: &Hub, link: &Link) {
     tokio::time::sleep(hub.options.dead_after).await;
 }
 
-/// `patience`: how long it may take to reach the other machine.
-async fn attempt(hub: &Hub, link: &Link, patience: Duration) -> Result<Box<dyn ByteStream>, LineError> {
-    let stream = tokio::time::timeout(patience, reach(hub, link))
-        .await
-        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    // No deadline: the other application may be busy for as long as it likes, and the server says whether it lives.
+/// `patience`: how long it may take to reach the other machine. What that took in vain is gone from it.
+async fn attempt(hub: &Hub, link: &Link, patience: &mut Duration) -> Result<Box<dyn ByteStream>, LineError> {
+    let begun = Instant::now();
+    let reached = tokio::time::timeout(*patience, path::reach(hub, link, hub.options.keepalive())).await;
+    let reached = reached.unwrap_or_else(|elapsed| Err(elapsed.into()));
+    let reached = reached.inspect_err(|_| *patience = patience.saturating_sub(begun.elapsed()))?;
+    // No deadline from here on: the other application may be busy for as long as it likes, and the server says whether it
+    // lives. Where the system finds that the path is gone, that has lasted long enough.
+    admitted(hub, link, reached).await.inspect_err(|error| {
+        if matches!(error, LineError::Io(error) if path::is_gone(error)) {
+            *patience = Duration::ZERO;
+        }
+    })
+}
+
+/// Waits until the other application has let this one in.
+async fn admitted(hub: &Hub, link: &Link, reached: Reached) -> Result<Box<dyn ByteStream>, LineError> {
+    let stream = path::introduce(hub, link, reached, Purpose::Data).await?;
+    // Once more, for a transport that knows nothing of it before. Where the system refuses, the path's end is found out
+    // later.
+    let _ = stream.set_keepalive(&hub.options.keepalive());
     let answer = read_hello(&*stream).await?;
     if answer.purpose != Purpose::Admitted || answer.rest != 0 {
         return Err(LineError::Foreign);
     }
-    Ok(stream)
-}
-
-async fn reach(hub: &Hub, link: &Link) -> Result<Box<dyn ByteStream>, LineError> {
-    let options = hub.options.link(&link.endpoint);
-    let connecting = hub.options.registry.connect(&link.endpoint, &options);
-    let connection = connecting.await.map_err(io::Error::other)?;
-    let stream = stream_of(connection);
-    // Where the system refuses, the path's end is found out later.
-    let _ = stream.set_keepalive(&hub.options.keepalive());
-    let caller = Caller {
-        session: hub.session,
-        from: hub.id,
-        to: link.id,
-    };
-    write_all(&*stream, &caller.encode(Purpose::Data)).await?;
     Ok(stream)
 }
 

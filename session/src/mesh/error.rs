@@ -135,6 +135,9 @@ pub enum Refusal {
         /// How many that is.
         limit: u32,
     },
+    /// It listens by another scheme than the server, and the others would have to follow it there.
+    #[error("it listens at an endpoint of another scheme than the server's")]
+    OtherScheme,
     /// The server did not understand what the rank wants.
     #[error("the server did not understand the request")]
     Malformed,

@@ -125,7 +125,7 @@ pub fn registrar(data: &[u8]) {
         taken
     };
     let beat = Duration::from_millis(200);
-    let mut registrar = Registrar::new(now, 7, None, beat, beat * 10);
+    let mut registrar = Registrar::new(now, 7, "inproc", None, beat, beat * 10);
     let mut applied = HashSet::new();
     let mut closed = HashSet::new();
     while let [step, line] = *take(2) {

@@ -27,6 +27,8 @@ use crate::spin::{Rivals, Spin};
 pub(super) struct Hub {
     pub(super) session: u64,
     pub(super) id: u32,
+    /// Of the server's endpoint.
+    scheme: String,
     pub(super) options: MeshOptions,
     pub(super) spin: Spin,
     /// Who waits for anything but bytes: a connection, a verdict, an epoch.
@@ -79,10 +81,17 @@ impl Orders {
 }
 
 impl Hub {
-    pub(super) fn new(session: u64, id: u32, options: MeshOptions, runtime: Handle) -> Self {
+    pub(super) fn new(
+        session: u64,
+        id: u32,
+        server: &Endpoint,
+        options: MeshOptions,
+        runtime: Handle,
+    ) -> Self {
         Hub {
             session,
             id,
+            scheme: server.scheme().to_owned(),
             spin: Spin::new(options.spin, Rivals::Many),
             options,
             parked: WakerSet::default(),
@@ -247,7 +256,9 @@ impl Hub {
             let link = match table.links.get(&id) {
                 Some(link) => Arc::clone(link),
                 None => {
-                    let Ok(endpoint) = endpoint.parse::<Endpoint>() else {
+                    let endpoint = endpoint.parse::<Endpoint>().ok();
+                    let Some(endpoint) = endpoint.filter(|endpoint| endpoint.scheme() == self.scheme) else {
+                        tracing::debug!(%name, "the server lets ranks in that are nowhere, or by another scheme");
                         drop(table);
                         return self.lose(Loss::Server);
                     };

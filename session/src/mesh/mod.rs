@@ -63,10 +63,13 @@
 //! Or over `tls://` (feature `tls`), in [`MeshOptions::registry`] a `Tls` with a `TlsServer` that demands certificates of
 //! clients and a `TlsClient` that shows one: then whom the authority has issued a certificate may join, and nobody else
 //! reads anything. Every rank both listens and connects, by IP address, and so its certificate has to be for the address at
-//! which it listens; or all have a name in common that is set as `TlsClient::server_name`. Unlike one of tcp, a handshake of
-//! TLS needs the other application's runtime: a rank that keeps its runtime from working for longer than
-//! [`MeshOptions::dead_after`] may be taken for dead by who connects to it, or has waited for it, meanwhile. Compute on
-//! threads that the runtime does not need, or choose a longer time.
+//! which it listens; or all have a name in common that is set as `TlsClient::server_name`. A handshake of TLS needs the other
+//! application's runtime, and waits for it: who is asked whether a rank is there is its system, as over tcp.
+//!
+//! A rank connects to where the others say that they listen. That must be of the scheme of the server's endpoint, so that none
+//! of them takes the others from tls to tcp, or into the files of their machine; but it may be any host and port. Over tls, who
+//! has no certificate for that address gets a greeting of TLS and nothing else. Over tcp, what anybody there gets is 32 bytes
+//! of this protocol; where the ranks are not trusted and reach what others do not, let the network keep them from it.
 
 mod attendance;
 mod attendant;
@@ -90,6 +93,7 @@ mod notice;
 mod operation;
 mod options;
 mod outbound;
+mod path;
 mod posts;
 mod receiving;
 mod registrar;

@@ -185,6 +185,7 @@ impl Message for Notice {
                     Refusal::SizeMismatch { wanted, expected } => (3, wanted, expected),
                     Refusal::Full { limit } => (4, limit, 0),
                     Refusal::Malformed => (5, 0, 0),
+                    Refusal::OtherScheme => (6, 0, 0),
                     Refusal::Other => (0, 0, 0),
                 };
                 fields.u8(kind);
@@ -243,6 +244,7 @@ impl Message for Notice {
                     },
                     4 => Refusal::Full { limit: first },
                     5 => Refusal::Malformed,
+                    6 => Refusal::OtherScheme,
                     // A later server may have more reasons.
                     _ => Refusal::Other,
                 })
@@ -416,6 +418,7 @@ mod tests {
             any::<u32>().prop_map(|rank| Notice::Refused(Refusal::RankTaken { rank })),
             any::<u32>().prop_map(|limit| Notice::Refused(Refusal::Full { limit })),
             Just(Notice::Refused(Refusal::Malformed)),
+            Just(Notice::Refused(Refusal::OtherScheme)),
             Just(Notice::Refused(Refusal::Other)),
             Just(Notice::Beat),
             (any::<u32>(), members).prop_map(|(number, members)| Notice::Epoch { number, members }),

@@ -46,8 +46,8 @@ pub struct MeshOptions {
     /// Rank: how many bytes from each peer may wait here although nobody has asked for them, 64 more for each message.
     /// Default 64 MiB. What does not fit stays in its connection until it is asked for, and so does what comes after.
     pub unexpected_limit: usize,
-    /// Rank: where it listens for the others. Default: a free port of the interface by which it reaches the server; for
-    /// ipc and inproc a name beside the server's.
+    /// Rank: where it listens for the others, by the scheme of the server's endpoint. Default: a free port of the interface
+    /// by which it reaches the server; for ipc and inproc a name beside the server's.
     pub listen: Option<Endpoint>,
     /// Rank: kernel send buffer of each connection to another rank, in bytes. Default: 256 KiB for tcp over the loopback
     /// interface, otherwise the transport's.

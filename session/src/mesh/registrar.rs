@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use flexbond_transport::Endpoint;
+
 use super::error::Refusal;
 use super::notice::{Application, Entry, MAX_RANKS, Notice, Request};
 
@@ -22,6 +24,8 @@ pub(super) struct Registrar {
     heartbeat: Duration,
     dead_after: Duration,
     session: u64,
+    /// Of the server's endpoint.
+    scheme: String,
     size: Option<u32>,
     /// The living, by id.
     seats: BTreeMap<u32, Seat>,
@@ -60,6 +64,7 @@ impl Registrar {
     pub(super) fn new(
         now: Instant,
         session: u64,
+        scheme: &str,
         size: Option<u32>,
         heartbeat: Duration,
         dead_after: Duration,
@@ -68,6 +73,7 @@ impl Registrar {
             heartbeat,
             dead_after,
             session,
+            scheme: scheme.to_owned(),
             size,
             seats: BTreeMap::new(),
             lines: HashMap::new(),
@@ -137,6 +143,10 @@ impl Registrar {
             return Err(Refusal::Full {
                 limit: MAX_RANKS as u32,
             });
+        }
+        let endpoint = application.endpoint.parse::<Endpoint>();
+        if endpoint.map_err(|_| Refusal::Malformed)?.scheme() != self.scheme {
+            return Err(Refusal::OtherScheme);
         }
         if self.epoch > 0 {
             return Ok(());

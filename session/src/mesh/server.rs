@@ -112,6 +112,7 @@ impl MeshServer {
         let registrar = Registrar::new(
             Instant::now(),
             fastrand::u64(1..),
+            endpoint.scheme(),
             options.size.map(|size| size as u32),
             options.heartbeat,
             options.dead_after,

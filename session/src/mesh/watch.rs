@@ -3,20 +3,20 @@
 //!
 //! On the connection of the messages it cannot: while the peer computes and does not receive, what was sent waits there as
 //! it does where the path is gone. Nor need the peer's application take part. The system lets the connection in and answers
-//! for it.
+//! for it; a handshake that the transport has beyond that is waited for as long as the system does so.
 
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flexbond_transport::{ByteStream, ConnectError};
+use flexbond_transport::{ByteStream, Reached};
 
-use super::channel::stream_of;
-use super::hello::{Caller, Purpose};
+use super::hello::Purpose;
 use super::hub::Hub;
-use super::line::{LineError, write_all};
+use super::line::LineError;
 use super::link::Link;
+use super::path;
 
 /// Pause between attempts to connect.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -32,8 +32,8 @@ enum Finding {
 /// Watches the path to another rank, until it is gone, which the server is told, or until the other rank is.
 pub(super) async fn watch(hub: Arc<Hub>, link: Arc<Link>) {
     let finding = match open(&hub, &link).await {
-        Ok(stream) => match ended(&*stream).await {
-            Some(error) if is_of_path(&error) => Finding::Lost,
+        Ok(reached) => match hold(&hub, &link, reached).await {
+            Some(error) if path::is_gone(&error) => Finding::Lost,
             _ => Finding::Open,
         },
         Err(finding) => finding,
@@ -46,17 +46,17 @@ pub(super) async fn watch(hub: Arc<Hub>, link: Arc<Link>) {
 }
 
 /// Connects, within the time that a silent rank may live.
-async fn open(hub: &Hub, link: &Link) -> Result<Box<dyn ByteStream>, Finding> {
+async fn open(hub: &Hub, link: &Link) -> Result<Reached, Finding> {
     let begun = Instant::now();
     loop {
         let left = hub.options.dead_after.saturating_sub(begun.elapsed());
         if left.is_zero() {
             return Err(Finding::Lost);
         }
-        match tokio::time::timeout(left, attempt(hub, link)).await {
-            Ok(Ok(stream)) => return Ok(stream),
+        match tokio::time::timeout(left, path::reach(hub, link, hub.options.watchfulness())).await {
+            Ok(Ok(reached)) => return Ok(reached),
             // Most often a system that lacks a resource, or a rank that is about to be dead: neither is the path.
-            Ok(Err(error)) if !is_of_path(&error) => return Err(Finding::Open),
+            Ok(Err(error)) if !path::is_gone(&error) => return Err(Finding::Open),
             Err(_) => return Err(Finding::Lost),
             // A route may be missing for a moment.
             Ok(Err(_)) => tokio::time::sleep(PAUSE).await,
@@ -64,24 +64,17 @@ async fn open(hub: &Hub, link: &Link) -> Result<Box<dyn ByteStream>, Finding> {
     }
 }
 
-async fn attempt(hub: &Hub, link: &Link) -> io::Result<Box<dyn ByteStream>> {
-    let options = hub.options.link(&link.endpoint);
-    let connecting = hub.options.registry.connect(&link.endpoint, &options);
-    let connection = connecting.await.map_err(|error| match error {
-        ConnectError::Io { source, .. } => source,
-        error => io::Error::other(error),
-    })?;
-    let stream = stream_of(connection);
-    stream.set_keepalive(&hub.options.watchfulness())?;
-    let caller = Caller {
-        session: hub.session,
-        from: hub.id,
-        to: link.id,
-    };
-    match write_all(&*stream, &caller.encode(Purpose::Watch)).await {
-        Ok(()) => Ok(stream),
-        Err(LineError::Io(error)) => Err(error),
-        Err(error) => Err(io::Error::other(error)),
+/// Holds the connection until it ends, and says by which error, if it was one.
+async fn hold(hub: &Hub, link: &Link, reached: Reached) -> Option<io::Error> {
+    let introduced = path::introduce(hub, link, reached, Purpose::Watch).await;
+    // Once more, for a transport that knows nothing of it before.
+    let watched = introduced.and_then(|stream| {
+        stream.set_keepalive(&hub.options.watchfulness())?;
+        Ok(stream)
+    });
+    match watched {
+        Ok(stream) => ended(&*stream).await,
+        Err(error) => Some(error),
     }
 }
 
@@ -110,12 +103,4 @@ async fn ended(stream: &dyn ByteStream) -> Option<io::Error> {
             Err(error) => return Some(error),
         }
     }
-}
-
-/// Whether the system says that it does not get there, rather than that nobody is there.
-fn is_of_path(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
-    )
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flexbond_session::mesh::{JoinError, Mesh, MeshError, MeshOptions, MeshServer};
+use flexbond_session::mesh::{JoinError, Mesh, MeshError, MeshOptions, MeshServer, Refusal};
 use flexbond_session::{Endpoint, Registry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -96,6 +96,23 @@ async fn a_rank_that_goes_silent_is_given_up() {
     within("being told", mute.read_to_end(&mut told)).await.unwrap();
     assert_eq!(told[..16], HELLO);
     assert_eq!(told[told.len() - 5..], [1, 0, 0, 0, 9], "expelled");
+}
+
+#[tokio::test]
+async fn who_listens_by_another_scheme_is_refused() {
+    let server = MeshServer::bind("tcp://127.0.0.1:0", MeshOptions::new().size(1))
+        .await
+        .unwrap();
+    let options = MeshOptions::new().listen("ipc://*".parse().unwrap());
+    let joined = within("an answer", Mesh::join(server.endpoint(), options)).await;
+    assert!(
+        matches!(joined, Err(JoinError::Refused(Refusal::OtherScheme))),
+        "{joined:?}"
+    );
+    assert_eq!(server.stats().ranks, 0);
+    within("a place", Mesh::join(server.endpoint(), MeshOptions::new()))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Paths between ranks that lead nowhere, while both reach the server.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,8 +11,8 @@ use bytes::BytesMut;
 use flexbond_session::mesh::{Mesh, MeshError, MeshOptions, MeshServer};
 use flexbond_session::{Endpoint, async_trait};
 use flexbond_transport::{
-    BindError, ByteStream, ConnectError, Connection, Keepalive, Link, LinkOptions, Listener, Registry, Tcp,
-    Transport,
+    BindError, ByteStream, ConnectError, Connection, Keepalive, Link, LinkOptions, Listener, Reached,
+    Registry, Tcp, Transport,
 };
 
 use crate::{Place, server, within};
@@ -28,6 +29,8 @@ struct Path {
     is_cut: AtomicBool,
     /// The system knows that there is no way, and says so at once.
     is_unreachable: AtomicBool,
+    /// The other application has to shake hands, and does not.
+    is_silent: AtomicBool,
     /// How many connections it carries.
     streams: AtomicUsize,
     /// Who reads from those that the system gives up when it is cut.
@@ -123,6 +126,29 @@ impl Transport for Swallowing {
             }));
         }
         Ok(connection)
+    }
+
+    async fn reach(&self, endpoint: &Endpoint, options: &LinkOptions) -> Result<Reached, ConnectError> {
+        let path = Arc::clone(&self.path);
+        let is_cut = path.is_cut.load(Ordering::SeqCst);
+        if *endpoint == self.server || is_cut || !path.is_silent.load(Ordering::SeqCst) {
+            return self.connect(endpoint, options).await.map(Reached::complete);
+        }
+        let limit = options.keepalive.and_then(|keepalive| keepalive.unacknowledged);
+        let endpoint = endpoint.clone();
+        path.streams.fetch_add(1, Ordering::SeqCst);
+        Ok(Reached::unfinished(async move {
+            poll_fn(|cx| {
+                path.readers.lock().unwrap().push(cx.waker().clone());
+                match path.is_cut.load(Ordering::SeqCst) && limit.is_some() {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                }
+            })
+            .await;
+            let source = io::ErrorKind::TimedOut.into();
+            Err(ConnectError::Io { endpoint, source })
+        }))
     }
 }
 
@@ -255,6 +281,61 @@ async fn a_path_that_the_system_knows_to_be_gone_is_given_up_too() {
     assert_eq!(
         within("the verdict", sending).await,
         Err(MeshError::PeerFailed { failed })
+    );
+}
+
+#[tokio::test]
+async fn a_handshake_is_waited_for_as_long_as_the_path_is_there() {
+    let dead_after = Duration::from_millis(500);
+    let (_server, path, meshes) = pair(dead_after, false).await;
+    path.is_silent.store(true, Ordering::SeqCst);
+    let mut receiving = std::pin::pin!(meshes[0].recv_bytes(1, 0));
+    let waits = tokio::time::timeout(3 * dead_after, &mut receiving).await;
+    assert!(waits.is_err(), "{waits:?}");
+    // One for messages, and one that watches.
+    assert_eq!(path.streams.load(Ordering::SeqCst), 2);
+    path.cut();
+    let failed = vec![1];
+    assert_eq!(
+        within("the verdict", receiving).await,
+        Err(MeshError::PeerFailed { failed })
+    );
+}
+
+#[tokio::test]
+async fn who_computes_while_it_connects_blames_nobody() {
+    let dead_after = Duration::from_millis(500);
+    let brisk = MeshOptions::new()
+        .heartbeat(Duration::from_millis(20))
+        .dead_after(dead_after);
+    let server = server(Place::Tcp, brisk.size(2)).await;
+    let at = server.endpoint().clone();
+    let other = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(async move {
+            let one = Mesh::join(&at, MeshOptions::new().rank(1)).await.unwrap();
+            within("a message", one.recv_bytes(0, 0)).await.unwrap()
+        })
+    });
+    let zero = within(
+        "a rank",
+        Mesh::join(server.endpoint(), MeshOptions::new().rank(0)),
+    )
+    .await
+    .unwrap();
+    let mut sending = std::pin::pin!(zero.send(1, 0, b"late"));
+    let once = poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx).is_pending()));
+    assert!(once.await, "there is no connection yet");
+    // It has called, and does not say who it is before the other one has given that up.
+    tokio::task::yield_now().await;
+    std::thread::sleep(2 * dead_after);
+    within("a message", sending).await.unwrap();
+    assert_eq!(
+        within("the end", tokio::task::spawn_blocking(|| other.join()))
+            .await
+            .unwrap()
+            .unwrap(),
+        "late"
     );
 }
 

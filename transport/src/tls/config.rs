@@ -5,18 +5,26 @@ use std::sync::Arc;
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::ServerName;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier};
 use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 
+use super::trust::{ClientCheck, ServerCheck};
 use super::{ClientCertificates, TlsClient, TlsOptions, TlsServer, TlsSettingsError, TrustRoots};
 
 /// How both sides shake hands. Handshakes that have begun keep theirs when it is replaced.
 #[derive(Clone)]
 pub(super) struct Configs {
-    pub(super) server: Option<Arc<ServerConfig>>,
+    pub(super) server: Option<Server>,
     pub(super) client: Option<Client>,
+}
+
+#[derive(Clone)]
+pub(super) struct Server {
+    pub(super) config: Arc<ServerConfig>,
+    /// Those who are trusted may have issued certificates for some names only.
+    pub(super) is_limited: bool,
 }
 
 #[derive(Clone)]
@@ -24,6 +32,8 @@ pub(super) struct Client {
     pub(super) config: Arc<ClientConfig>,
     pub(super) server_name: Option<ServerName<'static>>,
     pub(super) has_identity: bool,
+    /// As of a [`Server`].
+    pub(super) is_limited: bool,
 }
 
 impl Configs {
@@ -52,18 +62,22 @@ fn of_server(
     server: &TlsServer,
     provider: &Arc<CryptoProvider>,
     versions: &[&'static SupportedProtocolVersion],
-) -> Result<Arc<ServerConfig>, TlsSettingsError> {
-    let verifier = |roots: &TrustRoots| {
-        WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots.store), Arc::clone(provider))
+) -> Result<Server, TlsSettingsError> {
+    let check = |roots: &TrustRoots, is_required| {
+        let check = ClientCheck::new(&roots.trust, provider, is_required);
+        let check = check.map_err(|error| TlsSettingsError::Unusable {
+            reason: format!("client certificates cannot be checked: {error}"),
+        })?;
+        Ok((
+            Arc::new(check) as Arc<dyn ClientCertVerifier>,
+            roots.trust.is_limited(),
+        ))
     };
-    let verifier = match &server.clients {
-        ClientCertificates::Ignored => Ok(WebPkiClientVerifier::no_client_auth()),
-        ClientCertificates::Optional(roots) => verifier(roots).allow_unauthenticated().build(),
-        ClientCertificates::Required(roots) => verifier(roots).build(),
+    let (verifier, is_limited) = match &server.clients {
+        ClientCertificates::Ignored => (WebPkiClientVerifier::no_client_auth(), false),
+        ClientCertificates::Optional(roots) => check(roots, false)?,
+        ClientCertificates::Required(roots) => check(roots, true)?,
     };
-    let verifier = verifier.map_err(|error| TlsSettingsError::Unusable {
-        reason: format!("client certificates cannot be checked: {error}"),
-    })?;
     let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(versions)
         .map_err(|error| unusable(&error))?
@@ -72,7 +86,10 @@ fn of_server(
     // No session is resumed: connections live long, and each proves its certificate anew.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(Arc::new(config))
+    Ok(Server {
+        config: Arc::new(config),
+        is_limited,
+    })
 }
 
 fn of_client(
@@ -80,10 +97,13 @@ fn of_client(
     provider: &Arc<CryptoProvider>,
     versions: &[&'static SupportedProtocolVersion],
 ) -> Result<Client, TlsSettingsError> {
+    let check = ServerCheck::new(&client.roots.trust, provider).map_err(|error| unusable(&error))?;
+    // Dangerous is what leaves something out: this one is stricter than the usual one, in whom it takes for an authority.
     let config = ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(versions)
         .map_err(|error| unusable(&error))?
-        .with_root_certificates(Arc::clone(&client.roots.store));
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(check));
     let mut config = match &client.identity {
         Some(identity) => {
             config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&identity.key))))
@@ -100,6 +120,7 @@ fn of_client(
         config: Arc::new(config),
         server_name: server_name.transpose()?,
         has_identity: client.identity.is_some(),
+        is_limited: client.roots.trust.is_limited(),
     })
 }
 

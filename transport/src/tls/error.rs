@@ -76,7 +76,8 @@ pub enum TlsError {
     /// The peer closed the connection in the middle of the handshake.
     #[error("the peer closed the connection during the handshake")]
     Closed,
-    /// Handshakes are under way with as many peers as may be, and this was the oldest one of them.
+    /// Handshakes are under way with as many peers as may be, and this was the one to give way; see
+    /// [`TlsOptions::max_handshakes`](super::TlsOptions::max_handshakes).
     #[error("the handshake gave way to a newer one: {limit} were under way")]
     #[non_exhaustive]
     Crowded {

@@ -11,18 +11,23 @@ use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::{DirectoryString, GeneralName};
 use x509_cert::name::Name;
 
+use super::trust;
 use crate::{PeerIdentity, PeerName};
 
 /// The attribute `commonName` (RFC 4519, section 2.3).
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
-/// The identity that a verified chain proves.
-pub(super) fn of_chain(chain: &[CertificateDer<'_>]) -> Option<PeerIdentity> {
+/// The identity that a verified chain proves. `is_limited`: whoever is trusted may have issued certificates for some names
+/// only. That does not hold for common names, whose form is not known; so they count where nobody is limited.
+pub(super) fn of_chain(chain: &[CertificateDer<'_>], is_limited: bool) -> Option<PeerIdentity> {
+    let (own, others) = chain.split_first()?;
     let Who {
         subject,
         common_name,
         names,
-    } = read(chain.first()?);
+    } = read(own);
+    let is_limited = is_limited || others.iter().any(|other| trust::is_limited(other));
+    let common_name = common_name.filter(|_| !is_limited);
     let chain = chain
         .iter()
         .map(|certificate| Bytes::copy_from_slice(certificate))

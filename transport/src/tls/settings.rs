@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
 
+use super::trust::Trust;
 use super::{TlsSettingsError, pem};
 
 /// A certificate chain and its private key: who this end is.
@@ -80,12 +80,18 @@ impl fmt::Debug for TlsIdentity {
     }
 }
 
-/// Whom this end trusts to issue certificates.
+/// Whom this end trusts: authorities, that is to say certificates that may issue others, and single peers, by certificates
+/// of their own.
+///
+/// Which of the two a certificate is, it says itself (RFC 5280, section 4.2.1.9). One that says `CA:TRUE` is an authority
+/// for whatever names its name constraints leave it: whoever has its key can be everybody. Any other is trusted as exactly
+/// that certificate, byte for byte, if it has issued itself and its time has come and is not over; what is signed with its
+/// key is not. `openssl req -x509` makes authorities unless it is told `-addext basicConstraints=critical,CA:FALSE`.
 ///
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct TrustRoots {
-    pub(super) store: Arc<RootCertStore>,
+    pub(super) trust: Arc<Trust>,
     origin: Origin,
 }
 
@@ -104,10 +110,12 @@ impl TrustRoots {
     /// [`TlsSettingsError::Roots`] if there are none.
     pub fn system() -> Result<Self, TlsSettingsError> {
         let found = rustls_native_certs::load_native_certs();
-        let mut store = RootCertStore::empty();
-        // Systems have some that are of no use; those are left out, as everybody does.
-        store.add_parsable_certificates(found.certs);
-        if store.is_empty() {
+        let mut trust = Trust::empty();
+        for certificate in found.certs {
+            // Systems have some that are of no use; those are left out, as everybody does.
+            let _ = trust.add(certificate);
+        }
+        if trust.len() == 0 {
             return Err(TlsSettingsError::Roots {
                 origin: "the system".to_owned(),
                 reason: found
@@ -117,15 +125,13 @@ impl TrustRoots {
             });
         }
         Ok(TrustRoots {
-            store: Arc::new(store),
+            trust: Arc::new(trust),
             origin: Origin::System,
         })
     }
 
-    /// The authorities of a PEM file, and no others. Read again by [`Tls::reload`](super::Tls::reload). A certificate that
-    /// has issued itself may stand here, if it is a version 3 certificate. Whoever has the key of a certificate that stands
-    /// here is an authority: certificates that it signs, for whatever names, are trusted too, also where the certificate
-    /// says that it is none. Of several such peers, tell them apart by [`Fingerprint`](super::Fingerprint), not by names.
+    /// The certificates of a PEM file, and no others: authorities, and peers' own ones of version 3. Read again by
+    /// [`Tls::reload`](super::Tls::reload).
     ///
     /// # Errors
     /// [`TlsSettingsError`].
@@ -145,16 +151,16 @@ impl TrustRoots {
     }
 
     fn parse(pem: &[u8], origin: &str) -> Result<Self, TlsSettingsError> {
-        let mut store = RootCertStore::empty();
+        let mut trust = Trust::empty();
         for certificate in pem::certificates(pem, origin)? {
             // Here each of them is meant.
-            store.add(certificate).map_err(|error| TlsSettingsError::Roots {
+            trust.add(certificate).map_err(|error| TlsSettingsError::Roots {
                 origin: origin.to_owned(),
                 reason: error.to_string(),
             })?;
         }
         Ok(TrustRoots {
-            store: Arc::new(store),
+            trust: Arc::new(trust),
             origin: Origin::Given,
         })
     }
@@ -172,7 +178,7 @@ impl fmt::Debug for TrustRoots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TrustRoots")
             .field("origin", &self.origin)
-            .field("certificates", &self.store.len())
+            .field("certificates", &self.trust.len())
             .finish()
     }
 }
@@ -185,9 +191,9 @@ pub enum ClientCertificates {
     /// `None`.
     #[default]
     Ignored,
-    /// It asks; one that is shown must have been issued by these, and who shows none may connect too.
+    /// It asks; one that is shown must be among these or issued by them, and who shows none may connect too.
     Optional(TrustRoots),
-    /// Only who shows one that these have issued may connect.
+    /// Only who shows one that is among these or issued by them may connect.
     Required(TrustRoots),
 }
 
@@ -223,7 +229,7 @@ impl TlsServer {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TlsClient {
-    /// Who may have issued the server's certificate.
+    /// Whom the server's certificate must be of, or be issued by.
     pub roots: TrustRoots,
     /// What is shown to a server that asks. Default: nothing.
     pub identity: Option<TlsIdentity>,
@@ -269,8 +275,9 @@ pub struct TlsOptions {
     pub client: Option<TlsClient>,
     /// How long a handshake may take, that of TCP not counted. Default 10 s.
     pub handshake_timeout: Duration,
-    /// How many handshakes a listener has under way at most. One more, and the oldest gives way, so that silent clients
-    /// hold up nobody. Default 256; at least 1.
+    /// How many handshakes a listener has under way at most. One more, and another gives way: of those that come from the
+    /// address with the most (an IPv6 network of 64 bits counts as one), the one whose client has brought it on least
+    /// lately. So silent clients hold up nobody, and no single address keeps out the others. Default 256; at least 1.
     pub max_handshakes: usize,
     /// Speaks TLS 1.2 too, with peers that know nothing newer. Default off: TLS 1.3 alone.
     pub tls12: bool,

@@ -62,13 +62,19 @@ impl TlsStream {
         }
     }
 
-    /// Who the peer has proved to be, once the handshake is over.
-    pub(super) fn peer_identity(&self) -> Option<PeerIdentity> {
-        identity::of_chain(self.state.lock().tls.peer_certificates()?)
+    /// Who the peer has proved to be, once the handshake is over. `is_limited`: those who are trusted here may have issued
+    /// certificates for some names only.
+    pub(super) fn peer_identity(&self, is_limited: bool) -> Option<PeerIdentity> {
+        identity::of_chain(self.state.lock().tls.peer_certificates()?, is_limited)
     }
 
-    /// Brings the handshake to its end. The last of this end's messages is out then, too.
-    pub(super) fn poll_handshake(&self, cx: &mut Context<'_>) -> Poll<Result<(), TlsError>> {
+    /// Brings the handshake to its end. The last of this end's messages is out then, too. Calls `moved` whenever the peer
+    /// has said something that this end had waited for.
+    pub(super) fn poll_handshake(
+        &self,
+        cx: &mut Context<'_>,
+        moved: &impl Fn(),
+    ) -> Poll<Result<(), TlsError>> {
         let state = &mut *self.state.lock();
         loop {
             // An alert that says why should reach the peer, but need not.
@@ -85,7 +91,11 @@ impl TlsStream {
             if state.ended {
                 return Poll::Ready(Err(TlsError::Closed));
             }
+            let had_answer = state.tls.wants_write();
             ready!(state.poll_receive(&self.io, Some(cx))).map_err(TlsError::Io)?;
+            if !had_answer && state.tls.wants_write() {
+                moved();
+            }
             if !state.greeted {
                 return Poll::Ready(Err(if state.ended {
                     TlsError::Closed

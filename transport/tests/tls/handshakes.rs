@@ -1,5 +1,7 @@
 //! Handshakes that fail: for which reason, and whom that delays.
 
+use std::future::{Future, poll_fn};
+use std::task::Poll;
 use std::time::Duration;
 
 use flexbond_transport::{
@@ -244,6 +246,122 @@ async fn the_oldest_handshake_gives_way() {
     };
     let (near, far) = limited(async { tokio::join!(connect(&near, &endpoint), accepting) }).await;
     talk(&*stream(near.unwrap()), &*stream(far)).await;
+}
+
+/// From another address of this machine.
+#[cfg(target_os = "linux")]
+async fn connect_from(host: u8, to: std::net::SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, host], 0).into()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+/// Who gives way next.
+#[cfg(target_os = "linux")]
+async fn crowded(listener: &mut dyn flexbond_transport::Listener) -> std::net::SocketAddr {
+    match limited(listener.accept()).await.unwrap_err() {
+        AcceptError::Handshake { peer, source, .. } => {
+            assert!(matches!(*source, TlsError::Crowded { .. }), "{source:?}");
+            address(&peer)
+        }
+        error => panic!("{error:?}"),
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn no_address_keeps_out_the_others() {
+    let authority = Authority::new("a");
+    let options = TlsOptions::default().server(authority.server()).max_handshakes(4);
+    let narrow = flexbond_transport::Tls::new(options).unwrap();
+    let mut listener = bind(&narrow).await;
+    let at = address(listener.local_endpoint());
+    // The oldest comes from an address of its own.
+    let honest = connect_from(2, at).await;
+    let mut greedy = Vec::new();
+    for _ in 0..3 {
+        greedy.push(connect_from(3, at).await);
+    }
+    let other = connect_from(4, at).await;
+    assert_eq!(crowded(&mut *listener).await, greedy[0].local_addr().unwrap());
+    // However many come from there, they take places of each other.
+    for next in 1..3 {
+        greedy.push(connect_from(3, at).await);
+        assert_eq!(crowded(&mut *listener).await, greedy[next].local_addr().unwrap());
+    }
+    // Where all have as many, it is the oldest's turn.
+    let more = (connect_from(5, at).await, connect_from(6, at).await);
+    assert_eq!(crowded(&mut *listener).await, greedy[3].local_addr().unwrap());
+    assert_eq!(crowded(&mut *listener).await, honest.local_addr().unwrap());
+    drop((other, more));
+}
+
+/// A ClientHello, as a client begins that then says nothing.
+#[cfg(target_os = "linux")]
+async fn first_flight(authority: &Authority) -> Vec<u8> {
+    let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = Endpoint::Tls(mute.local_addr().unwrap().into());
+    let near = client(authority.client());
+    let read = async {
+        let (mut stream, _) = mute.accept().await.unwrap();
+        let mut head = [0; 5];
+        stream.read_exact(&mut head).await.unwrap();
+        let mut flight = head.to_vec();
+        flight.resize(5 + usize::from(u16::from_be_bytes([head[3], head[4]])), 0);
+        stream.read_exact(&mut flight[5..]).await.unwrap();
+        flight
+    };
+    let (flight, _) = limited(async { tokio::join!(read, connect(&near, &endpoint)) }).await;
+    flight
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_handshake_that_goes_on_gives_way_later_than_a_silent_one() {
+    let authority = Authority::new("a");
+    let flight = first_flight(&authority).await;
+    let options = TlsOptions::default().server(authority.server()).max_handshakes(3);
+    let narrow = flexbond_transport::Tls::new(options).unwrap();
+    let mut listener = bind(&narrow).await;
+    let at = address(listener.local_endpoint());
+    let (mut lively, mut trickling, silent) = (
+        connect_from(2, at).await,
+        connect_from(3, at).await,
+        connect_from(4, at).await,
+    );
+    // The oldest is answered, the next one only pretends.
+    let answered = async {
+        lively.write_all(&flight).await.unwrap();
+        lively.read_u8().await.unwrap();
+        for byte in &flight[..20] {
+            trickling.write_all(&[*byte]).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = limited(answered) => {}
+        accepted = listener.accept() => panic!("{accepted:?}"),
+    }
+    let _next = connect_from(5, at).await;
+    assert_eq!(crowded(&mut *listener).await, trickling.local_addr().unwrap());
+    let _next = (connect_from(6, at).await, connect_from(7, at).await);
+    assert_eq!(crowded(&mut *listener).await, silent.local_addr().unwrap());
+    assert_eq!(crowded(&mut *listener).await, lively.local_addr().unwrap());
+}
+
+#[tokio::test]
+async fn a_listener_that_does_nothing_is_reached_all_the_same() {
+    let authority = Authority::new("a");
+    let mut listener = bind(&server(authority.server())).await;
+    let endpoint = listener.local_endpoint().clone();
+    let near = client(authority.client());
+    let reached = limited(near.reach(&endpoint, &LinkOptions::default()))
+        .await
+        .unwrap();
+    let mut finishing = std::pin::pin!(reached.finish());
+    let once = poll_fn(|cx| Poll::Ready(finishing.as_mut().poll(cx).is_pending()));
+    assert!(once.await, "nobody has shaken hands");
+    let (near, far) = limited(async { tokio::join!(finishing, listener.accept()) }).await;
+    talk(&*stream(near.unwrap()), &*stream(far.unwrap())).await;
 }
 
 #[tokio::test]

@@ -1,7 +1,10 @@
 //! Who the peer is.
 
-use flexbond_transport::{ClientCertificates, Fingerprint, PeerIdentity, PeerName};
-use rcgen::{CustomExtension, DnType, DnValue, SanType};
+use flexbond_transport::{ClientCertificates, Fingerprint, PeerIdentity, PeerName, TlsIdentity, TrustRoots};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, DnValue, GeneralSubtree,
+    IsCa, KeyPair, NameConstraints, SanType,
+};
 
 use crate::certificates::Authority;
 use crate::{bind, client, pair, server};
@@ -66,7 +69,7 @@ async fn nobody_is_asked_for_more_than_they_say() {
 }
 
 /// As whom a server knows the owner of such a certificate.
-async fn known(change: impl FnOnce(&mut rcgen::CertificateParams)) -> PeerIdentity {
+async fn known(change: impl FnOnce(&mut CertificateParams)) -> PeerIdentity {
     let authority = Authority::new("the authority");
     let issued = authority.issue_with("node 7", &[], change);
     let clients = ClientCertificates::Required(authority.roots());
@@ -101,4 +104,51 @@ async fn a_common_name_counts_where_there_are_no_other_names() {
     .await;
     assert_eq!(identity.subject(), Some("CN=node 7"));
     assert_eq!((identity.common_name(), identity.names()), (None, &[][..]));
+}
+
+/// An authority that may issue certificates for some host names only.
+fn limited() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "the branch");
+    params.name_constraints = Some(NameConstraints {
+        permitted_subtrees: vec![GeneralSubtree::DnsName("branch.example".to_owned())],
+        excluded_subtrees: Vec::new(),
+    });
+    params
+}
+
+#[tokio::test]
+async fn who_is_limited_to_some_names_gives_no_common_names() {
+    let key = || KeyPair::generate().unwrap();
+    let mut above = CertificateParams::default();
+    above.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let above = CertifiedIssuer::self_signed(above, key()).unwrap();
+    let trusted = CertifiedIssuer::self_signed(limited(), key()).unwrap();
+    let below = CertifiedIssuer::signed_by(limited(), key(), &above).unwrap();
+    // Limited is who is trusted, or whom that one has limited.
+    for (issuer, rest, root) in [
+        (&trusted, String::new(), trusted.pem()),
+        (&below, below.pem(), above.pem()),
+    ] {
+        for names in [vec![], vec!["node.branch.example".to_owned()]] {
+            let own = key();
+            let mut params = CertificateParams::new(names.clone()).unwrap();
+            params
+                .distinguished_name
+                .push(DnType::CommonName, "somebody else");
+            let chain = params.signed_by(&own, issuer).unwrap().pem() + &rest;
+            let shown = TlsIdentity::from_pem(chain, own.serialize_pem()).unwrap();
+            let authority = Authority::new("a");
+            let clients = ClientCertificates::Required(TrustRoots::from_pem(&root).unwrap());
+            let mut listener = bind(&server(authority.server().clients(clients))).await;
+            let (_near, far) = pair(&client(authority.client().identity(shown)), &mut *listener).await;
+            let identity = far.identity.unwrap();
+            assert_eq!(identity.subject(), Some("CN=somebody else"));
+            assert_eq!(
+                (identity.common_name(), identity.names().len()),
+                (None, names.len())
+            );
+        }
+    }
 }

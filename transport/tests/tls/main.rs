@@ -8,6 +8,7 @@ mod identities;
 mod records;
 mod renewal;
 mod settings;
+mod trust;
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};

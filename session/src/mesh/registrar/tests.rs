@@ -16,7 +16,7 @@ impl Court {
     fn new(size: Option<u32>) -> Self {
         let now = Instant::now();
         Court {
-            registrar: Registrar::new(now, 7, size, BEAT, DEAD),
+            registrar: Registrar::new(now, 7, "inproc", size, BEAT, DEAD),
             now,
             told: HashMap::new(),
             closed: Vec::new(),
@@ -37,11 +37,21 @@ impl Court {
 
     /// A rank joins on a line; the id that it gets, or why not.
     fn join(&mut self, line: LineId, size: Option<u32>, rank: Option<u32>) -> Result<u32, Refusal> {
+        self.apply(line, size, rank, format!("inproc://{line}"))
+    }
+
+    fn apply(
+        &mut self,
+        line: LineId,
+        size: Option<u32>,
+        rank: Option<u32>,
+        endpoint: String,
+    ) -> Result<u32, Refusal> {
         let application = Application {
             size,
             rank,
             name: format!("rank on line {line}"),
-            endpoint: format!("inproc://{line}"),
+            endpoint,
         };
         self.registrar.handle_join(self.now, line, application);
         self.collect();
@@ -353,6 +363,24 @@ fn a_knock_is_passed_on() {
     court.request(1, &Request::Knock { id: 0 });
     court.request(1, &Request::Knock { id: 99 });
     assert_eq!(court.told(0), [Notice::Knock { id: 1 }]);
+}
+
+#[test]
+fn nobody_leads_the_others_to_another_scheme() {
+    let mut court = Court::new(Some(2));
+    for (line, endpoint, refusal) in [
+        (0, "tcp://127.0.0.1:22", Refusal::OtherScheme),
+        (1, "ipc:///run/a.sock", Refusal::OtherScheme),
+        (2, "nowhere", Refusal::Malformed),
+        (3, "", Refusal::Malformed),
+    ] {
+        assert_eq!(court.apply(line, None, None, endpoint.to_owned()), Err(refusal));
+    }
+    assert_eq!(court.join(4, None, None), Ok(0));
+    assert_eq!(court.join(5, None, None), Ok(1));
+    // Nor in a later epoch.
+    let late = court.apply(6, None, None, "tcp://127.0.0.1:22".to_owned());
+    assert_eq!(late, Err(Refusal::OtherScheme));
 }
 
 #[test]

@@ -17,7 +17,8 @@ use super::{AuthRequest, Authenticator, Decision};
 ///
 /// Written and read as OpenSSL writes names: `DNS:node-7.example`, `IP:192.0.2.7`, `email:ada@example.org`,
 /// `URI:spiffe://example/node/7`; beside those `CN:node 7` and `SHA256:` with a [`Fingerprint`]. The word before the colon
-/// is read without regard to case.
+/// is read without regard to case. A host name is read as certificates have it: without the dot of the root at its end. One
+/// that no certificate has is an error: write those outside ASCII with `xn--` (RFC 5891).
 ///
 /// ```
 /// use flexbond_session::PeerName;
@@ -31,11 +32,11 @@ use super::{AuthRequest, Authenticator, Decision};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CertificateName {
-    /// One of the names in the certificate. Host names are compared without regard to case, all others exactly; a
-    /// certificate for `*.example` has that name and no other.
+    /// One of the names in the certificate. Host names are compared without regard to case and to a dot at the end, all others
+    /// exactly; a certificate for `*.example` has that name and no other.
     Name(PeerName),
-    /// The subject's common name. It counts only in certificates that have no other names; see
-    /// [`PeerIdentity::common_name`].
+    /// The subject's common name. It counts only in certificates that have no other names, and only where no trusted authority
+    /// is limited to some names; see [`PeerIdentity::common_name`].
     CommonName(String),
     /// The certificate itself. Its successor has another fingerprint.
     Fingerprint(Fingerprint),
@@ -58,11 +59,31 @@ impl CertificateName {
         match self {
             CertificateName::Name(PeerName::Dns(mut name)) => {
                 name.make_ascii_lowercase();
+                name.truncate(rootless(&name).len());
                 CertificateName::Name(PeerName::Dns(name))
             }
             other => other,
         }
     }
+
+    /// Whether a certificate may have it.
+    fn is_possible(&self) -> bool {
+        match self {
+            CertificateName::Name(PeerName::Dns(name)) => is_host(rootless(name)),
+            _ => true,
+        }
+    }
+}
+
+/// A host name without the dot that stands for the root.
+fn rootless(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// What the subjectAltName extension has for names of hosts (RFC 5280, section 4.2.1.6), and some that it should not have.
+fn is_host(name: &str) -> bool {
+    let is_label = |label: &str| !label.is_empty() && label.len() <= 63;
+    name.len() <= 253 && name.bytes().all(|byte| byte.is_ascii_graphic()) && name.split('.').all(is_label)
 }
 
 impl From<PeerName> for CertificateName {
@@ -92,7 +113,13 @@ impl FromStr for CertificateName {
         }
         let owned = name.to_owned();
         Ok(match kind.to_ascii_lowercase().as_str() {
-            "dns" => PeerName::Dns(owned).into(),
+            "dns" => match is_host(rootless(name)) {
+                true => PeerName::Dns(rootless(name).to_owned()).into(),
+                false if !name.is_ascii() => {
+                    return Err(error("certificates have host names in ASCII: write it with xn--"));
+                }
+                false => return Err(error("that is no host name")),
+            },
             "email" => PeerName::Email(owned).into(),
             "uri" => PeerName::Uri(owned).into(),
             "ip" => match name.parse() {
@@ -133,10 +160,9 @@ impl fmt::Display for CertificateName {
 ///
 /// The transport has checked before that an authority which it trusts has issued the certificate
 /// ([`ClientCertificates`](flexbond_transport::ClientCertificates)); this decides which of its owners are meant. A name is
-/// worth as much as the care of all authorities that are trusted there: each of them can issue it. That is so for peers
-/// whose own certificates are the roots, too: let those in by their fingerprints. And an authority that is limited to some
-/// names (name constraints) is not limited in common names. Peers
-/// without a certificate are turned away: also all of other transports, except over inproc, where nobody is judged. A
+/// worth as much as the care of all authorities that are trusted there: each of them can issue it, within its name
+/// constraints. A peer that is trusted by its own certificate is no authority, unless that says so
+/// ([`TrustRoots`](flexbond_transport::TrustRoots)). Peers without a certificate are turned away: also all of other transports, except over inproc, where nobody is judged. A
 /// certificate may be known by several things; its fingerprint comes before its names, and those in its own order.
 ///
 /// It goes with NULL and with CURVE, whose key it does not look at. It turns PLAIN away, because it knows no passwords: who
@@ -165,8 +191,12 @@ impl CertificateAllow {
         CertificateAllow::default()
     }
 
-    /// Lets in the owners of certificates with this name, as this user.
+    /// Lets in the owners of certificates with this name, as this user. A name that no certificate has, which cannot be read
+    /// from a text either, lets in nobody, and the log says so.
     pub fn allow(&self, name: CertificateName, user_id: impl Into<String>) {
+        if !name.is_possible() {
+            tracing::warn!(%name, "no certificate has this name: nobody is let in by it");
+        }
         self.users.write().insert(name.folded(), user_id.into());
     }
 
@@ -257,10 +287,39 @@ mod tests {
             let (kind, rest) = text.split_once(':').expect("a colon");
             assert_eq!(name(&format!("{}:{rest}", kind.to_lowercase())), name(text));
         }
-        for wrong in ["", "node-7.example", "DNS:", "IP:node", "SHA256:beef", "PIN:7"] {
+        for wrong in [
+            "",
+            "node-7.example",
+            "DNS:",
+            "IP:node",
+            "SHA256:beef",
+            "PIN:7",
+            "DNS:.",
+            "DNS:a..example",
+            "DNS:node..",
+            "DNS:node 7.example",
+            "DNS:bücher.example",
+        ] {
             let error = wrong.parse::<CertificateName>().expect_err("no name");
             assert!(error.to_string().contains(&format!("{wrong:?}")), "{error}");
         }
+    }
+
+    #[test]
+    fn host_names_are_read_as_certificates_have_them() {
+        assert_eq!(name("DNS:node-7.example."), name("DNS:node-7.example"));
+        for odd in [
+            "DNS:*.example",
+            "DNS:a_b.example",
+            "DNS:xn--bcher-kva.example",
+            "DNS:localhost",
+        ] {
+            assert_eq!(name(odd).to_string(), odd);
+        }
+        let error = "DNS:bücher.example"
+            .parse::<CertificateName>()
+            .expect_err("no name");
+        assert!(error.to_string().contains("xn--"), "{error}");
     }
 
     #[tokio::test]
@@ -270,7 +329,7 @@ mod tests {
         };
         let dns = |text: &str| PeerName::Dns(text.to_owned());
         let list = CertificateAllow::new();
-        list.allow(name("DNS:Ada.example"), "ada");
+        list.allow(dns("Ada.example.").into(), "ada");
         list.allow(name("URI:urn:eve"), "eve");
         list.allow(name("CN:old"), "old");
         let own = Fingerprint::of(b"special");
