@@ -139,20 +139,19 @@ impl Book {
             .is_some_and(|subscriber| subscriber.topics.contains(topic))
     }
 
-    /// Whether one more topic of so many bytes, for this lane, is more than all together may take. If so, the lane whose
-    /// topics take most: the same one, if it would be that.
-    pub(super) fn overflow(&self, lane: &Arc<Lane>, topic: usize, most: usize) -> Option<&Arc<Lane>> {
+    /// Whether one more topic of so many bytes is more than those of all may take together. If so, whose take most: those of
+    /// another lane, or of this one with the new topic.
+    pub(super) fn overflow(&self, lane: &Lane, topic: usize, most: usize) -> Option<&Arc<Lane>> {
+        let asking = self.subscriber(lane)?;
         let more = memory_of(1, topic);
         if self.memory.saturating_add(more) <= most {
             return None;
         }
-        let (topics, bytes) = self.extent(lane);
-        let own = memory_of(topics, bytes).saturating_add(more);
-        let others = self.subscribers.iter().map(|(_, subscriber)| subscriber);
-        let largest = others.max_by_key(|subscriber| subscriber.memory());
-        match largest.filter(|largest| largest.memory() >= own) {
-            Some(largest) => self.places.get(&lane.id()).map(|_| &largest.lane),
-            None => self.subscriber(lane).map(|subscriber| &subscriber.lane),
+        let all = self.subscribers.iter().map(|(_, subscriber)| subscriber);
+        let largest = all.max_by_key(|subscriber| subscriber.memory())?;
+        match largest.memory() < asking.memory().saturating_add(more) {
+            true => Some(&asking.lane),
+            false => Some(&largest.lane),
         }
     }
 

@@ -97,8 +97,8 @@ pub struct Options {
     /// Most parts that a message from a peer may have. Default 65,536.
     pub max_message_parts: usize,
     /// Bytes of messages that may wait for each peer, as [`send_hwm`](Self::send_hwm) counts messages; one message may
-    /// always wait. Default 1 GiB (libzmq: no limit). Peers over inproc are in this process: for them, messages alone
-    /// count.
+    /// always wait. Default 1 GiB (libzmq: no limit). Under CURVE, what is being written (128 KiB, or one message) counts
+    /// twice: as it was sent, and sealed. Peers over inproc are in this process: for them, messages alone count.
     pub send_hwm_bytes: usize,
     /// Bytes of messages from each peer that may wait to be received before its connection is no longer read; one message
     /// may always wait. Default 1 GiB (libzmq: no limit). Parts count what it takes to keep them, too, where there are
