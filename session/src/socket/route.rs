@@ -36,7 +36,7 @@ impl Route {
         self.lane.id()
     }
 
-    /// Who sent what was received with this route.
+    /// Who sent what was received with this route; of one that came otherwise, who is there.
     #[must_use]
     pub fn peer(&self) -> Peer {
         self.peer.clone().unwrap_or_else(|| self.lane.peer())
