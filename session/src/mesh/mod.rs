@@ -63,8 +63,8 @@
 //! Or over `tls://` (feature `tls`), in [`MeshOptions::registry`] a `Tls` with a `TlsServer` that demands certificates of
 //! clients and a `TlsClient` that shows one: then whom the authority has issued a certificate may join, and nobody else
 //! reads anything. Every rank both listens and connects, by IP address, and so its certificate has to be for the address at
-//! which it listens; or all have a name in common that is set as `TlsClient::server_name`, and each could pass for any
-//! other. Unlike one of tcp, a handshake of TLS needs the other application's runtime: a rank that keeps its runtime from working for longer than
+//! which it listens; or all have a name in common that is set as `TlsClient::server_name`. Unlike one of tcp, a handshake of
+//! TLS needs the other application's runtime: a rank that keeps its runtime from working for longer than
 //! [`MeshOptions::dead_after`] may be taken for dead by who connects to it, or has waited for it, meanwhile. Compute on
 //! threads that the runtime does not need, or choose a longer time.
 
