@@ -44,8 +44,9 @@
 //!
 //! # Sockets with PLAIN
 //!
-//! A name and a password, both sent in clear text, both checked by the server in the same time whatever they are
-//! (RFC 24). It keeps out mistakes, and who cannot listen. It is refused at endpoints that may lead off this machine
+//! A name and a password, both sent in clear text (RFC 24). The server compares passwords in the same time wherever they
+//! differ and however long the right one is, also for users that there are not; names are looked up as in any table, and
+//! how long that takes may show which there are. It keeps out mistakes, and who cannot listen. It is refused at endpoints that may lead off this machine
 //! unless `Options::plain_anywhere` says that the network itself is encrypted
 //! (`passwords_do_not_leave_the_machine_unasked`, `a_password_does_not_follow_localhost_off_the_machine`); within
 //! `tls://` it is encrypted, and allowed. Otherwise the server is not known: a client shows its password to whoever
@@ -74,7 +75,9 @@
 //! # `tls://`
 //!
 //! TLS 1.3 with rustls and AWS-LC (1.2 only if asked for). The server's certificate is always checked, against the
-//! authorities given and the name connected to; no option turns that off (`another_name_is_refused`,
+//! authorities given and against the host of the endpoint, or the name that `TlsClient::server_name` puts in its place: then
+//! whoever has a certificate for that name passes for the server at every endpoint. No option turns the check off
+//! (`another_name_is_refused`,
 //! `an_unknown_authority_is_refused`, `an_expired_certificate_is_refused`). A server may ask for certificates of
 //! clients. Within TLS, any mechanism can run; NULL is enough where certificates decide: an authenticator sees whose
 //! certificate it is (`AuthRequest::identity`), and `CertificateAllow` is a list of who is let in
@@ -141,7 +144,8 @@
 //! # Limits
 //!
 //! Each has a default that honest peers do not meet; the README has the table, and the fields have the details. Whoever goes
-//! over one is told of by `Event::LimitReached`, and counted in `Stats::limits` (`session/tests/limits.rs`).
+//! over one is told of by `Event::LimitReached`, and counted in `Stats::limits` (`session/tests/limits.rs`). Who does so
+//! again and again is counted, and told of ten times a second at most.
 //!
 //! | limit | default | where |
 //! | --- | --- | --- |
@@ -153,6 +157,7 @@
 //! | messages that wait, from and for a peer | 1,000 each, 1 GiB each | `recv_hwm`, `send_hwm`, `recv_hwm_bytes`, `send_hwm_bytes` |
 //! | what waits, from and for all peers of a socket | 4 GiB each | `recv_memory`, `send_memory` |
 //! | topics of a peer | 100,000, 16 MiB | `max_subscriptions`, `max_subscription_bytes` |
+//! | what the topics of all peers of a publisher take | 1 GiB | `subscription_memory` |
 //! | time for the authenticator | 10 s | `auth_timeout` |
 //! | calls under way | 65,536, of one connection 16,384; 1 GiB of arguments | `flexbond_rpc::server::Options` |
 //! | arguments and answer of a call | 256 MiB each | `max_request`, `max_response` |
@@ -170,7 +175,8 @@
 //!   refused (`a_key_that_others_may_read_is_refused`, `a_key_that_others_could_have_written_is_refused`).
 //! - **Passwords** are better in `FLEXBOND_PASSWORD` than on the command line, which other users can list.
 //! - **In memory**: secret keys, passwords and session keys are wiped when they are dropped, compared in constant time,
-//!   and never shown by `Debug`. Keys of TLS are held by rustls. A core dump or swap may still have them: turn both off
+//!   and never shown by `Debug`. Not wiped are the bytes of a password of PLAIN as they came: a server's read buffer, and
+//!   those of TLS and the system, have them until other bytes take their place. Keys of TLS are held by rustls. A core dump or swap may still have them: turn both off
 //!   where that matters.
 //! - **Rotation**: certificates with `Tls::reload`; the list of `CurveAllow` at any time; a server's CURVE key by a second
 //!   socket with the new one, until all clients know it; a group's key by a new session.

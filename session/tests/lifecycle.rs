@@ -4,17 +4,19 @@
 mod harness;
 mod raw;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use flexbond_session::Message;
 use flexbond_session::socket::{
-    Event, Pull, Push, ReconnectStop, RecvError, Rep, Req, SendErrorKind, SocketType, Sub,
+    Event, Pull, Push, ReconnectStop, RecvError, Rep, Req, Router, SendErrorKind, SocketType, Sub,
 };
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use harness::{
-    bind, brisk, event, numbered, peers, recv, send, socket, socket_with, until, vacant, within, would_block,
+    bind, brisk, disconnected, event, numbered, peers, recv, send, socket, socket_with, until, vacant,
+    within, would_block,
 };
 use raw::{Raw, listen, message};
 
@@ -473,4 +475,75 @@ async fn receives_that_were_given_up_leave_nothing_behind() {
     }
     let kept = tasks.iter().filter(|task| task.strong_count() > 0).count();
     assert!(kept < 1000, "{kept} tasks that no longer wait are remembered");
+}
+
+#[tokio::test]
+async fn a_message_is_of_who_sent_it_though_the_connection_is_with_somebody_else_by_now() {
+    for (kind, theirs, body) in [
+        (SocketType::Pull, "PUSH", Message::from("x")),
+        (SocketType::Router, "DEALER", Message::from("x")),
+        (SocketType::Rep, "REQ", Message::from(["", "x"])),
+        (SocketType::Sub, "PUB", Message::from("x")),
+        (SocketType::XPub, "SUB", Message::from("x")),
+    ] {
+        let (listener, endpoint) = listen().await;
+        let socket = socket(kind);
+        if kind == SocketType::Sub {
+            socket.subscribe("").expect("a SUB");
+        }
+        socket.connect(endpoint.as_str()).expect("a valid endpoint");
+        let mut monitor = socket.monitor();
+        for name in ["ada", "bob", "eve"] {
+            let mut raw = Raw::accept(&listener).await;
+            let who: [(&str, &[u8]); 2] = [("Identity", name.as_bytes()), ("X-Who", name.as_bytes())];
+            raw.handshake_with(1, theirs, &who).await;
+            raw.send(&message(body.clone()).repeat(2)).await;
+            drop(raw);
+            disconnected(&mut monitor).await;
+        }
+        let mut last = Raw::accept(&listener).await;
+        last.handshake_with(1, theirs, &[("Identity", b"zoe")]).await;
+        peers(&socket, 1).await;
+        for name in ["ada", "ada", "bob", "bob", "eve", "eve"] {
+            let (received, peer) = within("a message", socket.recv_from()).await.expect("received");
+            assert_eq!(peer.metadata("X-Who"), Some(name.as_bytes()), "{kind}");
+            assert_eq!(peer.routing_id(), name, "{kind}");
+            if kind == SocketType::Router {
+                assert_eq!(received[0], *name.as_bytes());
+            }
+            if kind == SocketType::Rep {
+                send(&socket, "reply").await;
+            }
+        }
+        assert_eq!(socket.peers()[0].peer.routing_id(), "zoe", "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn one_batch_is_of_one_peer_though_another_came_by_the_same_way() {
+    let (listener, endpoint) = listen().await;
+    let router = Router::with_options(brisk()).expect("valid options");
+    router.connect(endpoint.as_str()).expect("a valid endpoint");
+    let mut monitor = router.monitor();
+    for name in ["ada", "bob"] {
+        let mut raw = Raw::accept(&listener).await;
+        raw.handshake_with(1, "DEALER", &[("Identity", name.as_bytes())])
+            .await;
+        raw.send(&message(name).repeat(3)).await;
+        drop(raw);
+        disconnected(&mut monitor).await;
+    }
+    let mut messages = Vec::new();
+    for name in ["ada", "bob"] {
+        messages.clear();
+        let limit = NonZeroUsize::new(100).expect("not zero");
+        let route = within("a batch", router.recv_batch(&mut messages, limit))
+            .await
+            .expect("received");
+        assert_eq!(
+            messages,
+            [Message::from(name), Message::from(name), Message::from(name)]
+        );
+        assert_eq!(route.peer().routing_id(), name);
+    }
 }

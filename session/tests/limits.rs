@@ -4,13 +4,16 @@
 mod harness;
 mod raw;
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
-use flexbond_session::socket::{Event, Limit, LimitAction, Monitor, SlowPeer, Socket, SocketType};
+use flexbond_session::socket::{
+    Event, HandshakeFailure, Limit, LimitAction, Monitor, SlowPeer, Socket, SocketType,
+};
 use flexbond_session::{Endpoint, Message};
 use harness::{
-    bind, brisk, disconnected, event, idle, number, numbered, peers, recv, recv_many, send, socket,
-    socket_with, until, within, would_block,
+    bind, brisk, disconnected, event, failed_handshake, idle, number, numbered, peers, recv, recv_many, send,
+    socket, socket_with, until, within, would_block,
 };
 use raw::{COMMAND, LONG, MORE, Raw, command, frame, greeting, listen, message, ready};
 use tokio::io::AsyncReadExt;
@@ -113,6 +116,7 @@ async fn met(monitor: &mut Monitor, expected: Limit) -> (LimitAction, bool) {
             endpoint,
             peer,
             action,
+            ..
         } if *limit == expected => {
             assert!(event.to_string().contains(expected.name()), "{event}");
             assert!(event.to_string().contains(&endpoint.to_string()), "{event}");
@@ -166,6 +170,76 @@ async fn one_endpoint_or_one_socket_full_of_peers_refuses_and_tells() {
     drop((raw, other));
     peers(&pull, 0).await;
     still_serves(&pull, &first).await;
+}
+
+#[tokio::test]
+async fn who_makes_room_does_so_for_the_limit_that_was_met() {
+    for (limit, options) in [
+        (Limit::Peers, brisk().max_peers(1)),
+        (Limit::EndpointPeers, brisk().max_peers_per_endpoint(1)),
+        (Limit::Handshakes, brisk().max_handshakes(1)),
+    ] {
+        let pull = socket_with(SocketType::Pull, options);
+        let endpoint = bind(&pull).await;
+        let mut monitor = pull.monitor();
+        let mut silent = Raw::connect(&endpoint).await;
+        event(&mut monitor, "Accepted", |event| {
+            matches!(event, Event::Accepted { .. }).then_some(())
+        })
+        .await;
+        still_serves(&pull, &endpoint).await;
+        assert_eq!(met(&mut monitor, limit).await, (LimitAction::Displaced, false));
+        let (_, failure, error) = failed_handshake(&mut monitor).await;
+        assert_eq!(failure, HandshakeFailure::Displaced);
+        assert!(error.contains(limit.name()), "{error}");
+        silent.ended().await;
+        let stats = pull.stats();
+        assert_eq!((stats.limits.get(limit), stats.limits.total()), (1, 1));
+        assert_eq!(stats.displaced, 1);
+    }
+}
+
+#[tokio::test]
+async fn who_meets_a_limit_again_and_again_does_not_fill_the_monitor() {
+    let pull = socket_with(SocketType::Pull, brisk().max_peers(1));
+    let endpoint = bind(&pull).await;
+    let mut raw = Raw::connect(&endpoint).await;
+    raw.handshake("PUSH").await;
+    peers(&pull, 1).await;
+    let mut monitor = pull.monitor();
+    let start = Instant::now();
+    for _ in 0..300 {
+        Raw::connect(&endpoint).await.ended().await;
+    }
+    let limits = pull.stats().limits;
+    assert_eq!(limits.get(Limit::Peers), 300);
+    let most = 64 + usize::try_from(start.elapsed().as_millis() / 100).expect("not for ever") + 1;
+    let (mut told, mut untold, mut refused) = (0, 0, 0);
+    while let Some(event) = monitor.try_recv() {
+        match event {
+            Event::LimitReached { untold: more, .. } => {
+                told += 1;
+                untold += more;
+            }
+            Event::AcceptFailed { .. } => refused += 1,
+            other => panic!("unexpected {other}"),
+        }
+    }
+    assert!((64..=most).contains(&told), "{told} of at most {most}");
+    assert_eq!(refused, told);
+    assert!(untold <= 300 - told as u64);
+    // The next that is told of says how many were not.
+    within("one more", async {
+        loop {
+            Raw::connect(&endpoint).await.ended().await;
+            if let Some(Event::LimitReached { untold: more, .. }) = monitor.try_recv() {
+                let all = pull.stats().limits.get(Limit::Peers);
+                assert_eq!(told as u64 + 1 + untold + more, all);
+                return;
+            }
+        }
+    })
+    .await;
 }
 
 #[cfg(target_os = "linux")]
@@ -302,6 +376,69 @@ async fn topics_are_limited_in_number_and_in_bytes() {
     }
     send(&publisher, "good news").await;
     assert_eq!(good.recv_message().await, Message::from("good news"));
+}
+
+#[tokio::test]
+async fn the_topics_of_all_have_a_bound_and_who_has_most_goes() {
+    let options = brisk().subscription_memory(100_000_usize);
+    let publisher = socket_with(SocketType::XPub, options);
+    let endpoint = bind(&publisher).await;
+    let mut monitor = publisher.monitor();
+    let topic = |number: usize| format!("{number:0>1000}");
+    let subscribe = |topics: std::ops::Range<usize>| -> Vec<u8> {
+        topics
+            .flat_map(|number| command("SUBSCRIBE", topic(number).as_bytes()))
+            .collect()
+    };
+    // 2,400 bytes each: 36 take 86,400.
+    let mut large = Raw::connect(&endpoint).await;
+    large.handshake("SUB").await;
+    large.send(&subscribe(0..36)).await;
+    large.echo().await;
+    let mut small = Raw::connect(&endpoint).await;
+    small.handshake("SUB").await;
+    small.send(&subscribe(100..105)).await;
+    // What is there already is no more than it was, and what was cancelled makes room.
+    small.send(&command("CANCEL", topic(104).as_bytes())).await;
+    small.send(&subscribe(100..105)).await;
+    small.echo().await;
+    assert_eq!(publisher.stats().limits.total(), 0);
+    // The sixth is one too many, but another has more.
+    small.send(&subscribe(105..106)).await;
+    assert_eq!(
+        met(&mut monitor, Limit::SubscriptionMemory).await,
+        (LimitAction::Disconnected, true)
+    );
+    assert!(disconnected(&mut monitor).await.contains("subscription_memory"));
+    large.ended().await;
+    small.echo().await;
+    // It may have what that one had, and then it is the one that has most itself.
+    small.send(&subscribe(0..35)).await;
+    small.echo().await;
+    assert_eq!(publisher.stats().limits.get(Limit::SubscriptionMemory), 1);
+    let mut other = Raw::connect(&endpoint).await;
+    other.handshake("SUB").await;
+    other.send(&command("SUBSCRIBE", b"other")).await;
+    other.echo().await;
+    small.send(&subscribe(35..36)).await;
+    disconnected(&mut monitor).await;
+    assert_eq!(publisher.stats().limits.get(Limit::SubscriptionMemory), 2);
+    small.ended().await;
+    send(&publisher, "other news").await;
+    assert_eq!(other.recv_message().await, Message::from("other news"));
+    // The application has heard of every end.
+    drop(other);
+    peers(&publisher, 0).await;
+    let mut topics = HashMap::new();
+    while let Ok(message) = publisher.try_recv() {
+        let (change, topic) = message[0].split_first().expect("a subscription");
+        *topics.entry(topic.to_vec()).or_insert(0) += if *change == 1 { 1 } else { -1 };
+    }
+    assert_eq!(topics.len(), 36 + 6 + 1);
+    assert!(
+        topics.values().all(|count| *count == 0),
+        "each has begun and ended"
+    );
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ pub fn pipe<T>(capacity: usize) -> (PipeSender<T>, PipeReceiver<T>) {
         sender_gone: false,
         receiver_gone: false,
         discarded: 0,
+        finished: 0,
+        skipped: 0,
     }));
     (
         PipeSender {
@@ -33,6 +35,7 @@ pub fn pipe<T>(capacity: usize) -> (PipeSender<T>, PipeReceiver<T>) {
         PipeReceiver {
             shared,
             batch: VecDeque::new(),
+            end: 0,
             unreleased: 0,
             step: release_step(capacity),
         },
@@ -49,6 +52,8 @@ pub struct PipeReceiver<T> {
     shared: Arc<Mutex<State<T>>>,
     /// Swapped out of the queue, not yet popped.
     batch: VecDeque<T>,
+    /// The place of the item behind the last of these.
+    end: u64,
     /// Popped and finished, but still counted against the capacity.
     unreleased: usize,
     step: usize,
@@ -89,6 +94,11 @@ struct State<T> {
     receiver_gone: bool,
     /// Items that were dropped unread when the receiver went.
     discarded: usize,
+    /// Items that were here and are no more.
+    finished: u64,
+    /// Of these, those that newer ones took the place of, while they are not among `finished`: behind what the receiver
+    /// holds.
+    skipped: u64,
 }
 
 /// Why an item was not taken; it is handed back.
@@ -122,8 +132,19 @@ impl<T> State<T> {
         }
     }
 
-    fn release(&mut self, count: usize) -> Option<Waker> {
+    /// Items ever added.
+    fn added(&self) -> u64 {
+        self.finished + self.skipped + self.len() as u64
+    }
+
+    /// The receiver has finished so many.
+    fn finish(&mut self, count: usize) {
         self.held -= count;
+        self.finished += count as u64;
+    }
+
+    fn release(&mut self, count: usize) -> Option<Waker> {
+        self.finish(count);
         // A waiting sender is woken once a whole step is free, not for every item.
         if self.room() >= release_step(self.capacity).min(self.capacity) {
             self.sender_waker.take()
@@ -221,6 +242,7 @@ impl<T> PipeSender<T> {
             if evicted.is_none() {
                 return Ok(Some(item));
             }
+            state.skipped += 1;
         }
         state.queue.push_back(item);
         let receiver = state.receiver_waker.take();
@@ -239,6 +261,7 @@ impl<T> PipeSender<T> {
             return Err(PushError::Closed(item));
         }
         let dropped = state.queue.len();
+        state.skipped += dropped as u64;
         let old = std::mem::take(&mut state.queue);
         state.queue.push_back(item);
         let receiver = state.receiver_waker.take();
@@ -246,6 +269,19 @@ impl<T> PipeSender<T> {
         drop(old);
         wake(receiver);
         Ok(dropped)
+    }
+
+    /// How many items were ever added: the [place](PipeReceiver::place) of the next one.
+    #[must_use]
+    pub fn added(&self) -> u64 {
+        self.shared.lock().added()
+    }
+
+    /// How many of the items that were added the receiver has finished, or will never see: of no earlier
+    /// [place](PipeReceiver::place) is one still to come.
+    #[must_use]
+    pub fn finished(&self) -> u64 {
+        self.shared.lock().finished
     }
 
     /// Whether there is room for an item now; remembers `waker` if not.
@@ -398,6 +434,13 @@ impl<T> PipeReceiver<T> {
         self.batch.len()
     }
 
+    /// Of the item that [`pop`](Self::pop) takes next, how many were added before it; as far as another fill is not needed
+    /// for that.
+    #[must_use]
+    pub fn place(&self) -> u64 {
+        self.end - self.batch.len() as u64
+    }
+
     /// Brings over all that waits. `Ready(true)`: [`pop`](Self::pop) has something; `Ready(false)`: the sender is
     /// gone and everything was taken; `Pending`: nothing yet, the context's waker is remembered.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
@@ -414,6 +457,8 @@ impl<T> PipeReceiver<T> {
             0 => None,
             count => state.release(count),
         };
+        state.finished += std::mem::take(&mut state.skipped);
+        self.end = state.added();
         std::mem::swap(&mut state.queue, &mut self.batch);
         state.held += self.batch.len();
         self.step = release_step(state.capacity);
@@ -435,7 +480,7 @@ impl<T> PipeReceiver<T> {
     /// Changes how many items the pipe holds (at least one). Items above a smaller capacity stay.
     pub fn set_capacity(&mut self, capacity: usize) {
         let mut state = self.shared.lock();
-        state.held -= std::mem::take(&mut self.unreleased);
+        state.finish(std::mem::take(&mut self.unreleased));
         let sender = state.set_capacity(capacity);
         self.step = release_step(state.capacity);
         drop(state);

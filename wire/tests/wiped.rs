@@ -153,8 +153,8 @@ fn what_was_secret_is_gone_from_the_heap_and_shows_nowhere() {
     }
 
     // PLAIN: the password goes with the configuration, and with the HELLO that has left.
-    let password = Masked { seed: 201, len: 40 };
-    let mut bytes = vec![0; 40];
+    let password = Masked { seed: 201, len: 200 };
+    let mut bytes = vec![0; 200];
     password.write(&mut bytes);
     let security = Security::PlainClient {
         username: "ada".to_owned(),
@@ -162,6 +162,9 @@ fn what_was_secret_is_gone_from_the_heap_and_shows_nowhere() {
     };
     let mut config = config(SocketType::Push);
     config.security = security;
+    config
+        .metadata
+        .push(("X-Long".to_owned(), vec![b'x'; 1000].into()));
     let mut client = Connection::new(Arc::new(config), Instant::now());
     let mut peer = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x01PLAIN".to_vec();
     peer.resize(64, 0);
@@ -169,8 +172,13 @@ fn what_was_secret_is_gone_from_the_heap_and_shows_nowhere() {
     let shown = format!("{client:?}");
     assert!(shown.len() < 500, "lengths only: {shown}");
     let hello = client.transmit().len();
-    assert!(hello > 40);
+    assert!(hello > 200);
     assert_eq!(password.copies(), 2, "in the configuration and in the HELLO");
+    // A server in a hurry: what follows on HELLO takes its place beside it.
+    feed(&mut client, b"\x04\x08\x07WELCOME", Instant::now()).expect("content");
+    assert!(client.transmit().len() > hello + 1000);
+    assert_eq!(password.copies(), 2, "nothing is left where HELLO was before");
+    let hello = client.transmit().len();
     client.transmit().advance(hello);
     assert_eq!(password.copies(), 1, "in the configuration, which lives");
     drop(client);

@@ -21,6 +21,8 @@ pub(super) struct Book {
     /// The subscribers of the message in hand, and the message; kept to spare allocations per message.
     pub(super) matching: Vec<usize>,
     pub(super) encoded: Batch,
+    /// What the topics of all subscribers take.
+    memory: usize,
 }
 
 #[derive(Debug)]
@@ -30,6 +32,23 @@ pub(super) struct Subscriber {
     /// The bytes of all topics.
     bytes: usize,
 }
+
+impl Subscriber {
+    /// What its topics take.
+    pub(super) fn memory(&self) -> usize {
+        memory_of(self.topics.len(), self.bytes)
+    }
+}
+
+/// What it takes to keep so many topics of so many bytes: each is in a list of its peer's, and in the tree of all.
+pub(super) const fn memory_of(topics: usize, bytes: usize) -> usize {
+    topics
+        .saturating_mul(TOPIC)
+        .saturating_add(bytes.saturating_mul(2))
+}
+
+/// What a topic takes beside its bytes, as measured with 100,000 short ones.
+const TOPIC: usize = 400;
 
 impl Book {
     /// Collects the subscribers that a message is for into `matching`.
@@ -75,7 +94,9 @@ impl Book {
         let Some(place) = self.places.remove(&lane.id()) else {
             return Vec::new();
         };
-        let topics = self.subscribers.remove(place).topics.into_iter();
+        let subscriber = self.subscribers.remove(place);
+        self.memory -= subscriber.memory();
+        let topics = subscriber.topics.into_iter();
         topics
             .map(|topic| {
                 let last = self.topics.remove(&topic, place) == Removed::Last;
@@ -92,6 +113,7 @@ impl Book {
         let subscriber = &mut self.subscribers[place];
         if subscriber.topics.insert(Bytes::copy_from_slice(topic)) {
             subscriber.bytes += topic.len();
+            self.memory += memory_of(1, topic.len());
         }
         self.topics.add(topic, place)
     }
@@ -103,6 +125,7 @@ impl Book {
         let subscriber = &mut self.subscribers[place];
         if subscriber.topics.remove(topic) {
             subscriber.bytes -= topic.len();
+            self.memory -= memory_of(1, topic.len());
         }
         self.topics.remove(topic, place)
     }
@@ -114,6 +137,22 @@ impl Book {
     pub(super) fn has(&self, lane: &Lane, topic: &[u8]) -> bool {
         self.subscriber(lane)
             .is_some_and(|subscriber| subscriber.topics.contains(topic))
+    }
+
+    /// Whether one more topic of so many bytes is more than those of all may take together. If so, whose take most: those of
+    /// another lane, or of this one with the new topic.
+    pub(super) fn overflow(&self, lane: &Lane, topic: usize, most: usize) -> Option<&Arc<Lane>> {
+        let asking = self.subscriber(lane)?;
+        let more = memory_of(1, topic);
+        if self.memory.saturating_add(more) <= most {
+            return None;
+        }
+        let all = self.subscribers.iter().map(|(_, subscriber)| subscriber);
+        let largest = all.max_by_key(|subscriber| subscriber.memory())?;
+        match largest.memory() < asking.memory().saturating_add(more) {
+            true => Some(&asking.lane),
+            false => Some(&largest.lane),
+        }
     }
 
     /// How many topics a lane has, and how many bytes these.

@@ -193,8 +193,15 @@ impl Core {
         self.watchers.emit(event);
     }
 
-    /// Counts and tells that the other end met a limit; who it is, if that is known.
-    pub(crate) fn limit(&self, limit: Limit, action: LimitAction, endpoint: &Endpoint, peer: Option<&Peer>) {
+    /// Counts and tells that the other end met a limit; who it is, if that is known. False if it is not told, for it has
+    /// been too often.
+    pub(crate) fn limit(
+        &self,
+        limit: Limit,
+        action: LimitAction,
+        endpoint: &Endpoint,
+        peer: Option<&Peer>,
+    ) -> bool {
         match peer {
             Some(peer) => self.watchers.peer_limit(limit, action, peer.clone(), false),
             None => self.watchers.limit(limit, action, endpoint),

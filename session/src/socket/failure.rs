@@ -43,8 +43,9 @@ pub enum HandshakeFailure {
     },
     /// It took too long.
     Timeout,
-    /// Too many connections were in their handshake, and this one made room for a newer one: of those whose peers had
-    /// said least, it was the oldest. See [`Options::max_handshakes`](super::Options::max_handshakes).
+    /// There were too many connections, and this one made room for a newer one before its handshake was complete: of
+    /// those whose peers had said least, it was the oldest. See
+    /// [`Options::max_handshakes`](super::Options::max_handshakes).
     Displaced,
     /// The peer closed the connection without a word. CURVE servers do that to clients with a wrong server key, and
     /// where the authenticator's answer was [`DenyStatus::Temporary`].
@@ -66,7 +67,7 @@ impl From<&LinkEnd> for HandshakeFailure {
                 };
             }
             LinkEnd::Eof | LinkEnd::ClosedInHandshake => return HandshakeFailure::Closed,
-            LinkEnd::Displaced => return HandshakeFailure::Displaced,
+            LinkEnd::Displaced(_) => return HandshakeFailure::Displaced,
             LinkEnd::Io(_) | LinkEnd::Refused(_) | LinkEnd::Heavy | LinkEnd::Stopped => {
                 return HandshakeFailure::Other;
             }

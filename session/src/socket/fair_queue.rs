@@ -9,6 +9,7 @@ use flexbond_transport::pipe::PipeReceiver;
 use parking_lot::Mutex;
 use slab::Slab;
 
+use super::Peer;
 use super::lane::Lane;
 use super::news::News;
 use super::wakers::WakerSet;
@@ -64,19 +65,28 @@ impl FairQueue {
         waker.wake();
     }
 
-    /// Takes the next message; says in `from`, if given, which lane it came by.
-    pub(crate) fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Option<Message> {
+    /// Takes the next message; says in `from`, if given, which peer sent it.
+    pub(crate) fn try_recv(&self, from: Option<&mut Option<Peer>>) -> Option<Message> {
+        let see = |lane: &Arc<Lane>, place| {
+            if let Some(from) = from {
+                *from = Some(lane.peer_at(place));
+            }
+        };
+        self.try_recv_with(see).map(|((), message)| message)
+    }
+
+    /// Takes the next message, and what `see` makes of the lane by which it came and of its place there.
+    #[inline]
+    pub(crate) fn try_recv_with<R>(&self, see: impl FnOnce(&Arc<Lane>, u64) -> R) -> Option<(R, Message)> {
         let mut state = self.state.lock();
         let State { sources, ready } = &mut *state;
         let key = self.next_key(sources, ready)?;
         ready.push_back(key);
         let source = sources.get_mut(key)?;
+        let seen = see(&source.lane, source.rx.place());
         let message = source.rx.pop()?;
         count(&source.lane, std::slice::from_ref(&message));
-        if let Some(from) = from {
-            *from = Some(Arc::clone(&source.lane));
-        }
-        Some(message)
+        Some((seen, message))
     }
 
     /// Moves at most `limit` messages to the end of `messages`, one from each peer in turn; returns how many.
@@ -106,18 +116,31 @@ impl FairQueue {
         messages.len() - before
     }
 
-    /// Moves at most `limit` messages of the peer whose turn it is to the end of `messages`; returns its lane.
-    pub(crate) fn recv_batch(&self, messages: &mut Vec<Message>, limit: usize) -> Option<Arc<Lane>> {
-        let limit = limit.min(Self::MOST);
+    /// Moves at most `limit` messages of the peer whose turn it is to the end of `messages`; returns its lane and, if the
+    /// lane has had others, who it is.
+    pub(crate) fn recv_batch(
+        &self,
+        messages: &mut Vec<Message>,
+        limit: usize,
+    ) -> Option<(Arc<Lane>, Option<Peer>)> {
+        let mut limit = limit.min(Self::MOST);
         let mut state = self.state.lock();
         let State { sources, ready } = &mut *state;
         let key = self.next_key(sources, ready)?;
         ready.push_back(key);
         let source = sources.get_mut(key)?;
+        let mut peer = None;
+        if source.lane.is_renewed() {
+            let place = source.rx.place();
+            let (whose, end) = source.lane.connection_at(place);
+            let left = end.and_then(|end| usize::try_from(end - place).ok());
+            limit = limit.min(left.unwrap_or(limit));
+            peer = Some(whose);
+        }
         let first = messages.len();
         source.rx.pop_many(limit, messages);
         count(&source.lane, &messages[first..]);
-        Some(Arc::clone(&source.lane))
+        Some((Arc::clone(&source.lane), peer))
     }
 
     /// Takes the key of the source whose turn it is out of the turn. There is something to read.
@@ -230,7 +253,7 @@ mod tests {
     fn next(queue: &FairQueue) -> Option<u64> {
         let mut from = None;
         queue.try_recv(Some(&mut from))?;
-        from.map(|lane| lane.id())
+        from.map(|peer| peer.id())
     }
 
     #[test]

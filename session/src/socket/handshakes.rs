@@ -13,6 +13,8 @@ use std::task::{Context, Poll};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::Limit;
+
 /// How far a handshake got. The less, the sooner it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Progress {
@@ -43,7 +45,7 @@ struct Table {
 
 #[derive(Debug)]
 struct Entry {
-    displaced: oneshot::Sender<()>,
+    displaced: oneshot::Sender<Full>,
     admission: Admission,
 }
 
@@ -54,7 +56,7 @@ pub(crate) struct Admission {
     _endpoint: OwnedSemaphorePermit,
 }
 
-/// Why there is no place.
+/// Why there is no place: what there are too many of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
     Handshakes,
@@ -62,12 +64,23 @@ pub(crate) enum Full {
     Endpoint,
 }
 
+impl Full {
+    /// The limit that was met.
+    pub(crate) fn limit(self) -> Limit {
+        match self {
+            Full::Handshakes => Limit::Handshakes,
+            Full::Socket => Limit::Peers,
+            Full::Endpoint => Limit::EndpointPeers,
+        }
+    }
+}
+
 /// One connection's place, until its handshake is over.
 #[derive(Debug)]
 pub(crate) struct Place {
     handshakes: Arc<Handshakes>,
     key: (Progress, u64),
-    displaced: oneshot::Receiver<()>,
+    displaced: oneshot::Receiver<Full>,
 }
 
 impl Handshakes {
@@ -91,7 +104,7 @@ impl Handshakes {
         };
         let admission = match free {
             Ok(admission) => admission,
-            Err(full) => table.displace().ok_or(full)?,
+            Err(full) => table.displace(full).ok_or(full)?,
         };
         table.last += 1;
         let key = (progress, table.last);
@@ -120,15 +133,15 @@ impl Handshakes {
 }
 
 impl Table {
-    /// Takes the place of the one that goes first.
-    fn displace(&mut self) -> Option<Admission> {
+    /// Takes the place of the one that goes first, for there are too many of something.
+    fn displace(&mut self, full: Full) -> Option<Admission> {
         let first = self.entries.first_entry()?;
         if first.key().0 == Progress::Kept {
             return None;
         }
         let Entry { displaced, admission } = first.remove();
         // Its task is over by itself if it does not hear.
-        let _ = displaced.send(());
+        let _ = displaced.send(full);
         Some(admission)
     }
 }
@@ -146,15 +159,20 @@ impl Place {
         }
     }
 
-    /// Ready once the connection had to make room.
-    pub(crate) fn poll_displaced(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.displaced).poll(cx).map(drop)
+    /// Ready once the connection had to make room, with what there were too many of.
+    pub(crate) fn poll_displaced(&mut self, cx: &mut Context<'_>) -> Poll<Full> {
+        let displaced = Pin::new(&mut self.displaced).poll(cx);
+        // Who is asked again has been told.
+        displaced.map(|full| full.unwrap_or(Full::Handshakes))
     }
 
-    /// The handshake is over; what lets the socket have the connection. `None` when it had to make room just now.
-    pub(crate) fn leave(self) -> Option<Admission> {
+    /// The handshake is over; what lets the socket have the connection. An error when it had to make room just now.
+    pub(crate) fn leave(mut self) -> Result<Admission, Full> {
         let entry = self.handshakes.table.lock().entries.remove(&self.key);
-        entry.map(|entry| entry.admission)
+        match entry {
+            Some(entry) => Ok(entry.admission),
+            None => Err(self.displaced.try_recv().unwrap_or(Full::Handshakes)),
+        }
     }
 }
 
@@ -203,7 +221,7 @@ mod tests {
         third.reached(Progress::Talking);
         assert!(handshakes.enter(Progress::Silent).is_ok());
         assert!(is_displaced(&mut third));
-        assert!(second.leave().is_none());
+        assert_eq!(second.leave().err(), Some(Full::Handshakes));
     }
 
     #[test]
@@ -217,11 +235,11 @@ mod tests {
         let handshakes = Handshakes::new(9, endpoint, Arc::clone(&admissions));
         let [first, mut second] = places(&handshakes);
         let peer = first.leave();
-        assert!(peer.is_some());
+        assert!(peer.is_ok());
         let third = handshakes.enter(Progress::Silent).expect("the second goes");
-        assert!(is_displaced(&mut second));
+        assert_eq!(second.displaced.try_recv(), Ok(expected));
         let other = third.leave();
-        assert!(other.is_some());
+        assert!(other.is_ok());
         assert_eq!(handshakes.enter(Progress::Silent).err(), Some(expected));
         drop((peer, other, second));
         assert_eq!(admissions.available_permits(), socket);

@@ -8,6 +8,7 @@ use flexbond_transport::pipe::{PipeSender, PushError};
 use flexbond_transport::{Frame, Message};
 use parking_lot::Mutex;
 
+use super::acquaintance::Acquaintance;
 use super::limit::LimitCounters;
 use super::memory::Share;
 use super::monitor::{Event, Watchers};
@@ -26,9 +27,9 @@ pub(crate) struct Lane {
     /// Towards the application, when a task serves the lane; a direct lane's peer pushes by itself.
     inbound: Option<PipeSender<Message>>,
     ready: AtomicBool,
-    peer: Mutex<Peer>,
-    /// The name under which a ROUTER knows the peer.
-    alias: Mutex<Frame>,
+    who: Mutex<Acquaintance>,
+    /// Whether a connection was made again, or may be: whose a message is depends on its place.
+    renewed: AtomicBool,
     pub(crate) counters: Counters,
     pub(crate) reconnects: SharedCounter,
     /// What the messages that were not received have of the socket's memory, while no connection sees to it.
@@ -68,8 +69,8 @@ impl Lane {
             tx,
             inbound,
             ready: AtomicBool::new(false),
-            peer: Mutex::new(peer),
-            alias: Mutex::default(),
+            who: Mutex::new(Acquaintance::new(peer)),
+            renewed: AtomicBool::new(false),
             counters: Counters::default(),
             reconnects: SharedCounter::default(),
             unread: Mutex::default(),
@@ -106,20 +107,53 @@ impl Lane {
         }
     }
 
+    /// The peer of the connection that there is, or was last.
     pub(crate) fn peer(&self) -> Peer {
-        self.peer.lock().clone()
+        self.who.lock().last.peer.clone()
     }
 
+    /// A connection begins, with this peer. What is in the queue towards the application is of those before it. Only for
+    /// the task that fills that queue.
     pub(crate) fn set_peer(&self, peer: Peer) {
-        *self.peer.lock() = peer;
+        let mut who = self.who.lock();
+        match &self.inbound {
+            Some(inbound) => {
+                who.renew(peer, inbound.added(), inbound.finished());
+                self.renewed.store(true, Ordering::Relaxed);
+            }
+            None => who.last.peer = peer,
+        }
+    }
+
+    /// Whom the message at this place of the queue towards the application is from. In the order of the places, by who
+    /// takes messages out of the queue, and before it is taken.
+    pub(crate) fn peer_at(&self, place: u64) -> Peer {
+        self.who.lock().at(place).peer.clone()
+    }
+
+    /// As [`peer_at`](Self::peer_at): the name under which a ROUTER knew the peer.
+    pub(crate) fn alias_at(&self, place: u64) -> Frame {
+        self.who.lock().at(place).alias.clone()
+    }
+
+    /// Whether messages of several connections may come by this lane.
+    pub(crate) fn is_renewed(&self) -> bool {
+        self.renewed.load(Ordering::Relaxed)
+    }
+
+    /// As [`peer_at`](Self::peer_at), with the place at which the messages of the same connection end, if they do.
+    pub(crate) fn connection_at(&self, place: u64) -> (Peer, Option<u64>) {
+        let mut who = self.who.lock();
+        let at = who.at(place);
+        (at.peer.clone(), at.end)
     }
 
     pub(crate) fn alias(&self) -> Frame {
-        self.alias.lock().clone()
+        self.who.lock().last.alias.clone()
     }
 
     pub(crate) fn set_alias(&self, alias: &[u8]) {
-        *self.alias.lock() = Frame::copy_from_slice(alias);
+        self.who.lock().last.alias = Frame::copy_from_slice(alias);
     }
 
     /// Whether the handshake of the current connection is complete.

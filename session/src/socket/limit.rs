@@ -32,6 +32,8 @@ pub enum Limit {
     Subscriptions,
     /// [`max_subscription_bytes`](super::Options::max_subscription_bytes): bytes of all topics of one peer.
     SubscriptionBytes,
+    /// [`subscription_memory`](super::Options::subscription_memory): what the topics of all peers take.
+    SubscriptionMemory,
     /// [`send_hwm_bytes`](super::Options::send_hwm_bytes): bytes that wait for one peer.
     PeerSendBytes,
     /// [`recv_hwm_bytes`](super::Options::recv_hwm_bytes): bytes from one peer that wait to be received.
@@ -61,7 +63,7 @@ pub enum LimitAction {
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Limit; 14] = [
+    pub const ALL: [Limit; 15] = [
         Limit::Peers,
         Limit::EndpointPeers,
         Limit::AddressPeers,
@@ -72,6 +74,7 @@ impl Limit {
         Limit::CommandSize,
         Limit::Subscriptions,
         Limit::SubscriptionBytes,
+        Limit::SubscriptionMemory,
         Limit::PeerSendBytes,
         Limit::PeerRecvBytes,
         Limit::SendMemory,
@@ -92,6 +95,7 @@ impl Limit {
             Limit::CommandSize => "max_command_size",
             Limit::Subscriptions => "max_subscriptions",
             Limit::SubscriptionBytes => "max_subscription_bytes",
+            Limit::SubscriptionMemory => "subscription_memory",
             Limit::PeerSendBytes => "send_hwm_bytes",
             Limit::PeerRecvBytes => "recv_hwm_bytes",
             Limit::SendMemory => "send_memory",

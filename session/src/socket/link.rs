@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::time::Sleep;
 
 use super::core::{Core, ServedLane, Stop, StopWatch};
-use super::handshakes::{Place, Progress};
+use super::handshakes::{Full, Place, Progress};
 use super::lane::Lane;
 use super::outbound::Outbound;
 use super::outbox::Bytage;
@@ -51,8 +51,8 @@ pub(crate) enum LinkEnd {
          was configured for it"
     )]
     ClosedInHandshake,
-    #[error("it made room for a newer connection: too many were in their handshake (max_handshakes)")]
-    Displaced,
+    #[error("it made room for a newer connection before its handshake was complete ({})", .0.limit())]
+    Displaced(Full),
     #[error("{0}")]
     Denied(Denial),
     #[error("{0}")]
@@ -71,7 +71,7 @@ impl LinkEnd {
     /// The limit that the peer went over, if that is why, and what happened to it.
     pub(crate) fn limit(&self) -> Option<(Limit, LimitAction)> {
         let limit = match self {
-            LinkEnd::Displaced => return Some((Limit::Handshakes, LimitAction::Displaced)),
+            LinkEnd::Displaced(full) => return Some((full.limit(), LimitAction::Displaced)),
             LinkEnd::Protocol(error) => Limit::of_protocol(error),
             LinkEnd::Refused(refusal) => refusal.limit,
             LinkEnd::Heavy => Some(Limit::RecvMemory),
@@ -138,9 +138,9 @@ impl Link {
     pub(crate) async fn handshake(&mut self, mut place: Option<&mut Place>) -> Result<Introduction, LinkEnd> {
         let outcome = poll_fn(|cx| {
             if let Some(place) = place.as_deref_mut()
-                && place.poll_displaced(cx).is_ready()
+                && let Poll::Ready(full) = place.poll_displaced(cx)
             {
-                return Poll::Ready(Err(LinkEnd::Displaced));
+                return Poll::Ready(Err(LinkEnd::Displaced(full)));
             }
             let outcome = self.poll_handshake(cx);
             if let Some(place) = place.as_deref_mut() {
@@ -440,15 +440,19 @@ impl Link {
         if let Some(outgoing) = self.zmtp.outgoing() {
             let _ = outbound.poll_take(cx, outgoing);
         } else {
+            // Each gets a copy, sealed or in an older format: of no more than is written soon, and it counts.
             let mut taken = Batch::default();
-            let _ = outbound.poll_take(cx, &mut taken);
-            self.zmtp.send_batch(&mut taken);
+            let _ = outbound.poll_take_within(cx, &mut taken, WRITE_BATCH - queued);
+            if !taken.is_empty() {
+                self.zmtp.send_batch(&mut taken);
+                outbound.hold(Bytage::of_connection(&self.zmtp));
+            }
         }
     }
 
     fn note_written(&mut self, outbound: &mut Outbound) {
         let written = self.zmtp.take_written();
-        outbound.written(written, Bytage::of_transmit(self.zmtp.transmit()));
+        outbound.written(written, Bytage::of_connection(&self.zmtp));
     }
 
     /// What the peer cannot have received whole.

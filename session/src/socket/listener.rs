@@ -35,13 +35,13 @@ pub(crate) async fn listen(core: Arc<Core>, mut listener: Box<dyn Listener>, mut
         match accepted {
             Ok(connection) => admit(&core, &endpoint, connection, &handshakes),
             Err(error) => {
-                if let Some((limit, action, from)) = Limit::of_accept(&error) {
-                    core.limit(limit, action, from, None);
+                let over = Limit::of_accept(&error);
+                if over.is_none_or(|(limit, action, from)| core.limit(limit, action, from, None)) {
+                    core.emit(&Event::AcceptFailed {
+                        endpoint: endpoint.clone(),
+                        error: error.to_string(),
+                    });
                 }
-                core.emit(&Event::AcceptFailed {
-                    endpoint: endpoint.clone(),
-                    error: error.to_string(),
-                });
                 if error.is_fatal() {
                     break;
                 }
@@ -65,8 +65,9 @@ fn admit(core: &Arc<Core>, endpoint: &Endpoint, connection: Connection, handshak
         });
     };
     let over = |limit: Limit, most: usize, what: &str| {
-        core.limit(limit, LimitAction::Refused, &from, None);
-        refuse(format!("{from} refused: {most} {what} ({limit})"));
+        if core.limit(limit, LimitAction::Refused, &from, None) {
+            refuse(format!("{from} refused: {most} {what} ({limit})"));
+        }
     };
     let options = &core.options;
     if core.peer_count() >= options.max_peers {
@@ -86,20 +87,12 @@ fn admit(core: &Arc<Core>, endpoint: &Endpoint, connection: Connection, handshak
     let place = match handshakes.enter(progress) {
         Ok(place) => place,
         Err(full) => {
-            let (limit, most, what) = match full {
-                Full::Socket => (Limit::Peers, options.max_peers, "connections were accepted"),
-                Full::Endpoint => (
-                    Limit::EndpointPeers,
-                    options.max_peers_per_endpoint,
-                    "connections were accepted here",
-                ),
-                Full::Handshakes => (
-                    Limit::Handshakes,
-                    options.max_handshakes,
-                    "handshakes are under way",
-                ),
+            let (most, what) = match full {
+                Full::Socket => (options.max_peers, "connections were accepted"),
+                Full::Endpoint => (options.max_peers_per_endpoint, "connections were accepted here"),
+                Full::Handshakes => (options.max_handshakes, "handshakes are under way"),
             };
-            return over(limit, most, what);
+            return over(full.limit(), most, what);
         }
     };
     core.emit(&Event::Accepted {
@@ -140,13 +133,13 @@ async fn serve_stream(core: &Arc<Core>, mut link: Link, from: &Endpoint, mut pla
     };
     let outcome = match (outcome, &admission) {
         // In the very moment in which it was complete.
-        (Ok(_), None) => Err(LinkEnd::Displaced),
+        (Ok(_), Err(full)) => Err(LinkEnd::Displaced(*full)),
         (outcome, _) => outcome,
     };
     let info = match outcome {
         Ok(info) => info,
         Err(end) => {
-            if matches!(end, LinkEnd::Displaced) {
+            if matches!(end, LinkEnd::Displaced(_)) {
                 core.displaced.add(1);
             }
             return failed(end);
@@ -185,7 +178,7 @@ async fn serve_channel(core: &Arc<Core>, channel: MessageChannel, from: &Endpoin
     let mut place = Some(place);
     let mut admission = None;
     let ready = |peer: &Peer| {
-        admission = place.take().and_then(Place::leave);
+        admission = place.take().and_then(|place| place.leave().ok());
         known = Some(peer.clone());
         core.emit(&Event::Ready { peer: peer.clone() });
     };

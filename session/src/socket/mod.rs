@@ -40,6 +40,7 @@
 //! | `CommandSize` | none: 64 KiB | is disconnected |
 //! | `Subscriptions` | `max_subscriptions`: 100,000 | is disconnected |
 //! | `SubscriptionBytes` | `max_subscription_bytes`: 16 MiB | is disconnected |
+//! | `SubscriptionMemory` | `subscription_memory`: 1 GiB, of all peers | the one whose topics take most is disconnected |
 //! | `PeerSendBytes` | `send_hwm_bytes`: 1 GiB | its queue is full, as at `send_hwm` |
 //! | `PeerRecvBytes` | `recv_hwm_bytes`: 1 GiB | is not read, as at `recv_hwm` |
 //! | `SendMemory` | `send_memory`: 4 GiB | its queue is full, if it has more than its part |
@@ -58,6 +59,7 @@
 //! - A ROUTER refuses a second peer with a routing id in use, and that peer's monitor shows it.
 //! - Inproc endpoints reconnect too.
 
+mod acquaintance;
 mod backoff;
 mod book;
 mod channel;
@@ -84,6 +86,7 @@ mod options;
 mod out;
 mod outbound;
 mod outbox;
+mod pace;
 mod pattern;
 mod peer;
 mod proxy;

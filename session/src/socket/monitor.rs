@@ -11,8 +11,10 @@ use flexbond_transport::Endpoint;
 use flexbond_transport::pipe::{PipeReceiver, PipeSender, pipe};
 use futures_core::Stream;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::limit::{LimitCounters, LimitMeter};
+use super::pace::Pace;
 use super::{HandshakeFailure, Limit, LimitAction, Peer};
 
 /// Something that happened to one of a socket's connections. Its `Display` is one line for people.
@@ -92,6 +94,10 @@ pub enum Event {
     /// A peer met a limit. What follows on it (a refusal, the end of a connection, dropped messages) is told by an event of
     /// its own, after this one. That bytes wait ([`LimitAction::Paused`], [`LimitAction::Full`]) is reported of each peer
     /// and limit at the first time and then at each doubling.
+    ///
+    /// Of each limit, 64 are told at once, and ten each second: who goes over one again and again does not fill the
+    /// monitor. Refusals ([`LimitAction::Refused`]) that are not told have no [`AcceptFailed`](Self::AcceptFailed) either.
+    /// [`Stats::limits`](super::Stats::limits) counts all.
     LimitReached {
         /// Which one.
         limit: Limit,
@@ -101,6 +107,8 @@ pub enum Event {
         peer: Option<Peer>,
         /// What happened to it.
         action: LimitAction,
+        /// How often this limit was met, by anybody, since the event before of the same limit, and not told.
+        untold: u64,
     },
     /// This watcher was too slow: so many events were dropped before this one.
     Missed(u64),
@@ -189,10 +197,17 @@ impl Event {
                 endpoint,
                 peer,
                 action,
-            } => match peer {
-                Some(peer) => write!(f, "limit {limit} reached: {peer}: {action}"),
-                None => write!(f, "limit {limit} reached: {endpoint}: {action}"),
-            },
+                untold,
+            } => {
+                match peer {
+                    Some(peer) => write!(f, "limit {limit} reached: {peer}: {action}")?,
+                    None => write!(f, "limit {limit} reached: {endpoint}: {action}")?,
+                }
+                match untold {
+                    0 => Ok(()),
+                    _ => write!(f, " (and {untold} times before that were not told)"),
+                }
+            }
             Event::Missed(count) => write!(f, "{count} events missed"),
             Event::Closed => f.write_str("closed"),
         }
@@ -244,6 +259,8 @@ pub(crate) struct Watchers {
     list: Mutex<Vec<Watcher>>,
     closed: AtomicBool,
     limits: Arc<LimitCounters>,
+    /// How often each is told of.
+    paces: Mutex<[Pace; Limit::ALL.len()]>,
 }
 
 #[derive(Debug)]
@@ -269,28 +286,40 @@ impl Watchers {
         self.list.lock().retain_mut(|watcher| watcher.tell(event.clone()));
     }
 
-    /// Counts that somebody met a limit before the handshake was complete, and tells.
-    pub(crate) fn limit(&self, limit: Limit, action: LimitAction, endpoint: &Endpoint) {
-        self.limits.count(limit);
-        self.emit(&Event::LimitReached {
-            limit,
-            endpoint: endpoint.clone(),
-            peer: None,
-            action,
-        });
+    /// Counts that somebody met a limit before the handshake was complete, and tells; whether it did.
+    pub(crate) fn limit(&self, limit: Limit, action: LimitAction, endpoint: &Endpoint) -> bool {
+        let untold = self.count(limit, false);
+        if let Some(untold) = untold {
+            self.emit(&Event::LimitReached {
+                limit,
+                endpoint: endpoint.clone(),
+                peer: None,
+                action,
+                untold,
+            });
+        }
+        untold.is_some()
     }
 
     /// As [`limit`](Self::limit), of a peer; unless `quietly`, for it has been told of often enough.
-    pub(crate) fn peer_limit(&self, limit: Limit, action: LimitAction, peer: Peer, quietly: bool) {
-        self.limits.count(limit);
-        if !quietly {
+    pub(crate) fn peer_limit(&self, limit: Limit, action: LimitAction, peer: Peer, quietly: bool) -> bool {
+        let untold = self.count(limit, quietly);
+        if let Some(untold) = untold {
             self.emit(&Event::LimitReached {
                 limit,
                 endpoint: peer.endpoint().clone(),
                 peer: Some(peer),
                 action,
+                untold,
             });
         }
+        untold.is_some()
+    }
+
+    /// Counts that a limit was met. If that is to be told: how often it was not, before.
+    fn count(&self, limit: Limit, quietly: bool) -> Option<u64> {
+        self.limits.count(limit);
+        self.paces.lock()[limit as usize].tell(Instant::now(), quietly)
     }
 
     /// How often each limit was met.

@@ -15,6 +15,10 @@ use super::security::{Authenticator, PlainServer, PlainUser};
 #[cfg(feature = "curve")]
 use flexbond_wire::zmtp::curve::KeyPair;
 
+mod policy;
+
+pub use policy::{ReconnectStop, RouterNotify, SlowPeer, XpubVerbosity};
+
 /// The settings of one socket: libzmq's options under their names, in Rust's types.
 ///
 /// Every option has a default and a bound; [`Options::validate`] (called by every `with_options`) says which one is
@@ -93,8 +97,8 @@ pub struct Options {
     /// Most parts that a message from a peer may have. Default 65,536.
     pub max_message_parts: usize,
     /// Bytes of messages that may wait for each peer, as [`send_hwm`](Self::send_hwm) counts messages; one message may
-    /// always wait. Default 1 GiB (libzmq: no limit). Peers over inproc are in this process: for them, messages alone
-    /// count.
+    /// always wait. Default 1 GiB (libzmq: no limit). Under CURVE, what is being written (128 KiB, or one message) counts
+    /// twice: as it was sent, and sealed. Peers over inproc are in this process: for them, messages alone count.
     pub send_hwm_bytes: usize,
     /// Bytes of messages from each peer that may wait to be received before its connection is no longer read; one message
     /// may always wait. Default 1 GiB (libzmq: no limit). Parts count what it takes to keep them, too, where there are
@@ -128,6 +132,10 @@ pub struct Options {
     /// Most bytes that the topics of one peer may have together. Default 16 MiB. What is more ends its connection, as for
     /// [`max_subscriptions`](Self::max_subscriptions).
     pub max_subscription_bytes: usize,
+    /// Bytes that the topics of all peers may take together (PUB, XPUB), each twice its own and 400 to keep it. Default
+    /// 1 GiB. Where a subscription would be more, the peer loses its connection whose topics take most, which may be the
+    /// one that asks: nobody who wants much keeps anybody from a little. Not with [`xpub_manual`](Self::xpub_manual).
+    pub subscription_memory: usize,
     /// Connections that may wait to be accepted by the system. Default 100.
     pub backlog: u32,
     /// Kernel send buffer in bytes. Default: the system's for tcp, 1 MiB for ipc.
@@ -202,60 +210,6 @@ pub struct Options {
     pub registry: Registry,
 }
 
-/// What a ROUTER reports about its peers by an empty message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RouterNotify {
-    /// Nothing.
-    #[default]
-    Off,
-    /// New peers.
-    Connect,
-    /// Lost peers.
-    Disconnect,
-    /// Both.
-    Both,
-}
-
-/// Which subscription messages an XPUB delivers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum XpubVerbosity {
-    /// The first subscription to a topic and the cancellation that ends the last.
-    #[default]
-    Changes,
-    /// Every subscription, and the cancellation that ends the last.
-    Verbose,
-    /// Every subscription and every cancellation.
-    Verboser,
-}
-
-/// What a publisher does with a message for a peer whose queue is full.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SlowPeer {
-    /// Drops the new message for that peer, and counts it.
-    #[default]
-    DropNewest,
-    /// Drops the oldest waiting message for that peer, and counts it.
-    DropOldest,
-    /// Makes `send` wait until every matching peer has room (`ZMQ_XPUB_NODROP`). One slow peer then slows all.
-    Wait,
-    /// Ends the connection to that peer.
-    Disconnect,
-}
-
-/// When a connecting endpoint gives up for good.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ReconnectStop {
-    /// When nobody listens.
-    pub refused: bool,
-    /// When the handshake fails. A CURVE client goes on trying after what breaks the protocol, for instance a refusal by
-    /// somebody who has not proved to be the server: whoever is on the way can send that.
-    pub handshake: bool,
-}
-
 /// Why a set of options cannot be used. Nothing was made.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("option {option}: {reason}")]
@@ -301,6 +255,7 @@ impl Default for Options {
             max_handshakes: 1_024,
             max_subscriptions: 100_000,
             max_subscription_bytes: 16 << 20,
+            subscription_memory: 1 << 30,
             backlog: 100,
             send_buffer: None,
             unsent_buffer: None,
@@ -377,7 +332,7 @@ impl Options {
         immediate: bool, conflate: bool, max_message_size: usize, max_message_parts: usize,
         send_hwm_bytes: usize, recv_hwm_bytes: usize, send_memory: usize, recv_memory: impl Into<Option<usize>>, max_peers: usize,
         max_peers_per_endpoint: usize, max_peers_per_address: usize, max_handshakes: usize, max_subscriptions: usize,
-        max_subscription_bytes: usize, backlog: u32, send_buffer: impl Into<Option<usize>>,
+        max_subscription_bytes: usize, subscription_memory: usize, backlog: u32, send_buffer: impl Into<Option<usize>>,
         unsent_buffer: impl Into<Option<usize>>, recv_buffer: impl Into<Option<usize>>, spin: Duration,
         tcp_keepalive: impl Into<Option<Keepalive>>, ipv6: bool,
         router_mandatory: bool, router_handover: bool, router_notify: RouterNotify, probe_router: bool,
@@ -495,6 +450,7 @@ impl Options {
             ("max_handshakes", self.max_handshakes),
             ("max_subscriptions", self.max_subscriptions),
             ("max_subscription_bytes", self.max_subscription_bytes),
+            ("subscription_memory", self.subscription_memory),
         ] {
             if limit == 0 {
                 return error(option, "zero would refuse everything");

@@ -33,12 +33,27 @@ impl Outbound {
     /// Moves what waits to the end of `batch`. `Ready(true)`: there was something; `Ready(false)`: there will never
     /// be anything again.
     pub(crate) fn poll_take(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<bool> {
+        self.poll_take_within(cx, batch, usize::MAX)
+    }
+
+    /// As [`poll_take`](Self::poll_take), but no more than so many bytes, or one message.
+    pub(crate) fn poll_take_within(
+        &mut self,
+        cx: &mut Context<'_>,
+        batch: &mut Batch,
+        bytes: usize,
+    ) -> Poll<bool> {
         if !self.again.is_empty() {
-            batch.append(&mut self.again);
+            self.again.move_front(self.again.messages_within(bytes), batch);
             return Poll::Ready(true);
         }
         self.queue
-            .take(self.limit.unwrap_or(usize::MAX), batch, cx.waker())
+            .take(self.limit.unwrap_or(usize::MAX), bytes, batch, cx.waker())
+    }
+
+    /// So many bytes are on their `way` now, which need not be as many as were taken.
+    pub(crate) fn hold(&mut self, way: Bytage) {
+        self.queue.release(0, way.and(Bytage::of(&self.again)));
     }
 
     /// The next message; [`written`](Self::written) or [`undo`](Self::undo) follows.
@@ -48,7 +63,7 @@ impl Outbound {
                 return Poll::Ready(Some(message));
             }
             let limit = self.limit.unwrap_or(usize::MAX);
-            match self.queue.take(limit, &mut self.again, cx.waker()) {
+            match self.queue.take(limit, usize::MAX, &mut self.again, cx.waker()) {
                 Poll::Ready(true) => {}
                 Poll::Ready(false) => return Poll::Ready(None),
                 Poll::Pending => return Poll::Pending,
@@ -59,12 +74,7 @@ impl Outbound {
     /// `count` messages were handed over; so many bytes are on their `way` still.
     pub(crate) fn written(&mut self, count: usize, way: Bytage) {
         if count > 0 {
-            let again = Bytage::of(&self.again);
-            let left = Bytage {
-                all: way.all + again.all,
-                own: way.own + again.own,
-            };
-            self.queue.release(count, left);
+            self.queue.release(count, way.and(Bytage::of(&self.again)));
         }
     }
 
@@ -72,6 +82,7 @@ impl Outbound {
     pub(crate) fn rewind(&mut self, mut unsent: Batch) {
         unsent.append(&mut self.again);
         self.again = unsent;
+        self.hold(Bytage::default());
     }
 
     /// The message could not be handed over; it is next again.

@@ -6,7 +6,7 @@ use std::task::{Poll, Waker};
 use bytes::Bytes;
 use flexbond_transport::Message;
 use flexbond_transport::pipe::PushError;
-use flexbond_wire::zmtp::{Batch, Transmit};
+use flexbond_wire::zmtp::{Batch, Connection};
 use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
 
@@ -89,11 +89,19 @@ impl Bytage {
         }
     }
 
-    /// Of what a connection still has to write.
-    pub(super) fn of_transmit(transmit: &Transmit) -> Self {
+    /// Of what a connection holds for its peer.
+    pub(super) fn of_connection(connection: &Connection) -> Self {
         Bytage {
-            all: transmit.len(),
-            own: transmit.len().saturating_sub(transmit.shared_size()),
+            all: connection.held(),
+            own: connection.held().saturating_sub(connection.held_shared()),
+        }
+    }
+
+    /// Both together.
+    pub(super) fn and(self, other: Self) -> Self {
+        Bytage {
+            all: self.all + other.all,
+            own: self.own + other.own,
         }
     }
 }
@@ -386,9 +394,10 @@ impl Outbox {
         }));
     }
 
-    /// Moves at most `limit` messages to the end of `batch`. `Ready(true)`: there were some; `Ready(false)`: there
-    /// will never be one again; `Pending`: not now, `waker` is remembered.
-    pub(super) fn take(&self, limit: usize, batch: &mut Batch, waker: &Waker) -> Poll<bool> {
+    /// Moves at most `limit` messages, and no more than so many `bytes` or one message, to the end of `batch`.
+    /// `Ready(true)`: there were some; `Ready(false)`: there will never be one again; `Pending`: not now, `waker` is
+    /// remembered.
+    pub(super) fn take(&self, limit: usize, bytes: usize, batch: &mut Batch, waker: &Waker) -> Poll<bool> {
         self.with(|queue| {
             if queue.queue.is_empty() {
                 if queue.sender_gone {
@@ -399,12 +408,16 @@ impl Outbox {
                 batch.lend_memory(&mut queue.queue);
                 return Poll::Pending;
             }
-            let (before, bytes) = (queue.queue.messages(), Bytage::of(&queue.queue));
+            let limit = match queue.queue.size() <= bytes {
+                true => limit,
+                false => limit.min(queue.queue.messages_within(bytes)),
+            };
+            let (before, waited) = (queue.queue.messages(), Bytage::of(&queue.queue));
             queue.queue.move_front(limit, batch);
             queue.held += before - queue.queue.messages();
             let left = Bytage::of(&queue.queue);
-            queue.held_bytes.all += bytes.all - left.all;
-            queue.held_bytes.own += bytes.own - left.own;
+            queue.held_bytes.all += waited.all - left.all;
+            queue.held_bytes.own += waited.own - left.own;
             Poll::Ready(true)
         })
     }

@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 
 use flexbond_transport::Message;
 
-use super::lane::Lane;
 use super::{Peer, RecvError, Route, Socket};
 
 /// What there is to take, if there is something.
@@ -68,8 +67,8 @@ impl Socket {
             if core.is_closed() {
                 return Err(RecvError::Closed);
             }
-            let lane = core.pattern.recv_batch(messages, limit)?;
-            Ok(lane.map(|lane| Route::new(Arc::clone(core), lane)))
+            let from = core.pattern.recv_batch(messages, limit)?;
+            Ok(from.map(|(lane, peer)| Route::new(Arc::clone(core), lane, peer)))
         })
         .await
     }
@@ -103,7 +102,7 @@ impl Socket {
     }
 
     #[inline]
-    fn take_one(&self, from: Option<&mut Option<Arc<Lane>>>) -> Found<Message> {
+    fn take_one(&self, from: Option<&mut Option<Peer>>) -> Found<Message> {
         let core = self.core();
         if core.is_closed() {
             return Err(RecvError::Closed);
@@ -114,8 +113,8 @@ impl Socket {
     fn take_with_peer(&self) -> Found<(Message, Peer)> {
         let mut from = None;
         let message = self.take_one(Some(&mut from))?;
-        // Every message comes by a lane.
-        Ok(message.zip(from.map(|lane| lane.peer())))
+        // Every message is somebody's.
+        Ok(message.zip(from))
     }
 
     fn take_many(&self, messages: &mut Vec<Message>, limit: usize) -> Found<usize> {

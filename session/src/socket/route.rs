@@ -21,11 +21,13 @@ use super::{Peer, SendError, SendErrorKind};
 pub struct Route {
     core: Arc<Core>,
     lane: Arc<Lane>,
+    /// Who sent what was received by this way, if others may have done so, too.
+    peer: Option<Peer>,
 }
 
 impl Route {
-    pub(super) fn new(core: Arc<Core>, lane: Arc<Lane>) -> Self {
-        Route { core, lane }
+    pub(super) fn new(core: Arc<Core>, lane: Arc<Lane>, peer: Option<Peer>) -> Self {
+        Route { core, lane, peer }
     }
 
     /// The number of the peer, as [`Peer::id`] has it.
@@ -34,10 +36,10 @@ impl Route {
         self.lane.id()
     }
 
-    /// Who is there.
+    /// Who sent what was received with this route; of one that came otherwise, who is there.
     #[must_use]
     pub fn peer(&self) -> Peer {
-        self.lane.peer()
+        self.peer.clone().unwrap_or_else(|| self.lane.peer())
     }
 
     /// Whether the peer is connected now.

@@ -347,7 +347,7 @@ impl Router {
     pub fn route(&self, peer: &Peer) -> Option<Route> {
         let core = self.socket.core();
         let lane = core.lane(peer.id()).filter(|lane| lane.is_ready())?;
-        Some(Route::new(Arc::clone(core), lane))
+        Some(Route::new(Arc::clone(core), lane, None))
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use flexbond_session::socket::{
     CurveAllow, CurveClient, DenyStatus, HandshakeFailure, KeyPair, Monitor, Socket, SocketType,
+    XpubVerbosity,
 };
 use flexbond_session::{Endpoint, Frame, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -50,6 +51,57 @@ async fn a_curve_message_larger_than_the_first_buffer_for_it_arrives() {
     let message = Message::from(vec![5; (4 << 20) + 1]);
     send(&push, message.clone()).await;
     assert_eq!(recv(&pull).await, message);
+}
+
+/// Each peer that does not read has the messages, which it shares with the others, and no more sealed than was to be
+/// written soon.
+#[tokio::test]
+async fn what_is_sealed_for_peers_that_do_not_read_is_little_and_counts() {
+    const SIZE: usize = 256 << 10;
+    const COUNT: usize = 20;
+    const PEERS: usize = 3;
+    let server = keys();
+    let options = brisk().curve_server(server.clone()).send_buffer(65_536);
+    let options = options
+        .unsent_buffer(65_536)
+        .xpub_verbosity(XpubVerbosity::Verbose);
+    let publisher = socket_with(SocketType::XPub, options);
+    let endpoint = bind(&publisher).await;
+    let mut stalled = Vec::new();
+    for _ in 0..PEERS {
+        let options = client_of(&server).recv_hwm(1).recv_buffer(4096);
+        let sub = socket_with(SocketType::Sub, options);
+        sub.subscribe("").expect("a SUB");
+        sub.connect(&endpoint).expect("a good endpoint");
+        assert_eq!(recv(&publisher).await, Message::from("\u{1}"));
+        stalled.push(sub);
+    }
+    for _ in 0..COUNT {
+        send(&publisher, vec![7; SIZE]).await;
+    }
+    // Two at the peer, and the next under way.
+    until("all to stand still", || {
+        publisher
+            .peers()
+            .iter()
+            .all(|peer| peer.queued as usize <= COUNT - 2)
+    })
+    .await;
+    for peer in publisher.peers() {
+        let waiting = peer.queued as usize * SIZE;
+        let sealed = (peer.queued_bytes as usize).saturating_sub(waiting);
+        assert!((1..=SIZE + (129 << 10)).contains(&sealed), "{peer:?}");
+    }
+    let queued = publisher.stats().queued_bytes as usize;
+    let shared = (COUNT - 4) * SIZE..=COUNT * SIZE;
+    assert!(queued >= *shared.start(), "{queued}: what waits for all is there");
+    assert!(
+        queued <= *shared.end() + PEERS * (SIZE + (256 << 10)),
+        "{queued}: once, and a little for each"
+    );
+    drop(stalled);
+    peers(&publisher, 0).await;
+    until("an empty account", || publisher.stats().queued_bytes == 0).await;
 }
 
 #[tokio::test]

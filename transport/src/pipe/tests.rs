@@ -248,3 +248,33 @@ fn who_asks_what_waits_is_woken_once_some_of_it_was_taken() {
     assert_eq!(count.0.load(Ordering::SeqCst), 2);
     assert_eq!(tx.waiting(Some(&waker)), 0);
 }
+
+#[test]
+fn every_item_has_its_place_also_behind_those_that_were_replaced() {
+    let (tx, mut rx) = pipe(3);
+    for item in 0..3 {
+        assert_eq!(tx.added(), item);
+        tx.try_push(item, None).unwrap();
+    }
+    assert_eq!(rx.fill(None), Poll::Ready(true));
+    assert_eq!((rx.place(), rx.pop()), (0, Some(0)));
+    tx.push_replacing(3).unwrap();
+    tx.push_replacing(4).unwrap();
+    tx.push_replacing(5).unwrap();
+    assert_eq!(tx.added(), 6);
+    assert_eq!(tx.finished(), 1, "two are still held");
+    for item in [1, 2] {
+        assert_eq!((rx.place(), rx.pop()), (item, Some(item)));
+    }
+    assert_eq!(rx.fill(None), Poll::Ready(true));
+    assert_eq!((rx.place(), tx.finished()), (5, 5));
+    assert_eq!(rx.pop(), Some(5));
+    assert_eq!(tx.finished(), 6, "a whole step of three, which is one");
+    for item in 6..9 {
+        assert_eq!(tx.push_evicting(item), Ok(None));
+    }
+    assert_eq!(tx.push_evicting(9), Ok(Some(6)));
+    assert_eq!(rx.fill(None), Poll::Ready(true));
+    assert_eq!((rx.place(), rx.pop()), (7, Some(7)));
+    assert_eq!(tx.added(), 10);
+}

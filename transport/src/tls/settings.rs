@@ -233,8 +233,9 @@ pub struct TlsClient {
     pub roots: TrustRoots,
     /// What is shown to a server that asks. Default: nothing.
     pub identity: Option<TlsIdentity>,
-    /// The name or address that the server's certificate must be for. Default: the endpoint's host. It is always checked,
-    /// be it a name or an address.
+    /// The name or address that the server's certificate must be for, whatever the endpoint. Default: the endpoint's host. It
+    /// is always checked, be it a name or an address. Whoever has a certificate for it passes for the server at every
+    /// endpoint that this client connects to: where several have one, none is told from the others.
     pub server_name: Option<String>,
 }
 

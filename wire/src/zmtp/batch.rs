@@ -203,8 +203,24 @@ impl Batch {
         self.drop_front(messages);
     }
 
+    /// How many messages, from the first on, have no more than so many bytes together; one at least, if there is any.
+    #[must_use]
+    pub fn messages_within(&self, bytes: usize) -> usize {
+        let until = self.taken.saturating_add(bytes as u64);
+        let whole = self.ends.partition_point(|&end| end <= until);
+        whole.max(1).min(self.messages())
+    }
+
     /// Decodes the first message and takes it off. Bodies below 4 KiB are copied.
     pub fn pop_front(&mut self) -> Option<Message> {
+        let message = self.front()?;
+        self.drop_front(1);
+        Some(message)
+    }
+
+    /// Decodes the first message. Bodies below 4 KiB are copied.
+    #[must_use]
+    pub fn front(&self) -> Option<Message> {
         let &end = self.ends.front()?;
         let mut message = Message::new();
         let mut shared = self.shared.iter();
@@ -227,7 +243,6 @@ impl Batch {
             }
             position += header.len as u64 + header.body;
         }
-        self.drop_front(1);
         Some(message)
     }
 

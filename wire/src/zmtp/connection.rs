@@ -307,6 +307,7 @@ impl Connection {
             self.phase = Phase::Dead(error.clone());
             self.input = Input::new();
             self.parts = Vec::new();
+            self.parts_size = 0;
         }
     }
 }
@@ -410,6 +411,24 @@ mod tests {
         assert_eq!(unsent.pop_front(), Some(Message::from(["c", "d"])));
         assert_eq!(unsent.pop_front(), Some(Message::from("e")));
         assert_eq!(unsent.pop_front(), None);
+    }
+
+    #[test]
+    fn a_dead_connection_holds_nothing_of_a_message_in_part() {
+        let now = Instant::now();
+        let [_, mut pull] = mirrored([SocketType::Push, SocketType::Pull], 0, now);
+        pull.transform = None;
+        pull.read_buffer().extend_from_slice(&[1, 3, b'a', b'b', b'c']);
+        pull.handle_read(now);
+        assert_eq!(pull.poll_event(now), Ok(None));
+        assert!(pull.incomplete() >= 3);
+        pull.read_buffer().extend_from_slice(&[4, 0]);
+        pull.handle_read(now);
+        assert_eq!(
+            pull.poll_event(now),
+            Err(ProtocolError::malformed("empty command"))
+        );
+        assert_eq!(pull.incomplete(), 0);
     }
 
     #[test]

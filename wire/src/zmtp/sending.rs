@@ -14,6 +14,9 @@ impl Connection {
     pub fn send(&mut self, message: &Message) {
         self.check_ready();
         if !message.is_empty() {
+            if self.encodes_anew() {
+                self.originals.push(&mut message.clone());
+            }
             self.encode(message.clone());
         }
     }
@@ -30,10 +33,12 @@ impl Connection {
         if !self.encodes_anew() {
             return self.transmit.messages.append(batch);
         }
-        while let Some(message) = batch.pop_front() {
+        while let Some(message) = batch.front() {
+            // As it is: bodies that are counted once for all who have them still are.
+            batch.move_front(1, &mut self.originals);
             match message.frames() {
                 [frame] if self.config.socket_type.subscribes() && matches!(**frame, [0 | 1, ..]) => {
-                    self.send_subscription(frame[0] == 1, &frame[1..]);
+                    self.encode_subscription(frame[0] == 1, &frame[1..]);
                 }
                 _ => self.encode(message),
             }
@@ -68,6 +73,23 @@ impl Connection {
             .count()
     }
 
+    /// The bytes held for the peer: those [on their way](Connection::transmit) and, where each message is protected by a
+    /// copy that is sealed, the messages themselves, which another connection may have to send again.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let sealed = self.transform.is_some();
+        self.transmit.len() + if sealed { self.originals.size() } else { 0 }
+    }
+
+    /// Of these, at most, those of bodies that other batches share; see [`Batch::share`].
+    #[must_use]
+    pub fn held_shared(&self) -> usize {
+        match self.encodes_anew() {
+            true => self.originals.shared_size(),
+            false => self.transmit.shared_size(),
+        }
+    }
+
     /// Takes back the messages and subscriptions that were not sent whole, for another connection. The queue of this
     /// one is useless from then on: the peer may have got the first half of a message.
     pub fn take_unsent(&mut self) -> Batch {
@@ -77,9 +99,10 @@ impl Connection {
         self.take_written();
         self.transmit.take_unsent();
         let mut unsent = Batch::default();
-        while let Some(mut message) = self.originals.pop_front() {
-            if !message.is_empty() {
-                unsent.push(&mut message);
+        while let Some(message) = self.originals.front() {
+            match message.is_empty() {
+                true => self.originals.drop_front(1),
+                false => self.originals.move_front(1, &mut unsent),
             }
         }
         unsent
@@ -98,10 +121,8 @@ impl Connection {
         );
     }
 
+    /// Encodes a message, which is among the originals if they are kept.
     fn encode(&mut self, mut message: Message) {
-        if self.encodes_anew() {
-            self.originals.push(&mut message.clone());
-        }
         if !self.may_seal(message.len()) {
             return;
         }
@@ -140,15 +161,15 @@ impl Connection {
     /// Before [`Event::Ready`](super::Event::Ready), as [`send`](Connection::send).
     pub fn send_subscription(&mut self, subscribe: bool, topic: &[u8]) {
         self.check_ready();
-        let mut message = Vec::with_capacity(1 + topic.len());
-        message.push(u8::from(subscribe));
-        message.extend_from_slice(topic);
-        let message = Message::from(message);
-        if self.version() < Version::V3_1 {
-            return self.encode(message);
-        }
         if self.encodes_anew() {
-            self.originals.push(&mut message.clone());
+            self.originals.push(&mut subscription_message(subscribe, topic));
+        }
+        self.encode_subscription(subscribe, topic);
+    }
+
+    fn encode_subscription(&mut self, subscribe: bool, topic: &[u8]) {
+        if self.version() < Version::V3_1 {
+            return self.encode(subscription_message(subscribe, topic));
         }
         let command = command::subscription(subscribe, topic);
         self.put_command_in_order(&command);
@@ -182,4 +203,12 @@ impl Connection {
         }
         messages.end_message();
     }
+}
+
+/// The start or the end of a subscription, as peers before 3.1 have it.
+fn subscription_message(subscribe: bool, topic: &[u8]) -> Message {
+    let mut message = Vec::with_capacity(1 + topic.len());
+    message.push(u8::from(subscribe));
+    message.extend_from_slice(topic);
+    Message::from(message)
 }

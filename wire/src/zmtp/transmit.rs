@@ -138,7 +138,19 @@ impl Transmit {
     /// Queues a copy of `bytes`, which belong to no message.
     #[inline]
     pub(crate) fn put(&mut self, bytes: &[u8]) {
+        if self.control.capacity() - self.control.len() < bytes.len() {
+            self.grow(bytes.len());
+        }
         self.control.extend_from_slice(bytes);
+    }
+
+    /// Makes room for so many control bytes. Those that are there already are wiped where they were.
+    #[cold]
+    fn grow(&mut self, more: usize) {
+        let len = self.control.len();
+        let mut larger = Zeroizing::new(Vec::with_capacity((len + more).next_power_of_two().max(128)));
+        larger.extend_from_slice(&self.control);
+        self.control = larger;
     }
 
     /// The messages that were not sent whole. What was sent of the first one will be sent again.

@@ -27,6 +27,7 @@ fn each_bound_is_named() {
         ("recv_memory", Options::new().recv_memory(0)),
         ("max_peers_per_address", Options::new().max_peers_per_address(0)),
         ("max_subscription_bytes", Options::new().max_subscription_bytes(0)),
+        ("subscription_memory", Options::new().subscription_memory(0)),
     ];
     for (option, options) in bad {
         assert_eq!(options.validate().unwrap_err().option, option);

@@ -12,7 +12,7 @@ use crate::socket::lane::Lane;
 use crate::socket::load_balancer::LoadBalancer;
 use crate::socket::outbox::Outboxes;
 use crate::socket::wakers::WakerSet;
-use crate::socket::{Options, RecvError, SendErrorKind, SubscribeError};
+use crate::socket::{Options, Peer, RecvError, SendErrorKind, SubscribeError};
 
 pub(crate) struct Dealer {
     out: LoadBalancer,
@@ -31,6 +31,11 @@ impl Dealer {
             immediate: options.immediate,
             probe: options.probe_router,
         }
+    }
+
+    /// As [`FairQueue::try_recv_with`].
+    pub(super) fn try_recv_with<R>(&self, see: impl FnOnce(&Arc<Lane>, u64) -> R) -> Option<(R, Message)> {
+        self.queue.try_recv_with(see)
     }
 
     /// Queues the message for the next peer with room, and says by which lane.
@@ -84,7 +89,7 @@ impl Pattern for Dealer {
             .ok_or(Unsent::Full)
     }
 
-    fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {
+    fn try_recv(&self, from: Option<&mut Option<Peer>>) -> Result<Option<Message>, RecvError> {
         Ok(self.queue.try_recv(from))
     }
 

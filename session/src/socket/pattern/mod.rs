@@ -20,7 +20,7 @@ use super::lane::Lane;
 use super::outbox::Outboxes;
 use super::route::unreachable;
 use super::wakers::WakerSet;
-use super::{Limit, Options, RecvError, SendErrorKind, SubscribeError};
+use super::{Limit, Options, Peer, RecvError, SendErrorKind, SubscribeError};
 
 /// The rules of one pattern: where messages go, and whose are next.
 ///
@@ -69,8 +69,8 @@ pub(crate) trait Pattern: Send + Sync + 'static {
     /// stays as it is.
     fn try_send(&self, message: &mut Message) -> Result<Reach, Unsent>;
 
-    /// Takes the next message; says in `from`, if given, which lane it came by.
-    fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError>;
+    /// Takes the next message; says in `from`, if given, which peer sent it.
+    fn try_recv(&self, from: Option<&mut Option<Peer>>) -> Result<Option<Message>, RecvError>;
 
     /// Moves at most `limit` messages that are there to the end of `messages`; returns how many.
     fn recv_many(&self, messages: &mut Vec<Message>, limit: usize) -> Result<usize, RecvError> {
@@ -98,8 +98,9 @@ pub(crate) trait Pattern: Send + Sync + 'static {
         Err(unreachable(lane))
     }
 
-    /// Moves at most `limit` messages of one peer, the next in turn, to the end of `messages`; returns its lane.
-    fn recv_batch(&self, messages: &mut Vec<Message>, limit: usize) -> Result<Option<Arc<Lane>>, RecvError> {
+    /// Moves at most `limit` messages of one peer, the next in turn, to the end of `messages`; returns its lane and, if
+    /// the lane has had others, who it is.
+    fn recv_batch(&self, messages: &mut Vec<Message>, limit: usize) -> Result<Option<Batched>, RecvError> {
         let _ = (messages, limit);
         Ok(None)
     }
@@ -133,6 +134,9 @@ pub(crate) trait Pattern: Send + Sync + 'static {
         }
     }
 }
+
+/// Where messages came from.
+pub(crate) type Batched = (Arc<Lane>, Option<Peer>);
 
 /// Whom a message was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

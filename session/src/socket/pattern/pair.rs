@@ -13,7 +13,7 @@ use crate::socket::lane::Lane;
 use crate::socket::load_balancer::LoadBalancer;
 use crate::socket::outbox::Outboxes;
 use crate::socket::wakers::WakerSet;
-use crate::socket::{RecvError, SubscribeError};
+use crate::socket::{Peer, RecvError, SubscribeError};
 
 pub(crate) struct Pair {
     /// The lane that holds the place.
@@ -80,7 +80,7 @@ impl Pattern for Pair {
             .ok_or(Unsent::Full)
     }
 
-    fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {
+    fn try_recv(&self, from: Option<&mut Option<Peer>>) -> Result<Option<Message>, RecvError> {
         Ok(self.queue.try_recv(from))
     }
 
@@ -115,7 +115,6 @@ mod tests {
     use flexbond_transport::pipe::pipe;
 
     use super::*;
-    use crate::socket::Peer;
 
     #[test]
     fn the_place_is_free_again_once_its_holder_is_gone() {

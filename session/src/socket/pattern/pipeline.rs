@@ -12,7 +12,7 @@ use crate::socket::lane::Lane;
 use crate::socket::load_balancer::LoadBalancer;
 use crate::socket::outbox::Outboxes;
 use crate::socket::wakers::WakerSet;
-use crate::socket::{RecvError, SendErrorKind, SubscribeError};
+use crate::socket::{Peer, RecvError, SendErrorKind, SubscribeError};
 
 pub(crate) struct Push {
     out: LoadBalancer,
@@ -62,7 +62,7 @@ impl Pattern for Push {
             .ok_or(Unsent::Full)
     }
 
-    fn try_recv(&self, _: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {
+    fn try_recv(&self, _: Option<&mut Option<Peer>>) -> Result<Option<Message>, RecvError> {
         Err(RecvError::Unsupported(SocketType::Push))
     }
 
@@ -105,7 +105,7 @@ impl Pattern for Pull {
         Err(Unsent::Failed(SendErrorKind::Unsupported(SocketType::Pull)))
     }
 
-    fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {
+    fn try_recv(&self, from: Option<&mut Option<Peer>>) -> Result<Option<Message>, RecvError> {
         Ok(self.queue.try_recv(from))
     }
 

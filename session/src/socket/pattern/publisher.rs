@@ -17,7 +17,9 @@ use crate::socket::outbox::{Boxes, Outboxes, Queue};
 use crate::socket::subscription::{Subscription, message_of};
 use crate::socket::trie::{Added, Removed};
 use crate::socket::wakers::{WakerSet, forwarding_waker};
-use crate::socket::{Limit, Options, RecvError, SendErrorKind, SlowPeer, SubscribeError, XpubVerbosity};
+use crate::socket::{
+    Limit, LimitAction, Options, Peer, RecvError, SendErrorKind, SlowPeer, SubscribeError, XpubVerbosity,
+};
 
 pub(crate) struct Publisher {
     socket_type: SocketType,
@@ -35,6 +37,7 @@ pub(crate) struct Publisher {
     invert: bool,
     max_subscriptions: usize,
     max_subscription_bytes: usize,
+    subscription_memory: usize,
 }
 
 impl Publisher {
@@ -57,6 +60,7 @@ impl Publisher {
             invert: options.invert_matching,
             max_subscriptions: options.max_subscriptions,
             max_subscription_bytes: options.max_subscription_bytes,
+            subscription_memory: options.subscription_memory,
         }
     }
 
@@ -71,6 +75,46 @@ impl Publisher {
             XpubVerbosity::Verbose => subscribe || first_or_last,
             XpubVerbosity::Verboser => true,
         }
+    }
+
+    /// Whether a peer may subscribe to this topic; if so, who has to go for it.
+    fn admit(&self, book: &Book, lane: &Arc<Lane>, topic: &[u8]) -> Result<Option<Arc<Lane>>, Refusal> {
+        if book.has(lane, topic) {
+            return Ok(None);
+        }
+        let (topics, bytes) = book.extent(lane);
+        if topics >= self.max_subscriptions {
+            return Err(Refusal::at(
+                Limit::Subscriptions,
+                "it has more subscriptions than max_subscriptions",
+            ));
+        }
+        if bytes.saturating_add(topic.len()) > self.max_subscription_bytes {
+            return Err(Refusal::at(
+                Limit::SubscriptionBytes,
+                "its subscriptions have more bytes than max_subscription_bytes",
+            ));
+        }
+        match book.overflow(lane, topic.len(), self.subscription_memory) {
+            Some(largest) if largest.id() == lane.id() => {
+                Err(Refusal::at(Limit::SubscriptionMemory, TOO_MUCH))
+            }
+            largest => Ok(largest.cloned()),
+        }
+    }
+
+    /// The topics of a peer ended, each with whether it was the last one's.
+    fn cancelled(&self, lane: &Lane, topics: Vec<(Bytes, bool)>) {
+        for (topic, last) in topics {
+            if self.delivers() && self.is_news(false, last) {
+                // Behind the subscriptions it follows, and no more of them than those.
+                let _ = lane
+                    .inbound()
+                    .map(|inbound| inbound.push_over(message_of(false, &topic)));
+            }
+        }
+        // A send may have waited for this peer alone.
+        self.waiters.wake_all();
     }
 
     /// Gives the message to one peer as its policy says; returns who is to be woken, and whether a message was
@@ -106,6 +150,9 @@ impl Publisher {
         }
     }
 }
+
+/// Why the one goes whose topics take most.
+const TOO_MUCH: &str = "all subscriptions take more than subscription_memory, and its own take most";
 
 /// What a slow peer did not get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,15 +211,7 @@ impl Pattern for Publisher {
     fn lost(&self, lane: &Arc<Lane>) {
         let book = |boxes: &mut Boxes| boxes.book.as_mut().map(|book| book.leave(lane));
         let topics = book(&mut self.boxes.lock()).unwrap_or_default();
-        for (topic, last) in topics {
-            if self.delivers() && self.is_news(false, last) {
-                // Behind the subscriptions it follows, and no more of them than those.
-                let _ = lane
-                    .inbound()
-                    .map(|inbound| inbound.push_over(message_of(false, &topic)));
-            }
-        }
-        self.waiters.wake_all();
+        self.cancelled(lane, topics);
     }
 
     fn detach(&self, lane: &Arc<Lane>) {
@@ -200,21 +239,17 @@ impl Pattern for Publisher {
             return Ok(None);
         };
         let news = if subscribe {
-            let (topics, bytes) = book.extent(lane);
-            if topics >= self.max_subscriptions && !book.has(lane, topic) {
-                return Err(Refusal::at(
-                    Limit::Subscriptions,
-                    "it has more subscriptions than max_subscriptions",
-                ));
-            }
-            if bytes.saturating_add(topic.len()) > self.max_subscription_bytes && !book.has(lane, topic) {
-                return Err(Refusal::at(
-                    Limit::SubscriptionBytes,
-                    "its subscriptions have more bytes than max_subscription_bytes",
-                ));
-            }
+            let largest = self.admit(book, lane, topic)?;
+            let ended = largest.map(|largest| (book.leave(&largest), largest));
             // `Nothing`: the same peer again. Deployed peers count on their side; only a verbose XPUB hears of it.
-            self.is_news(true, book.add(lane, topic) == Added::First)
+            let added = book.add(lane, topic);
+            drop(boxes);
+            if let Some((topics, largest)) = ended {
+                largest.met(Limit::SubscriptionMemory, LimitAction::Disconnected);
+                largest.end(TOO_MUCH);
+                self.cancelled(&largest, topics);
+            }
+            self.is_news(true, added == Added::First)
         } else {
             let removed = book.remove(lane, topic);
             drop(boxes);
@@ -284,22 +319,22 @@ impl Pattern for Publisher {
         Ok(Reach::Some)
     }
 
-    fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {
+    fn try_recv(&self, from: Option<&mut Option<Peer>>) -> Result<Option<Message>, RecvError> {
         if !self.delivers() {
             return Err(RecvError::Unsupported(self.socket_type));
         }
-        let mut lane = None;
-        let received = self.queue.try_recv(Some(&mut lane));
-        if self.manual
-            && let Some(message) = &received
-            && Subscription::of(message).is_some()
-        {
-            self.asking.lock().clone_from(&lane);
-        }
-        if let Some(from) = from {
-            *from = lane;
-        }
-        Ok(received)
+        let received = self.queue.try_recv_with(|lane, place| {
+            if let Some(from) = from {
+                *from = Some(lane.peer_at(place));
+            }
+            self.manual.then(|| Arc::clone(lane))
+        });
+        Ok(received.map(|(lane, message)| {
+            if lane.is_some() && Subscription::of(&message).is_some() {
+                *self.asking.lock() = lane;
+            }
+            message
+        }))
     }
 
     fn recv_many(&self, messages: &mut Vec<Message>, limit: usize) -> Result<usize, RecvError> {
@@ -361,7 +396,6 @@ mod tests {
     use flexbond_transport::pipe::pipe;
 
     use super::*;
-    use crate::socket::Peer;
     use crate::socket::outbound::Outbound;
 
     /// A peer that is ready, and what was sent to it.

@@ -11,7 +11,7 @@ use super::{Pattern, Reach, Unsent};
 use crate::socket::fair_queue::FairQueue;
 use crate::socket::lane::Lane;
 use crate::socket::wakers::WakerSet;
-use crate::socket::{RecvError, SendErrorKind, SubscribeError};
+use crate::socket::{Peer, RecvError, SendErrorKind, SubscribeError};
 
 pub(crate) struct Rep {
     queue: FairQueue,
@@ -62,7 +62,7 @@ impl Pattern for Rep {
         Ok(Reach::Some)
     }
 
-    fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {
+    fn try_recv(&self, from: Option<&mut Option<Peer>>) -> Result<Option<Message>, RecvError> {
         let mut asked = self.asked.lock();
         if asked.is_some() {
             return Err(RecvError::WrongState {
@@ -70,11 +70,12 @@ impl Pattern for Rep {
                 expected: "send the reply",
             });
         }
-        let mut asker = None;
-        while let Some(message) = self.queue.try_recv(Some(&mut asker)) {
-            if let (Some((envelope, body)), Some(lane)) = (split(message), asker.take()) {
+        let is_asked = from.is_some();
+        let see = |lane: &Arc<Lane>, place| (Arc::clone(lane), is_asked.then(|| lane.peer_at(place)));
+        while let Some(((lane, peer), message)) = self.queue.try_recv_with(see) {
+            if let Some((envelope, body)) = split(message) {
                 if let Some(from) = from {
-                    *from = Some(Arc::clone(&lane));
+                    *from = peer;
                 }
                 *asked = Some((lane, envelope));
                 return Ok(Some(body));

@@ -25,7 +25,7 @@ pub(crate) struct Req {
 struct State {
     phase: Phase,
     /// The reply to the current request, found while a send in its place was tried and had to wait.
-    reply: Option<(Message, Arc<Lane>)>,
+    reply: Option<(Message, Peer)>,
 }
 
 enum Phase {
@@ -69,20 +69,20 @@ impl Req {
         Some(message)
     }
 
-    /// Takes everything that has arrived; returns the reply to the current request if it is there.
-    fn take_reply(&self, phase: &Phase) -> Option<(Message, Arc<Lane>)> {
+    /// Takes everything that has arrived; returns the reply to the current request if it is there, and whose it is if
+    /// that `is_asked`.
+    fn take_reply(&self, phase: &Phase, is_asked: bool) -> Option<(Message, Option<Peer>)> {
         let (asked, request) = match phase {
             Phase::Asked { lane, request } => (Some(*lane), *request),
             Phase::Lost { peer, request } => (Some(peer.id()), *request),
             Phase::Idle(request) => (None, *request),
         };
-        let mut from = None;
-        while let Ok(Some(message)) = self.dealer.try_recv(Some(&mut from)) {
-            if let Some(lane) = from.take()
-                && Some(lane.id()) == asked
+        let see = |lane: &Arc<Lane>, place| (lane.id(), is_asked.then(|| lane.peer_at(place)));
+        while let Some(((lane, peer), message)) = self.dealer.try_recv_with(see) {
+            if Some(lane) == asked
                 && let Some(body) = self.open_envelope(message, request)
             {
-                return Some((body, lane));
+                return Some((body, peer));
             }
         }
         None
@@ -151,9 +151,9 @@ impl Pattern for Req {
         }
         // Whatever has arrived is stale once this request is out: it has to go before the request does, for the
         // answer may be quick. The reply to the current request is kept in case this one has to wait.
-        if let Some(reply) = self.take_reply(&state.phase) {
-            state.reply.get_or_insert(reply);
-            while self.take_reply(&state.phase).is_some() {}
+        if let Some((reply, Some(peer))) = self.take_reply(&state.phase, true) {
+            state.reply.get_or_insert((reply, peer));
+            while self.take_reply(&state.phase, false).is_some() {}
         }
         let request = state.phase.request().wrapping_add(1);
         message.push_front(Frame::new());
@@ -180,7 +180,7 @@ impl Pattern for Req {
         }
     }
 
-    fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {
+    fn try_recv(&self, from: Option<&mut Option<Peer>>) -> Result<Option<Message>, RecvError> {
         let mut state = self.state.lock();
         let request = state.phase.request();
         if let Phase::Idle(_) = state.phase {
@@ -189,11 +189,12 @@ impl Pattern for Req {
                 expected: "send a request",
             });
         }
-        let reply = state.reply.take().or_else(|| self.take_reply(&state.phase));
-        if let Some((message, lane)) = reply {
+        let kept = state.reply.take().map(|(message, peer)| (message, Some(peer)));
+        let reply = kept.or_else(|| self.take_reply(&state.phase, from.is_some()));
+        if let Some((message, peer)) = reply {
             state.phase = Phase::Idle(request);
             if let Some(from) = from {
-                *from = Some(lane);
+                *from = peer;
             }
             return Ok(Some(message));
         }

@@ -11,7 +11,7 @@ use flexbond_wire::zmtp::SocketType;
 use parking_lot::Mutex;
 
 use super::dealer::probe;
-use super::{Pattern, Reach, Refusal, Unsent};
+use super::{Batched, Pattern, Reach, Refusal, Unsent};
 use crate::socket::fair_queue::FairQueue;
 use crate::socket::lane::Lane;
 use crate::socket::peer::Peer;
@@ -213,21 +213,20 @@ impl Pattern for Router {
         Ok(Reach::Some)
     }
 
-    fn try_recv(&self, from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {
-        let mut lane = None;
-        let message = self.queue.try_recv(Some(&mut lane)).map(|mut message| {
+    fn try_recv(&self, from: Option<&mut Option<Peer>>) -> Result<Option<Message>, RecvError> {
+        let received = self.queue.try_recv_with(|lane, place| {
+            if let Some(from) = from {
+                *from = Some(lane.peer_at(place));
+            }
             // Notices carry the routing id already.
-            if let Some(lane) = &lane
-                && lane.id() != self.nobody.id()
-            {
-                message.push_front(lane.alias());
+            (lane.id() != self.nobody.id()).then(|| lane.alias_at(place))
+        });
+        Ok(received.map(|(alias, mut message)| {
+            if let Some(alias) = alias {
+                message.push_front(alias);
             }
             message
-        });
-        if let Some(from) = from {
-            *from = lane;
-        }
-        Ok(message)
+        }))
     }
 
     fn try_send_by(
@@ -249,7 +248,7 @@ impl Pattern for Router {
         }
     }
 
-    fn recv_batch(&self, messages: &mut Vec<Message>, limit: usize) -> Result<Option<Arc<Lane>>, RecvError> {
+    fn recv_batch(&self, messages: &mut Vec<Message>, limit: usize) -> Result<Option<Batched>, RecvError> {
         Ok(self.queue.recv_batch(messages, limit))
     }
 

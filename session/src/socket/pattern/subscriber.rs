@@ -15,7 +15,7 @@ use crate::socket::lane::Lane;
 use crate::socket::subscription::{Subscription, message_of};
 use crate::socket::trie::Trie;
 use crate::socket::wakers::WakerSet;
-use crate::socket::{Options, RecvError, SendErrorKind, SubscribeError};
+use crate::socket::{Options, Peer, RecvError, SendErrorKind, SubscribeError};
 
 /// The longest topic: what fits into one command of a peer with default limits.
 const MAX_TOPIC: usize = 60 << 10;
@@ -139,7 +139,7 @@ impl Pattern for Subscriber {
         Ok(Reach::Some)
     }
 
-    fn try_recv(&self, mut from: Option<&mut Option<Arc<Lane>>>) -> Result<Option<Message>, RecvError> {
+    fn try_recv(&self, mut from: Option<&mut Option<Peer>>) -> Result<Option<Message>, RecvError> {
         while let Some(message) = self.queue.try_recv(from.as_deref_mut()) {
             if self.socket_type == SocketType::XSub || self.wants(&self.wanted.lock(), &message) {
                 return Ok(Some(message));
@@ -208,7 +208,6 @@ mod tests {
     use flexbond_transport::pipe::pipe;
 
     use super::*;
-    use crate::socket::Peer;
 
     #[test]
     fn every_subscription_is_told_but_only_the_last_cancellation() {

@@ -109,7 +109,7 @@ pub enum Decision {
     Deny {
         /// What the peer learns.
         status: DenyStatus,
-        /// Why, for the event on this side. The peer does not learn it.
+        /// Why, for the event on this side, which has 512 bytes of it at most. The peer does not learn it.
         text: String,
     },
 }

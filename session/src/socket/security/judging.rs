@@ -23,6 +23,9 @@ pub(crate) struct Judging {
     pub(crate) denial: Option<Denial>,
 }
 
+/// Bytes of a reason that are told. It may have in it what the peer shows, a certificate of many names for instance.
+const REASON: usize = 512;
+
 /// Why a peer was turned away here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Denial {
@@ -95,7 +98,11 @@ impl Judging {
                 self.metadata = metadata;
                 Verdict::Allow { user_id }
             }
-            Decision::Deny { status, text } => {
+            Decision::Deny { status, mut text } => {
+                if text.len() > REASON {
+                    text.truncate(text.floor_char_boundary(REASON));
+                    text.push('…');
+                }
                 let reason = status.code().to_string();
                 self.denial = Some(Denial { status, text });
                 match status {
@@ -134,7 +141,30 @@ fn address(endpoint: &Endpoint) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use super::*;
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        for (text, told) in [
+            ("no".to_owned(), "no".to_owned()),
+            ("n".repeat(REASON), "n".repeat(REASON)),
+            ("ü".repeat(100_000), "ü".repeat(REASON / 2) + "…"),
+            (
+                "x".to_owned() + &"ü".repeat(REASON),
+                "x".to_owned() + &"ü".repeat(REASON / 2 - 1) + "…",
+            ),
+        ] {
+            let mut judging = Judging {
+                under_way: Some(Box::pin(std::future::ready(Decision::deny(text)))),
+                ..Judging::default()
+            };
+            let verdict = judging.poll(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(verdict, Poll::Ready(Verdict::Deny { .. })));
+            assert_eq!(judging.denial.map(|denial| denial.text), Some(told));
+        }
+    }
 
     #[test]
     fn addresses_are_those_of_zap() {

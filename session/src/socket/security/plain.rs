@@ -17,7 +17,7 @@ use super::{AuthRequest, Authenticator, Decision};
 pub struct PlainUser {
     /// Up to 255 bytes.
     pub username: String,
-    /// Up to 255 bytes; wiped from memory when dropped, hidden in debug output.
+    /// Up to 255 bytes; this copy is wiped from memory when dropped, and hidden in debug output.
     pub password: Secret,
 }
 
@@ -51,6 +51,7 @@ impl fmt::Debug for PlainUser {
 /// ```
 #[derive(Clone, Default)]
 pub struct PlainServer {
+    /// Each password as it is compared: [`padded`].
     users: Arc<HashMap<String, Secret>>,
 }
 
@@ -64,7 +65,8 @@ impl PlainServer {
     /// Admits `username` with `password`.
     #[must_use]
     pub fn user(mut self, username: impl Into<String>, password: impl Into<String>) -> Self {
-        Arc::make_mut(&mut self.users).insert(username.into(), Secret::from(password.into()));
+        let password = Secret::from(password.into());
+        Arc::make_mut(&mut self.users).insert(username.into(), padded(&password));
         self
     }
 
@@ -76,15 +78,15 @@ impl PlainServer {
 
 #[async_trait]
 impl Authenticator for PlainServer {
-    /// The comparison takes the same time wherever passwords differ, whatever their lengths, and for users that there are
-    /// not. Names are no secret.
+    /// The comparison takes the same time wherever passwords differ, however long the right one is, and for users that
+    /// there are not. The name is looked up as in any table: names are no secret.
     async fn authenticate(&self, request: AuthRequest) -> Decision {
         match &request.credentials {
             Credentials::Plain { username, password } => {
+                // Compared also where it is nobody's.
+                let nobody = padded(&Secret::default());
                 let expected = self.users.get(username);
-                // Nobody's, and compared all the same.
-                let nobody = Secret::default();
-                let same = padded(expected.unwrap_or(&nobody)) == padded(password);
+                let same = *expected.unwrap_or(&nobody) == padded(password);
                 if same && expected.is_some() {
                     Decision::allow(username.as_str())
                 } else {

@@ -31,6 +31,8 @@ impl Mechanism for Client {
             return Ok(Progress::Continue);
         };
         let mut hello = Zeroizing::new(Command::start(HELLO));
+        // At once: where it would grow, it would leave the password behind.
+        hello.reserve(2 * (1 + 255));
         for text in [username.as_bytes(), password.expose()] {
             // `Config::validate` limits both to 255 bytes; a longer one must not shift the frame's other fields.
             let text = &text[..text.len().min(255)];
