@@ -61,7 +61,10 @@ pub(crate) enum LinkEnd {
     Protocol(#[from] ProtocolError),
     #[error("{}", .0.reason)]
     Refused(Refusal),
-    #[error("one message that is not there as a whole has more than its part of recv_memory")]
+    #[error(
+        "a message that is not there as a whole has more than its part of recv_memory, or the most of all where others \
+         need some"
+    )]
     Heavy,
     #[error("closed here")]
     Stopped,
@@ -187,7 +190,7 @@ impl Link {
                 () = stop.advance(draining) => if draining { break LinkEnd::Stopped },
             }
         };
-        self.unread.leave(lane);
+        self.unread.leave(lane, &mut self.zmtp);
         if matches!(end, LinkEnd::Protocol(_)) {
             let _ = self.flush_some();
             self.note_written(outbound);
@@ -314,7 +317,7 @@ impl Link {
                     self.undecoded = true;
                 }
                 Poll::Pending => {
-                    self.unread.rest(lane, self.zmtp.incomplete(), cx.waker());
+                    self.unread.rest(lane, &self.zmtp, cx.waker());
                     return Ok(false);
                 }
             }
@@ -327,6 +330,7 @@ impl Link {
         let now = now();
         if !pattern.inspects() {
             // What is not a message says nothing to a pattern that does not look.
+            let before = self.decoded.len();
             let decoded = loop {
                 match self.zmtp.poll_messages(now, &mut self.decoded, READ_BATCH) {
                     Ok(Some(_)) => {}
@@ -336,7 +340,7 @@ impl Link {
             };
             let arrived = self.zmtp.take_decoded();
             if !self.core.options.conflates(self.core.socket_type) {
-                lane.counters.arrived(arrived);
+                lane.counters.arrived(self.decoded.len() - before, arrived);
             }
             return decoded;
         }
@@ -347,21 +351,22 @@ impl Link {
                 Some(_) => continue,
                 None => return Ok(true),
             };
+            let size = message.size();
             match pattern.inspect(lane, message) {
-                Ok(message) => {
-                    lane.counters
-                        .arrived(message.as_ref().map_or(0, Message::footprint));
-                    self.decoded.extend(message);
+                Ok(Some(message)) => {
+                    lane.counters.arrived(1, message.footprint());
+                    self.decoded.push_back(message);
                 }
+                Ok(None) => self.zmtp.take_back(size),
                 Err(refusal) => return Err(LinkEnd::Refused(refusal)),
             }
         }
         Ok(false)
     }
 
-    /// Whether the application has to receive some bytes before more are read; it wakes this task then.
+    /// Whether some bytes have to be received before more are read; it wakes this task then.
     fn is_heavy(&mut self, cx: &mut Context<'_>, lane: &Lane) -> Result<bool, LinkEnd> {
-        match self.unread.room(lane, self.zmtp.incomplete(), cx.waker()) {
+        match self.unread.room(lane, &mut self.zmtp, cx.waker()) {
             Room::Some => Ok(false),
             Room::None => Ok(true),
             Room::Never => Err(LinkEnd::Heavy),
