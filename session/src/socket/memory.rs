@@ -46,7 +46,7 @@ pub(crate) struct Share {
 }
 
 impl Memory {
-    /// Memory for at most `all` bytes, and `each` of one peer; of half of it, each of as many `peers` has an even part.
+    /// Memory for at most `all` bytes, and `each` of one peer; of a quarter of it, each of as many `peers` has an even part.
     pub(crate) fn new(each: (Limit, usize), all: (Limit, usize), peers: usize) -> Arc<Self> {
         let pool = Pool::new(all.1, peers);
         Arc::new(Memory {

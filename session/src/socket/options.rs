@@ -102,9 +102,9 @@ pub struct Options {
     pub recv_hwm_bytes: usize,
     /// Bytes of messages that may wait for all peers together. Default 4 GiB; at least [`Options::MIN_MEMORY`].
     ///
-    /// Half of it is divided evenly: each peer, of as many as [`max_peers`](Self::max_peers) says, has its part of that
-    /// whatever the others do (by default 32 KiB). Of the other half a peer may have twice as much as is left then: two
-    /// thirds of it, where it is alone. Where it would have more, its queue counts as full, until it or others have read
+    /// A quarter of it is divided evenly: each peer, of as many as [`max_peers`](Self::max_peers) says, has its part of that
+    /// whatever the others do (by default 16 KiB). Of the rest a peer may have twice as much as is left then: half of all,
+    /// where it is alone. Where it would have more, its queue counts as full, until it or others have read
     /// some. A large body (4 KiB and more) that a publisher sends to several counts once. There may be one message more for
     /// each peer, for what one message needs is not asked for before.
     pub send_memory: usize,
@@ -112,7 +112,7 @@ pub struct Options {
     /// messages, of their places (64 bytes for each message and each part of one that has several), and of read buffers that
     /// live on only for them. At least [`Options::MIN_MEMORY`]. Default (`None`): 4 GiB, or four times
     /// [`max_message_size`](Self::max_message_size) where that is more, so that a peer that is alone may always send one of
-    /// the largest messages: it may have a third of it.
+    /// the largest messages.
     ///
     /// It is divided as [`send_memory`](Self::send_memory) is. A peer that would have more is not read until enough was
     /// received, its own messages or those of others. Only where that cannot help, because messages that are not there as a

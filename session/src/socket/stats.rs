@@ -61,7 +61,7 @@ pub struct PeerStats {
     pub queued: u64,
     /// Their bytes, headers included; 0 over inproc.
     pub queued_bytes: u64,
-    /// Bytes from it that wait to be received; 0 over inproc.
+    /// Bytes from it that wait to be received, 64 more for each message and each part of one that has several; 0 over inproc.
     pub unread_bytes: u64,
     /// Times its connection was lost and made again.
     pub reconnects: u64,

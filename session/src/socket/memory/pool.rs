@@ -1,8 +1,8 @@
 //! How the memory of a socket is divided among its queues: plain accounting, without locks, tasks or clocks.
 //!
-//! Half of the memory is a reserve: each of as many queues as there may be peers has the same [`floor`](Pool::floor) of it,
-//! whoever else is there. The other half is the rest, of which a queue takes what it needs beyond its floor, but never
-//! more than [`ALPHA`] times what is left then: the dynamic threshold of switches with shared memory (Choudhury and Hahne,
+//! A quarter of the memory is a reserve: each of as many queues as there may be peers has the same
+//! [`floor`](Pool::floor) of it, whoever else is there. Of the rest a queue takes what it needs beyond its floor, but
+//! never more than [`ALPHA`] times what is left then: the dynamic threshold of switches with shared memory (Choudhury and Hahne,
 //! "Dynamic queue length thresholds for shared-memory packet switches", 1998). However many hoard, some is left.
 //!
 //! Who gets no more waits until others have given something back, the least demanding first. Only where all that could
@@ -17,7 +17,7 @@ use std::task::Waker;
 /// Bytes that a queue takes of the rest beyond what it needs, and that it may have too many before it gives them back.
 pub(super) const GRAIN: usize = 64 << 10;
 
-/// A queue may hold this many times what is left of the rest: two thirds of it, where it is alone.
+/// A queue may hold this many times what is left of the rest: two thirds of it, half of all, where it is alone.
 const ALPHA: usize = 2;
 
 /// The memory of one socket in one direction.
@@ -104,9 +104,7 @@ pub(super) enum Answer {
 impl Call {
     fn notify(self, notice: Notice) -> Waker {
         // Only the queue itself takes it back: it is not to be given up and told to look again instead.
-        let _ = self
-            .notice
-            .fetch_max(notice as u8, Ordering::Relaxed);
+        let _ = self.notice.fetch_max(notice as u8, Ordering::Relaxed);
         self.waker
     }
 }
@@ -175,7 +173,7 @@ impl Holding {
 impl Pool {
     /// `all` bytes for as many as `queues` that each have a floor.
     pub(super) fn new(all: usize, queues: usize) -> Self {
-        let reserve = all / 2;
+        let reserve = all / 4;
         Pool {
             rest: all - reserve,
             taken: 0,
@@ -235,6 +233,11 @@ impl Pool {
     fn give_back(&mut self, holding: &mut Holding, bytes: usize) {
         holding.granted -= bytes;
         self.taken -= bytes;
+        if let Some(want) = holding.wants
+            && let Some(waiter) = self.waiting.get_mut(&(want, holding.id))
+        {
+            waiter.granted = holding.granted;
+        }
     }
 
     /// Whether a queue could have so many bytes, some of which belong to no queue alone.

@@ -43,16 +43,16 @@ fn one_that_hoards_leaves_something_to_the_others_and_never_their_floors() {
         let last = bytes.take_while(|&bytes| share.is_over(bytes, bytes, None).is_none());
         last.last().unwrap_or_default()
     };
-    // Its floor of 2 MiB, and two thirds of the half that has no owner; then two thirds of what is left each time.
+    // Its floor of 1 MiB, and two thirds of the 12 MiB that have no owner; then two thirds of what is left each time.
     let parts: Vec<_> = shares.iter_mut().map(fill).collect();
-    assert!((7 * MIB..=7 * MIB + MIB / 2).contains(&parts[0]), "{parts:?}");
+    assert!((8 * MIB + MIB / 2..=9 * MIB).contains(&parts[0]), "{parts:?}");
     assert!((3 * MIB..4 * MIB).contains(&parts[1]), "{parts:?}");
-    assert!(parts[3] >= 2 * MIB, "{parts:?}");
+    assert!(parts[3] >= MIB, "{parts:?}");
     assert!(parts.iter().sum::<usize>() <= 16 * MIB, "{parts:?}");
     assert_eq!(shares[3].is_over(8 * MIB, 8 * MIB, None), Some(Limit::SendMemory));
     shares.remove(0);
     assert!(memory.total() <= 9 * MIB);
-    assert_eq!(fill(&mut shares[0]) / MIB, 5, "more than before");
+    assert!(fill(&mut shares[0]) > 5 * MIB, "more than before");
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn small_changes_are_told_to_nobody_and_an_empty_queue_is() {
 
 #[test]
 fn a_sender_that_waits_is_woken_when_another_queue_gives_back() {
-    let memory = memory(100 * MIB, 6 * MIB, 1000);
+    let memory = memory(100 * MIB, 4 * MIB, 1000);
     let (mut hoarder, mut other) = (memory.share(), memory.share());
     assert_eq!(hoarder.is_over(2 * MIB - GRAIN, 2 * MIB - GRAIN, None), None);
     let (count, waker) = waker();
@@ -104,7 +104,7 @@ fn a_sender_that_waits_is_woken_when_another_queue_gives_back() {
 
 #[test]
 fn bytes_that_several_queues_share_count_once_and_keep_each_within_its_part() {
-    let memory = memory(100 * MIB, 6 * MIB, 1000);
+    let memory = memory(100 * MIB, 4 * MIB, 1000);
     let mut shares: Vec<_> = (0..3).map(|_| memory.share()).collect();
     memory.shared_total().fetch_add(MIB, Ordering::Relaxed);
     for share in &mut shares {
@@ -126,7 +126,7 @@ fn ask(share: &mut Share, bytes: usize, unfinished: usize, waker: &Waker) -> Ans
 
 #[test]
 fn who_waits_is_woken_by_whoever_gives_back_and_no_more_of_them_than_can_go_on() {
-    let memory = memory(100 * MIB, 6 * MIB, 1000);
+    let memory = memory(100 * MIB, 4 * MIB, 1000);
     let mut hoarder = memory.share();
     assert_eq!(ask(&mut hoarder, 2 * MIB - GRAIN, 0, Waker::noop()), Answer::Granted);
     let mut waiting: Vec<_> = (0..10)
@@ -146,20 +146,13 @@ fn who_waits_is_woken_by_whoever_gives_back_and_no_more_of_them_than_can_go_on()
     let (_, waker, share) = &mut waiting[lucky];
     assert_eq!(ask(share, 0, 0, waker), Answer::Granted);
     assert_eq!(waiting.iter().map(|(count, ..)| woken(count)).sum::<usize>(), 1);
-    // One that is woken and goes instead passes it on, too.
-    let mut alive = 10;
-    while let Some(index) = (0..waiting.len()).next() {
-        drop(waiting.remove(index));
-        alive -= 1;
-    }
-    assert_eq!(alive, 0);
-    drop(hoarder);
+    drop((waiting, hoarder));
     assert_eq!(memory.pool.lock().free(), 3 * MIB);
 }
 
 #[test]
 fn of_messages_in_part_the_largest_is_given_up_and_only_where_receiving_cannot_help() {
-    let memory = memory(100 * MIB, 6 * MIB, 1000);
+    let memory = memory(100 * MIB, 4 * MIB, 1000);
     let (count, call) = waker();
     let mut hoarder = memory.share();
     let most = 2 * MIB - GRAIN - 1000;
@@ -189,7 +182,7 @@ fn of_messages_in_part_the_largest_is_given_up_and_only_where_receiving_cannot_h
 
 #[test]
 fn a_message_that_is_complete_by_then_is_not_given_up() {
-    let memory = memory(100 * MIB, 6 * MIB, 1000);
+    let memory = memory(100 * MIB, 4 * MIB, 1000);
     let (count, call) = waker();
     let mut large = memory.share();
     let most = 2 * MIB - GRAIN - 1000;
@@ -215,12 +208,12 @@ fn what_the_gone_left_counts_and_leaves_its_part_of_the_reserve_to_who_comes() {
             break;
         }
     }
-    // Eight of them fill what is for all. Who comes now still has a floor.
-    assert_eq!(gone.len(), 8);
+    // Twelve of them fill what is for all. Who comes now still has a floor.
+    assert_eq!(gone.len(), 12);
     let mut honest = memory.share();
-    assert!(honest.has_room(MIB - 1, 0));
-    assert_eq!(ask(&mut honest, MIB, 0, Waker::noop()), Answer::Wait);
-    honest.retire(MIB);
+    assert!(honest.has_room(MIB / 2 - 1, 0));
+    assert_eq!(ask(&mut honest, MIB / 2, 0, Waker::noop()), Answer::Wait);
+    honest.retire(MIB / 2);
     // It keeps its part until there is room for what it left.
     let others: Vec<_> = (0..3).map(|_| memory.share()).collect();
     let (count, waker) = waker();
@@ -230,5 +223,5 @@ fn what_the_gone_left_counts_and_leaves_its_part_of_the_reserve_to_who_comes() {
     assert_eq!(ask(&mut last, 0, 0, &waker), Answer::Granted);
     drop((gone, honest));
     assert_eq!(woken(&count), 0);
-    assert_eq!(memory.pool.lock().free(), 4 * MIB);
+    assert_eq!(memory.pool.lock().free(), 6 * MIB);
 }
