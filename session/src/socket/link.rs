@@ -289,7 +289,8 @@ impl Link {
                     Err(end) => self.read_error = Some(end),
                 }
             }
-            if !self.hand_on(cx, lane) || self.is_heavy(cx, lane)? {
+            let handed_on = self.hand_on(cx, lane);
+            if self.is_heavy(cx, lane)? || !handed_on {
                 if !self.paused {
                     self.paused = true;
                     self.zmtp.pause();
@@ -369,7 +370,13 @@ impl Link {
         match self.unread.room(lane, &mut self.zmtp, cx.waker()) {
             Room::Some => Ok(false),
             Room::None => Ok(true),
-            Room::Never => Err(LinkEnd::Heavy),
+            Room::Never => {
+                // What has arrived as a whole is not to go with it.
+                for message in self.decoded.drain(..) {
+                    let _ = lane.inbound().map(|inbound| inbound.push_over(message));
+                }
+                Err(LinkEnd::Heavy)
+            }
         }
     }
 

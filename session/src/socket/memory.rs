@@ -213,7 +213,7 @@ impl Share {
             return None;
         }
         if let Some(waker) = waker {
-            pool.add_sender(waker, bytes);
+            pool.add_sender(&self.holding, bytes, own, waker);
             self.memory.has_senders.store(true, Ordering::Relaxed);
         }
         Some(self.memory.all_is)

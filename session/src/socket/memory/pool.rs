@@ -40,8 +40,10 @@ pub(super) struct Pool {
     bare: BTreeSet<(usize, u64)>,
     /// Senders that wait for room in any queue.
     senders: Vec<Waker>,
-    /// The fewest bytes that one of the queues had which had no room for them.
-    least: usize,
+    /// The least that they found no room for: what a queue wanted, and what it had of that, and how much one held together
+    /// with what it shares.
+    sought: Option<(usize, usize)>,
+    sought_shared: Option<usize>,
 }
 
 /// What one queue has of a [`Pool`].
@@ -77,6 +79,7 @@ struct Call {
 
 #[derive(Debug)]
 struct Waiter {
+    has_slot: bool,
     granted: usize,
     unfinished: usize,
     call: Call,
@@ -93,7 +96,7 @@ pub(super) struct Asking<'a> {
 
 /// What the pool says to who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     Granted,
     /// It is told once it may ask again.
     Wait,
@@ -184,7 +187,8 @@ impl Pool {
             waiting: BTreeMap::new(),
             bare: BTreeSet::new(),
             senders: Vec::new(),
-            least: usize::MAX,
+            sought: None,
+            sought_shared: None,
         }
     }
 
@@ -237,6 +241,11 @@ impl Pool {
             && let Some(waiter) = self.waiting.get_mut(&(want, holding.id))
         {
             waiter.granted = holding.granted;
+        }
+        if holding.unfinished > holding.granted
+            && let Some(call) = self.forget_unfinished(holding)
+        {
+            self.insert_unfinished(holding, holding.granted, call);
         }
     }
 
@@ -293,6 +302,7 @@ impl Pool {
             self.bare.insert(key);
         }
         let waiter = Waiter {
+            has_slot: holding.has_slot,
             granted: holding.granted,
             unfinished: holding.unfinished,
             call: holding.call(asking.waker),
@@ -309,32 +319,39 @@ impl Pool {
 
     /// Takes note of how much would be free without the unfinished message.
     fn note_unfinished(&mut self, holding: &mut Holding, asking: Asking<'_>) {
-        let now = asking.unfinished.min(holding.granted);
-        let now = if now < GRAIN { 0 } else { now };
         self.forget_unfinished(holding);
-        if now > 0 {
-            holding.unfinished = now;
-            self.unfinished_bytes += now;
-            self.unfinished
-                .insert((now, holding.id), holding.call(asking.waker));
+        let now = asking.unfinished.min(holding.granted);
+        self.insert_unfinished(holding, now, holding.call(asking.waker));
+    }
+
+    fn insert_unfinished(&mut self, holding: &mut Holding, bytes: usize, call: Call) {
+        if bytes >= GRAIN {
+            holding.unfinished = bytes;
+            self.unfinished_bytes += bytes;
+            self.unfinished.insert((bytes, holding.id), call);
         }
     }
 
-    fn forget_unfinished(&mut self, holding: &mut Holding) {
+    fn forget_unfinished(&mut self, holding: &mut Holding) -> Option<Call> {
         let key = (std::mem::take(&mut holding.unfinished), holding.id);
-        if self.unfinished.remove(&key).is_some() {
-            self.unfinished_bytes -= key.0;
-        }
+        let call = self.unfinished.remove(&key)?;
+        self.unfinished_bytes -= key.0;
+        Some(call)
     }
 
     /// Wakes those who may go on, as many as there is memory for.
     fn relieve(&mut self, woken: &mut Vec<Waker>) {
-        let mut promised = 0;
+        let (mut promised, mut slots) = (0, self.slots);
         while let Some((&(want, id), waiter)) = self.waiting.first_key_value() {
-            if !self.fits(want, self.taken - waiter.granted + promised) {
+            let fits = self.fits(want, self.taken - waiter.granted + promised);
+            if !fits && (waiter.has_slot || slots == 0) {
                 break;
             }
-            promised += want - waiter.granted;
+            match fits {
+                true => promised += want - waiter.granted,
+                // It may have a floor now.
+                false => slots -= 1,
+            }
             self.bare.remove(&(want, id));
             if let Some((_, waiter)) = self.waiting.pop_first() {
                 woken.push(waiter.call.notify(Notice::Look));
@@ -397,23 +414,34 @@ impl Pool {
         self.relieve(woken);
     }
 
-    /// Remembers a sender, who found no room in a queue with so many `bytes`, until somebody gave something back.
-    pub(super) fn add_sender(&mut self, waker: &Waker, bytes: usize) {
-        self.least = self.least.min(bytes);
+    /// Remembers a sender, who found no room in a queue with so many `bytes`, until somebody gave something back. Of these,
+    /// `own` are not shared with other queues.
+    pub(super) fn add_sender(&mut self, holding: &Holding, bytes: usize, own: usize, waker: &Waker) {
+        if own < holding.covered(self.floor) {
+            self.sought_shared = Some(self.sought_shared.map_or(bytes, |least| least.min(bytes)));
+        } else {
+            let sought = (holding.target(self.floor, own), holding.granted);
+            self.sought = Some(self.sought.map_or(sought, |least| least.min(sought)));
+        }
         if !self.senders.iter().any(|known| known.will_wake(waker)) {
             self.senders.push(waker.clone());
         }
     }
 
-    /// The senders that waited, if there is something for one of them: a quarter more than it was refused, so that it is
-    /// not back with the next message.
+    /// The senders that waited, if there is something for one of them: a grain more than it was refused, so that it is not
+    /// back with the next message.
     pub(super) fn take_senders(&mut self, shared: usize) -> Vec<Waker> {
+        let fits = self.sought.is_some_and(|(want, had)| {
+            let others = self.taken.saturating_sub(had).saturating_add(shared);
+            self.fits(want.saturating_add(GRAIN), others)
+        });
         let left = self.rest.saturating_sub(self.taken.saturating_add(shared));
-        let hoped = self.least.saturating_add(self.least / 4).saturating_add(GRAIN);
-        if left.saturating_mul(ALPHA) < hoped {
+        let shares_enough =
+            |bytes: usize| bytes.saturating_add(GRAIN) < left.saturating_mul(ALPHA);
+        if !fits && !self.sought_shared.is_some_and(shares_enough) {
             return Vec::new();
         }
-        self.least = usize::MAX;
+        (self.sought, self.sought_shared) = (None, None);
         std::mem::take(&mut self.senders)
     }
 
