@@ -151,12 +151,13 @@ impl Share {
         bytes < self.memory.each && self.holding.is_settled(self.memory.floor, bytes, unfinished)
     }
 
-    /// Asks whether there may be more than so many bytes, whatever one peer may have. Wakes `waker` once it is worth to ask
-    /// again, also if the answer is yes.
-    pub(crate) fn ask(&mut self, bytes: usize, unfinished: usize, waker: &Waker) -> Answer {
+    /// Asks whether there may be more than so many bytes, whatever one peer may have; for the time being, or after it has
+    /// waited for long. Wakes `waker` once it is worth to ask again, also if the answer is yes.
+    pub(crate) fn ask(&mut self, bytes: usize, unfinished: usize, insists: bool, waker: &Waker) -> Answer {
         let asking = Asking {
             bytes,
             unfinished,
+            insists,
             waker,
         };
         let mut woken = Vec::new();
@@ -171,7 +172,6 @@ impl Share {
 
     /// Some of what the queue held has gone: gives back what is not needed for so many bytes.
     pub(crate) fn settle(&mut self, bytes: usize) {
-        self.tell(bytes);
         let mut woken = Vec::new();
         self.memory
             .pool
@@ -183,7 +183,6 @@ impl Share {
     /// Nothing is added any more; so many bytes are still there.
     pub(crate) fn retire(&mut self, bytes: usize) {
         self.is_retired = true;
-        self.tell(bytes);
         let mut woken = Vec::new();
         self.memory
             .pool

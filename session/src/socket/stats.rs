@@ -61,14 +61,11 @@ pub struct PeerStats {
     pub queued: u64,
     /// Their bytes, headers included; 0 over inproc.
     pub queued_bytes: u64,
-    /// Bytes from it that wait to be received, 64 more for each message and each part of one that has several; 0 over inproc.
+    /// Bytes from it that wait to be received; 0 over inproc.
     pub unread_bytes: u64,
     /// Times its connection was lost and made again.
     pub reconnects: u64,
 }
-
-/// What the place of a message in a queue takes, in bytes: a thousand empty ones are 64 kB.
-const PLACE: u64 = size_of::<Message>() as u64;
 
 /// Counters with one writer at a time (whoever holds the lock of the queue they count).
 #[derive(Debug, Default)]
@@ -98,12 +95,12 @@ impl Counters {
         self.bytes_received.add(bytes as u64);
     }
 
-    /// So many messages came that need so many bytes, beside their places. The task that takes them is the only one to
+    /// So many messages came that need so many bytes, their places left out. The task that takes them is the only one to
     /// call this.
     pub(crate) fn arrived(&self, messages: usize, bytes: usize) {
         // What was received without having come this way (a notice of the socket's own) makes no debt.
         let before = self.arrived.get().max(self.fetched());
-        self.arrived.set(before + bytes as u64 + messages as u64 * PLACE);
+        self.arrived.set(before + bytes as u64);
         let before = self.messages_arrived();
         self.messages_arrived.set(before + messages as u64);
     }
@@ -118,6 +115,12 @@ impl Counters {
         self.arrived.get().saturating_sub(self.fetched()) as usize
     }
 
+    /// The places in queues of the messages that came and were not received yet, in bytes.
+    pub(crate) fn places(&self) -> usize {
+        let unread = self.messages_arrived() - self.messages_received.get();
+        unread as usize * size_of::<Message>()
+    }
+
     /// Nothing waits: messages may go otherwise than by being received. As [`arrived`](Self::arrived), for one task only.
     pub(crate) fn none_unread(&self) {
         self.arrived.set(self.fetched());
@@ -125,7 +128,7 @@ impl Counters {
     }
 
     fn fetched(&self) -> u64 {
-        self.lists_received.get() + self.bytes_received.get() + self.messages_received.get() * PLACE
+        self.lists_received.get() + self.bytes_received.get()
     }
 
     /// Adds all of `other`, whose owner is gone.

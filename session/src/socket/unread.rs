@@ -1,14 +1,20 @@
 //! What came by one connection and waits to be received, in bytes: whether there may be more of it.
 
 use std::collections::VecDeque;
-use std::task::Waker;
+use std::pin::Pin;
+use std::task::{Context, Waker};
+use std::time::Duration;
 
 use flexbond_wire::zmtp;
+use tokio::time::{Sleep, sleep};
 
 use super::core::Core;
 use super::lane::Lane;
 use super::memory::{Answer, Share};
 use super::{Limit, LimitAction};
+
+/// How long a connection waits for what others have begun to be there as a whole, before the largest of it is given up.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What came by one connection and waits to be received.
 #[derive(Debug, Default)]
@@ -18,6 +24,8 @@ pub(crate) struct Unread {
     waste: Waste,
     /// Something has to be received before more is read, from this peer or from others.
     is_held_up: bool,
+    /// While it waits for what others have begun.
+    patience: Option<Pin<Box<Sleep>>>,
 }
 
 /// What is left of it once the connection is over.
@@ -97,7 +105,7 @@ impl Unread {
 
     /// Whether more may come by a lane. Wakes `waker` once it may again.
     pub(crate) fn room(&mut self, lane: &Lane, zmtp: &mut zmtp::Connection, waker: &Waker) -> Room {
-        let Some(share) = &self.share else {
+        let Some(share) = &mut self.share else {
             return Room::Some;
         };
         let unfinished = zmtp.incomplete();
@@ -107,12 +115,11 @@ impl Unread {
                 .add(waste, lane.counters.messages_arrived(), unfinished > 0);
             self.waste.drop_until(lane.counters.messages_received.get());
         }
+        let unread = lane.counters.unread();
+        share.tell(unread + unfinished);
         let unfinished = unfinished + self.waste.unfinished;
-        let bytes = lane.counters.unread() + self.waste.bytes + unfinished;
+        let bytes = unread + lane.counters.places() + self.waste.bytes + unfinished;
         if share.has_room(bytes, unfinished) {
-            if let Some(share) = &mut self.share {
-                share.tell(bytes);
-            }
             self.is_held_up = false;
             return Room::Some;
         }
@@ -127,15 +134,34 @@ impl Unread {
             return Room::Some;
         };
         let bytes = waiting + unfinished;
-        share.tell(bytes);
-        let limit = match share.ask(bytes, unfinished, waker) {
+        let mut cx = Context::from_waker(waker);
+        let is_over = |patience: &mut Pin<Box<Sleep>>| patience.as_mut().poll(&mut cx).is_ready();
+        let insists = self.patience.as_mut().is_some_and(is_over);
+        let answer = share.ask(bytes, unfinished, insists, waker);
+        if answer != Answer::Contend {
+            self.patience = None;
+        }
+        let limit = match answer {
             Answer::GiveUp => return Room::Never,
+            Answer::Contend => {
+                // Nobody is told: this hangs on others, one of whom may be.
+                self.wait_for_others(insists, waker);
+                return Room::None;
+            }
             Answer::Wait => Some(share.common_limit()),
             // One message may always be there.
             Answer::Granted if waiting > 0 => share.exceeds_own(bytes),
             Answer::Granted => None,
         };
         self.hold_up(lane, limit)
+    }
+
+    /// Looks again after a while, and then after another.
+    fn wait_for_others(&mut self, again: bool, waker: &Waker) {
+        if again || self.patience.is_none() {
+            let patience = self.patience.insert(Box::pin(sleep(PATIENCE)));
+            let _ = patience.as_mut().poll(&mut Context::from_waker(waker));
+        }
     }
 
     fn hold_up(&mut self, lane: &Lane, limit: Option<Limit>) -> Room {
@@ -162,15 +188,17 @@ impl Unread {
             self.waste.clear(lane.counters.messages_arrived());
         }
         self.waste.drop_until(lane.counters.messages_received.get());
-        lane.counters.unread() + self.waste.bytes
+        lane.counters.unread() + lane.counters.places() + self.waste.bytes
     }
 
     /// Nothing more has come yet. What the socket has of this lane is to go once it was received, though nothing more may
     /// ever come: wakes `waker` then, to ask for [`room`](Self::room) again.
     pub(crate) fn rest(&mut self, lane: &Lane, zmtp: &zmtp::Connection, waker: &Waker) {
         if self.share.as_ref().is_some_and(Share::is_told) {
-            let bytes = self.watch(lane, waker) + zmtp.incomplete() + self.waste.unfinished;
+            let unfinished = zmtp.incomplete();
+            let bytes = self.watch(lane, waker) + unfinished + self.waste.unfinished;
             if let Some(share) = &mut self.share {
+                share.tell(lane.counters.unread() + unfinished);
                 share.settle(bytes);
             }
         }
@@ -194,8 +222,10 @@ impl Unread {
         }
         waste.add(zmtp.take_waste(), lane.counters.messages_arrived(), false);
         waste.drop_until(lane.counters.messages_received.get());
-        let bytes = lane.counters.unread() + waste.bytes;
+        let unread = lane.counters.unread();
+        let bytes = unread + lane.counters.places() + waste.bytes;
         if bytes > 0 && waits() {
+            share.tell(unread);
             share.retire(bytes);
             lane.keep_left(Left { share, waste });
             if !waits() {
@@ -210,7 +240,10 @@ impl Left {
     /// Some of it was received.
     pub(crate) fn settle(&mut self, lane: &Lane) {
         self.waste.drop_until(lane.counters.messages_received.get());
-        self.share.settle(lane.counters.unread() + self.waste.bytes);
+        let unread = lane.counters.unread();
+        self.share.tell(unread);
+        self.share
+            .settle(unread + lane.counters.places() + self.waste.bytes);
     }
 }
 

@@ -38,9 +38,12 @@ impl Body {
         self.buffer.len() >= self.len
     }
 
-    /// How many bytes of it are here.
-    pub(crate) fn arrived(&self) -> usize {
-        self.buffer.len()
+    /// How many bytes there is memory for: all of a small one, of others as many as are here.
+    pub(crate) fn held(&self) -> usize {
+        match self.len <= Self::FIRST {
+            true => self.len,
+            false => self.buffer.len(),
+        }
     }
 
     /// Where the next bytes of it go: with room for some, unless it is whole.

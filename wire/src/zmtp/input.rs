@@ -315,9 +315,9 @@ impl Input {
         self.filled = false;
     }
 
-    /// How much has arrived of a body that has a buffer of its own.
+    /// How many bytes there is memory for of a body that has a buffer of its own.
     pub(crate) fn body_len(&self) -> usize {
-        self.body.as_ref().map_or(0, Body::arrived)
+        self.body.as_ref().map_or(0, Body::held)
     }
 
     #[cold]

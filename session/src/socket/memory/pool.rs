@@ -6,8 +6,8 @@
 //! "Dynamic queue length thresholds for shared-memory packet switches", 1998). However many hoard, some is left.
 //!
 //! Who gets no more waits until others have given something back, the least demanding first. Only where all that could
-//! be received would not help, because messages that are not there as a whole hold the memory, the largest of these is
-//! given up ("longest queue drop"): nobody loses a message while another one holds more.
+//! be received would not help, because messages that are not there as a whole hold the memory, and who waits has done so
+//! for long, the largest of these is given up ("longest queue drop"): nobody loses a message while another one holds more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,12 +31,12 @@ pub(super) struct Pool {
     floor: usize,
     /// How many more queues may have a slot.
     slots: usize,
-    /// Queues that hold much of a message which is not there as a whole, by how much that is.
+    /// Queues that hold some of a message which is not there as a whole, by what they have for it.
     unfinished: BTreeMap<(usize, u64), Call>,
     unfinished_bytes: usize,
     /// Queues that wait for memory, by how much they want to have.
     waiting: BTreeMap<(usize, u64), Waiter>,
-    /// Of these, the ones that hold nothing that could be received.
+    /// Of these, the ones that hold nothing that could be received, and have waited for long.
     bare: BTreeSet<(usize, u64)>,
     /// Senders that wait for room in any queue.
     senders: Vec<Waker>,
@@ -91,15 +91,26 @@ pub(super) struct Asking<'a> {
     pub(super) bytes: usize,
     /// Of these, what belongs to a message that is not there as a whole.
     pub(super) unfinished: usize,
+    /// It has waited for long.
+    pub(super) insists: bool,
     pub(super) waker: &'a Waker,
+}
+
+impl Asking<'_> {
+    /// Whether it holds nothing that could be received.
+    fn is_bare(&self) -> bool {
+        self.bytes == self.unfinished
+    }
 }
 
 /// What the pool says to who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Granted,
-    /// It is told once it may ask again.
+    /// Some has to be received; it is told once it may ask again.
     Wait,
+    /// Others have to finish what they have begun, or to give it up; it is told once it may ask again.
+    Contend,
     /// Its unfinished message gets no more, now or ever.
     GiveUp,
 }
@@ -280,10 +291,14 @@ impl Pool {
         self.note_unfinished(holding, asking);
         let answer = match granted {
             true => Answer::Granted,
-            false if bytes == unfinished && !self.fits(holding.target(self.floor, bytes), 0) => Answer::GiveUp,
+            false if asking.is_bare() && !self.fits(holding.target(self.floor, bytes), 0) => Answer::GiveUp,
             false => {
                 self.wait(holding, asking);
-                Answer::Wait
+                let others = self.unfinished_bytes - holding.unfinished;
+                match !asking.is_bare() || self.fits(holding.target(self.floor, bytes), others) {
+                    true => Answer::Wait,
+                    false => Answer::Contend,
+                }
             }
         };
         self.relieve(woken);
@@ -298,7 +313,7 @@ impl Pool {
         let want = holding.target(self.floor, asking.bytes);
         let key = (want, holding.id);
         holding.wants = Some(want);
-        if asking.bytes == asking.unfinished {
+        if asking.is_bare() && asking.insists {
             self.bare.insert(key);
         }
         let waiter = Waiter {
@@ -317,15 +332,18 @@ impl Pool {
         }
     }
 
-    /// Takes note of how much would be free without the unfinished message.
+    /// Takes note of what would be free without the unfinished message.
     fn note_unfinished(&mut self, holding: &mut Holding, asking: Asking<'_>) {
         self.forget_unfinished(holding);
-        let now = asking.unfinished.min(holding.granted);
+        let now = match asking.unfinished {
+            0 => 0,
+            bytes => holding.target(self.floor, bytes).min(holding.granted),
+        };
         self.insert_unfinished(holding, now, holding.call(asking.waker));
     }
 
     fn insert_unfinished(&mut self, holding: &mut Holding, bytes: usize, call: Call) {
-        if bytes >= GRAIN {
+        if bytes > 0 {
             holding.unfinished = bytes;
             self.unfinished_bytes += bytes;
             self.unfinished.insert((bytes, holding.id), call);

@@ -120,9 +120,9 @@ fn bytes_that_several_queues_share_count_once_and_keep_each_within_its_part() {
     }
 }
 
-/// A receiving queue's question.
+/// A receiving queue's question, after it has waited for long.
 fn ask(share: &mut Share, bytes: usize, unfinished: usize, waker: &Waker) -> Answer {
-    share.ask(bytes, unfinished, waker)
+    share.ask(bytes, unfinished, true, waker)
 }
 
 #[test]
@@ -170,7 +170,9 @@ fn of_messages_in_part_the_largest_is_given_up_and_only_where_receiving_cannot_h
     assert_eq!(ask(&mut honest, MIB / 2, MIB / 2, &own), Answer::Granted);
     // Now it is not: the one that has more is to go.
     assert!(hoarder.has_room(most, most));
-    assert_eq!(ask(&mut honest, MIB, MIB, &own), Answer::Wait);
+    assert_eq!(honest.ask(MIB, MIB, false, &own), Answer::Contend);
+    assert_eq!((woken(&count), woken(&own_count)), (0, 0), "it has time");
+    assert_eq!(ask(&mut honest, MIB, MIB, &own), Answer::Contend);
     assert_eq!((woken(&count), woken(&own_count)), (1, 0));
     assert!(!hoarder.has_room(most, most));
     assert_eq!(ask(&mut hoarder, most, most, &call), Answer::GiveUp);
@@ -189,7 +191,7 @@ fn a_message_that_is_complete_by_then_is_not_given_up() {
     let most = 2 * MIB - GRAIN - 1000;
     assert_eq!(ask(&mut large, most, most, &call), Answer::Granted);
     let mut other = memory.share();
-    assert_eq!(ask(&mut other, MIB, MIB, Waker::noop()), Answer::Wait);
+    assert_eq!(ask(&mut other, MIB, MIB, Waker::noop()), Answer::Contend);
     assert_eq!(woken(&count), 1);
     assert_eq!(ask(&mut large, most, 0, &call), Answer::Granted);
     drop(large);

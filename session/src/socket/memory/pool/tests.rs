@@ -15,7 +15,7 @@ impl Pool {
 enum Step {
     Enter,
     /// Wants so many bytes, a part of them unfinished.
-    Ask(usize, usize, usize),
+    Ask(usize, usize, usize, bool),
     /// Has received down to so many.
     Settle(usize, usize),
     /// Its connection ends.
@@ -27,7 +27,8 @@ fn step() -> impl Strategy<Value = Step> {
     let bytes = || prop_oneof![Just(0_usize), 0..200_000_usize, 0..4_000_000_usize];
     prop_oneof![
         2 => Just(Step::Enter),
-        6 => (any::<usize>(), bytes(), bytes()).prop_map(|(who, bytes, part)| Step::Ask(who, bytes, part)),
+        6 => (any::<usize>(), bytes(), bytes(), any::<bool>())
+            .prop_map(|(who, bytes, part, insists)| Step::Ask(who, bytes, part, insists)),
         3 => (any::<usize>(), bytes()).prop_map(|(who, bytes)| Step::Settle(who, bytes)),
         1 => any::<usize>().prop_map(Step::Retire),
         1 => any::<usize>().prop_map(Step::Leave),
@@ -98,12 +99,12 @@ proptest! {
                     prop_assert_eq!(holding.has_slot, had_slots);
                     queues.push(Queue { holding, bytes: 0, unfinished: 0, is_retired: false });
                 }
-                Step::Ask(who, bytes, unfinished) => {
+                Step::Ask(who, bytes, unfinished, insists) => {
                     let Some(queue) = queues.get_mut(who % count).filter(|queue| !queue.is_retired) else {
                         continue;
                     };
                     let unfinished = unfinished.min(bytes);
-                    let asking = Asking { bytes, unfinished, waker: Waker::noop() };
+                    let asking = Asking { bytes, unfinished, insists, waker: Waker::noop() };
                     match pool.ask(&mut queue.holding, asking, &mut woken) {
                         Answer::Granted => {
                             prop_assert!(bytes < queue.holding.covered(pool.floor));
