@@ -144,11 +144,11 @@ impl Share {
         self.memory.all_is
     }
 
-    /// Whether there may be more than so many bytes, `unfinished` ones of a message in part included, and nobody has to be
-    /// asked or told.
+    /// Whether there may be so many bytes and more, `unfinished` ones of a message in part included, and nobody has to be
+    /// asked or told. Of these, so many are `here`.
     #[inline]
-    pub(crate) fn has_room(&self, bytes: usize, unfinished: usize) -> bool {
-        bytes < self.memory.each && self.holding.is_settled(self.memory.floor, bytes, unfinished)
+    pub(crate) fn has_room(&self, here: usize, bytes: usize, unfinished: usize) -> bool {
+        here < self.memory.each && self.holding.is_settled(self.memory.floor, bytes, unfinished)
     }
 
     /// Asks whether there may be more than so many bytes, whatever one peer may have; for the time being, or after it has

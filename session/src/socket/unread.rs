@@ -117,27 +117,27 @@ impl Unread {
         }
         let unread = lane.counters.unread();
         share.tell(unread + unfinished);
-        let unfinished = unfinished + self.waste.unfinished;
-        let bytes = unread + lane.counters.places() + self.waste.bytes + unfinished;
-        if share.has_room(bytes, unfinished) {
+        let here = unfinished + self.waste.unfinished;
+        let all = here + zmtp.awaited();
+        let waiting = unread + lane.counters.places() + self.waste.bytes;
+        if share.has_room(waiting + here, waiting + all, all) {
             self.is_held_up = false;
             return Room::Some;
         }
-        self.look(lane, unfinished, waker)
+        self.look(lane, here, all, waker)
     }
 
-    /// As [`room`](Self::room), once it is not plain that there is room.
+    /// As [`room`](Self::room), once it is not plain that there is room. Of the unfinished message so much is `here`.
     #[cold]
-    fn look(&mut self, lane: &Lane, unfinished: usize, waker: &Waker) -> Room {
+    fn look(&mut self, lane: &Lane, here: usize, unfinished: usize, waker: &Waker) -> Room {
         let waiting = self.watch(lane, waker);
         let Some(share) = &mut self.share else {
             return Room::Some;
         };
-        let bytes = waiting + unfinished;
         let mut cx = Context::from_waker(waker);
         let is_over = |patience: &mut Pin<Box<Sleep>>| patience.as_mut().poll(&mut cx).is_ready();
         let insists = self.patience.as_mut().is_some_and(is_over);
-        let answer = share.ask(bytes, unfinished, insists, waker);
+        let answer = share.ask(waiting + unfinished, unfinished, insists, waker);
         if answer != Answer::Contend {
             self.patience = None;
         }
@@ -150,7 +150,7 @@ impl Unread {
             }
             Answer::Wait => Some(share.common_limit()),
             // One message may always be there.
-            Answer::Granted if waiting > 0 => share.exceeds_own(bytes),
+            Answer::Granted if waiting > 0 => share.exceeds_own(waiting + here),
             Answer::Granted => None,
         };
         self.hold_up(lane, limit)
@@ -196,7 +196,7 @@ impl Unread {
     pub(crate) fn rest(&mut self, lane: &Lane, zmtp: &zmtp::Connection, waker: &Waker) {
         if self.share.as_ref().is_some_and(Share::is_told) {
             let unfinished = zmtp.incomplete();
-            let bytes = self.watch(lane, waker) + unfinished + self.waste.unfinished;
+            let bytes = self.watch(lane, waker) + unfinished + zmtp.awaited() + self.waste.unfinished;
             if let Some(share) = &mut self.share {
                 share.tell(lane.counters.unread() + unfinished);
                 share.settle(bytes);

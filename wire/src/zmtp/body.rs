@@ -38,11 +38,16 @@ impl Body {
         self.buffer.len() >= self.len
     }
 
-    /// How many bytes there is memory for: all of a small one, of others as many as are here.
-    pub(crate) fn held(&self) -> usize {
+    /// How many bytes of it are here.
+    pub(crate) fn arrived(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// How many more there is memory for already, if it is a small one.
+    pub(crate) fn awaited(&self) -> usize {
         match self.len <= Self::FIRST {
-            true => self.len,
-            false => self.buffer.len(),
+            true => self.len.saturating_sub(self.buffer.len()),
+            false => 0,
         }
     }
 

@@ -315,9 +315,14 @@ impl Input {
         self.filled = false;
     }
 
-    /// How many bytes there is memory for of a body that has a buffer of its own.
+    /// How much has arrived of a body that has a buffer of its own.
     pub(crate) fn body_len(&self) -> usize {
-        self.body.as_ref().map_or(0, Body::held)
+        self.body.as_ref().map_or(0, Body::arrived)
+    }
+
+    /// How much more there is memory for.
+    pub(crate) fn awaited(&self) -> usize {
+        self.body.as_ref().map_or(0, Body::awaited)
     }
 
     #[cold]

@@ -57,12 +57,18 @@ impl Connection {
         std::mem::take(&mut self.decoded)
     }
 
-    /// The bytes held of a message that has not arrived as a whole: its parts so far, what they cost each, and a body of
-    /// 32 KiB or more: up to 4 MiB as a whole, for its memory is set aside, of a larger one as much as there is. Smaller
-    /// bodies are in the [read buffer](Self::read_buffer), which has its own limit.
+    /// The bytes held of a message that has not arrived as a whole: its parts so far, what they cost each, and as much as
+    /// there is of a body of 32 KiB or more. Smaller bodies are in the [read buffer](Self::read_buffer), which has its
+    /// own limit.
     #[must_use]
     pub fn incomplete(&self) -> usize {
         self.parts_size + self.parts.len() * size_of::<Frame>() + self.input.body_len()
+    }
+
+    /// What is still to come of a body of 32 KiB to 4 MiB that is under way: its memory is set aside.
+    #[must_use]
+    pub fn awaited(&self) -> usize {
+        self.input.awaited()
     }
 
     /// The bytes of read buffers that live on only because parts of messages share them, beside these parts, since the last

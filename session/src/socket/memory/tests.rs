@@ -142,7 +142,7 @@ fn who_waits_is_woken_by_whoever_gives_back_and_no_more_of_them_than_can_go_on()
     let called: Vec<_> = waiting.iter().map(|(count, ..)| woken(count)).collect();
     assert_eq!(called.iter().sum::<usize>(), 1, "{called:?}");
     let lucky = called.iter().position(|&count| count == 1).unwrap();
-    assert!(!waiting[lucky].2.has_room(0, 0), "it has to look");
+    assert!(!waiting[lucky].2.has_room(0, 0, 0), "it has to look");
     // It needs nothing any more: the next one hears of it.
     let (_, waker, share) = &mut waiting[lucky];
     assert_eq!(ask(share, 0, 0, waker), Answer::Granted);
@@ -169,12 +169,12 @@ fn of_messages_in_part_the_largest_is_given_up_and_only_where_receiving_cannot_h
     assert_eq!((woken(&count), woken(&own_count)), (0, 1));
     assert_eq!(ask(&mut honest, MIB / 2, MIB / 2, &own), Answer::Granted);
     // Now it is not: the one that has more is to go.
-    assert!(hoarder.has_room(most, most));
+    assert!(hoarder.has_room(most, most, most));
     assert_eq!(honest.ask(MIB, MIB, false, &own), Answer::Contend);
     assert_eq!((woken(&count), woken(&own_count)), (0, 0), "it has time");
     assert_eq!(ask(&mut honest, MIB, MIB, &own), Answer::Contend);
     assert_eq!((woken(&count), woken(&own_count)), (1, 0));
-    assert!(!hoarder.has_room(most, most));
+    assert!(!hoarder.has_room(most, most, most));
     assert_eq!(ask(&mut hoarder, most, most, &call), Answer::GiveUp);
     drop(hoarder);
     assert_eq!(woken(&own_count), 1);
@@ -214,7 +214,7 @@ fn what_the_gone_left_counts_and_leaves_its_part_of_the_reserve_to_who_comes() {
     // Twelve of them fill what is for all. Who comes now still has a floor.
     assert_eq!(gone.len(), 12);
     let mut honest = memory.share();
-    assert!(honest.has_room(MIB / 2 - 1, 0));
+    assert!(honest.has_room(MIB / 2 - 1, MIB / 2 - 1, 0));
     assert_eq!(ask(&mut honest, MIB / 2, 0, Waker::noop()), Answer::Wait);
     honest.retire(MIB / 2);
     // It keeps its part until there is room for what it left.
