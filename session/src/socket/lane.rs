@@ -175,11 +175,16 @@ impl Lane {
     }
 
     /// Some was received: where no connection sees to what is left, that takes less memory now.
-    #[cold]
+    #[inline]
     pub(crate) fn settle(&self) {
-        if self.has_left.load(Ordering::Relaxed)
-            && let Some(left) = &mut *self.left.lock()
-        {
+        if self.has_left.load(Ordering::Relaxed) {
+            self.settle_left();
+        }
+    }
+
+    #[cold]
+    fn settle_left(&self) {
+        if let Some(left) = &mut *self.left.lock() {
             left.settle(self);
         }
     }

@@ -12,8 +12,8 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
-use self::pool::{Asking, GRAIN, Holding, Pool};
 pub(crate) use self::pool::Answer;
+use self::pool::{Asking, GRAIN, Holding, Pool};
 use super::Limit;
 
 /// The bytes that wait in one direction, of all peers together.
@@ -76,9 +76,7 @@ impl Memory {
 
     /// The bytes that wait now, as far as they were told.
     pub(crate) fn total(&self) -> usize {
-        self.told
-            .load(Ordering::Relaxed)
-            .saturating_add(self.shared())
+        self.told.load(Ordering::Relaxed).saturating_add(self.shared())
     }
 
     fn shared(&self) -> usize {
@@ -90,10 +88,10 @@ impl Memory {
         &self.shared
     }
 
-    /// After how many bytes that were received a queue has to hear of it, so that it never waits for what is free: it does
-    /// not wait with less than twice as many.
+    /// After how many bytes that were received a queue has to hear of it, so that it never waits for what is free: with less
+    /// than that it waits for nobody.
     pub(crate) fn step(&self) -> usize {
-        self.each.min(self.floor).min(GRAIN) / 2
+        self.each.min(self.floor).min(GRAIN)
     }
 
     /// The senders that waited for room in any queue, if there is some now. Not with the queues locked, but after they were.
@@ -161,11 +159,7 @@ impl Share {
             waker,
         };
         let mut woken = Vec::new();
-        let answer = self
-            .memory
-            .pool
-            .lock()
-            .ask(&mut self.holding, asking, &mut woken);
+        let answer = self.memory.pool.lock().ask(&mut self.holding, asking, &mut woken);
         woken.into_iter().for_each(Waker::wake);
         answer
     }

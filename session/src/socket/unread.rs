@@ -24,8 +24,10 @@ pub(crate) struct Unread {
     waste: Waste,
     /// Something has to be received before more is read, from this peer or from others.
     is_held_up: bool,
-    /// While it waits for what others have begun.
+    /// Looks again when this is over.
     patience: Option<Pin<Box<Sleep>>>,
+    /// It waits for what others have begun.
+    contends: bool,
 }
 
 /// What is left of it once the connection is over.
@@ -136,28 +138,34 @@ impl Unread {
         };
         let mut cx = Context::from_waker(waker);
         let is_over = |patience: &mut Pin<Box<Sleep>>| patience.as_mut().poll(&mut cx).is_ready();
-        let insists = self.patience.as_mut().is_some_and(is_over);
+        let is_over = self.patience.as_mut().is_some_and(is_over);
+        let insists = is_over && self.contends;
         let answer = share.ask(waiting + unfinished, unfinished, insists, waker);
-        if answer != Answer::Contend {
-            self.patience = None;
-        }
+        let contends = answer == Answer::Contend;
+        // It has its time from when it began to contend.
+        let again = is_over || contends != std::mem::replace(&mut self.contends, contends);
         let limit = match answer {
             Answer::GiveUp => return Room::Never,
-            Answer::Contend => {
-                // Nobody is told: this hangs on others, one of whom may be.
-                self.wait_for_others(insists, waker);
-                return Room::None;
-            }
-            Answer::Wait => Some(share.common_limit()),
+            Answer::Contend | Answer::Wait => Some(share.common_limit()),
             // One message may always be there.
             Answer::Granted if waiting > 0 => share.exceeds_own(waiting + here),
             Answer::Granted => None,
         };
+        // Who receives the last few bytes does not tell, though they may be all that keeps a read buffer.
+        let is_told = waiting.saturating_sub(self.waste.bytes) >= lane.step();
+        match limit {
+            Some(_) if contends || !is_told => self.look_later(again, waker),
+            _ => self.patience = None,
+        }
+        if contends {
+            // Nobody is told: this hangs on others, one of whom may be.
+            return Room::None;
+        }
         self.hold_up(lane, limit)
     }
 
     /// Looks again after a while, and then after another.
-    fn wait_for_others(&mut self, again: bool, waker: &Waker) {
+    fn look_later(&mut self, again: bool, waker: &Waker) {
         if again || self.patience.is_none() {
             let patience = self.patience.insert(Box::pin(sleep(PATIENCE)));
             let _ = patience.as_mut().poll(&mut Context::from_waker(waker));

@@ -130,7 +130,10 @@ impl Input {
     pub(crate) fn clear(&mut self) {
         self.part_with();
         let waste = self.waste;
-        *self = Input { waste, ..Input::new() };
+        *self = Input {
+            waste,
+            ..Input::new()
+        };
     }
 
     /// A message of `len` bytes was of no use: nobody shares the buffer for it any more.

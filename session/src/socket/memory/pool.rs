@@ -218,7 +218,10 @@ impl Pool {
 
     /// Whether a queue that had `want` of the rest would have no more than it may, if `others` had so much of it.
     fn fits(&self, want: usize, others: usize) -> bool {
-        let left = self.rest.checked_sub(others).and_then(|left| left.checked_sub(want));
+        let left = self
+            .rest
+            .checked_sub(others)
+            .and_then(|left| left.checked_sub(want));
         left.is_some_and(|left| want <= left.saturating_mul(ALPHA))
     }
 
@@ -277,7 +280,12 @@ impl Pool {
     }
 
     /// As [`adjust`](Self::adjust), for a queue that can wait; who has to look after that is added to `woken`.
-    pub(super) fn ask(&mut self, holding: &mut Holding, asking: Asking<'_>, woken: &mut Vec<Waker>) -> Answer {
+    pub(super) fn ask(
+        &mut self,
+        holding: &mut Holding,
+        asking: Asking<'_>,
+        woken: &mut Vec<Waker>,
+    ) -> Answer {
         let Asking {
             bytes, unfinished, ..
         } = asking;
@@ -399,7 +407,13 @@ impl Pool {
     }
 
     /// Takes back what a queue does not need for so many bytes.
-    pub(super) fn settle(&mut self, holding: &mut Holding, bytes: usize, retired: bool, woken: &mut Vec<Waker>) {
+    pub(super) fn settle(
+        &mut self,
+        holding: &mut Holding,
+        bytes: usize,
+        retired: bool,
+        woken: &mut Vec<Waker>,
+    ) {
         if !retired {
             if bytes == 0 {
                 self.give_back(holding, holding.granted);
@@ -454,8 +468,7 @@ impl Pool {
             self.fits(want.saturating_add(GRAIN), others)
         });
         let left = self.rest.saturating_sub(self.taken.saturating_add(shared));
-        let shares_enough =
-            |bytes: usize| bytes.saturating_add(GRAIN) < left.saturating_mul(ALPHA);
+        let shares_enough = |bytes: usize| bytes.saturating_add(GRAIN) < left.saturating_mul(ALPHA);
         if !fits && !self.sought_shared.is_some_and(shares_enough) {
             return Vec::new();
         }

@@ -8,11 +8,7 @@ use super::*;
 const MIB: usize = 1 << 20;
 
 fn memory(each: usize, all: usize, peers: usize) -> Arc<Memory> {
-    Memory::new(
-        (Limit::PeerSendBytes, each),
-        (Limit::SendMemory, all),
-        peers,
-    )
+    Memory::new((Limit::PeerSendBytes, each), (Limit::SendMemory, all), peers)
 }
 
 /// Counts how often it is woken.
@@ -62,7 +58,7 @@ fn a_peer_has_a_limit_of_its_own() {
     assert_eq!(share.is_over(999, 999, None), None);
     assert_eq!(share.is_over(1000, 1000, None), Some(Limit::PeerSendBytes));
     assert_eq!(share.next_mark(990, 990), 1000);
-    assert_eq!(memory.step(), 500);
+    assert_eq!(memory.step(), 1000);
 }
 
 #[test]
@@ -129,7 +125,10 @@ fn ask(share: &mut Share, bytes: usize, unfinished: usize, waker: &Waker) -> Ans
 fn who_waits_is_woken_by_whoever_gives_back_and_no_more_of_them_than_can_go_on() {
     let memory = memory(100 * MIB, 4 * MIB, 1000);
     let mut hoarder = memory.share();
-    assert_eq!(ask(&mut hoarder, 2 * MIB - GRAIN, 0, Waker::noop()), Answer::Granted);
+    assert_eq!(
+        ask(&mut hoarder, 2 * MIB - GRAIN, 0, Waker::noop()),
+        Answer::Granted
+    );
     let mut waiting: Vec<_> = (0..10)
         .map(|_| {
             let (count, waker) = waker();

@@ -56,11 +56,13 @@ fn check(pool: &Pool, queues: &[Queue], all: usize, peers: usize) {
     let unfinished: usize = pool.unfinished.keys().map(|(bytes, _)| bytes).sum();
     assert_eq!(pool.unfinished_bytes, unfinished);
     assert!(unfinished <= pool.taken);
-    let waiting = queues.iter().filter(|queue| queue.holding.wants.is_some()).count();
+    let waiting = queues
+        .iter()
+        .filter(|queue| queue.holding.wants.is_some())
+        .count();
     assert!(waiting >= pool.waiting.len());
     assert!(pool.bare.iter().all(|key| pool.waiting.contains_key(key)));
-    let is_called =
-        |queue: &Queue| queue.holding.notice.load(Ordering::Relaxed) == Notice::Look as u8;
+    let is_called = |queue: &Queue| queue.holding.notice.load(Ordering::Relaxed) == Notice::Look as u8;
     // Who was called takes what there is, or passes it on.
     if let Some((&(want, _), waiter)) = pool.waiting.first_key_value()
         && !queues.iter().any(is_called)
