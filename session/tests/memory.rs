@@ -186,21 +186,17 @@ async fn small_messages_do_not_keep_more_memory_than_is_counted() {
         let filler = command("NOTHING", &[b'x'; 30_000]).repeat(5);
         let unit = [frame(more, &[7; 63]), filler].concat();
         let peak = Peak::start();
-        let sends = within("the peer to be held up or cut off", async {
-            let mut peer = Raw::connect(&endpoint).await;
-            peer.handshake("PUSH").await;
-            let sends = tokio::spawn(async move {
-                for _ in 0..350 {
-                    if peer.try_send(&unit).await.is_err() {
-                        break;
-                    }
+        let mut peer = Raw::connect(&endpoint).await;
+        peer.handshake("PUSH").await;
+        let sends = tokio::spawn(async move {
+            for _ in 0..350 {
+                if peer.try_send(&unit).await.is_err() {
+                    break;
                 }
-                peer
-            });
-            until("the limit", || pull.stats().limits.get(Limit::RecvMemory) > 0).await;
-            sends
-        })
-        .await;
+            }
+            peer
+        });
+        until("the limit", || pull.stats().limits.get(Limit::RecvMemory) > 0).await;
         peak.within("small messages", MEMORY);
         sends.abort();
         if more == 0 {
