@@ -1,5 +1,7 @@
 //! What a socket can be told when it is made.
 
+mod choices;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use flexbond_transport::{Keepalive, LinkOptions, Registry};
 use flexbond_wire::zmtp::SocketType;
 use thiserror::Error;
 
+pub use self::choices::{ReconnectStop, RouterNotify, SlowPeer, XpubVerbosity};
 #[cfg(feature = "curve")]
 use super::security::CurveClient;
 use super::security::{Authenticator, PlainServer, PlainUser};
@@ -116,7 +119,8 @@ pub struct Options {
     ///
     /// It is divided as [`send_memory`](Self::send_memory) is. A peer that would have more is not read until enough was
     /// received, its own messages or those of others. Only where that cannot help, because messages that are not there as a
-    /// whole hold the memory, the connection that holds most of such a message ends. Beyond the limit there may be one read
+    /// whole hold the memory, the connection that holds most of such a message ends, half a second after another one has
+    /// begun to wait for it; and so does one whose message needs more than half of all. Beyond the limit there may be one read
     /// for each connection, at most 256 KiB over tcp and ipc, and what allocators leave unused.
     pub recv_memory: Option<usize>,
     /// Most connections that a socket accepts on its bound endpoints together. Default 65,536.
@@ -211,60 +215,6 @@ pub struct Options {
     pub auth_domain: String,
     /// The transports that endpoints may name. Default: all that this build has.
     pub registry: Registry,
-}
-
-/// What a ROUTER reports about its peers by an empty message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RouterNotify {
-    /// Nothing.
-    #[default]
-    Off,
-    /// New peers.
-    Connect,
-    /// Lost peers.
-    Disconnect,
-    /// Both.
-    Both,
-}
-
-/// Which subscription messages an XPUB delivers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum XpubVerbosity {
-    /// The first subscription to a topic and the cancellation that ends the last.
-    #[default]
-    Changes,
-    /// Every subscription, and the cancellation that ends the last.
-    Verbose,
-    /// Every subscription and every cancellation.
-    Verboser,
-}
-
-/// What a publisher does with a message for a peer whose queue is full.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SlowPeer {
-    /// Drops the new message for that peer, and counts it.
-    #[default]
-    DropNewest,
-    /// Drops the oldest waiting message for that peer, and counts it.
-    DropOldest,
-    /// Makes `send` wait until every matching peer has room (`ZMQ_XPUB_NODROP`). One slow peer then slows all.
-    Wait,
-    /// Ends the connection to that peer.
-    Disconnect,
-}
-
-/// When a connecting endpoint gives up for good.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ReconnectStop {
-    /// When nobody listens.
-    pub refused: bool,
-    /// When the handshake fails. A CURVE client goes on trying after what breaks the protocol, for instance a refusal by
-    /// somebody who has not proved to be the server: whoever is on the way can send that.
-    pub handshake: bool,
 }
 
 /// Why a set of options cannot be used. Nothing was made.
