@@ -36,6 +36,36 @@ struct Source {
     rx: PipeReceiver<Message>,
     waker: Waker,
     is_ready: bool,
+    /// Bytes received since its connection heard of it.
+    owed: usize,
+}
+
+impl Source {
+    /// Counts messages that are the application's from now on.
+    #[inline]
+    fn count(&mut self, messages: &[Message]) {
+        let (mut bytes, mut needed) = (0, 0);
+        for message in messages {
+            bytes += message.size();
+            needed += message.footprint();
+        }
+        self.lane.counters.received(messages.len(), bytes);
+        if needed > bytes {
+            self.lane.counters.lists_received.add((needed - bytes) as u64);
+        }
+        self.owed = self.owed.saturating_add(needed + size_of_val(messages));
+        if self.owed >= self.lane.step() {
+            self.settle();
+        }
+    }
+
+    /// There is room for more bytes: who waits for it hears of it now, for nobody may ever ask for another message.
+    #[cold]
+    fn settle(&mut self) {
+        self.owed = 0;
+        self.rx.settle();
+        self.lane.settle();
+    }
 }
 
 impl FairQueue {
@@ -60,6 +90,7 @@ impl FairQueue {
             rx,
             waker: waker.clone(),
             is_ready: false,
+            owed: 0,
         });
         drop(state);
         waker.wake();
@@ -85,7 +116,7 @@ impl FairQueue {
         let source = sources.get_mut(key)?;
         let seen = see(&source.lane, source.rx.place());
         let message = source.rx.pop()?;
-        count(&source.lane, std::slice::from_ref(&message));
+        source.count(std::slice::from_ref(&message));
         Some((seen, message))
     }
 
@@ -110,7 +141,7 @@ impl FairQueue {
             if let Some(source) = sources.get_mut(key) {
                 let first = messages.len();
                 source.rx.pop_many(turns, messages);
-                count(&source.lane, &messages[first..]);
+                source.count(&messages[first..]);
             }
         }
         messages.len() - before
@@ -139,7 +170,7 @@ impl FairQueue {
         }
         let first = messages.len();
         source.rx.pop_many(limit, messages);
-        count(&source.lane, &messages[first..]);
+        source.count(&messages[first..]);
         Some((Arc::clone(&source.lane), peer))
     }
 
@@ -161,7 +192,7 @@ impl FairQueue {
                 // Out of the turn until its waker fires.
                 Poll::Pending => {
                     source.is_ready = false;
-                    source.lane.drop_share();
+                    source.lane.drop_left();
                 }
                 Poll::Ready(false) => forget(sources, key),
             }
@@ -212,21 +243,7 @@ impl FairQueue {
 /// Removes a source that was read to its end.
 fn forget(sources: &mut Slab<Source>, key: usize) {
     // It takes no memory any more.
-    sources.remove(key).lane.drop_share();
-}
-
-/// Counts messages that are the application's from now on.
-#[inline]
-fn count(lane: &Lane, messages: &[Message]) {
-    let (mut bytes, mut needed) = (0, 0);
-    for message in messages {
-        bytes += message.size();
-        needed += message.footprint();
-    }
-    lane.counters.received(messages.len(), bytes);
-    if needed > bytes {
-        lane.counters.lists_received.add((needed - bytes) as u64);
-    }
+    sources.remove(key).lane.drop_left();
 }
 
 #[cfg(test)]
