@@ -105,6 +105,9 @@ mod driver;
 mod error;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
 mod federation;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod limits;
 mod line;
 mod memory;

@@ -140,6 +140,11 @@ impl Link {
         self.is_up && self.queue.len() < MAX_ITEMS && self.queued_bytes < MAX_BYTES
     }
 
+    /// How many items wait for their acknowledgement, and the bytes of their content.
+    pub(crate) fn queued(&self) -> (usize, usize) {
+        (self.queue.len(), self.queued_bytes)
+    }
+
     pub(crate) fn push(&mut self, item: Item, pieces: Vec<Bytes>) {
         self.queued_bytes += size(&pieces);
         self.queue.push_back((item, pieces));
