@@ -242,7 +242,7 @@ impl Stage {
 /// Items that may wait for an acknowledgement: data, and for each flow its opening, the answer to one, and ends of
 /// messages, those that the peer caused and those that were held when it had caused as many as it may.
 fn most_queued() -> usize {
-    256 + 3 + CHANNELS as usize * (1 + 1 + 2 * WINDOW as usize)
+    256 + 4 + CHANNELS as usize * (1 + 1 + 3 * WINDOW as usize)
 }
 
 /// Up to eight bytes, little endian.

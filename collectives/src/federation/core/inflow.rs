@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::outflow::Letter;
-use super::packet::{Data, MAX_PARTS};
+use super::packet::{Data, MAX_OFFSET, MAX_PARTS};
 use crate::federation::name::Tag;
 
 #[derive(Debug, Default)]
@@ -168,7 +168,7 @@ impl Inflow {
         let has_content = !data.parts.is_empty() || data.expired;
         if size > bounds.message
             || data.parts.len() > MAX_PARTS
-            || data.offset == u64::MAX
+            || data.offset >= MAX_OFFSET
             || !is_small
             || !has_content
         {
@@ -296,9 +296,10 @@ impl Assembly {
             self.parts.push(piece);
             return true;
         }
-        if self.partial.is_empty() {
-            // Within the limit of a message; the system gives pages as they are written to.
-            self.partial.reserve(len);
+        if piece.len() > self.partial.capacity() - self.partial.len() {
+            // Twice as much each time, and never more than it says: what was announced need not come.
+            let more = self.partial.len().max(piece.len()).min(len - self.partial.len());
+            self.partial.reserve(more);
         }
         self.partial.extend_from_slice(&piece);
         if self.partial.len() == len {

@@ -17,7 +17,7 @@ use super::packet::{Content, Header, Item, Refusal};
 use crate::federation::limits::Limits;
 
 /// How many items may be sent and not yet acknowledged before no more data is added.
-const MAX_ITEMS: usize = 256;
+pub(crate) const MAX_ITEMS: usize = 256;
 /// As many bytes of content likewise; one piece more may be added.
 const MAX_BYTES: usize = 16 << 20;
 /// How many incarnations that had to go are remembered.
