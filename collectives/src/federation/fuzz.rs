@@ -126,7 +126,9 @@ impl Stage {
             }
             5 => match (count, which) {
                 (0xff, _) => self.node.leave(),
-                (_, 0xff) => self.node.abort(party(0), String::from_utf8_lossy(body).into_owned()),
+                (_, 0xff) => self
+                    .node
+                    .abort(party(0), String::from_utf8_lossy(body).into_owned()),
                 _ => self.node.handle_lost(peer),
             },
             6 => drop(self.node.poll_transmit(now, peer)),
@@ -230,11 +232,20 @@ impl Stage {
                     bytes <= limits.window_bytes.max(limits.max_message),
                     "{bytes} bytes wait"
                 );
-                assert!(flow.room() <= limits.max_message as usize, "room for what has not come");
+                assert!(
+                    flow.room() <= limits.max_message as usize,
+                    "room for what has not come"
+                );
             }
             let (items, bytes) = peer.link.queued();
-            assert!(items <= most_queued(), "{items} items wait for an acknowledgement");
-            assert!(bytes <= (16 << 20) + 300, "{bytes} bytes wait for an acknowledgement");
+            assert!(
+                items <= most_queued(),
+                "{items} items wait for an acknowledgement"
+            );
+            assert!(
+                bytes <= (16 << 20) + 300,
+                "{bytes} bytes wait for an acknowledgement"
+            );
         }
     }
 }
@@ -302,7 +313,11 @@ fn item(step: u8, which: u8, count: u8, body: &[u8], pieces: &mut Vec<Bytes>) ->
                 return Item::Ready;
             };
             let (lens, content) = content.split_at(usize::from(count_parts & 7).min(content.len()));
-            let long = if count_parts & 0x80 == 0 { 1 } else { u64::MAX / 300 };
+            let long = if count_parts & 0x80 == 0 {
+                1
+            } else {
+                u64::MAX / 300
+            };
             pieces.extend(
                 content
                     .chunks(PIECE as usize)
@@ -397,7 +412,9 @@ impl Pair {
                 }
             }
         }
-        self.nodes.iter_mut().for_each(|node| while node.poll_event().is_some() {});
+        self.nodes
+            .iter_mut()
+            .for_each(|node| while node.poll_event().is_some() {});
     }
 
     fn send(&mut self, from: usize, flow: u8, is_tagged: bool, len: u8) {
@@ -408,7 +425,10 @@ impl Pair {
             codec: 0,
             parts: vec![Bytes::copy_from_slice(&sent.to_le_bytes()), filling],
         };
-        if self.nodes[from].send(self.now, 0, &key(flow), letter, None).is_ok() {
+        if self.nodes[from]
+            .send(self.now, 0, &key(flow), letter, None)
+            .is_ok()
+        {
             *sent += 1;
         }
     }

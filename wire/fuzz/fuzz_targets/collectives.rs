@@ -34,7 +34,11 @@ fuzz_target!(|data: &[u8]| {
     // Whoever waits for what was changed away waits for ever; whatever can be done is done after so many looks.
     let mut all = Box::pin(join_all(ranks.map(FutureExt::boxed)));
     for _ in 0..64 {
-        if all.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+        if all
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_ready()
+        {
             break;
         }
     }

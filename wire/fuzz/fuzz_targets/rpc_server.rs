@@ -18,7 +18,15 @@ use tokio::time::{sleep, timeout};
 
 /// Longer than anything takes. The clock jumps to the next event.
 const DEADLINE: Duration = Duration::from_secs(600);
-const NAMES: [&str; 7] = ["add", "wait", "count", "total", "echo", "flexbond.methods", "none"];
+const NAMES: [&str; 7] = [
+    "add",
+    "wait",
+    "count",
+    "total",
+    "echo",
+    "flexbond.methods",
+    "none",
+];
 
 fuzz_target!(|data: &[u8]| {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -33,7 +41,9 @@ fuzz_target!(|data: &[u8]| {
 
 fn methods() -> Result<Methods, flexbond_rpc::AddError> {
     Methods::new()
-        .add("add", async |(a, b): (u8, u8)| Ok::<_, Failure>(u16::from(a) + u16::from(b)))?
+        .add("add", async |(a, b): (u8, u8)| {
+            Ok::<_, Failure>(u16::from(a) + u16::from(b))
+        })?
         .add("wait", async |milliseconds: u8| {
             sleep(Duration::from_millis(milliseconds.into())).await;
             Ok::<_, Failure>(milliseconds)
@@ -155,7 +165,11 @@ fn envelope(step: u8, script: &mut Script<'_>) -> Envelope {
         _ => Envelope::response(call, body),
     };
     let mut flags = Flags::default();
-    for (bit, flag) in [(0x80, Flags::STREAM), (0x40, Flags::UPLOAD), (0x20, Flags::IDEMPOTENT)] {
+    for (bit, flag) in [
+        (0x80, Flags::STREAM),
+        (0x40, Flags::UPLOAD),
+        (0x20, Flags::IDEMPOTENT),
+    ] {
         if choice & bit != 0 {
             flags = flags | flag;
         }

@@ -104,7 +104,9 @@ impl Inflow {
     /// The memory that was taken for a message of which only a part has come.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn room(&self) -> usize {
-        self.assembly.as_ref().map_or(0, |assembly| assembly.partial.capacity())
+        self.assembly
+            .as_ref()
+            .map_or(0, |assembly| assembly.partial.capacity())
     }
 
     pub(crate) fn accept(&mut self, now: Instant, data: Data, pieces: Vec<Bytes>, bounds: Bounds) -> Arrival {

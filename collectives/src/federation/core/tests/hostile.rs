@@ -126,10 +126,7 @@ fn answers_that_nobody_acknowledges_are_bounded() {
 #[test]
 fn offsets_that_nobody_counts_to_are_refused() {
     let mut stage = Stage::new();
-    stage
-        .node
-        .send(stage.now, 0, &key("x"), letter(1), None)
-        .unwrap();
+    stage.node.send(stage.now, 0, &key("x"), letter(1), None).unwrap();
     let opened = |next| Item::Opened {
         flow: 0,
         next,
@@ -139,9 +136,7 @@ fn offsets_that_nobody_counts_to_are_refused() {
     assert!(!stage.takes(opened(MAX_OFFSET), Vec::new()));
     assert!(stage.takes(opened(MAX_OFFSET - 1), Vec::new()));
     for number in 0..2 {
-        let sent = stage
-            .node
-            .send(stage.now, 0, &key("x"), letter(number), None);
+        let sent = stage.node.send(stage.now, 0, &key("x"), letter(number), None);
         assert_eq!(sent, Ok(()));
     }
     assert!(stage.opens(0, "y"));
