@@ -215,7 +215,7 @@ def federation():
 
 def collectives():
     def plan(size, operations, *changes):
-        return bytes([size - 2, len(operations) - 1, *operations, len(changes)]) + b"".join(changes)
+        return bytes([0, size - 2, len(operations) - 1, *operations, len(changes)]) + b"".join(changes)
 
     none, cut, longer, other = b"\x00", b"\xb0\x00\x20", b"\xc0\x03abc", b"\xe0\x02\xff\x00"
     bit = lambda at: b"\x80" + struct.pack(">HB", at, 0x10)
@@ -223,6 +223,9 @@ def collectives():
         seed("collectives", f"operation-{operation}", plan(4, [operation, operation | 0x40], *[none] * 24, bit(40), cut))
     seed("collectives", "meeting", plan(2, [15], bit(33), longer))
     seed("collectives", "lengths", plan(3, [3], *[none] * 12, bit(32), bit(39), bit(38)))
+    intake = [(0, 0, 9), (1, 0, 5), (4, 0, 0), (6, 0, 0), (7, 0, 99), (2, 0, 4), (4, 0, 0), (3, 0, 0), (4, 0, 0), (4, 0, 0)]
+    seed("collectives", "intake", b"\x01" + bytes(24) + bytes(sum(intake, ())))
+    seed("collectives", "intake-over", b"\x01" + bytes(sum([(0, 0, 3), (1, 0, 9), (4, 0, 0), (8, 0, 0), (255, 0, 0)], ())))
     seed("collectives", "nonsense", plan(3, [1, 4], none, other, other, longer))
 
 

@@ -1,4 +1,4 @@
-//! Ranks that call the same operations, over a fabric that changes messages on their way. Each operation ends in a value, an
+//! What multicast brings, and ranks that call the same operations over a fabric that changes messages on their way. Each operation ends in a value, an
 //! error or not at all; none may panic, or take more memory than a value may have.
 #![no_main]
 
@@ -18,7 +18,16 @@ use libfuzzer_sys::fuzz_target;
 const MAX_VALUE: usize = 1 << 12;
 
 fuzz_target!(|data: &[u8]| {
-    let mut script = Script(data);
+    let Some((choice, data)) = data.split_first() else {
+        return;
+    };
+    match choice % 2 {
+        0 => operations(Script(data)),
+        _ => flexbond_collectives::fuzz::intake(data),
+    }
+});
+
+fn operations(mut script: Script<'_>) {
     let size = 2 + usize::from(script.byte() % 4);
     let operations: Vec<u8> = (0..1 + script.byte() % 3).map(|_| script.byte()).collect();
     let count = usize::from(script.byte() % 64);
@@ -42,7 +51,7 @@ fuzz_target!(|data: &[u8]| {
             break;
         }
     }
-});
+}
 
 /// What becomes of one message.
 #[derive(Clone, Debug)]
