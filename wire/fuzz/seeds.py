@@ -234,7 +234,7 @@ def arguments():
     for number, text in enumerate(lines):
         seed("arguments", f"line-{number}", "\x00" + text)
     values = ["hex:00ff", "news", "64K", "2GiB", "0.25", "-1", "inf", "1e300"]
-    options = ["tcp://*:8888,modulo=10,policy=drop-oldest,filter=frame % 2 == 0", "drop=0.01", "reorder"]
+    options = ["tcp://*:8888,modulo=10,policy=drop-oldest,filter=frame % 2 == 0", "tcp://a:1,group=b"]
     options += ["application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.2", "a\u001b[2J\u202e"]
     places = ["2070x2167", "12", "+2.5s", "2026-11-22T01:00:00Z", "239.1.2.3:5000", "[ff02::5]:5", "*:9100"]
     for choice, texts in enumerate((values, options, places), 1):

@@ -12,8 +12,6 @@ use libfuzzer_sys::fuzz_target;
 mod address;
 #[path = "../../../flexbond/src/cli/argument.rs"]
 mod argument;
-#[path = "../../../flexbond/src/cli/generate/fault.rs"]
-mod fault;
 #[path = "../../../flexbond/src/cli/line.rs"]
 mod line;
 #[path = "../../../flexbond/src/cli/mark.rs"]
@@ -41,7 +39,6 @@ fuzz_target!(|data: &[u8]| {
         1 => values(text),
         2 => {
             let _ = output::parse(text);
-            let _ = fault::Fault::parse(text);
             let _ = negotiation::Format::accepted(text).content_type();
             let shown = printable::printable(text);
             assert_eq!(printable::printable(&shown), shown);

@@ -59,7 +59,8 @@ fn methods() -> Result<Methods, flexbond_rpc::AddError> {
             Ok::<_, Failure>(total)
         })?
         .add_conversation("echo", async |((), items): ((), Incoming<String>)| {
-            Ok::<_, Failure>(items.map(|item| item.map_err(|error| Failure::from(error))))
+            let said = stream::unfold(items, async |mut items| Some((items.next().await?, items)));
+            Ok::<_, Failure>(said.map(|item| item.map_err(Failure::from)))
         })
 }
 
