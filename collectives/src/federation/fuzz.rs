@@ -497,6 +497,7 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn whatever_comes_does_no_harm(
             data in prop::collection::vec(prop_oneof![3 => 0_u8..16, 1 => any::<u8>()], 0..400),

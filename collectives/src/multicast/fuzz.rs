@@ -102,6 +102,7 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn receives_get_what_was_announced(
             data in prop::collection::vec(prop_oneof![3 => 0_u8..10, 1 => any::<u8>()], 0..300),
