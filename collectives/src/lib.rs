@@ -145,6 +145,9 @@ pub use local::{LocalFabric, LocalOptions};
 pub use mesh::{LaunchFailure, MeshFabric};
 #[cfg(feature = "multicast")]
 pub use multicast::MulticastOptions;
+#[cfg(all(any(test, fuzzing), feature = "multicast"))]
+#[doc(hidden)]
+pub use multicast::fuzz;
 #[cfg(feature = "communicator")]
 pub use number::{Bits, Number};
 pub use rank::{Rank, RankError, Size};

@@ -5,6 +5,7 @@ Those of codec, connection, curve, group, group_session and roundtrip were writt
 all others come from here. Run it again after a change of a target's format.
 """
 
+import base64
 import json
 import struct
 from pathlib import Path
@@ -35,6 +36,8 @@ def keys():
     seed("keys", "secret", secret)
     seed("keys", "certificate", f'metadata\ncurve\n    public-key = "{public}"\n')
     seed("keys", "secret-certificate", f'#  ZPL\ncurve\n  public-key = "{public}"\n\tsecret-key = \'{secret}\'\n')
+    seed("keys", "group", "  0123456789abcdef\n")
+    seed("keys", "group-bytes", b"\xff" * 32)
 
 
 def endpoint():
@@ -137,6 +140,141 @@ def rpc():
     seed("rpc_calls", "failed", step(0) + step(2) + step(error, 0, 0, failure) + step(8))
     seed("rpc_calls", "upload", step(0, 8) + step(2) + step(credit, 0, 2) + step(10) + step(10, 0, 1) + step(11))
     seed("rpc_calls", "late", step(0, 1, 50) + step(2) + step(7, 0, 60) + step(8) + step(0, 2, 5) + step(7, 0, 9) + step(8))
+
+
+def server():
+    def step(what, call=0, choice=0, count=0, body=b""):
+        return bytes([0x40 | what << 2 | call, choice, count, len(body)]) + body
+
+    def method(name, flags=0):
+        """One byte has both: the flags, and the name in what is left when it is divided."""
+        return next(flags | low for low in range(16) if (flags | low) % 7 == name)
+
+    request, item, end, credit, cancel, ping = 0, 7, 10, 11, 12, 13
+    wait, read = b"\x08\x20", b"\x10"
+    add, late, listing = method(0), method(1), method(5)
+    count, total, echo = method(2, 0x80), method(3, 0x40), method(4, 0xC0)
+    seed("rpc_server", "unary", step(request, 1, add, 0, b"[1,2]") + wait + read)
+    seed("rpc_server", "wrong", step(request, 1, add, 0, b"[1,") + step(request, 1, listing, 0) + wait + read)
+    seed("rpc_server", "cancel", step(request, 2, late, 0, b"200") + step(cancel, 2) + wait + read)
+    seed("rpc_server", "stream", step(request, 0, count, 0, b"9") + step(credit, 0, 0, 20) + wait + read)
+    upload = step(request, 3, total, 0, b"5") + b"".join(step(item, 3, 0, number, b"7") for number in range(2))
+    seed("rpc_server", "upload", upload + wait + step(end, 3, 0, 2) + wait + read)
+    talk = step(request, 3, echo, 0, b"null") + step(item, 3, 0, 0, b'"a"') + step(credit, 3, 0, 9)
+    seed("rpc_server", "conversation", talk + wait + step(end, 3, 0, 1) + wait + read + step(ping))
+    seed("rpc_server", "raw", b"\x20" + message(struct.pack("!4BIQQ", 1, 1, 2, 0, 0, 7, 0), "add", "[3,4]") + wait)
+
+
+def federation():
+    def text(value):
+        return bytes([len(value)]) + value.encode()
+
+    def packet(content, *pieces):
+        header = b"\x01" + text("b") + text("a") + b"\x05\x07\x02" + content
+        return message(header, *pieces)
+
+    contents = {
+        "hello": b"\x00" + text("job") + b"\x80\x08\x80\x80\x04\x80\x80\x10",
+        "refused": b"\x01\x02",
+        "ack": b"\x02\x01",
+        "open": b"\x03\x00\x00\x00\x01" + text("sums"),
+        "opened": b"\x03\x00\x01\x00\x07\x03\x01\x02\x05",
+        "settled": b"\x03\x02\x03\x00\x05\x01",
+        "abort": b"\x03\x03\x05" + text("b") + text("why"),
+        "leave": b"\x03\x04\x06",
+    }
+    for name, content in contents.items():
+        seed("federation", f"packet-{name}", b"\x00" + packet(content))
+    data = b"\x03\x01\x02\x00\x09\x01" + text("tag") + b"\x01\x01\x64\x00\x00\x02\x03\x04"
+    seed("federation", "packet-data", b"\x00" + packet(data, "abc", "defg"))
+
+    def step(what, which=0, count=0, body=b"", high=0):
+        return bytes([what | high << 4, which, count, len(body)]) + body
+
+    windows = struct.pack("<QQ", 200, 300)
+    up = step(8, count=4, body=windows) + step(6) + step(9)
+    rest, later = step(1), step(0, count=50)
+    incoming = step(10) + step(14, count=0, body=b"abc") + step(14, count=4, body=b"def", high=1) + rest + step(3) * 2
+    seed("federation", "node-in", b"\x01" + up + incoming + later + rest)
+    outgoing = step(2, body=b"hello") * 2 + rest + step(11) + rest + step(12) + rest
+    seed("federation", "node-out", b"\x01" + up + outgoing + later + rest + step(13))
+    pieces = step(15, 0, 0, b"\x00\x01\x06abc") + step(15, 0, 0, b"\x03\x00def") + step(3)
+    seed("federation", "node-pieces", b"\x01" + up + step(10) + pieces + step(5) + rest)
+    anew = step(8, 0x40, 4, windows) + step(8, 0x80, 4, windows) + later * 6 + rest + step(8, 0x40, 4, windows) + rest
+    seed("federation", "node-anew", b"\x01" + up + step(10) + anew + step(13, count=1, body=b"why") + rest)
+    both = bytes([3, 7, 0x83, 7, 7, 0, 0x87, 0]) * 3
+    sends = bytes([0, 0, 0, 0x40, 0x80, 1, 0, 0xF0, 0x80, 0x41])
+    seed("federation", "parties", b"\x02" + both + sends + both + bytes([1, 0, 0x81, 1, 2, 0x60, 0x82, 0x60]) + both)
+    seed("federation", "parties-loss", b"\x02" + sends + bytes([3, 7, 0x84, 0, 0x85, 1, 6, 0xFF, 2, 0xFF]) + both + sends)
+    config = {"session": {"local_id": "a", "job_id": 7, "role": "guest"}, "federation": {"guest": ["a"], "host": [10]}}
+    config |= {"server": "h:1", "addresses": {"a": "tcp://a:1"}, "limits": {"ttl_ms": 100, "piece": 2048}}
+    seed("federation", "config-json", b"\x03" + json.dumps(config).encode())
+    toml = '[session]\nlocal_id = "a"\njob_id = "j"\n[federation]\nguest = ["a"]\nhost = ["b"]\n'
+    seed("federation", "config-toml", b"\x03" + toml.encode() + b"[limits]\nretry_ms = 50\n")
+
+
+def collectives():
+    def plan(size, operations, *changes):
+        return bytes([0, size - 2, len(operations) - 1, *operations, len(changes)]) + b"".join(changes)
+
+    none, cut, longer, other = b"\x00", b"\xb0\x00\x20", b"\xc0\x03abc", b"\xe0\x02\xff\x00"
+    bit = lambda at: b"\x80" + struct.pack(">HB", at, 0x10)
+    for operation in range(16):
+        seed("collectives", f"operation-{operation}", plan(4, [operation, operation | 0x40], *[none] * 24, bit(40), cut))
+    seed("collectives", "meeting", plan(2, [15], bit(33), longer))
+    seed("collectives", "lengths", plan(3, [3], *[none] * 12, bit(32), bit(39), bit(38)))
+    intake = [(0, 0, 9), (1, 0, 5), (4, 0, 0), (6, 0, 0), (7, 0, 99), (2, 0, 4), (4, 0, 0), (3, 0, 0), (4, 0, 0), (4, 0, 0)]
+    seed("collectives", "intake", b"\x01" + bytes(24) + bytes(sum(intake, ())))
+    seed("collectives", "intake-over", b"\x01" + bytes(sum([(0, 0, 3), (1, 0, 9), (4, 0, 0), (8, 0, 0), (255, 0, 0)], ())))
+    seed("collectives", "nonsense", plan(3, [1, 4], none, other, other, longer))
+
+
+def arguments():
+    lines = ['["news", {"hex": "00ff"}, ""]', '[{"hex": "0"}]', '["\\u00fc\\n"]', "[5]"]
+    for number, text in enumerate(lines):
+        seed("arguments", f"line-{number}", "\x00" + text)
+    values = ["hex:00ff", "news", "64K", "2GiB", "0.25", "-1", "inf", "1e300"]
+    options = ["tcp://*:8888,modulo=10,policy=drop-oldest,filter=frame % 2 == 0", "tcp://a:1,group=b"]
+    options += ["application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.2", "a\u001b[2J\u202e"]
+    places = ["2070x2167", "12", "+2.5s", "2026-11-22T01:00:00Z", "239.1.2.3:5000", "[ff02::5]:5", "*:9100"]
+    for choice, texts in enumerate((values, options, places), 1):
+        for number, text in enumerate(texts):
+            seed("arguments", f"text-{choice}-{number}", chr(choice) + text)
+
+
+def certificates():
+    def tlv(tag, *parts):
+        body = b"".join(parts)
+        length = bytes([len(body)]) if len(body) < 128 else b"\x82" + struct.pack(">H", len(body))
+        return bytes([tag]) + length + body
+
+    def name(*common):
+        attribute = lambda text: tlv(0x31, tlv(0x30, tlv(6, b"\x55\x04\x03"), tlv(0x0C, text.encode())))
+        return tlv(0x30, *map(attribute, common))
+
+    def certificate(subject, *names):
+        algorithm = tlv(0x30, tlv(6, bytes.fromhex("2b6570")))
+        validity = tlv(0x30, tlv(0x17, b"260101000000Z"), tlv(0x17, b"360101000000Z"))
+        key = tlv(0x30, algorithm, tlv(3, bytes(33)))
+        parts = [tlv(0xA0, tlv(2, b"\x02")), tlv(2, b"\x07"), algorithm, name("ca"), validity, subject, key]
+        if names:
+            listed = tlv(0x30, tlv(6, b"\x55\x1d\x11"), tlv(4, tlv(0x30, *names)))
+            parts.append(tlv(0xA3, tlv(0x30, listed)))
+        return tlv(0x30, tlv(0x30, *parts), algorithm, tlv(3, bytes(65)))
+
+    def pem(kind, data):
+        return f"-----BEGIN {kind}-----\n{base64.encodebytes(data).decode()}-----END {kind}-----\n".encode()
+
+    plain = certificate(name("node 7"))
+    many = [tlv(0x82, b"a.example"), tlv(0x81, b"a@b"), tlv(0x86, b"spiffe://a/b"), tlv(0x87, b"\x7f\0\0\1")]
+    named = certificate(name("a", "b"), *many)
+    seed("certificates", "chain", b"\x00" + pem("CERTIFICATE", named) + b"words\n" + pem("CERTIFICATE", plain))
+    for kind in ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"):
+        seed("certificates", kind.lower().replace(" ", "-"), b"\x01" + pem(kind, tlv(0x30, tlv(2, b"\0"), tlv(4, bytes(32)))))
+    seed("certificates", "common-name", b"\x02" + plain)
+    seed("certificates", "names", b"\x02" + named)
+    seed("certificates", "fingerprint", b"\x03" + b"0f" * 32)
+    seed("certificates", "fingerprint-colons", b"\x03" + b":".join([b"A1"] * 32))
 
 
 def stream():
@@ -295,5 +433,5 @@ def merge():
 
 for make in (keys, endpoint, tunnel, subscriptions, mesh, rpc, stream, stream2, compression, recording, split):
     make()
-for make in (parts, transfer, merge):
+for make in (parts, transfer, merge, server, federation, collectives, arguments, certificates):
     make()

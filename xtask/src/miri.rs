@@ -1,5 +1,6 @@
 //! `cargo xtask miri`: undefined behaviour, looked for by an interpreter.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -33,9 +34,9 @@ const TESTS: [(&str, &[&str]); 2] = [
 /// When a test fails, or miri is not there; the message says what to install.
 pub fn run(args: &Args) -> Result<()> {
     let workspace = Workspace::load()?;
-    if !process::succeeds(Command::new("cargo").args(["+nightly", "miri", "--version"])) {
+    if let Some(missing) = missing() {
         bail!(
-            "miri is not there; install it and try again:\n    \
+            "{missing}; install it and try again:\n    \
              rustup toolchain install nightly --profile minimal --component miri --component rust-src"
         );
     }
@@ -54,12 +55,36 @@ pub fn run(args: &Args) -> Result<()> {
         command
             // The interpreter is a thousand times slower, and property tests ask the clock and the file system.
             .env("PROPTEST_CASES", "2")
-            .env("MIRIFLAGS", "-Zmiri-disable-isolation")
-            .env_remove("CARGO")
-            .env_remove("RUSTC")
-            .env_remove("RUSTDOC")
-            .env_remove("RUSTUP_TOOLCHAIN");
-        process::run(&mut command)?;
+            .env("MIRIFLAGS", "-Zmiri-disable-isolation");
+        process::run(nightly(&mut command))?;
     }
     Ok(())
+}
+
+/// What miri needs and is not there.
+fn missing() -> Option<String> {
+    let sysroot = match process::output(nightly(
+        Command::new("rustc").args(["+nightly", "--print", "sysroot"]),
+    )) {
+        Ok(sysroot) => PathBuf::from(sysroot.trim()),
+        Err(error) => return Some(format!("the toolchain `nightly` is not there ({error:#})")),
+    };
+    if !process::succeeds(nightly(Command::new("cargo").args([
+        "+nightly",
+        "miri",
+        "--version",
+    ]))) {
+        return Some("the component `miri` of the toolchain `nightly` is not there".to_owned());
+    }
+    // Miri builds the standard library for itself.
+    let library = sysroot.join("lib/rustlib/src/rust/library");
+    (!library.is_dir()).then(|| format!("the component `rust-src` is not there: no {}", library.display()))
+}
+
+/// Without what the cargo that runs this has set for its own toolchain.
+fn nightly(command: &mut Command) -> &mut Command {
+    for name in ["CARGO", "RUSTC", "RUSTDOC", "RUSTUP_TOOLCHAIN"] {
+        command.env_remove(name);
+    }
+    command
 }

@@ -91,6 +91,9 @@
 //! | 5 abort | party id, reason |
 //! | 6 leave | the sender has sent its last message |
 //!
+//! A channel is opened once in a session; offsets are below 2⁶², and those of the list below the next one. An item that is
+//! not as agreed is not taken, and what comes after it is not taken either.
+//!
 //! Items are taken in order, each once; they are sent again until they are acknowledged. What comes too early is dropped,
 //! and the sender goes back. When a session ends because one side has started again, each sender opens its channels anew,
 //! and the receiver's answer says where to go on. A message of a broadcast channel has one part more, the first: one byte, 1
@@ -105,6 +108,9 @@ mod driver;
 mod error;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
 mod federation;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod limits;
 mod line;
 mod memory;

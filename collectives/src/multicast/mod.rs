@@ -16,6 +16,8 @@
 
 mod delivery;
 mod fetch;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod intake;
 mod lane;
 mod meeting;

@@ -18,6 +18,7 @@ mod interrupt;
 mod keygen;
 mod launch;
 mod line;
+mod mark;
 mod merge;
 mod metrics;
 mod mode;

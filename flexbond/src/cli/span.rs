@@ -1,15 +1,13 @@
 //! A recording on the command line, and the part of it that is taken: from and to, by number or by time.
 
 use std::path::Path;
-use std::str::FromStr;
-use std::time::Duration;
 
 use clap::Args;
 
 use super::failure::{explain, note};
+use super::mark::Mark;
 use super::{Failure, quantity};
 use crate::stream::recording::{Folder, Info, Range, Reader, Recording, SourceError, Timestamp};
-use crate::stream::stream2::DateTime;
 
 /// The part of a recording that is taken.
 #[derive(Args)]
@@ -22,35 +20,6 @@ pub(crate) struct Span {
     /// End before this message: likewise; --from 10 --to 20 are ten messages
     #[arg(long, value_name = "NUMBER|TIME")]
     to: Option<Mark>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Mark {
-    Number(u64),
-    Time(Timestamp),
-    After(Duration),
-}
-
-impl FromStr for Mark {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        // First, for a number may have a plus sign as well.
-        if let Some(seconds) = text.strip_prefix('+') {
-            let seconds = seconds.strip_suffix('s').unwrap_or(seconds).parse();
-            let after = seconds.ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
-            return after
-                .map(Mark::After)
-                .ok_or_else(|| "not a number of seconds; write +2.5s".to_owned());
-        }
-        if let Ok(number) = text.parse() {
-            return Ok(Mark::Number(number));
-        }
-        let time = DateTime::new(text).system_time();
-        time.map(|time| Mark::Time(time.into())).ok_or_else(|| {
-            "neither a number nor a time; write 1000, 2026-11-22T01:00:00Z or +2.5s".to_owned()
-        })
-    }
 }
 
 impl Span {
@@ -142,21 +111,4 @@ fn note_torn(path: &Path, messages: u64, bytes_lost: u64) {
 /// A recording that cannot be read.
 pub(crate) fn unreadable(error: &SourceError) -> Failure {
     Failure::new(explain(error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn marks_are_numbers_times_and_distances() {
-        assert_eq!("12".parse(), Ok(Mark::Number(12)));
-        assert_eq!("+2.5s".parse(), Ok(Mark::After(Duration::from_millis(2500))));
-        assert_eq!("+3".parse(), Ok(Mark::After(Duration::from_secs(3))));
-        let time = "1970-01-01T00:00:01.5Z".parse();
-        assert_eq!(time, Ok(Mark::Time(Timestamp::from_nanos(1_500_000_000))));
-        for bad in ["", "-1", "soon", "+x", "+-1s", "2026-13-01T00:00:00Z"] {
-            assert!(bad.parse::<Mark>().is_err(), "{bad}");
-        }
-    }
 }

@@ -1,11 +1,17 @@
-//! Arbitrary texts as keys and certificates: what is one is written as something that is read as the same.
+//! Arbitrary texts as keys and certificates: what is one is written as something that is read as the same. Bytes that are no
+//! text can be the key of a group.
 #![no_main]
 
 use flexbond_wire::group::PresharedKey;
 use flexbond_wire::zmtp::curve::{Certificate, PublicKey, SecretKey};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|text: &str| {
+fuzz_target!(|data: &[u8]| {
+    // As the program reads a file with a key.
+    let Ok(text) = std::str::from_utf8(data) else {
+        let _ = PresharedKey::new(data);
+        return;
+    };
     if let Ok(key) = text.parse::<PublicKey>() {
         assert_eq!(key.to_string().parse(), Ok(key));
     }

@@ -103,6 +103,18 @@ fn a_message_of_two_sources_is_not_slept_over() {
     fair_queue(2, 1);
 }
 
+/// As whoever waits for a socket: it registers, looks again, and sleeps.
+fn wait(set: &WakerSet, happened: &Mutex<bool>) {
+    let task = Task::new();
+    while !*happened.lock() {
+        set.register(&task.waker());
+        if *happened.lock() {
+            break;
+        }
+        task.sleep();
+    }
+}
+
 #[test]
 fn everybody_who_waits_is_woken() {
     loom::model(|| {
@@ -111,16 +123,35 @@ fn everybody_who_waits_is_woken() {
         let waiters: Vec<_> = (0..2)
             .map(|_| {
                 let (set, happened) = (Arc::clone(&set), Arc::clone(&happened));
-                thread::spawn(move || {
-                    let task = Task::new();
-                    while !*happened.lock() {
-                        set.register(&task.waker());
-                        if *happened.lock() {
-                            break;
-                        }
-                        task.sleep();
-                    }
-                })
+                thread::spawn(move || wait(&set, &happened))
+            })
+            .collect();
+        *happened.lock() = true;
+        set.wake_all();
+        waiters
+            .into_iter()
+            .for_each(|waiter| waiter.join().expect("it ends"));
+    });
+}
+
+/// What a task leaves behind that was cancelled.
+struct Gone;
+
+impl Wake for Gone {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn who_waits_is_not_forgotten_among_those_who_are_gone() {
+    loom::model(|| {
+        let set = Arc::new(WakerSet::default());
+        // As many as there may be before all are asked who lives: the next one asks.
+        (0..64).for_each(|_| set.register(&Waker::from(Arc::new(Gone))));
+        let happened = Arc::new(Mutex::new(false));
+        let waiters: Vec<_> = (0..2)
+            .map(|_| {
+                let (set, happened) = (Arc::clone(&set), Arc::clone(&happened));
+                thread::spawn(move || wait(&set, &happened))
             })
             .collect();
         *happened.lock() = true;

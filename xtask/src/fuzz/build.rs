@@ -1,9 +1,10 @@
 //! Building fuzz targets: cargo does it, told to watch which code runs.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::{Args, FuzzTarget, Sanitizer};
 use crate::process;
@@ -24,6 +25,9 @@ pub(super) struct Program {
 /// Builds `targets`, those of one crate at once.
 pub(super) fn build(workspace: &Workspace, targets: &[FuzzTarget], args: &Args) -> Result<Vec<Program>> {
     let host = host()?;
+    if args.sanitizer == Sanitizer::Address {
+        check_sanitizer(&libraries(&host)?)?;
+    }
     let folder = workspace.target.join("fuzz").join(match args.sanitizer {
         Sanitizer::None => "plain",
         Sanitizer::Address => "address",
@@ -74,6 +78,31 @@ fn command(targets: &[FuzzTarget], args: &Args, host: &str, folder: &Path) -> Co
     command
 }
 
+/// Where the compiler has its libraries for `host`.
+fn libraries(host: &str) -> Result<PathBuf> {
+    let sysroot = process::output(Command::new("rustc").args(["--print", "sysroot"]))?;
+    Ok(Path::new(sysroot.trim())
+        .join("lib/rustlib")
+        .join(host)
+        .join("lib"))
+}
+
+/// The runtime of AddressSanitizer comes with the compiler, for some platforms.
+fn check_sanitizer(libraries: &Path) -> Result<()> {
+    let files = fs::read_dir(libraries).with_context(|| format!("cannot read {}", libraries.display()))?;
+    let is_there = files.flatten().any(|file| {
+        let name = file.file_name();
+        name.to_string_lossy().contains("_rt.asan")
+    });
+    if !is_there {
+        bail!(
+            "this toolchain has no AddressSanitizer for this platform: there is no librustc-*_rt.asan in {}",
+            libraries.display()
+        );
+    }
+    Ok(())
+}
+
 /// The platform that this is, as the compiler calls it.
 fn host() -> Result<String> {
     let about = process::output(Command::new("rustc").arg("-vV"))?;
@@ -87,6 +116,15 @@ fn host() -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_toolchain_without_the_sanitizer_is_told_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = check_sanitizer(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("no AddressSanitizer"), "{error}");
+        fs::write(folder.path().join("librustc-stable_rt.asan.a"), "").unwrap();
+        check_sanitizer(folder.path()).unwrap();
+    }
 
     #[test]
     fn the_targets_of_a_crate_are_built_at_once_and_watched() {

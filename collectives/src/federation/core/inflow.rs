@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::outflow::Letter;
-use super::packet::{Data, MAX_PARTS};
+use super::packet::{Data, MAX_OFFSET, MAX_PARTS};
 use crate::federation::name::Tag;
 
 #[derive(Debug, Default)]
@@ -101,6 +101,14 @@ impl Inflow {
         (self.held.len(), self.bytes)
     }
 
+    /// The memory that was taken for a message of which only a part has come.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn room(&self) -> usize {
+        self.assembly
+            .as_ref()
+            .map_or(0, |assembly| assembly.partial.capacity())
+    }
+
     pub(crate) fn accept(&mut self, now: Instant, data: Data, pieces: Vec<Bytes>, bounds: Bounds) -> Arrival {
         if data.offset < self.next {
             self.duplicates += 1;
@@ -162,7 +170,7 @@ impl Inflow {
         let has_content = !data.parts.is_empty() || data.expired;
         if size > bounds.message
             || data.parts.len() > MAX_PARTS
-            || data.offset == u64::MAX
+            || data.offset >= MAX_OFFSET
             || !is_small
             || !has_content
         {
@@ -290,9 +298,10 @@ impl Assembly {
             self.parts.push(piece);
             return true;
         }
-        if self.partial.is_empty() {
-            // Within the limit of a message; the system gives pages as they are written to.
-            self.partial.reserve(len);
+        if piece.len() > self.partial.capacity() - self.partial.len() {
+            // Twice as much each time, and never more than it says: what was announced need not come.
+            let more = self.partial.len().max(piece.len()).min(len - self.partial.len());
+            self.partial.reserve(more);
         }
         self.partial.extend_from_slice(&piece);
         if self.partial.len() == len {

@@ -17,7 +17,7 @@ use super::packet::{Content, Header, Item, Refusal};
 use crate::federation::limits::Limits;
 
 /// How many items may be sent and not yet acknowledged before no more data is added.
-const MAX_ITEMS: usize = 256;
+pub(crate) const MAX_ITEMS: usize = 256;
 /// As many bytes of content likewise; one piece more may be added.
 const MAX_BYTES: usize = 16 << 20;
 /// How many incarnations that had to go are remembered.
@@ -138,6 +138,11 @@ impl Link {
     /// Whether more data may be added. Items without content are always taken: what causes them is bounded.
     pub(crate) fn has_room(&self) -> bool {
         self.is_up && self.queue.len() < MAX_ITEMS && self.queued_bytes < MAX_BYTES
+    }
+
+    /// How many items wait for their acknowledgement, and the bytes of their content.
+    pub(crate) fn queued(&self) -> (usize, usize) {
+        (self.queue.len(), self.queued_bytes)
     }
 
     pub(crate) fn push(&mut self, item: Item, pieces: Vec<Bytes>) {

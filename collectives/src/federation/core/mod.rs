@@ -12,7 +12,7 @@ mod inflow;
 mod link;
 mod node;
 mod outflow;
-mod packet;
+pub(super) mod packet;
 mod peer;
 #[cfg(test)]
 mod tests;

@@ -333,11 +333,19 @@ impl Node {
             Item::Abort { by, reason } => self.abort(by, reason),
             // What others still send is of no use any more.
             _ if is_over => {}
+            Item::Open { .. } | Item::Data(_) if !peer.has_room_for_answers(limits) => {
+                peer.wrong += 1;
+                return false;
+            }
             Item::Open { flow, key } => {
                 if !peer.open(flow, key, limits.channels) {
                     peer.wrong += 1;
                     return false;
                 }
+            }
+            Item::Opened { next, held, .. } if !Peer::may_be_opened(next, &held) => {
+                peer.wrong += 1;
+                return false;
             }
             Item::Opened { flow, next, held } => {
                 if let Some(key) = peer.opened(flow, next, &held) {

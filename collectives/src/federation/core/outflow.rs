@@ -1,6 +1,6 @@
 //! One direction of a channel, at its sender: messages until the receiver's program has them.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -140,6 +140,7 @@ impl Outflow {
             }
         }
         // What has come and is not held was received by the program; what is held comes back as settled.
+        let held: HashSet<u64> = held.iter().copied().collect();
         let mut freed = 0;
         self.waiting.retain(|entry| {
             let is_kept = entry.offset >= next || held.contains(&entry.offset);

@@ -17,6 +17,8 @@ const VERSION: u8 = 1;
 const MAX_HEADER: usize = 1 << 20;
 /// How many buffers a message has at most.
 pub(crate) const MAX_PARTS: usize = 1024;
+/// No message has this offset or a higher one: nobody counts so far, and what is counted on from it does not overflow.
+pub(crate) const MAX_OFFSET: u64 = 1 << 62;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Packet {

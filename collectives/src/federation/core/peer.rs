@@ -6,9 +6,9 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::inflow::{Arrival, Bounds, Inflow};
-use super::link::Link;
+use super::link::{Link, MAX_ITEMS};
 use super::outflow::Outflow;
-use super::packet::{Data, FlowKey, Hello, Item, Refusal};
+use super::packet::{Data, FlowKey, Hello, Item, MAX_OFFSET, Refusal};
 use crate::federation::limits::Limits;
 use crate::federation::name::PartyId;
 
@@ -139,10 +139,12 @@ impl Peer {
         if !self.inn.contains_key(&key) && self.inn.len() >= channels as usize {
             return false;
         }
+        // Once in a session: each opening is answered.
+        if self.in_keys.contains_key(&id) {
+            return false;
+        }
         let flow = self.inn.entry(key.clone()).or_default();
-        if flow.id.is_some_and(|known| known != id)
-            || self.in_keys.get(&id).is_some_and(|known| *known != key)
-        {
+        if flow.id.is_some() {
             return false;
         }
         flow.id = Some(id);
@@ -150,6 +152,21 @@ impl Peer {
         self.in_keys.insert(id, key);
         self.link.push(Item::Opened { flow: id, next, held }, Vec::new());
         true
+    }
+
+    /// Whether more that is to be answered may come. To who keeps to the windows no more answers are ever on their way: of
+    /// each flow the one to its opening, the ends of as many messages as it keeps, and those of what was held here from
+    /// its last start.
+    pub(crate) fn has_room_for_answers(&self, limits: &Limits) -> bool {
+        let of_flow = 1 + 2 * limits.window_messages as usize;
+        // Beside data: the openings of this side's flows, what is said once, and the last piece above the limit.
+        let others = MAX_ITEMS + self.out_keys.len() + 4;
+        self.link.queued().0 < others.saturating_add(self.in_keys.len().saturating_mul(of_flow))
+    }
+
+    /// Whether an answer to an opening can be right.
+    pub(crate) fn may_be_opened(next: u64, held: &[u64]) -> bool {
+        next < MAX_OFFSET && held.iter().all(|offset| *offset < next)
     }
 
     /// The other side has answered the opening of a flow. Which one, if there is such a flow.

@@ -1,6 +1,8 @@
 //! Parties over a network that loses, doubles, reorders, and whose ends die and come back. All by a seed, which a
 //! failing test prints.
 
+mod hostile;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
