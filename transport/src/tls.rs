@@ -7,6 +7,7 @@ mod handshake;
 mod identity;
 mod listener;
 mod pem;
+mod role;
 mod settings;
 mod stream;
 mod trust;

@@ -11,7 +11,7 @@ use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::{DirectoryString, GeneralName};
 use x509_cert::name::Name;
 
-use super::trust;
+use super::role;
 use crate::{PeerIdentity, PeerName};
 
 /// The attribute `commonName` (RFC 4519, section 2.3).
@@ -26,7 +26,7 @@ pub(super) fn of_chain(chain: &[CertificateDer<'_>], is_limited: bool) -> Option
         common_name,
         names,
     } = read(own);
-    let is_limited = is_limited || others.iter().any(|other| trust::is_limited(other));
+    let is_limited = is_limited || others.iter().any(|other| role::is_limited(other));
     let common_name = common_name.filter(|_| !is_limited);
     let chain = chain
         .iter()

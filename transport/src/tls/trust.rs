@@ -12,9 +12,8 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
 };
-use x509_cert::Certificate;
-use x509_cert::der::Decode;
-use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, NameConstraints};
+
+use super::role::Role;
 
 /// The certificates that are trusted.
 ///
@@ -28,33 +27,6 @@ pub(super) struct Trust {
     subjects: Vec<DistinguishedName>,
     /// Some authority may issue certificates for some names only.
     is_limited: bool,
-}
-
-/// What a certificate says of itself, as far as it matters here.
-struct Role {
-    is_authority: bool,
-    is_limited: bool,
-}
-
-impl Role {
-    fn of(certificate: &[u8]) -> Option<Self> {
-        let certificate = Certificate::from_der(certificate).ok()?;
-        let certificate = certificate.tbs_certificate();
-        let basic = certificate.get_extension::<BasicConstraints>().ok()?;
-        let usage = certificate.get_extension::<KeyUsage>().ok()?;
-        let constraints = certificate.get_extension::<NameConstraints>();
-        Some(Role {
-            // RFC 5280, sections 4.2.1.3 and 4.2.1.9.
-            is_authority: basic.is_some_and(|(_, basic)| basic.ca)
-                && usage.is_none_or(|(_, usage)| usage.key_cert_sign()),
-            is_limited: !matches!(constraints, Ok(None)),
-        })
-    }
-}
-
-/// Whether a certificate of a chain may issue certificates for some names only, or cannot be read.
-pub(super) fn is_limited(certificate: &[u8]) -> bool {
-    Role::of(certificate).is_none_or(|role| role.is_limited)
 }
 
 impl Trust {
@@ -297,6 +269,7 @@ impl ClientCertVerifier for ClientCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::role;
 
     #[test]
     fn what_cannot_be_read_is_trusted_for_nothing() {
@@ -304,7 +277,7 @@ mod tests {
             let mut trust = Trust::empty();
             assert!(trust.add(CertificateDer::from(junk.to_vec())).is_err());
             assert_eq!(trust.len(), 0);
-            assert!(is_limited(junk));
+            assert!(role::is_limited(junk));
         }
     }
 

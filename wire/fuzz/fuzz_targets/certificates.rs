@@ -13,6 +13,8 @@ mod fingerprint;
 mod identity;
 #[path = "../../../transport/src/tls/pem.rs"]
 mod pem;
+#[path = "../../../transport/src/tls/role.rs"]
+mod role;
 
 /// The errors of what is read of files; that of the crate has those of rustls beside them.
 #[derive(Debug)]
@@ -40,13 +42,17 @@ fuzz_target!(|data: &[u8]| {
             let chain = pem::certificates(data, "a text");
             assert!(chain.as_ref().is_ok_and(|chain| !chain.is_empty()) || chain.is_err());
             if let Ok(chain) = chain {
-                assert!(identity::of_chain(&chain).is_some());
+                assert!(identity::of_chain(&chain, false).is_some());
             }
         }
         1 => drop(pem::key(data, "a text")),
         2 => {
             let chain = [CertificateDer::from(data)];
-            let identity = identity::of_chain(&chain).expect("there is one");
+            let identity = identity::of_chain(&chain, false).expect("there is one");
+            // An issuer that cannot be read may be limited, and then common names count for nothing.
+            let issued = [chain[0].clone(), CertificateDer::from(data)];
+            let issued = identity::of_chain(&issued, true).expect("there is one");
+            assert!(issued.common_name().is_none() && issued.names() == identity.names());
             // The common name counts where there are no other names.
             assert!(identity.common_name().is_none() || identity.names().is_empty());
         }
