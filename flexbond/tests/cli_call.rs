@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use flexbond::rpc::server::ServerStats;
 use flexbond::rpc::{AnyTensor, Context, Failure, FailureKind, Methods, Server};
 use flexbond::session::socket::{Pub, RecvError, Router};
-use futures_util::stream;
+use futures_util::stream::{self, StreamExt};
 use program::{End, PATIENCE, Program};
 use serde::Deserialize;
 use tokio::runtime::Runtime;
@@ -88,6 +88,16 @@ fn methods(made: &Arc<AtomicU64>) -> Methods {
                     });
                     Ok::<_, Failure>(stream::iter(numbers))
                 }
+            })
+        })
+        .and_then(|methods| {
+            // Items that come `ms` after each other, and then nothing, not even the end.
+            methods.add_stream("drip", async |(n, ms): (u64, u64)| {
+                let items = stream::iter(0..n).then(move |number| async move {
+                    tokio::time::sleep(Duration::from_millis(ms)).await;
+                    Ok::<_, Failure>(number)
+                });
+                Ok::<_, Failure>(items.chain(stream::pending()))
             })
         })
         .expect("names are names, and differ")
@@ -210,6 +220,17 @@ fn streams_are_printed_as_they_come() {
     let end = server.call(&["count", r#"{"n": 3}"#]);
     assert_eq!(end.code, Some(1));
     assert!(error(&end).contains("--stream"), "{end:?}");
+}
+
+#[test]
+fn the_time_of_a_stream_is_that_of_each_item() {
+    let server = Calculator::start();
+    // Together they take longer.
+    let end = server.call(&["drip", "[6, 200]", "--stream", "--timeout", "1"]);
+    assert_eq!(end.code, Some(3), "{end:?}");
+    assert_eq!(end.stdout, ["0", "1", "2", "3", "4", "5"]);
+    assert!(error(&end).contains("no item more within 1s"), "{end:?}");
+    server.until("the end of the stream", |stats| stats.in_flight == 0);
 }
 
 #[test]

@@ -55,8 +55,8 @@ pub(crate) struct CallCommand {
     #[arg(long, conflicts_with = "list")]
     stream: bool,
 
-    /// Give up (exit code 3) when there is no answer after so long, and stop the work on the server. Default: 30, with
-    /// --stream for each item
+    /// Give up (exit code 3) when there is no answer after so long, with --stream no next item, and stop the work on the
+    /// server. Default: 30
     #[arg(long, value_name = "SECONDS", value_parser = argument::positive_seconds, allow_negative_numbers = true)]
     timeout: Option<Duration>,
 
@@ -150,7 +150,10 @@ impl CallCommand {
     async fn talk(&self, request: Request) -> Result<Exit, Failure> {
         let mut interrupt = Interrupt::listen()
             .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
-        let options = Options::new().codec(self.codec.codec()).linger(FAREWELL);
+        let mut options = Options::new().codec(self.codec.codec()).linger(FAREWELL);
+        if self.stream && self.timeout.is_some() {
+            options.timeout = self.timeout;
+        }
         let client =
             Client::with_options(&self.endpoint, options).map_err(|error| Failure::usage(explain(&error)))?;
         let mut output = Output::stdout().map_err(|error| unwritten(&error))?;
@@ -169,7 +172,7 @@ impl CallCommand {
         let (failure, is_flowing) = match ended {
             Ended::Stop(Stop::ReaderGone) => (None, true),
             Ended::Stop(Stop::Failure(failure)) => (Some(failure), true),
-            Ended::Stream(error) => (Some(trouble::failure(&error)), true),
+            Ended::Stream(error) => (Some(trouble::failure_of_stream(&error)), true),
             Ended::Call(error) => (Some(self.explained(&client, &error).await), false),
         };
         // The call's own failure is what matters.

@@ -47,7 +47,8 @@ impl CallCommand {
 
     fn request_of(&self, method: Method, arguments: Encoded) -> Result<Request, Failure> {
         let mut request = Request::new(method, self.codec.codec(), arguments);
-        request.timeout = self.timeout;
+        // Of a stream it is the time for each item, which the client watches: a stream as such may take any.
+        request.timeout = self.timeout.filter(|_| !self.stream);
         for (name, value) in &self.metadata {
             let inserted = request.metadata.insert(name, value.clone());
             inserted.map_err(|error| Failure::usage(format!("--metadata {name}: {error}")))?;

@@ -5,6 +5,18 @@ use serde_json::Value;
 use crate::cli::failure::{Failure, explain};
 use crate::rpc::{self, CallError, FailureKind};
 
+const STOPPED: &str = "the server was told to stop; --timeout SECONDS waits longer";
+
+/// The line to end with in the midst of a stream.
+pub(super) fn failure_of_stream(error: &CallError) -> Failure {
+    match error {
+        CallError::DeadlineExceeded { timeout, .. } => {
+            Failure::timed_out(format!("no item more within {timeout:?}")).hint(STOPPED)
+        }
+        error => failure(error),
+    }
+}
+
 /// The line to end with.
 pub(super) fn failure(error: &CallError) -> Failure {
     let text = explain(error);
@@ -12,7 +24,7 @@ pub(super) fn failure(error: &CallError) -> Failure {
         CallError::Failure(failure) => answered(failure),
         CallError::DeadlineExceeded {
             unconnected: None, ..
-        } => Failure::timed_out(text).hint("the server was told to stop; --timeout SECONDS waits longer"),
+        } => Failure::timed_out(text).hint(STOPPED),
         CallError::DeadlineExceeded {
             unconnected: Some(reason),
             ..
