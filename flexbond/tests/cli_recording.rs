@@ -795,7 +795,10 @@ fn messages_are_shown_for_people_and_programs() {
     assert_eq!(lines[2]["data"][0]["first"], "64617461");
     assert_eq!(lines[3]["malformed"], "unknown encoding \"zip<\"");
     let summary = &lines[4]["summary"];
-    assert_eq!((&summary["messages"], &summary["malformed"]), (&4.into(), &2.into()));
+    assert_eq!(
+        (&summary["messages"], &summary["malformed"]),
+        (&4.into(), &2.into())
+    );
 }
 
 #[test]

@@ -230,7 +230,9 @@ impl StreamMessage {
             }
             _ => None,
         }?;
-        let text = encoding.as_str().map_or_else(|| encoding.to_string(), str::to_owned);
+        let text = encoding
+            .as_str()
+            .map_or_else(|| encoding.to_string(), str::to_owned);
         Some(UnknownEncoding(text))
     }
 }

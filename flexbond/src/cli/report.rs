@@ -129,7 +129,9 @@ impl Report {
         if self.json {
             let mut summary = with(summary_of(&snapshot), self.details.fields.clone());
             if let (false, Some(fields)) = (self.is_receiver(), summary.as_object_mut()) {
-                fields.retain(|name, _| !RECEIVED.contains(&name.as_str()) || self.details.fields.contains_key(name));
+                fields.retain(|name, _| {
+                    !RECEIVED.contains(&name.as_str()) || self.details.fields.contains_key(name)
+                });
             }
             return format!("{}\n", json!({ "summary": summary }));
         }

@@ -7,7 +7,9 @@ use clap::Args;
 use super::failure::{explain, note};
 use super::mark::Mark;
 use super::{Failure, quantity};
-use crate::stream::recording::{Folder, Info, Range, Reader, Recording, SourceError, Timestamp, numbered_files};
+use crate::stream::recording::{
+    Folder, Info, Range, Reader, Recording, SourceError, Timestamp, numbered_files,
+};
 
 /// The part of a recording that is taken.
 #[derive(Args)]
@@ -47,9 +49,13 @@ impl Span {
         }
         let numbers = range.first.zip(range.end);
         let times = range.from.zip(range.until);
-        if numbers.is_some_and(|(first, end)| first >= end) || times.is_some_and(|(from, until)| from >= until) {
-            return Err(Failure::usage("--from is not before --to, so there is nothing between them")
-                .hint("--to is the first message that is left out: --from 10 --to 11 is one message"));
+        if numbers.is_some_and(|(first, end)| first >= end)
+            || times.is_some_and(|(from, until)| from >= until)
+        {
+            return Err(
+                Failure::usage("--from is not before --to, so there is nothing between them")
+                    .hint("--to is the first message that is left out: --from 10 --to 11 is one message"),
+            );
         }
         Ok(range)
     }

@@ -143,7 +143,11 @@ pub(super) fn summary(split: &Split) -> String {
         let (messages, bytes) = sent(&stats);
         let messages = quantity::grouped(messages);
         let megabytes = bytes as f64 / 1e6;
-        let _ = writeln!(text, "{:<22}{messages:>14} messages, {megabytes:.3} MB", "  Sent:");
+        let _ = writeln!(
+            text,
+            "{:<22}{messages:>14} messages, {megabytes:.3} MB",
+            "  Sent:"
+        );
         let waiting = waiting(&stats);
         if waiting > 0 {
             let why = match is_untaken(&stats) {
