@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 
 use super::output::Output;
-use super::{ConfigError, OutletId, OutputConfig, OutputStats, SplitConfig, Splitter};
+use super::{ConfigError, OutletId, OutputConfig, OutputStats, SplitConfig, Splitter, Undelivered};
 use crate::alarm::{Alarm, now};
 use crate::link::Fault;
 use crate::stream::ConnectError;
