@@ -122,7 +122,7 @@ async fn the_original_configuration_is_understood() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_nobody_takes_is_not_called_sent() {
     let mut source = bound(Mode::Push, 100).await;
-    let output = "tcp://127.0.0.1:0,linger_ms=0";
+    let output = "tcp://127.0.0.1:0,attach=bind,linger_ms=0";
     let mut split = m_split(&[&address(&source), output, "-i", "0.1"]);
     send(&mut source, 0..3).await;
     let deadline = Instant::now() + PATIENCE;
