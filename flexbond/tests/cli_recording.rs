@@ -508,9 +508,10 @@ fn a_full_disk_ends_a_folder_with_a_summary_for_programs() {
         "{end:?}"
     );
     let summary = &json(end.stdout.last().unwrap())["summary"];
+    // What could not be kept was received all the same.
     assert_eq!(
         (&summary["messages"], &summary["recorded"]),
-        (&0.into(), &0.into())
+        (&1.into(), &0.into())
     );
 }
 
@@ -698,6 +699,54 @@ fn what_has_no_message_is_not_replayed() {
 }
 
 #[test]
+fn a_part_without_messages_waits_for_nobody() {
+    let place = TempDir::new().unwrap();
+    let seed = seed_folder(&place, 10);
+    let cases: [(&[&str], i32, &str); 5] = [
+        (&["--from", "900"], 1, "messages 0 to 9, of 2"),
+        (&["--to", "2001-01-01T00:00:00Z"], 1, "messages 0 to 9, of 2"),
+        (&["--from", "+1000000s", "--loop"], 1, "messages 0 to 9, of 2"),
+        (&["--from", "5", "--to", "3"], 2, "--from is not before --to"),
+        (&["--from", "+5s", "--to", "+5s"], 2, "--from is not before --to"),
+    ];
+    for (arguments, code, said) in cases {
+        let arguments = [&["replay", text(&seed), "-a", "tcp://127.0.0.1:0"], arguments].concat();
+        let end = Program::flexbond(&arguments).end();
+        assert_eq!(end.code, Some(code), "{arguments:?}: {end:?}");
+        assert!(end.stderr.join("\n").contains(said), "{arguments:?}: {end:?}");
+    }
+}
+
+#[test]
+fn a_last_part_that_is_missing_is_named_too() {
+    let place = TempDir::new().unwrap();
+    let seed = place.path().join("arrays");
+    fs::create_dir(&seed).unwrap();
+    for message in 0..4 {
+        let header = format!(r#"{{"htype":"array-1.0","type":"uint8","shape":[3],"frame":{message}}}"#);
+        fs::write(seed.join(format!("{message:06}_000.raw")), header).unwrap();
+        fs::write(seed.join(format!("{message:06}_001.raw")), "abc").unwrap();
+    }
+    assert_eq!(record(&["verify", text(&seed)]).code, Some(0));
+    fs::remove_file(seed.join("000002_001.raw")).unwrap();
+    let verify = record(&["verify", "--json", text(&seed)]);
+    assert_eq!(verify.code, Some(1), "{verify:?}");
+    assert!(verify.stderr.join("\n").contains("000002_001.raw"), "{verify:?}");
+    assert_eq!(json(&verify.stdout[0])["incomplete_messages"], 1);
+
+    let (replay, endpoint) = m_replay(&[text(&seed), "--skip-missing"]);
+    let dump = m_dump(&[&endpoint, "--json", "-n", "3"]).end();
+    assert_eq!(json(&dump.stdout[2])["header"]["frame"], 3, "{dump:?}");
+    assert_eq!(replay.end().code, Some(0));
+
+    // Headers alone are there on purpose.
+    for message in [0, 1, 3] {
+        fs::remove_file(seed.join(format!("{message:06}_001.raw"))).unwrap();
+    }
+    assert_eq!(record(&["verify", text(&seed)]).code, Some(0));
+}
+
+#[test]
 fn messages_are_shown_for_people_and_programs() {
     let (generate, endpoint) = m_generate(&["--size-bytes", "1000", "--htype", "array-1.0", "--count", "4"]);
     let end = m_dump(&[&endpoint, "-n", "2"]).end();
@@ -730,7 +779,10 @@ fn messages_are_shown_for_people_and_programs() {
     push.write(r#"["{\"htype\":\"array-1.0\",\"type\":\"uint8\",\"shape\":[3]}", "abc"]"#);
     push.write(r#"["no header", "data"]"#);
     push.write(r#"["{\"htype\":\"mine-1.0\"}", "data"]"#);
-    let end = m_dump(&[&endpoint, "--json", "-v", "-n", "3"]).end();
+    push.write(
+        r#"["{\"htype\":\"dimage-1.0\",\"series\":1,\"frame\":2}", "{\"htype\":\"dimage_d-1.0\",\"shape\":[3,1],\"type\":\"uint8\",\"encoding\":\"zip<\"}", "abc", "{\"htype\":\"dconfig-1.0\"}"]"#,
+    );
+    let end = m_dump(&[&endpoint, "--json", "-v", "-n", "4"]).end();
     push.done();
     let lines: Vec<Value> = end.stdout.iter().map(|line| json(line)).collect();
     let array = &lines[0]["data"][0];
@@ -741,7 +793,12 @@ fn messages_are_shown_for_people_and_programs() {
     assert_eq!(array["shape"], serde_json::json!([3]));
     assert!(lines[1]["malformed"].is_string() && lines[1]["htype"].is_null());
     assert_eq!(lines[2]["data"][0]["first"], "64617461");
-    assert_eq!(lines[3]["summary"]["messages"], 3);
+    assert_eq!(lines[3]["malformed"], "unknown encoding \"zip<\"");
+    let summary = &lines[4]["summary"];
+    assert_eq!(
+        (&summary["messages"], &summary["malformed"]),
+        (&4.into(), &2.into())
+    );
 }
 
 #[test]
@@ -879,16 +936,14 @@ fn what_is_not_there_is_named() {
     let (file, out) = (place.path().join("run.fbr"), place.path().join("run.npy"));
     record_arrays(&file, "40", "4");
     // A part that has nothing in it is no replay that went well.
-    let (replay, endpoint) = m_replay(&[text(&file), "--from", "10"]);
-    let receiver = m_dump(&[&endpoint]);
-    let end = replay.end();
+    let end = Program::flexbond(&["replay", text(&file), "--from", "10", "-a", "tcp://127.0.0.1:0"]).end();
     assert_eq!(end.code, Some(1), "{end:?}");
     assert!(
-        end.stderr.join("\n").contains("no message in that part"),
+        end.stderr
+            .join("\n")
+            .contains("no message to send in that part: it has messages 0 to 3, of 2"),
         "{end:?}"
     );
-    receiver.signal("INT");
-    assert_eq!(receiver.end().code, Some(0));
 
     let (generate, endpoint) = m_generate(&["--htype", "bsread", "-n", "2"]);
     let dump = m_dump(&[&endpoint, "--record", text(&file), "--force", "-n", "2"]).end();

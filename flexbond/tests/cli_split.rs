@@ -119,6 +119,36 @@ async fn the_original_configuration_is_understood() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_nobody_takes_is_not_called_sent() {
+    let mut source = bound(Mode::Push, 100).await;
+    let output = "tcp://127.0.0.1:0,attach=bind,linger_ms=0";
+    let mut split = m_split(&[&address(&source), output, "-i", "0.1"]);
+    send(&mut source, 0..3).await;
+    let deadline = Instant::now() + PATIENCE;
+    while !split.line().contains(" 3 waiting, no receiver") {
+        assert!(Instant::now() < deadline, "no line says what waits");
+    }
+    split.signal("INT");
+    let end = split.end();
+    assert_eq!(end.code, Some(0), "{end:?}");
+    let (sent, waits) = (
+        line_of(&end.stdout, "  Sent:"),
+        line_of(&end.stdout, "  Not delivered yet:"),
+    );
+    assert!(sent.contains(" 0 messages"), "{end:?}");
+    assert!(waits.contains(" 3 messages; no receiver came"), "{end:?}");
+    let told = "tcp://127.0.0.1:0: 3 messages not delivered";
+    assert!(end.stderr.iter().any(|line| line.ends_with(told)), "{end:?}");
+}
+
+fn line_of<'a>(lines: &'a [String], label: &str) -> &'a str {
+    lines
+        .iter()
+        .find(|line| line.starts_with(label))
+        .map_or("", String::as_str)
+}
+
 #[test]
 fn a_configuration_is_checked_and_told_in_words() {
     let folder = tempfile::tempdir().unwrap();

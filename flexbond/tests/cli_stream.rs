@@ -256,6 +256,47 @@ fn what_is_malformed_is_counted_apart() {
 }
 
 #[test]
+fn an_encoding_that_is_not_known_is_told_and_is_no_type() {
+    let mut push = Program::flexbond(&[
+        "socket",
+        "PUSH",
+        "--bind",
+        "tcp://127.0.0.1:0",
+        "--print-endpoint",
+    ]);
+    let endpoint = push.line();
+    push.write(
+        r#"["{\"htype\":\"array-1.0\",\"type\":\"uint8\",\"shape\":[3],\"encoding\":\"zip<\"}", "abc"]"#,
+    );
+    let end = m_stats(&[&endpoint, "--json", "--count", "1"]).end();
+    let summary = summary(&end.stdout);
+    for (field, count) in [
+        ("messages", 1),
+        ("undecodable", 1),
+        ("malformed", 0),
+        ("unknown_htype", 0),
+    ] {
+        assert_eq!(summary[field], count, "{summary}");
+    }
+    assert!(
+        end.stderr.join("").contains("unknown encoding \"zip<\""),
+        "{end:?}"
+    );
+    push.done();
+}
+
+#[test]
+fn a_sender_says_nothing_of_receiving() {
+    let arguments = ["-a", "tcp://127.0.0.1:0", "--json", "--count", "0"];
+    let end = Program::start(Command::new(env!("CARGO_BIN_EXE_m_generate")), &arguments).end();
+    let summary = summary(&end.stdout);
+    assert_eq!(summary["messages"], 0, "{end:?}");
+    for field in ["lost_frames", "malformed", "sources", "undecodable"] {
+        assert!(summary.get(field).is_none(), "{field}: {summary}");
+    }
+}
+
+#[test]
 fn a_stride_that_is_set_makes_a_thinned_stream_whole() {
     for (stride, lost) in [
         (&[][..], 99),

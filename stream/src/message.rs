@@ -9,7 +9,9 @@ use thiserror::Error;
 use crate::FramingError;
 use crate::bsread::{BsreadError, Pulse};
 use crate::detector::{DetectorEnd, DetectorError, DetectorHeader, DetectorImage};
-use crate::{ArrayError, Arrays, Custom, Decoder, HandlerError, Header, HeaderError, stream2};
+use crate::{
+    ArrayError, Arrays, Custom, Decoder, HandlerError, Header, HeaderError, UnknownEncoding, stream2,
+};
 
 /// One message of a stream.
 #[derive(Clone, Debug)]
@@ -202,10 +204,36 @@ impl StreamMessage {
         }
     }
 
-    /// Whether the `htype` or the encoding is not known here.
+    /// Whether the `htype` or the encoding is not known here, or the `type` of a message of stream V2.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
-        matches!(self.body, Body::Unknown(_))
+        match &self.body {
+            Body::Unknown(_) => true,
+            Body::Stream2(message) => matches!(message.event(), stream2::Event::Other(_)),
+            _ => false,
+        }
+    }
+
+    /// The encoding that is not known here, where the `htype` is: the message is delivered as it came, and its data
+    /// cannot be unpacked.
+    #[must_use]
+    pub fn unknown_encoding(&self) -> Option<UnknownEncoding> {
+        let Body::Unknown(parts) = &self.body else {
+            return None;
+        };
+        let description;
+        let encoding = match self.header.htype() {
+            Self::ARRAY => self.header.get("encoding"),
+            DetectorImage::HTYPE => {
+                description = Header::from_frame(parts.first()?).ok()?;
+                description.get("encoding")
+            }
+            _ => None,
+        }?;
+        let text = encoding
+            .as_str()
+            .map_or_else(|| encoding.to_string(), str::to_owned);
+        Some(UnknownEncoding(text))
     }
 }
 
@@ -274,6 +302,10 @@ mod tests {
         ] {
             let message = decode(&[header, b"payload"]).unwrap();
             assert!(message.is_unknown());
+            assert_eq!(
+                message.unknown_encoding().is_some(),
+                message.header.htype() == StreamMessage::ARRAY
+            );
             assert_eq!(message.parts(), [Frame::from("payload")]);
             assert_eq!(&message.encode()[0], header);
         }

@@ -69,6 +69,7 @@ struct Counted {
     bytes: u64,
     malformed: u64,
     unknown: u64,
+    undecodable: u64,
 }
 
 /// Counters since the beginning. Differences of two copies describe the time between them.
@@ -83,6 +84,8 @@ pub struct Totals {
     pub malformed: u64,
     /// Good messages whose `htype` is not known here; they are delivered raw.
     pub unknown: u64,
+    /// Good messages whose `htype` is known and whose `encoding` is not; they are delivered raw.
+    pub undecodable: u64,
     /// Numbers that were left out and have not come since: frames lost on the way, or given to another receiver. The
     /// only counter that may fall, when frames come late.
     pub lost_frames: u64,
@@ -238,6 +241,12 @@ impl Statistics {
         self.counted.unknown += 1;
     }
 
+    /// Counts a good message whose data are packed in a way that is not known (besides
+    /// [`handle_message`](Self::handle_message)).
+    pub fn handle_undecodable(&mut self) {
+        self.counted.undecodable += 1;
+    }
+
     /// What the user should know and has not been told yet. It is told again when it comes back after 10,000 messages.
     pub fn poll_warning(&mut self) -> Option<Warning> {
         self.sources.poll_shared().map(Warning::SharedSource)
@@ -258,6 +267,7 @@ impl Statistics {
             bytes: self.counted.bytes,
             malformed: self.counted.malformed,
             unknown: self.counted.unknown,
+            undecodable: self.counted.undecodable,
             untracked: self.sources.untracked,
             ..Totals::default()
         };

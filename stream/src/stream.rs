@@ -368,7 +368,9 @@ impl Stream {
         match self.decoder.decode(&message) {
             Ok(decoded) => {
                 self.count(&message, &decoded.header);
-                if decoded.is_unknown() {
+                if decoded.unknown_encoding().is_some() {
+                    self.statistics.handle_undecodable();
+                } else if decoded.is_unknown() {
                     self.statistics.handle_unknown();
                 }
                 Ok(decoded)

@@ -182,6 +182,23 @@ fn sizes_that_cannot_be_are_refused_before_memory_is_taken() {
 }
 
 #[test]
+fn a_header_that_cannot_be_is_not_taken_for_a_block() {
+    let len = 4096;
+    let part = framed(1 << 62, 8192, &[7; 43]);
+    let codec = Codec::detect_bitshuffle_lz4(&part, len);
+    assert_eq!(
+        codec.decompress(&part, 2, len).unwrap_err().to_string(),
+        "4611686018427387904 bytes of data cannot come out of a part of 55 bytes"
+    );
+    // A block that is cut off stays one.
+    let bare = Codec::BitshuffleLz4Bare.compress(&vec![9; len], 2);
+    assert_eq!(
+        Codec::detect_bitshuffle_lz4(&bare[..8], len),
+        Codec::BitshuffleLz4Bare
+    );
+}
+
+#[test]
 fn block_sizes_that_cannot_be_are_refused() {
     let data = counts(6, 64, 2);
     let honest = Codec::BitshuffleLz4.compress(&data, 2);

@@ -64,6 +64,9 @@ fn stream_v2_is_recognized_by_its_bytes() {
         assert_eq!(decoded.header.series(), Some(5));
         assert!(decoded.parts().is_empty() && !decoded.is_unknown());
     }
+    let other = Frame::from(&b"\xa1\x64type\x63new"[..]);
+    let decoded = decoder.decode(&Message::from(other)).unwrap();
+    assert!(decoded.is_unknown() && decoded.unknown_encoding().is_none());
     let decoded = decoder.decode(&stream2_image(5, 10)).unwrap();
     assert_eq!(
         (decoded.header.htype(), decoded.header.frame()),

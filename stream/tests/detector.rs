@@ -324,6 +324,7 @@ fn an_image_whose_encoding_is_not_known_is_delivered_as_it_came() {
     parts[1] = br#"{"htype":"dimage_d-1.0","shape":[3,2],"type":"uint16","encoding":"adsc"}"#;
     let decoded = decode(&parts).unwrap();
     assert!(decoded.is_unknown());
+    assert_eq!(decoded.unknown_encoding().unwrap().0, "adsc");
     assert_eq!(
         (decoded.header.series(), decoded.header.frame()),
         (Some(12), Some(3))

@@ -96,8 +96,8 @@ const HELP: &str = "Messages go out whole and in order, each with all its parts,
 they were recorded. Without --original, --speed or --rate they go as fast as
 they are taken, as with mflow.
 
-What cannot be read - a part that is missing in a folder, a damaged place in a
-file - is named and ends the replay, so that nobody takes a part for the whole;
+What cannot be read - a part that is missing in a folder, the last ones too if
+the header tells that they are, a damaged place in a file - is named and ends the replay, so that nobody takes a part for the whole;
 --skip-missing goes on after it. Ctrl-C ends with a summary.
 
 Exit codes:
@@ -190,14 +190,27 @@ impl Replay {
             })
             .linger(self.linger.0)
             .queue_size(self.queue_size);
+        let playlist = Playlist::new(recording, range, repeat);
+        let mut player =
+            Player::start(playlist, self.pace()).map_err(|error| Failure::new(explain(&error)))?;
+        // Nobody need come for nothing. A long folder is looked through for times.
+        let is_empty = tokio::select! {
+            _ = interrupt.wait() => return Ok(Exit::Done),
+            is_empty = player.is_empty() => is_empty,
+        };
+        if is_empty {
+            let held = span::extent(&self.folder).map(|held| format!(": it has {held}"));
+            return Err(Failure::new(format!(
+                "{} has no message to send in that part{}",
+                self.folder.display(),
+                held.unwrap_or_default()
+            )));
+        }
         let mut metrics = self.metrics.serve("replay").await?;
         let mut stream = Stream::connect(&self.address, options)
             .await
             .map_err(|error| join_failure(&error))?;
         self.announce(&stream);
-        let playlist = Playlist::new(recording, range, repeat);
-        let mut player =
-            Player::start(playlist, self.pace()).map_err(|error| Failure::new(explain(&error)))?;
         let mut contacts = Contacts::default();
         let waited = self.wait(&player, &stream, &mut metrics, &mut interrupt, &mut contacts);
         let is_there = waited.await?;
@@ -224,10 +237,6 @@ impl Replay {
         match end {
             End::Failed(failure) => Err(failure),
             End::Interrupted => Ok(Exit::Done),
-            End::Done if tally.messages() == 0 && player.played().unreadable == 0 => Err(Failure::new(
-                format!("{} has no message in that part", self.folder.display()),
-            )
-            .hint("flexbond record info says from where to where it goes")),
             End::Done if undelivered == 0 => Ok(Exit::Done),
             End::Done => Err(Failure::timed_out(format!(
                 "{} not delivered",

@@ -116,6 +116,10 @@ impl Report {
         self.console.finish(summary).await
     }
 
+    fn is_receiver(&self) -> bool {
+        self.verb == "received"
+    }
+
     fn summary(&self, statistics: &Statistics) -> String {
         let snapshot = statistics.snapshot(Instant::now());
         let totals = snapshot.totals;
@@ -123,7 +127,12 @@ impl Report {
         let per_second = |amount: f64| if seconds > 0.0 { amount / seconds } else { 0.0 };
         let megabytes = totals.bytes as f64 / 1e6;
         if self.json {
-            let summary = with(summary_of(&snapshot), self.details.fields.clone());
+            let mut summary = with(summary_of(&snapshot), self.details.fields.clone());
+            if let (false, Some(fields)) = (self.is_receiver(), summary.as_object_mut()) {
+                fields.retain(|name, _| {
+                    !RECEIVED.contains(&name.as_str()) || self.details.fields.contains_key(name)
+                });
+            }
             return format!("{}\n", json!({ "summary": summary }));
         }
         let mut text = format!("{RULE}\n");
@@ -160,8 +169,7 @@ impl Report {
             }
         }
         // Frames missing are worth a line even when there are none; the rest only when it happened.
-        let is_receiver = self.verb == "received" && totals.messages > 0;
-        if is_receiver || totals.lost_frames > 0 {
+        if self.is_receiver() && totals.messages > 0 || totals.lost_frames > 0 {
             line(&mut text, "Frames missing", totals.lost_frames, "frames");
         }
         let more = [
@@ -171,6 +179,7 @@ impl Report {
             ("Series", totals.series, "series"),
             ("Malformed", totals.malformed, "messages"),
             ("Unknown htype", totals.unknown, "messages"),
+            ("Unknown encoding", totals.undecodable, "messages"),
         ];
         for (label, value, unit) in more.into_iter().chain(self.details.lines.iter().copied()) {
             if value > 0 {
@@ -205,6 +214,23 @@ const OURS: [&str; 5] = [
     "bytes_per_second",
     "messages",
     "bytes",
+];
+
+/// Names of [`Snapshot::to_json`] that are about messages which were received: a sender looks into none of its own.
+const RECEIVED: [&str; 13] = [
+    "malformed",
+    "unknown_htype",
+    "undecodable",
+    "lost_frames",
+    "reordered",
+    "duplicates",
+    "restarts",
+    "series",
+    "untracked",
+    "htypes",
+    "other_htypes",
+    "sources",
+    "warnings",
 ];
 
 /// What came or went in total, for programs.

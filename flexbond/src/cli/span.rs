@@ -7,7 +7,9 @@ use clap::Args;
 use super::failure::{explain, note};
 use super::mark::Mark;
 use super::{Failure, quantity};
-use crate::stream::recording::{Folder, Info, Range, Reader, Recording, SourceError, Timestamp};
+use crate::stream::recording::{
+    Folder, Info, Range, Reader, Recording, SourceError, Timestamp, numbered_files,
+};
 
 /// The part of a recording that is taken.
 #[derive(Args)]
@@ -45,6 +47,16 @@ impl Span {
             };
             *(if begins { &mut range.from } else { &mut range.until }) = Some(time);
         }
+        let numbers = range.first.zip(range.end);
+        let times = range.from.zip(range.until);
+        if numbers.is_some_and(|(first, end)| first >= end)
+            || times.is_some_and(|(from, until)| from >= until)
+        {
+            return Err(
+                Failure::usage("--from is not before --to, so there is nothing between them")
+                    .hint("--to is the first message that is left out: --from 10 --to 11 is one message"),
+            );
+        }
         Ok(range)
     }
 }
@@ -58,6 +70,36 @@ fn first_time(recording: &mut Recording) -> Result<Timestamp, Failure> {
             Err(error) => return Err(unreadable(&error)),
         }
     }
+}
+
+/// What is in the recording at `path`: the first and the last message, by number and time. `None` where it does not say.
+pub(crate) fn extent(path: &Path) -> Option<String> {
+    let (numbers, times) = if path.is_dir() {
+        let folder = Folder::open(path).ok()?;
+        let extent = folder.extent().ok()?;
+        let report = folder.report();
+        (
+            report.first_number.zip(report.last_number),
+            extent.first_time.zip(extent.last_time),
+        )
+    } else {
+        let files = match path.exists() {
+            true => vec![path.to_owned()],
+            false => numbered_files(path).ok()?,
+        };
+        let infos: Vec<Info> = files.iter().filter_map(|file| Info::read(file).ok()).collect();
+        let first_number = infos.iter().find_map(|info| info.first_number);
+        let last_number = infos.iter().rev().find_map(|info| info.last_number);
+        let first_time = infos.iter().find_map(|info| info.first_time);
+        let last_time = infos.iter().rev().find_map(|info| info.last_time);
+        (first_number.zip(last_number), first_time.zip(last_time))
+    };
+    let (first, last) = numbers?;
+    let mut text = format!("messages {first} to {last}");
+    if let Some((first, last)) = times {
+        text.push_str(&format!(", of {first} to {last}"));
+    }
+    Some(text)
 }
 
 /// Opens a folder, a file, or the numbered files of a rotated recording, and says what is odd about it.

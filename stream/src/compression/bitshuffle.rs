@@ -79,6 +79,12 @@ fn default_block(element_size: usize) -> usize {
     elements.max(FEWEST) * element_size
 }
 
+/// The most bytes that LZ4 makes of a block, where the size of blocks is the default one and there are `len` bytes of data.
+pub(super) fn longest_packed(len: usize) -> usize {
+    let block = len.min(FEWEST * MAX_ELEMENT_SIZE);
+    block + block / 255 + 16
+}
+
 /// Transposes the bits of `data` back, into `out`. `data` are `len` bytes.
 pub(super) fn untransposed(data: &[u8], cut: Cut, out: &mut dyn Output) {
     let level = Level::new();

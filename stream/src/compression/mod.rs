@@ -120,7 +120,8 @@ impl Codec {
     ///
     /// Where the data are shorter than 4 GiB, the two cannot be mistaken for each other: the header begins with four zero
     /// bytes, the other form with the length of a block, and no block is empty. Fewer than eight elements make no block,
-    /// so that the other form is then as long as the data.
+    /// so that the other form is then as long as the data. What would be a block longer than any that holds such data is
+    /// a header, which then announces more than the part can hold.
     ///
     /// ```
     /// use flexbond_stream::compression::Codec;
@@ -135,7 +136,11 @@ impl Codec {
         let announced = part
             .first_chunk::<8>()
             .is_some_and(|size| u64::from_be_bytes(*size) == len as u64);
-        let block = part.first_chunk::<4>().is_some_and(|length| *length != [0; 4]);
+        let longest = bitshuffle::longest_packed(len);
+        let block = part.first_chunk::<4>().is_some_and(|&length| {
+            let length = u32::from_be_bytes(length) as usize;
+            (1..=longest).contains(&length)
+        });
         if !announced && (block || part.len() == len) {
             Codec::BitshuffleLz4Bare
         } else {

@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 
 use super::output::Output;
-use super::{ConfigError, OutletId, OutputConfig, OutputStats, SplitConfig, Splitter};
+use super::{ConfigError, OutletId, OutputConfig, OutputStats, SplitConfig, Splitter, Undelivered};
 use crate::alarm::{Alarm, now};
 use crate::link::Fault;
 use crate::stream::ConnectError;
@@ -279,7 +279,15 @@ impl Split {
     ///
     /// # Cancel safety
     /// Dropping the future drops what waits in here; what the sockets have taken is still sent in the background.
-    pub async fn close(mut self) -> u64 {
+    pub async fn close(self) -> u64 {
+        self.close_each().await.messages
+    }
+
+    /// As [`close`](Self::close), and says how many messages each output was left with.
+    ///
+    /// # Cancel safety
+    /// As that of [`close`](Self::close).
+    pub async fn close_each(mut self) -> Undelivered {
         let begin = tokio::time::Instant::now();
         take_received(&self.source, self.config.source.queue_size, &mut self.received);
         // At once: what it still took would go nowhere.
@@ -290,17 +298,27 @@ impl Split {
         // Ends when all of it has its place, or was refused.
         let placed = async { while !matches!(self.run().await, SplitError::Receive(_)) {} };
         let _ = tokio::time::timeout(linger, placed).await;
-        let mut undelivered = self.received.len() as u64;
+        let mut undelivered = self.received.len() as u64 + self.undelivered;
+        let before = self.leaving.len();
         let mut queues = self.splitter.replace([]);
+        let mut outputs = Vec::new();
         for output in std::mem::take(&mut self.outputs) {
             let queue = take_queue(&mut queues, output.id);
+            outputs.push((output.config.address.clone(), 0));
             self.let_go(output, queue, begin);
         }
-        for leaving in self.leaving.drain(..) {
+        for (index, leaving) in self.leaving.drain(..).enumerate() {
             // It does not panic, and nobody aborts it.
-            undelivered += leaving.await.unwrap_or_default();
+            let left = leaving.await.unwrap_or_default();
+            undelivered += left;
+            if let Some((_, of_output)) = index.checked_sub(before).and_then(|index| outputs.get_mut(index)) {
+                *of_output = left;
+            }
         }
-        undelivered + self.undelivered
+        Undelivered {
+            messages: undelivered,
+            outputs,
+        }
     }
 
     fn is_known(&self, output: &OutputConfig) -> bool {

@@ -77,5 +77,5 @@ pub use config::{ConfigError, OutputConfig, OutputMode, SourceConfig, SourceMode
 pub use driver::{Reloaded, Split, SplitError};
 pub use filter::{Filter, FilterError, FilterErrorKind};
 pub use outlet::{OutletStats, Policy};
-pub use output::OutputStats;
+pub use output::{OutputStats, Undelivered};
 pub use splitter::{Boundaries, OutletId, Rule, Splitter};

@@ -39,6 +39,16 @@ pub struct OutputStats {
     pub socket: Stats,
 }
 
+/// What a split was left with when it was closed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Undelivered {
+    /// Messages that were not sent, over all outputs that there ever were.
+    pub messages: u64,
+    /// How many of them were left with each output that there was at the end, by its address in the configuration.
+    pub outputs: Vec<(String, u64)>,
+}
+
 impl Output {
     pub(super) fn new(id: OutletId, stream: Stream, config: &OutputConfig) -> Self {
         Output {

@@ -132,6 +132,7 @@ impl Snapshot {
             "bytes": totals.bytes,
             "malformed": totals.malformed,
             "unknown": totals.unknown,
+            "undecodable": totals.undecodable,
             "lost_frames": totals.lost_frames,
             "reordered": totals.reordered,
             "duplicates": totals.duplicates,
@@ -175,6 +176,7 @@ impl fmt::Display for Snapshot {
             (totals.restarts, "restarts"),
             (totals.malformed, "malformed"),
             (totals.unknown, "of unknown type"),
+            (totals.undecodable, "of unknown encoding"),
         ] {
             if count > 0 {
                 write!(f, ", {count} {what}")?;

@@ -64,7 +64,7 @@ pub(super) fn describe(decoder: &mut Decoder, message: &Message) -> Description 
             htype: Some(decoded.header.htype().to_owned()),
             header: decoded.header.fields().clone(),
             items: items(&decoded.body),
-            error: None,
+            error: decoded.unknown_encoding().map(|encoding| encoding.to_string()),
         },
         Err(error) => malformed(&error, message),
     }

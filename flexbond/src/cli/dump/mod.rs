@@ -7,6 +7,7 @@ mod show;
 mod sink;
 mod target;
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -105,6 +106,15 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long the end after Ctrl-C waits for a terminal that stands still.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What was odd about the messages.
+#[derive(Clone, Copy)]
+struct Odd {
+    /// Frames that did not come.
+    missing: u64,
+    /// Messages that were not understood; of those that are not shown only the headers are looked at.
+    malformed: u64,
+}
+
 /// Why receiving ended.
 enum End {
     Done,
@@ -140,21 +150,30 @@ impl Dump {
         let tally = Tally::default();
         let gauge = Gauge::new(!self.is_shown());
         let mut contacts = Contacts::default();
+        let headless = Cell::new(0);
         let receiving = self.receive(
             &mut stream,
             &mut sink,
-            &tally,
+            (&tally, &headless),
             &mut metrics,
             &mut interrupt,
             &mut contacts,
         );
         let end = gauge.watch(&tally, receiving).await;
         let seconds = gauge.seconds();
-        let missing = stream.statistics().totals().lost_frames;
+        let totals = stream.statistics().totals();
+        let odd = Odd {
+            missing: totals.lost_frames,
+            malformed: totals.malformed
+                + match &sink {
+                    Sink::Screen(screen) => screen.malformed,
+                    _ => headless.get(),
+                },
+        };
         if self.json
             && let Sink::Screen(screen) = &mut sink
         {
-            let summary = self.summary(&tally, seconds, &Kept::default(), missing);
+            let summary = self.summary(&tally, seconds, &Kept::default(), odd);
             screen.output.text(&summary);
         }
         let (kept, finished) = sink
@@ -165,7 +184,7 @@ impl Dump {
 
         // Also where it failed: what is kept is what one goes on with.
         if !matches!(end, End::Refused(Refusal::ReaderGone)) {
-            self.summarize(&tally, seconds, &kept, missing);
+            self.summarize(&tally, seconds, &kept, odd);
         }
         // The reason why it ended says more than what closing it then says.
         if let End::Refused(Refusal::Failed(failure)) = end {
@@ -218,6 +237,7 @@ impl Dump {
                 verbose: self.verbose,
             },
             parts: self.skip,
+            malformed: 0,
         })))
     }
 
@@ -247,7 +267,7 @@ impl Dump {
         &self,
         stream: &mut Stream,
         sink: &mut Sink,
-        tally: &Tally,
+        (tally, headless): (&Tally, &Cell<u64>),
         metrics: &mut Metrics,
         interrupt: &mut Interrupt,
         contacts: &mut Contacts,
@@ -290,8 +310,9 @@ impl Dump {
                 }
             };
             let size = message.size();
-            if let Ok(header) = StreamMessage::header_of(&message) {
-                stream.statistics_mut().handle_header(&header, size);
+            match StreamMessage::header_of(&message) {
+                Ok(header) => stream.statistics_mut().handle_header(&header, size),
+                Err(_) => headless.set(headless.get() + 1),
             }
             if let Some(warning) = stream.statistics_mut().poll_warning() {
                 note(&warning.to_string());
@@ -309,10 +330,11 @@ impl Dump {
                     scrape = metrics.scraped() => scrape.answer(|exposition| expose(exposition, stream)),
                 }
             };
+            // It was received, also where it could not be kept.
+            tally.add(size);
             if let Err(refusal) = taken {
                 return End::Refused(refusal);
             }
-            tally.add(size);
             deadline = self.deadline();
         }
     }
@@ -324,12 +346,13 @@ impl Dump {
     }
 
     /// The summary for programs, one object on one line.
-    fn summary(&self, tally: &Tally, seconds: f64, kept: &Kept, missing: u64) -> String {
+    fn summary(&self, tally: &Tally, seconds: f64, kept: &Kept, odd: Odd) -> String {
         let mut summary = json!({
             "elapsed_s": seconds,
             "messages": tally.messages(),
             "bytes": tally.bytes(),
-            "lost_frames": missing,
+            "lost_frames": odd.missing,
+            "malformed": odd.malformed,
         });
         if !self.is_shown()
             && let (Some(summary), Some(kept)) = (summary.as_object_mut(), kept.to_json().as_object())
@@ -339,11 +362,11 @@ impl Dump {
         json!({ "summary": summary }).to_string()
     }
 
-    fn summarize(&self, tally: &Tally, seconds: f64, kept: &Kept, missing: u64) {
+    fn summarize(&self, tally: &Tally, seconds: f64, kept: &Kept, odd: Odd) {
         if self.json {
             // The screen has it behind the messages.
             if !self.is_shown() {
-                say(&self.summary(tally, seconds, kept, missing));
+                say(&self.summary(tally, seconds, kept, odd));
             }
             return;
         }
@@ -371,7 +394,14 @@ impl Dump {
                 quantity::messages(kept.refused)
             ));
         }
-        lines.push(format!("Frames missing: {}", quantity::grouped(missing)));
+        lines.push(format!("Frames missing: {}", quantity::grouped(odd.missing)));
+        if odd.malformed > 0 {
+            let what = match self.is_shown() {
+                true => "Malformed",
+                false => "Without a header that can be read",
+            };
+            lines.push(format!("{what}: {}", quantity::messages(odd.malformed)));
+        }
         for line in lines {
             // The screen has the messages on standard output.
             match self.is_shown() {

@@ -32,6 +32,8 @@ pub(super) struct Screen {
     pub(super) detail: Detail,
     /// Of each message so many parts at most; the header is one.
     pub(super) parts: Option<u32>,
+    /// Messages that were not understood.
+    pub(super) malformed: u64,
 }
 
 /// Why no more messages are taken.
@@ -201,6 +203,7 @@ fn stopped(error: &RecordError) -> Failure {
 impl Screen {
     async fn show(&mut self, number: u64, message: &Message) -> Result<(), Refusal> {
         let mut description = describe(&mut self.decoder, message);
+        self.malformed += u64::from(description.error.is_some());
         if let Some(parts) = self.parts {
             let items = usize::try_from(parts).unwrap_or(usize::MAX).saturating_sub(1);
             description.items.truncate(items);

@@ -28,6 +28,11 @@ pub(crate) fn stream(exposition: &mut Exposition, labels: &Labels<'_>, snapshot:
             totals.unknown,
         ),
         (
+            "flexbond_stream_undecodable_messages",
+            "Good messages of an unknown encoding.",
+            totals.undecodable,
+        ),
+        (
             "flexbond_stream_reordered_frames",
             "Frames that came after others with higher numbers.",
             totals.reordered,

@@ -24,7 +24,7 @@ use super::mode::Receiving;
 use super::output::Stop;
 use super::{Exit, Failure, argument, quantity};
 use crate::session::socket::BindError as SocketBindError;
-use crate::stream::split::{OutputConfig, Reloaded, SourceMode, Split, SplitConfig, SplitError};
+use crate::stream::split::{OutputConfig, Reloaded, SourceMode, Split, SplitConfig, SplitError, Undelivered};
 use crate::stream::{ConnectError, ConnectOptions};
 use crate::transport::BindError;
 use reload::{Reloads, Text};
@@ -224,22 +224,26 @@ impl SplitCommand {
             Ok(end) => console.finish(self.summary(&split)).await.map(|()| end),
             Err(stop) => Err(stop),
         };
-        let waiting: usize = split.stats().map(|stats| stats.outlet.queued).sum();
+        let waiting: u64 = split.stats().map(|stats| tally::waiting(&stats)).sum();
         if waiting > 0 {
-            let waiting = quantity::messages(waiting as u64);
+            let waiting = quantity::messages(waiting);
             note(&format!("sending {waiting} that still wait; Ctrl-C ends at once"));
         }
         let interrupted = !matches!(end, Ok(End::SourceClosed));
         let undelivered = tokio::select! {
-            undelivered = split.close() => undelivered,
+            undelivered = split.close_each() => undelivered,
             // The second one, after Ctrl-C, ends the process by itself.
-            _ = interrupt.wait(), if !interrupted => 0,
+            _ = interrupt.wait(), if !interrupted => Undelivered::default(),
         };
-        if undelivered > 0 {
-            let left = quantity::messages(undelivered);
+        if undelivered.messages > 0 {
+            let left = quantity::messages(undelivered.messages);
             note(&format!(
                 "{left} not delivered: a receiver went away, or did not take them in time"
             ));
+            // What the summary could not know yet.
+            for (address, left) in undelivered.outputs.iter().filter(|(_, left)| *left > 0) {
+                note(&format!("{address}: {} not delivered", quantity::messages(*left)));
+            }
         }
         match end {
             Ok(End::Interrupted) | Err(Stop::ReaderGone) => Ok(Exit::Done),

@@ -61,7 +61,7 @@ impl Tally {
                 rates.bytes_per_second / 1e6,
                 rates.messages_per_second,
                 quantity::grouped(dropped(stats)),
-                stats.outlet.queued,
+                waiting(stats),
                 state(stats),
             );
         }
@@ -140,9 +140,23 @@ pub(super) fn summary(split: &Split) -> String {
     }
     for stats in split.stats() {
         let _ = writeln!(text, "{}", printable(&stats.address));
-        let sent = quantity::grouped(stats.outlet.messages);
-        let megabytes = stats.outlet.bytes as f64 / 1e6;
-        let _ = writeln!(text, "{:<22}{sent:>14} messages, {megabytes:.3} MB", "  Sent:");
+        let (messages, bytes) = sent(&stats);
+        let messages = quantity::grouped(messages);
+        let megabytes = bytes as f64 / 1e6;
+        let _ = writeln!(
+            text,
+            "{:<22}{messages:>14} messages, {megabytes:.3} MB",
+            "  Sent:"
+        );
+        let waiting = waiting(&stats);
+        if waiting > 0 {
+            let why = match is_untaken(&stats) {
+                true => "; no receiver came",
+                false => "",
+            };
+            let waiting = quantity::grouped(waiting);
+            let _ = writeln!(text, "{:<22}{waiting:>14} messages{why}", "  Not delivered yet:");
+        }
         let dropped = quantity::grouped(dropped(&stats));
         let _ = write!(text, "{:<22}{dropped:>14} messages", "  Dropped:");
         let _ = match stats.outlet.stalls {
@@ -173,14 +187,15 @@ fn rates(messages: u64, bytes: u64, seconds: f64) -> Rates {
 
 fn output_json(stats: &OutputStats) -> Value {
     let OutputStats { outlet, socket, .. } = stats;
+    let (messages, bytes) = sent(stats);
     json!({
         "address": stats.address,
         "endpoint": stats.endpoint.to_string(),
         "mode": mode(stats.mode),
-        "messages": outlet.messages,
-        "bytes": outlet.bytes,
+        "messages": messages,
+        "bytes": bytes,
         "dropped": dropped(stats),
-        "waiting": outlet.queued,
+        "waiting": waiting(stats),
         "stalled": outlet.stalled,
         "stalls": outlet.stalls,
         "receivers": socket.peers,
@@ -192,6 +207,28 @@ pub(super) fn mode(mode: OutputMode) -> &'static str {
     match mode {
         OutputMode::Push => "push",
         OutputMode::Pub => "pub",
+    }
+}
+
+/// Whether its socket has taken messages and no receiver ever came for them. A PUB keeps none for who may come.
+fn is_untaken(stats: &OutputStats) -> bool {
+    stats.mode == OutputMode::Push && stats.socket.handshakes == 0
+}
+
+/// Messages that were handed to receivers' connections, and their bytes.
+fn sent(stats: &OutputStats) -> (u64, u64) {
+    match is_untaken(stats) {
+        true => (0, 0),
+        false => (stats.outlet.messages, stats.outlet.bytes),
+    }
+}
+
+/// Messages that wait, here and for a receiver that has not come.
+pub(super) fn waiting(stats: &OutputStats) -> u64 {
+    let queued = stats.outlet.queued as u64;
+    match is_untaken(stats) {
+        true => queued.saturating_add(stats.outlet.messages),
+        false => queued,
     }
 }
 

@@ -237,7 +237,12 @@ fn expose(exposition: &mut Exposition, stream: &Stream) {
 /// Whether a message came, good or malformed.
 fn take(result: Result<StreamMessage, ReceiveError>, notices: &mut Notices) -> Result<bool, Stop> {
     match result {
-        Ok(_) => Ok(true),
+        Ok(message) => {
+            if let Some(encoding) = message.unknown_encoding() {
+                notices.handle_undecodable(&encoding);
+            }
+            Ok(true)
+        }
         Err(ReceiveError::Malformed { error, .. }) => {
             notices.handle_malformed(&error);
             Ok(true)

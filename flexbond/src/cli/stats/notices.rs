@@ -21,6 +21,7 @@ const TOLD: u64 = 20;
 pub(super) struct Notices {
     waiting: VecDeque<String>,
     malformed: bool,
+    undecodable: bool,
     contacts: Contacts,
     aborted: u64,
     headers_missing: u64,
@@ -32,6 +33,16 @@ impl Notices {
     pub(super) fn handle_malformed(&mut self, error: &dyn std::error::Error) {
         if !std::mem::replace(&mut self.malformed, true) {
             self.tell(&format!("malformed message, the first: {}", explain(error)));
+        }
+    }
+
+    /// Notes that the data of a message cannot be unpacked. The first one is told.
+    pub(super) fn handle_undecodable(&mut self, error: &dyn std::error::Error) {
+        if !std::mem::replace(&mut self.undecodable, true) {
+            self.tell(&format!(
+                "message whose data cannot be unpacked, the first: {}",
+                explain(error)
+            ));
         }
     }
 

@@ -40,6 +40,8 @@ pub(super) struct Census {
     pub(super) parts: u64,
     /// The lowest and the highest number of a message.
     pub(super) messages: Option<(u64, u64)>,
+    /// The highest number of a part.
+    pub(super) last_part: u32,
     /// Files and folders that are none, and the first few of their names.
     pub(super) foreign: u64,
     pub(super) foreign_names: Vec<String>,
@@ -117,6 +119,7 @@ impl Census {
         for_each(folder, |name| match PartName::parse(name) {
             Some(part) => {
                 census.parts += 1;
+                census.last_part = census.last_part.max(part.part);
                 census.unusual += u64::from(part.canonical() != name);
                 let (low, high) = census.messages.unwrap_or((part.message, part.message));
                 census.messages = Some((low.min(part.message), high.max(part.message)));

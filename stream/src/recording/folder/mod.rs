@@ -2,8 +2,10 @@
 //!
 //! A file is named `MESSAGE_PART.raw`, both numbers from zero, in decimal, `%06d_%03d`: more digits where they are
 //! needed. The bytes of the file are those of the part. There is no time of arrival (that of the last change to part 0
-//! takes its place), no checksum, and nothing tells whether the last parts of a message are missing.
+//! takes its place) and no checksum. Whether the last parts of a message are missing only its header tells, where its
+//! `htype` is one of those that are known: arrays, detectors, bsread.
 
+mod lack;
 mod listing;
 mod name;
 mod reader;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use flexbond_transport::{Frame, Message};
 use thiserror::Error;
 
+use super::lack::first_lacking;
 use super::listing::{Census, FolderExtent, Listing};
 use super::name::PartName;
 use crate::recording::{Recorded, Timestamp};
@@ -52,7 +53,8 @@ pub enum FolderError {
         /// The number of the last one.
         last: u64,
     },
-    /// A part is missing, and with it the message: the file `{message:06}_{part:03}.raw`.
+    /// A part is missing, and with it the message: the file `{message:06}_{part:03}.raw`. The last parts of a message are
+    /// missed where its header calls for them and another message of the folder has so many.
     #[error("message {message} has no part {part} ({message:06}_{part:03}.raw is missing), it is left out")]
     MissingPart {
         /// The message's number.
@@ -103,6 +105,8 @@ pub struct Folder {
     expected: u64,
     missing: Missing,
     max_message_size: u64,
+    // The highest number of a part in the whole folder.
+    last_part: u32,
     report: FolderReport,
 }
 
@@ -127,6 +131,7 @@ impl Folder {
             expected: 0,
             missing: Missing::Report,
             max_message_size: Self::MAX_MESSAGE_SIZE,
+            last_part: census.last_part,
             report: FolderReport {
                 parts: census.parts,
                 first_number: census.messages.map(|(first, _)| first),
@@ -224,18 +229,30 @@ impl Folder {
             }
             parts.push(next);
         }
-        if let Some(part) = missing {
-            self.report.incomplete_messages += 1;
-            return Err(FolderError::MissingPart {
+        let loaded = match missing {
+            Some(part) => Err(FolderError::MissingPart {
                 message: number,
                 part,
-            });
-        }
-        let loaded = self.load(number, &parts);
-        if let Err(FolderError::Part { .. }) = &loaded {
+            }),
+            None => self.load(number, &parts).and_then(|read| self.complete(read)),
+        };
+        if let Err(FolderError::Part { .. } | FolderError::MissingPart { .. }) = &loaded {
             self.report.incomplete_messages += 1;
         }
         loaded.map(Some)
+    }
+
+    /// Refuses a message that has fewer parts than its header calls for.
+    fn complete(&self, recorded: Recorded) -> Result<Recorded, FolderError> {
+        let lacking = first_lacking(&recorded.message).and_then(|part| u32::try_from(part).ok());
+        match lacking {
+            // Where no message has such a part, all were left out on purpose: `m_dump --skip`.
+            Some(part) if part <= self.last_part => Err(FolderError::MissingPart {
+                message: recorded.number,
+                part,
+            }),
+            _ => Ok(recorded),
+        }
     }
 
     fn load(&self, number: u64, parts: &[PartName]) -> Result<Recorded, FolderError> {

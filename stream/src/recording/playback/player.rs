@@ -139,6 +139,21 @@ impl Player {
         self.played
     }
 
+    /// Waits until the first message was read, and says whether there is none to be played: neither one nor the error of
+    /// one that cannot be read. No time counts before the first [`next`](Self::next).
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn is_empty(&mut self) -> bool {
+        if self.waiting.is_none() && self.group.len() == 0 {
+            match self.groups.recv().await {
+                Some(group) => self.group = group.into_iter(),
+                None => return true,
+            }
+        }
+        false
+    }
+
     /// Waits until the next message is due; `None` when all are played, or it was stopped.
     ///
     /// # Cancel safety

@@ -186,6 +186,7 @@ impl Board {
             (totals.restarts, "restarts"),
             (totals.malformed, "malformed"),
             (totals.unknown, "of unknown type"),
+            (totals.undecodable, "of unknown encoding"),
         ] {
             if count > 0 {
                 title.push_str(&format!(", {} {what}", quantity::grouped(count)));
