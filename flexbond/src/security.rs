@@ -163,12 +163,7 @@
 //! | arguments and answer of a call | 256 MiB each | `max_request`, `max_response` |
 //! | members of a group, and what waits for them | 1,024; 64 MiB | `flexbond_session::group::Options` |
 //!
-//! What waits from all peers together is bounded, and honest peers keep their part: those who hoard, those who come one after
-//! another and those who say nothing cannot take it from them
-//! (`an_honest_peer_goes_on_among_hoarders_and_idle_ones`,
-//! `those_who_come_one_after_another_have_no_more_together_than_there_is_and_lose_nothing`,
-//! `small_messages_do_not_keep_more_memory_than_is_counted`; the README says how, and what comes on top). A large message
-//! that is under way is given up only where others need memory and it holds the most of all that are.
+//! What waits for all peers together is a goal, not an exact bound (the README says why).
 //! A server on an open network wants smaller ones: as large as its largest message, and no larger.
 //!
 //! # Keys

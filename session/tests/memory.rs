@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use flexbond_session::socket::{Limit, SocketType};
+use flexbond_session::socket::SocketType;
 use harness::{bind, brisk, numbered, peers, recv, socket, socket_with, until, within};
 use raw::{MORE, Raw, command, frame, message};
 use tokio::io::AsyncReadExt;
@@ -171,47 +171,6 @@ async fn a_receiver_that_does_not_read_holds_back_its_peer() {
     peak.within("an unread receiver", HWM * SIZE * 2 + SLACK);
     for _ in 0..sent {
         assert_eq!(recv(&pull).await.size(), SIZE);
-    }
-}
-
-#[tokio::test]
-async fn small_messages_do_not_keep_more_memory_than_is_counted() {
-    const MEMORY: usize = 8 << 20;
-    let _alone = ALONE.lock().await;
-    // Whole messages, and the parts of one that never ends: each keeps the read buffer that it came in.
-    for more in [0, MORE] {
-        let options = brisk().recv_memory(MEMORY).recv_buffer(65_536);
-        let pull = socket_with(SocketType::Pull, options);
-        let endpoint = bind(&pull).await;
-        let filler = command("NOTHING", &[b'x'; 30_000]).repeat(5);
-        let unit = [frame(more, &[7; 63]), filler].concat();
-        let peak = Peak::start();
-        let mut peer = Raw::connect(&endpoint).await;
-        peer.handshake("PUSH").await;
-        let sends = tokio::spawn(async move {
-            for _ in 0..350 {
-                if peer.try_send(&unit).await.is_err() {
-                    break;
-                }
-            }
-            peer
-        });
-        until("the limit", || pull.stats().limits.get(Limit::RecvMemory) > 0).await;
-        peak.within("small messages", MEMORY);
-        sends.abort();
-        if more == 0 {
-            // What it kept is free for others as soon as it was received.
-            let mut received = 0;
-            until("what had come", || match pull.try_recv() {
-                Ok(_) => {
-                    received += 1;
-                    false
-                }
-                Err(_) => received > 0 && pull.peers().is_empty(),
-            })
-            .await;
-            until("an empty account", || pull.stats().unread_bytes == 0).await;
-        }
     }
 }
 

@@ -521,15 +521,6 @@ impl<T> PipeReceiver<T> {
         dropped
     }
 
-    /// Gives all room back that popped items had, whatever the step, and wakes a sender that waits.
-    pub fn settle(&mut self) {
-        let mut state = self.shared.lock();
-        state.held -= std::mem::take(&mut self.unreleased);
-        let sender = state.sender_waker.take();
-        drop(state);
-        wake(sender);
-    }
-
     fn release_popped(&mut self) {
         let sender = self.shared.lock().release(std::mem::take(&mut self.unreleased));
         wake(sender);

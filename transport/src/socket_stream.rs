@@ -20,12 +20,10 @@ macro_rules! byte_stream {
                 use std::task::Poll;
                 loop {
                     std::task::ready!(self.poll_read_ready(cx))?;
-                    let mut window =
-                        bytes::BufMut::limit(&mut *buffer, $crate::socket_stream::LARGEST_READ);
-                    let room = bytes::BufMut::chunk_mut(&mut window).len();
+                    let room = bytes::BufMut::chunk_mut(buffer).len();
                     let result = $crate::readiness::read_noting_drained(
                         room,
-                        || self.try_read_buf(&mut window),
+                        || self.try_read_buf(buffer),
                         |interest, read| self.try_io(interest, read),
                     );
                     match result {
@@ -119,10 +117,6 @@ macro_rules! byte_stream {
 }
 
 pub(crate) use byte_stream;
-
-/// Bytes that are read at once, at most: as much as a connection may receive before anybody is asked whether there is
-/// memory for it. Where the system has more (it may be megabytes), another call takes less than it takes to copy these.
-pub(crate) const LARGEST_READ: usize = 256 << 10;
 
 /// `MSG_NOSIGNAL` (`send(2)`): a peer that has gone is an error, not a signal, in every program. Elsewhere the socket has
 /// an option for it, or the signal does not exist.

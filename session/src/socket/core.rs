@@ -147,7 +147,6 @@ impl Core {
         let unread = Memory::new(
             (Limit::PeerRecvBytes, options.recv_hwm_bytes),
             (Limit::RecvMemory, options.unread_capacity()),
-            options.max_peers,
         );
         let crowd = Crowd::new(options.max_peers_per_address);
         let spin = Spin::new(options.spin, Rivals::Few);
@@ -258,7 +257,6 @@ impl Core {
             peer,
             Arc::clone(&queue),
             inbound,
-            self.unread.step(),
             Arc::clone(&self.watchers),
         ));
         let outbound = Outbound::new(queue, self.eviction_batch());
@@ -502,7 +500,6 @@ fn send_memory(socket_type: SocketType, options: &Options) -> Option<Arc<Memory>
         Memory::new(
             (Limit::PeerSendBytes, options.send_hwm_bytes),
             (Limit::SendMemory, options.send_memory),
-            options.max_peers,
         )
     })
 }

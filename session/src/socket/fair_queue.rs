@@ -36,36 +36,6 @@ struct Source {
     rx: PipeReceiver<Message>,
     waker: Waker,
     is_ready: bool,
-    /// Bytes received since its connection heard of it.
-    owed: usize,
-}
-
-impl Source {
-    /// Counts messages that are the application's from now on.
-    #[inline]
-    fn count(&mut self, messages: &[Message]) {
-        let (mut bytes, mut needed) = (0, 0);
-        for message in messages {
-            bytes += message.size();
-            needed += message.footprint();
-        }
-        self.lane.counters.received(messages.len(), bytes);
-        if needed > bytes {
-            self.lane.counters.lists_received.add((needed - bytes) as u64);
-        }
-        self.owed = self.owed.saturating_add(needed + size_of_val(messages));
-        if self.owed >= self.lane.step() {
-            self.settle();
-        }
-    }
-
-    /// There is room for more bytes: who waits for it hears of it now, for nobody may ever ask for another message.
-    #[cold]
-    fn settle(&mut self) {
-        self.owed = 0;
-        self.rx.settle();
-        self.lane.settle();
-    }
 }
 
 impl FairQueue {
@@ -90,7 +60,6 @@ impl FairQueue {
             rx,
             waker: waker.clone(),
             is_ready: false,
-            owed: 0,
         });
         drop(state);
         waker.wake();
@@ -116,7 +85,7 @@ impl FairQueue {
         let source = sources.get_mut(key)?;
         let seen = see(&source.lane, source.rx.place());
         let message = source.rx.pop()?;
-        source.count(std::slice::from_ref(&message));
+        count(&source.lane, std::slice::from_ref(&message));
         Some((seen, message))
     }
 
@@ -141,7 +110,7 @@ impl FairQueue {
             if let Some(source) = sources.get_mut(key) {
                 let first = messages.len();
                 source.rx.pop_many(turns, messages);
-                source.count(&messages[first..]);
+                count(&source.lane, &messages[first..]);
             }
         }
         messages.len() - before
@@ -170,7 +139,7 @@ impl FairQueue {
         }
         let first = messages.len();
         source.rx.pop_many(limit, messages);
-        source.count(&messages[first..]);
+        count(&source.lane, &messages[first..]);
         Some((Arc::clone(&source.lane), peer))
     }
 
@@ -192,7 +161,7 @@ impl FairQueue {
                 // Out of the turn until its waker fires.
                 Poll::Pending => {
                     source.is_ready = false;
-                    source.lane.drop_left();
+                    source.lane.drop_share();
                 }
                 Poll::Ready(false) => forget(sources, key),
             }
@@ -243,7 +212,21 @@ impl FairQueue {
 /// Removes a source that was read to its end.
 fn forget(sources: &mut Slab<Source>, key: usize) {
     // It takes no memory any more.
-    sources.remove(key).lane.drop_left();
+    sources.remove(key).lane.drop_share();
+}
+
+/// Counts messages that are the application's from now on.
+#[inline]
+fn count(lane: &Lane, messages: &[Message]) {
+    let (mut bytes, mut needed) = (0, 0);
+    for message in messages {
+        bytes += message.size();
+        needed += message.footprint();
+    }
+    lane.counters.received(messages.len(), bytes);
+    if needed > bytes {
+        lane.counters.lists_received.add((needed - bytes) as u64);
+    }
 }
 
 #[cfg(test)]

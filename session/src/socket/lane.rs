@@ -10,11 +10,11 @@ use parking_lot::Mutex;
 
 use super::acquaintance::Acquaintance;
 use super::limit::LimitCounters;
+use super::memory::Share;
 use super::monitor::{Event, Watchers};
 use super::out::Out;
 use super::outbox::Outbox;
 use super::stats::{Counters, PeerStats, SharedCounter};
-use super::unread::Left;
 use super::{Limit, LimitAction, Peer};
 
 /// The way from a socket to one peer: the queue towards it, who it is, and what has passed.
@@ -33,10 +33,8 @@ pub(crate) struct Lane {
     pub(crate) counters: Counters,
     pub(crate) reconnects: SharedCounter,
     /// What the messages that were not received have of the socket's memory, while no connection sees to it.
-    left: Mutex<Option<Left>>,
-    has_left: AtomicBool,
-    /// After how many received bytes who brings them has to hear of it.
-    step: usize,
+    unread: Mutex<Option<Share>>,
+    has_share: AtomicBool,
     /// How often each limit was met.
     met: LimitCounters,
     end: Mutex<End>,
@@ -52,28 +50,20 @@ struct End {
 impl Lane {
     /// A lane whose messages the peer takes by itself.
     pub(crate) fn direct(peer: Peer, tx: PipeSender<Message>, watchers: Arc<Watchers>) -> Arc<Self> {
-        Lane::new(peer, Out::Direct(tx), None, usize::MAX, watchers)
+        Lane::new(peer, Out::Direct(tx), None, watchers)
     }
 
-    /// A lane whose messages a task writes, and whose inbound messages it pushes. The task has to hear of it once `step`
-    /// bytes of them were received.
+    /// A lane whose messages a task writes, and whose inbound messages it pushes.
     pub(crate) fn served(
         peer: Peer,
         tx: Arc<Outbox>,
         inbound: PipeSender<Message>,
-        step: usize,
         watchers: Arc<Watchers>,
     ) -> Arc<Self> {
-        Lane::new(peer, Out::Served(tx), Some(inbound), step, watchers)
+        Lane::new(peer, Out::Served(tx), Some(inbound), watchers)
     }
 
-    fn new(
-        peer: Peer,
-        tx: Out,
-        inbound: Option<PipeSender<Message>>,
-        step: usize,
-        watchers: Arc<Watchers>,
-    ) -> Arc<Self> {
+    fn new(peer: Peer, tx: Out, inbound: Option<PipeSender<Message>>, watchers: Arc<Watchers>) -> Arc<Self> {
         Arc::new(Lane {
             id: peer.id(),
             tx,
@@ -83,9 +73,8 @@ impl Lane {
             renewed: AtomicBool::new(false),
             counters: Counters::default(),
             reconnects: SharedCounter::default(),
-            left: Mutex::default(),
-            has_left: AtomicBool::new(false),
-            step,
+            unread: Mutex::default(),
+            has_share: AtomicBool::new(false),
             met: LimitCounters::default(),
             end: Mutex::default(),
             watchers,
@@ -192,43 +181,22 @@ impl Lane {
         }
     }
 
-    pub(crate) fn keep_left(&self, left: Left) {
-        *self.left.lock() = Some(left);
-        self.has_left.store(true, Ordering::Relaxed);
+    pub(crate) fn keep_share(&self, share: Share) {
+        *self.unread.lock() = Some(share);
+        self.has_share.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn take_left(&self) -> Option<Left> {
-        self.has_left.store(false, Ordering::Relaxed);
-        self.left.lock().take()
+    pub(crate) fn take_share(&self) -> Option<Share> {
+        self.has_share.store(false, Ordering::Relaxed);
+        self.unread.lock().take()
     }
 
-    /// After how many bytes that were received [`settle`](Self::settle) is called.
-    #[inline]
-    pub(crate) fn step(&self) -> usize {
-        self.step
-    }
-
-    /// Some was received: where no connection sees to what is left, that takes less memory now.
-    #[inline]
-    pub(crate) fn settle(&self) {
-        if self.has_left.load(Ordering::Relaxed) {
-            self.settle_left();
-        }
-    }
-
-    #[cold]
-    fn settle_left(&self) {
-        if let Some(left) = &mut *self.left.lock() {
-            left.settle(self);
-        }
-    }
-
-    /// Everything was received: what was kept takes no memory any more. Whoever calls it and whoever keeps something look at
+    /// Everything was received: what was kept takes no memory any more. Whoever calls it and whoever keeps a share look at
     /// the queue, under its lock, between that and this, so that one of them sees what the other did.
     #[inline]
-    pub(crate) fn drop_left(&self) {
-        if self.has_left.load(Ordering::Relaxed) {
-            drop(self.take_left());
+    pub(crate) fn drop_share(&self) {
+        if self.has_share.load(Ordering::Relaxed) {
+            drop(self.take_share());
         }
     }
 

@@ -54,11 +54,10 @@ pub enum LimitAction {
     Displaced,
     /// Its connection ended. A message that was not there as a whole is gone with it, none that was accepted.
     Disconnected,
-    /// Its connection is read no more until some of what waits was received, of its own messages or of others'.
+    /// Its connection is read no more until the application has received some of what waits.
     Paused,
-    /// Nothing more is queued for it until it has read some, or others have where all together have too much: what that means
-    /// for the sender is the pattern's to say, as at the high-water mark (it waits, another peer's turn comes,
-    /// [`SlowPeer`](super::SlowPeer)).
+    /// Nothing more is queued for it until it has read some: what that means for the sender is the pattern's to say, as at
+    /// the high-water mark (it waits, another peer's turn comes, [`SlowPeer`](super::SlowPeer)).
     Full,
 }
 

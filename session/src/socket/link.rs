@@ -1,7 +1,5 @@
 //! One connection over a stream of bytes: moves what the protocol and the queues say, decides nothing itself.
 
-mod end;
-
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -13,19 +11,20 @@ use std::time::{Duration, Instant};
 use flexbond_transport::pipe::PushError;
 use flexbond_transport::{ByteStream, Endpoint, Message, PeerIdentity};
 use flexbond_wire::zmtp::{self, Batch, ProtocolError, SocketType};
+use thiserror::Error;
 use tokio::time::Sleep;
 
-pub(crate) use self::end::LinkEnd;
 use super::core::{Core, ServedLane, Stop, StopWatch};
-use super::handshakes::{Place, Progress};
+use super::handshakes::{Full, Place, Progress};
 use super::lane::Lane;
 use super::outbound::Outbound;
 use super::outbox::Bytage;
 use super::pattern::Refusal;
 use super::peer::Introduction;
-use super::security::Judging;
+use super::security::{Denial, Judging};
 use super::subscription::message_of;
 use super::unread::{Room, Unread};
+use super::{Limit, LimitAction};
 
 /// Bytes that may wait for the stream before no more messages are taken from the queue.
 const WRITE_BATCH: usize = 128 << 10;
@@ -41,6 +40,46 @@ const ROUNDS: usize = 32;
 const READ_TURN: usize = 128 << 10;
 /// How long a closing side waits for the peer to close too, so that no reset overtakes what was written.
 const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Why a connection ended.
+#[derive(Debug, Error)]
+pub(crate) enum LinkEnd {
+    #[error("the peer closed the connection")]
+    Eof,
+    #[error(
+        "the peer closed the connection in the handshake; a CURVE server does so if its key is not the one that \
+         was configured for it"
+    )]
+    ClosedInHandshake,
+    #[error("it made room for a newer connection before its handshake was complete ({})", .0.limit())]
+    Displaced(Full),
+    #[error("{0}")]
+    Denied(Denial),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Protocol(#[from] ProtocolError),
+    #[error("{}", .0.reason)]
+    Refused(Refusal),
+    #[error("one message that is not there as a whole has more than its part of recv_memory")]
+    Heavy,
+    #[error("closed here")]
+    Stopped,
+}
+
+impl LinkEnd {
+    /// The limit that the peer went over, if that is why, and what happened to it.
+    pub(crate) fn limit(&self) -> Option<(Limit, LimitAction)> {
+        let limit = match self {
+            LinkEnd::Displaced(full) => return Some((full.limit(), LimitAction::Displaced)),
+            LinkEnd::Protocol(error) => Limit::of_protocol(error),
+            LinkEnd::Refused(refusal) => refusal.limit,
+            LinkEnd::Heavy => Some(Limit::RecvMemory),
+            _ => None,
+        };
+        Some((limit?, LimitAction::Disconnected))
+    }
+}
 
 /// One connection over a stream of bytes.
 pub(crate) struct Link {
@@ -148,7 +187,7 @@ impl Link {
                 () = stop.advance(draining) => if draining { break LinkEnd::Stopped },
             }
         };
-        self.unread.leave(lane, &mut self.zmtp);
+        self.unread.leave(lane);
         if matches!(end, LinkEnd::Protocol(_)) {
             let _ = self.flush_some();
             self.note_written(outbound);
@@ -247,8 +286,7 @@ impl Link {
                     Err(end) => self.read_error = Some(end),
                 }
             }
-            let handed_on = self.hand_on(cx, lane);
-            if self.is_heavy(cx, lane)? || !handed_on {
+            if !self.hand_on(cx, lane) || self.is_heavy(cx, lane)? {
                 if !self.paused {
                     self.paused = true;
                     self.zmtp.pause();
@@ -276,7 +314,7 @@ impl Link {
                     self.undecoded = true;
                 }
                 Poll::Pending => {
-                    self.unread.rest(lane, &self.zmtp, cx.waker());
+                    self.unread.rest(lane, self.zmtp.incomplete(), cx.waker());
                     return Ok(false);
                 }
             }
@@ -289,7 +327,6 @@ impl Link {
         let now = now();
         if !pattern.inspects() {
             // What is not a message says nothing to a pattern that does not look.
-            let before = self.decoded.len();
             let decoded = loop {
                 match self.zmtp.poll_messages(now, &mut self.decoded, READ_BATCH) {
                     Ok(Some(_)) => {}
@@ -299,7 +336,7 @@ impl Link {
             };
             let arrived = self.zmtp.take_decoded();
             if !self.core.options.conflates(self.core.socket_type) {
-                lane.counters.arrived(self.decoded.len() - before, arrived);
+                lane.counters.arrived(arrived);
             }
             return decoded;
         }
@@ -310,31 +347,24 @@ impl Link {
                 Some(_) => continue,
                 None => return Ok(true),
             };
-            let size = message.size();
             match pattern.inspect(lane, message) {
-                Ok(Some(message)) => {
-                    lane.counters.arrived(1, message.footprint());
-                    self.decoded.push_back(message);
+                Ok(message) => {
+                    lane.counters
+                        .arrived(message.as_ref().map_or(0, Message::footprint));
+                    self.decoded.extend(message);
                 }
-                Ok(None) => self.zmtp.take_back(size),
                 Err(refusal) => return Err(LinkEnd::Refused(refusal)),
             }
         }
         Ok(false)
     }
 
-    /// Whether some bytes have to be received before more are read; it wakes this task then.
+    /// Whether the application has to receive some bytes before more are read; it wakes this task then.
     fn is_heavy(&mut self, cx: &mut Context<'_>, lane: &Lane) -> Result<bool, LinkEnd> {
-        match self.unread.room(lane, &mut self.zmtp, cx.waker()) {
+        match self.unread.room(lane, self.zmtp.incomplete(), cx.waker()) {
             Room::Some => Ok(false),
             Room::None => Ok(true),
-            Room::Never => {
-                // What has arrived as a whole is not to go with it.
-                for message in self.decoded.drain(..) {
-                    let _ = lane.inbound().map(|inbound| inbound.push_over(message));
-                }
-                Err(LinkEnd::Heavy)
-            }
+            Room::Never => Err(LinkEnd::Heavy),
         }
     }
 

@@ -1,20 +1,15 @@
 //! How many bytes wait in the queues of a socket, in one direction, and how many each peer may have there.
 //!
-//! Nobody counts every message twice: each queue knows its own bytes, and what there is for all is divided in
-//! [grains](GRAIN), under a lock that a queue takes once for each of them. So the queues never have more than there is, but
-//! for what they took in before they asked: one read of a connection, or one message for a peer.
-
-mod pool;
+//! Nobody counts every message twice: each queue knows its own bytes, and tells the socket when they have changed by a
+//! [`GRAIN`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::Waker;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
-
-pub(crate) use self::pool::Answer;
-use self::pool::{Asking, GRAIN, Holding, Pool};
 use super::Limit;
+
+/// Bytes that a queue may have gained or lost before the socket's total is told.
+const GRAIN: usize = 64 << 10;
 
 /// The bytes that wait in one direction, of all peers together.
 #[derive(Debug)]
@@ -23,87 +18,69 @@ pub(crate) struct Memory {
     each: usize,
     each_is: Limit,
     /// For all.
+    all: usize,
     all_is: Limit,
-    pool: Mutex<Pool>,
-    /// What each queue may always have.
-    floor: usize,
-    next_id: AtomicU64,
-    /// What waits in queues, as far as they told, and what several queues share.
-    told: AtomicUsize,
-    shared: Arc<AtomicUsize>,
-    /// Changed, like what it says, with the queues towards the peers locked.
-    has_senders: AtomicBool,
+    total: Arc<AtomicUsize>,
+    /// Queues there are.
+    shares: AtomicUsize,
 }
 
 /// What one queue has of a [`Memory`].
 #[derive(Debug)]
 pub(crate) struct Share {
     memory: Arc<Memory>,
-    holding: Holding,
     told: usize,
-    /// Nothing is added any more.
-    is_retired: bool,
 }
 
 impl Memory {
-    /// Memory for at most `all` bytes, and `each` of one peer; of a quarter of it, each of as many `peers` has an even part.
-    pub(crate) fn new(each: (Limit, usize), all: (Limit, usize), peers: usize) -> Arc<Self> {
-        let pool = Pool::new(all.1, peers);
+    pub(crate) fn new(each: (Limit, usize), all: (Limit, usize)) -> Arc<Self> {
         Arc::new(Memory {
             each_is: each.0,
             each: each.1,
             all_is: all.0,
-            floor: pool.floor(),
-            pool: Mutex::new(pool),
-            next_id: AtomicU64::new(0),
-            told: AtomicUsize::new(0),
-            shared: Arc::default(),
-            has_senders: AtomicBool::new(false),
+            all: all.1,
+            total: Arc::default(),
+            shares: AtomicUsize::new(0),
         })
     }
 
     /// A new queue's share.
     pub(crate) fn share(self: &Arc<Self>) -> Share {
-        let mut holding = Holding::new(self.next_id.fetch_add(1, Ordering::Relaxed));
-        self.pool.lock().enter(&mut holding);
+        self.shares.fetch_add(1, Ordering::Relaxed);
         Share {
             memory: Arc::clone(self),
-            holding,
             told: 0,
-            is_retired: false,
         }
     }
 
     /// The bytes that wait now, as far as they were told.
     pub(crate) fn total(&self) -> usize {
-        self.told.load(Ordering::Relaxed).saturating_add(self.shared())
-    }
-
-    fn shared(&self) -> usize {
-        self.shared.load(Ordering::Relaxed)
+        self.total.load(Ordering::Relaxed)
     }
 
     /// Where bytes are counted that several queues share.
-    pub(crate) fn shared_total(&self) -> &Arc<AtomicUsize> {
-        &self.shared
+    pub(crate) fn shared(&self) -> &Arc<AtomicUsize> {
+        &self.total
     }
 
-    /// After how many bytes that were received a queue has to hear of it, so that it never waits for what is free: with less
-    /// than that it waits for nobody.
-    pub(crate) fn step(&self) -> usize {
-        self.each.min(self.floor).min(GRAIN)
-    }
-
-    /// The senders that waited for room in any queue, if there is some now. Not with the queues locked, but after they were.
-    pub(crate) fn wake_senders(&self) {
-        if !self.has_senders.load(Ordering::Relaxed) {
-            return;
+    /// One queue's part of what all may hold. Whoever comes first may use half of that; the other half is for all in even
+    /// parts, so that nobody who hoards keeps anybody from having any.
+    fn part(&self) -> usize {
+        let half = self.all / 2;
+        match self.total() < half {
+            true => half,
+            false => half / self.shares.load(Ordering::Relaxed).max(1),
         }
-        let mut pool = self.pool.lock();
-        let senders = pool.take_senders(self.shared());
-        self.has_senders.store(pool.has_senders(), Ordering::Relaxed);
-        drop(pool);
-        senders.into_iter().for_each(Waker::wake);
+    }
+
+    /// How much a queue may hold now: what one peer may, or its part of what all may.
+    fn allowed(&self) -> (usize, Limit) {
+        let part = self.part();
+        if part < self.each {
+            (part, self.all_is)
+        } else {
+            (self.each, self.each_is)
+        }
     }
 }
 
@@ -118,7 +95,7 @@ impl Share {
 
     #[cold]
     fn tell_now(&mut self, own: usize) {
-        let total = &self.memory.told;
+        let total = &self.memory.total;
         if own >= self.told {
             total.fetch_add(own - self.told, Ordering::Relaxed);
         } else {
@@ -127,125 +104,84 @@ impl Share {
         self.told = own;
     }
 
-    /// Whether the socket has something of this queue's to be given back or told of.
-    pub(crate) fn is_told(&self) -> bool {
-        self.told > 0 || self.holding.has_grant()
-    }
-
-    /// Whether so many `bytes` are as many as one peer may have, or more.
-    pub(crate) fn exceeds_own(&self, bytes: usize) -> Option<Limit> {
-        (bytes >= self.memory.each).then_some(self.memory.each_is)
-    }
-
-    /// The limit of all peers together.
-    pub(crate) fn common_limit(&self) -> Limit {
-        self.memory.all_is
-    }
-
-    /// Whether there may be so many bytes and more, `unfinished` ones of a message in part included, and nobody has to be
-    /// asked or told. Of these, so many are `here`.
+    /// Whether so many `bytes` are as many as the queue may hold, or more, and by which limit.
     #[inline]
-    pub(crate) fn has_room(&self, here: usize, bytes: usize, unfinished: usize) -> bool {
-        here < self.memory.each && self.holding.is_settled(self.memory.floor, bytes, unfinished)
+    pub(crate) fn is_over(&self, bytes: usize) -> Option<Limit> {
+        let (allowed, limit) = self.memory.allowed();
+        (bytes >= allowed).then_some(limit)
     }
 
-    /// Asks whether there may be more than so many bytes, whatever one peer may have; for the time being, or after it has
-    /// waited for long. Wakes `waker` once it is worth to ask again, also if the answer is yes.
-    pub(crate) fn ask(&mut self, bytes: usize, unfinished: usize, insists: bool, waker: &Waker) -> Answer {
-        let asking = Asking {
-            bytes,
-            unfinished,
-            insists,
-            waker,
-        };
-        let mut woken = Vec::new();
-        let answer = self.memory.pool.lock().ask(&mut self.holding, asking, &mut woken);
-        woken.into_iter().for_each(Waker::wake);
-        answer
+    /// Whether so many `bytes` are a queue's part of what all may hold, or more, whatever one peer may.
+    pub(crate) fn exceeds_part(&self, bytes: usize) -> bool {
+        bytes >= self.memory.part()
     }
 
-    /// Some of what the queue held has gone: gives back what is not needed for so many bytes.
-    pub(crate) fn settle(&mut self, bytes: usize) {
-        let mut woken = Vec::new();
-        self.memory
-            .pool
-            .lock()
-            .settle(&mut self.holding, bytes, self.is_retired, &mut woken);
-        woken.into_iter().for_each(Waker::wake);
+    /// Whether the socket's total has something of this queue.
+    pub(crate) fn is_told(&self) -> bool {
+        self.told > 0
     }
 
-    /// Nothing is added any more; so many bytes are still there.
-    pub(crate) fn retire(&mut self, bytes: usize) {
-        self.is_retired = true;
-        let mut woken = Vec::new();
-        self.memory
-            .pool
-            .lock()
-            .retire(&mut self.holding, bytes, &mut woken);
-        woken.into_iter().for_each(Waker::wake);
-    }
-
-    /// There may be more again.
-    pub(crate) fn renew(&mut self) {
-        self.is_retired = false;
-    }
-
-    /// Whether so many `bytes` are as many as the queue may hold, or more, and by which limit. Of these, `own` are not shared
-    /// with other queues. A `waker` is remembered if others keep it from holding more, and woken by
-    /// [`Memory::wake_senders`].
-    pub(crate) fn is_over(&mut self, bytes: usize, own: usize, waker: Option<&Waker>) -> Option<Limit> {
-        self.tell(own);
-        if let Some(limit) = self.exceeds_own(bytes) {
-            return Some(limit);
-        }
-        let shared = self.memory.shared();
-        let mut pool = self.memory.pool.lock();
-        if pool.adjust(&mut self.holding, own, shared)
-            && (bytes == own || pool.shares_enough(&self.holding, bytes, shared))
-        {
-            return None;
-        }
-        if let Some(waker) = waker {
-            pool.add_sender(&self.holding, bytes, own, waker);
-            self.memory.has_senders.store(true, Ordering::Relaxed);
-        }
-        Some(self.memory.all_is)
-    }
-
-    /// As [`is_over`](Self::is_over), and nothing is taken.
-    pub(crate) fn would_be_over(&self, bytes: usize, own: usize) -> bool {
-        let shared = self.memory.shared();
-        bytes >= self.memory.each
-            || !self
-                .memory
-                .pool
-                .lock()
-                .has_room(&self.holding, bytes, own, shared)
-    }
-
-    /// The queue towards a peer has `own` bytes to itself: gives back what it does not need.
-    pub(crate) fn release(&mut self, own: usize) {
-        self.tell(own);
-        if !self.holding.is_settled(self.memory.floor, own, 0) && self.holding.has_grant() {
-            self.settle(own);
-        }
-    }
-
-    /// Up to how many bytes nobody has to be asked again, where there are so many of which `own` are not shared.
-    pub(crate) fn next_mark(&self, bytes: usize, own: usize) -> usize {
-        let room = self.holding.covered(self.memory.floor).saturating_sub(own);
-        self.memory.each.min(bytes.saturating_add(room.min(GRAIN)))
+    /// Up to how many bytes nobody has to be asked again.
+    pub(crate) fn next_mark(&self, bytes: usize) -> usize {
+        self.memory.allowed().0.min(bytes.saturating_add(GRAIN))
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
         self.tell(0);
-        let mut woken = Vec::new();
-        self.memory.pool.lock().leave(&mut self.holding, &mut woken);
-        woken.into_iter().for_each(Waker::wake);
+        self.memory.shares.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    fn memory(each: usize, all: usize) -> Arc<Memory> {
+        Memory::new((Limit::PeerSendBytes, each), (Limit::SendMemory, all))
+    }
+
+    #[test]
+    fn one_that_hoards_leaves_half_to_the_others_in_even_parts() {
+        const MIB: usize = 1 << 20;
+        let memory = memory(100 * MIB, 16 * MIB);
+        let mut shares: Vec<_> = (0..4).map(|_| memory.share()).collect();
+        assert_eq!(shares[0].is_over(8 * MIB - 1), None);
+        shares[0].tell(8 * MIB);
+        assert_eq!(shares[0].is_over(8 * MIB), Some(Limit::SendMemory));
+        // Half is used: each of the others may have its part of the rest, and all together no more than there is.
+        for share in &mut shares[1..] {
+            assert_eq!(share.is_over(2 * MIB - 1), None);
+            share.tell(2 * MIB);
+            assert_eq!(share.is_over(2 * MIB), Some(Limit::SendMemory));
+        }
+        assert!(memory.total() <= 16 * MIB);
+        shares.remove(0);
+        assert_eq!(memory.total(), 6 * MIB);
+        assert_eq!(shares[0].is_over(2 * MIB), None);
+    }
+
+    #[test]
+    fn a_peer_has_a_limit_of_its_own() {
+        let memory = memory(1000, usize::MAX);
+        let share = memory.share();
+        assert_eq!(share.is_over(999), None);
+        assert_eq!(share.is_over(1000), Some(Limit::PeerSendBytes));
+        assert_eq!(share.next_mark(990), 1000);
+    }
+
+    #[test]
+    fn small_changes_are_told_to_nobody_and_an_empty_queue_is() {
+        let memory = memory(usize::MAX, usize::MAX);
+        let mut share = memory.share();
+        share.tell(GRAIN - 1);
+        assert_eq!(memory.total(), 0);
+        share.tell(GRAIN);
+        assert_eq!(memory.total(), GRAIN);
+        share.tell(1);
+        assert_eq!(memory.total(), GRAIN);
+        share.tell(0);
+        assert_eq!(memory.total(), 0);
+    }
+}

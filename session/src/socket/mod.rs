@@ -43,8 +43,8 @@
 //! | `SubscriptionMemory` | `subscription_memory`: 1 GiB, of all peers | the one whose topics take most is disconnected |
 //! | `PeerSendBytes` | `send_hwm_bytes`: 1 GiB | its queue is full, as at `send_hwm` |
 //! | `PeerRecvBytes` | `recv_hwm_bytes`: 1 GiB | is not read, as at `recv_hwm` |
-//! | `SendMemory` | `send_memory`: 4 GiB | its queue is full, if it has its part, until it or others have read |
-//! | `RecvMemory` | `recv_memory`: 4 GiB, or four of the largest messages | is not read, if it has its part, until something was received; disconnected, if that cannot help and it holds the most of a message in part |
+//! | `SendMemory` | `send_memory`: 4 GiB | its queue is full, if it has more than its part |
+//! | `RecvMemory` | `recv_memory`: 4 GiB, or four of the largest messages | is not read, if it has more than its part; disconnected, if that is in one message |
 //!
 //! No message is lost to a limit of which all had arrived: where a connection is ended, those before are delivered.
 //! Peers over inproc are in this process; of these limits, those of peers, time and topics concern them.

@@ -104,25 +104,13 @@ pub struct Options {
     /// may always wait. Default 1 GiB (libzmq: no limit). Parts count what it takes to keep them, too, where there are
     /// several; peers over inproc as for [`send_hwm_bytes`](Self::send_hwm_bytes).
     pub recv_hwm_bytes: usize,
-    /// Bytes of messages that may wait for all peers together. Default 4 GiB; at least [`Options::MIN_MEMORY`].
-    ///
-    /// A quarter of it is divided evenly: each peer, of as many as [`max_peers`](Self::max_peers) says, has its part of that
-    /// whatever the others do (by default 16 KiB). Of the rest a peer may have twice as much as is left then: half of all,
-    /// where it is alone. Where it would have more, its queue counts as full, until it or others have read
-    /// some. A large body (4 KiB and more) that a publisher sends to several counts once. There may be one message more for
-    /// each peer, for what one message needs is not asked for before.
+    /// Bytes of messages that may wait for all peers together. Default 4 GiB. Half of it is for whoever comes first; from
+    /// there on a peer may have its even part of the other half. Where it has more, its queue counts as full. A large body
+    /// (4 KiB and more) that a publisher sends to several counts once. Up to 64 KiB for each peer are not counted exactly.
     pub send_memory: usize,
-    /// Bytes from all peers together that may wait to be received, messages included that are not there as a whole: of the
-    /// messages, of their places (64 bytes for each message and each part of one that has several), and of read buffers that
-    /// live on only for them. At least [`Options::MIN_MEMORY`]. Default (`None`): 4 GiB, or four times
-    /// [`max_message_size`](Self::max_message_size) where that is more, so that a peer that is alone may always send one of
-    /// the largest messages.
-    ///
-    /// It is divided as [`send_memory`](Self::send_memory) is. A peer that would have more is not read until enough was
-    /// received, its own messages or those of others. Only where that cannot help, because messages that are not there as a
-    /// whole hold the memory, the connection that holds most of such a message ends, half a second after another one has
-    /// begun to wait for it; and so does one whose message needs more than half of all. Beyond the limit there may be one read
-    /// for each connection, at most 256 KiB over tcp and ipc, and what allocators leave unused.
+    /// Bytes from all peers together that may wait to be received, messages included that are not there as a whole.
+    /// Default (`None`): 4 GiB, or four times [`max_message_size`](Self::max_message_size) where that is more. It is divided as [`send_memory`](Self::send_memory) is. A peer that has more waiting is not read until
+    /// some of it is received; one that has more in a single message that is not there as a whole loses its connection.
     pub recv_memory: Option<usize>,
     /// Most connections that a socket accepts on its bound endpoints together. Default 65,536.
     pub max_peers: usize,
@@ -323,10 +311,6 @@ impl Options {
     /// What waits for all peers or from all of them: 4 GiB, or all that there can be where addresses have 32 bits.
     const MEMORY: usize = (1_usize << 30).saturating_mul(4);
 
-    /// The least [`send_memory`](Self::send_memory) and [`recv_memory`](Self::recv_memory), in bytes: 256 KiB. With less, what
-    /// is divided among the peers would be smaller than what is read at once.
-    pub const MIN_MEMORY: usize = 256 << 10;
-
     /// The longest [`spin`](Self::spin).
     pub const MAX_SPIN: Duration = Duration::from_millis(10);
 
@@ -458,6 +442,8 @@ impl Options {
             ("max_message_parts", self.max_message_parts),
             ("send_hwm_bytes", self.send_hwm_bytes),
             ("recv_hwm_bytes", self.recv_hwm_bytes),
+            ("send_memory", self.send_memory),
+            ("recv_memory", self.recv_memory.unwrap_or(usize::MAX)),
             ("max_peers", self.max_peers),
             ("max_peers_per_endpoint", self.max_peers_per_endpoint),
             ("max_peers_per_address", self.max_peers_per_address),
@@ -468,15 +454,6 @@ impl Options {
         ] {
             if limit == 0 {
                 return error(option, "zero would refuse everything");
-            }
-        }
-        for (option, limit) in [
-            ("send_memory", self.send_memory),
-            ("recv_memory", self.recv_memory.unwrap_or(usize::MAX)),
-        ] {
-            if limit < Self::MIN_MEMORY {
-                let least = Self::MIN_MEMORY;
-                return error(option, &format!("{limit} bytes; at least {least} are needed"));
             }
         }
         if self.auth_timeout.is_zero() {

@@ -128,38 +128,31 @@ impl Queue {
         self.queue.size() + self.held_bytes.all
     }
 
-    /// Of the bytes, those that no other queue shares.
-    fn own(&self) -> usize {
-        Bytage::of(&self.queue).own + self.held_bytes.own
-    }
-
     /// Whether there is no room for a message now.
     #[inline]
-    fn is_full(&mut self, waker: Option<&Waker>) -> bool {
-        self.room() == 0 || (self.bytes() >= self.mark && self.is_over(waker))
+    fn is_full(&mut self) -> bool {
+        self.room() == 0 || (self.bytes() >= self.mark && self.is_over())
     }
 
     /// Asks whether there may be more bytes, once there are as many as the mark says.
     #[cold]
-    fn is_over(&mut self, waker: Option<&Waker>) -> bool {
+    fn is_over(&mut self) -> bool {
         let bytes = self.bytes();
-        let own = self.own();
-        // One message may always wait.
-        let waker = waker.filter(|_| self.len() > 0);
-        let waits = self.len() > 0;
+        let own = Bytage::of(&self.queue).own + self.held_bytes.own;
         let Some(share) = &mut self.share else {
             self.mark = usize::MAX;
             return false;
         };
-        match share.is_over(bytes, own, waker) {
-            Some(limit) if waits => {
+        share.tell(own);
+        match share.is_over(bytes) {
+            Some(limit) if self.queue.messages() + self.held > 0 => {
                 if self.heavy == Heavy::No {
                     self.heavy = Heavy::New(limit);
                 }
                 true
             }
             _ => {
-                self.mark = share.next_mark(bytes, own);
+                self.mark = share.next_mark(bytes);
                 false
             }
         }
@@ -173,10 +166,11 @@ impl Queue {
     /// What was taken and not yet written has changed.
     fn hold(&mut self, held: Bytage) {
         self.held_bytes = held;
-        let (bytes, own) = (self.bytes(), self.own());
+        let own = Bytage::of(&self.queue).own + held.own;
+        let bytes = self.bytes();
         if let Some(share) = &mut self.share {
-            share.release(own);
-            self.mark = self.mark.min(share.next_mark(bytes, own));
+            share.tell(own);
+            self.mark = self.mark.min(share.next_mark(bytes));
         }
     }
 
@@ -184,9 +178,8 @@ impl Queue {
     fn has_step(&mut self) -> bool {
         let step = (self.capacity / 4).max(1);
         // Of the bytes as much as of the messages, for otherwise it would be full again with the next.
-        let more = |bytes: usize| bytes.saturating_add(bytes / 4);
-        let (bytes, own) = (more(self.bytes()), more(self.own()));
-        let is_over = |share: &Share| share.would_be_over(bytes, own);
+        let bytes = self.bytes();
+        let is_over = |share: &Share| share.is_over(bytes.saturating_add(bytes / 4)).is_some();
         let relieved =
             self.heavy == Heavy::No || self.len() == 0 || !self.share.as_ref().is_some_and(is_over);
         if relieved && !matches!(self.heavy, Heavy::New(_)) {
@@ -206,7 +199,7 @@ impl Queue {
         if self.writer_gone {
             return Err(PushError::Closed(()));
         }
-        if self.is_full(waker) {
+        if self.is_full() {
             if let Some(waker) = waker {
                 register(&mut self.sender, waker);
             }
@@ -229,7 +222,7 @@ impl Queue {
         }
         let mut evicted = 0;
         // Several, where they are smaller than what there is room for.
-        while self.is_full(None) {
+        while self.is_full() {
             if self.queue.is_empty() {
                 return Ok((evicted + 1, None));
             }
@@ -258,7 +251,7 @@ impl Queue {
 
     /// Whether there is room for a message now; remembers `waker` if not.
     pub(crate) fn has_room_or_register(&mut self, waker: &Waker) -> bool {
-        if self.is_full(Some(waker)) && !self.writer_gone {
+        if self.is_full() && !self.writer_gone {
             register(&mut self.sender, waker);
             return false;
         }
@@ -307,13 +300,6 @@ impl Outboxes {
         self.memory.as_ref()
     }
 
-    /// A queue has given memory back: who waited for that goes on.
-    fn wake_senders(&self) {
-        if let Some(memory) = &self.memory {
-            memory.wake_senders();
-        }
-    }
-
     /// A new queue for at most `capacity` messages (at least one).
     pub(crate) fn open(self: &Arc<Self>, capacity: usize) -> Arc<Outbox> {
         let share = self.memory.as_ref().map(Memory::share);
@@ -322,7 +308,7 @@ impl Outboxes {
             held: 0,
             held_bytes: Bytage::default(),
             capacity: capacity.max(1),
-            mark: share.as_ref().map_or(usize::MAX, |share| share.next_mark(0, 0)),
+            mark: share.as_ref().map_or(usize::MAX, |share| share.next_mark(0)),
             share,
             heavy: Heavy::No,
             sender: None,
@@ -341,7 +327,6 @@ impl Drop for Outbox {
     fn drop(&mut self) {
         let queue = self.boxes.lock().queues.try_remove(self.key);
         drop(queue);
-        self.boxes.wake_senders();
     }
 }
 
@@ -460,7 +445,6 @@ impl Outbox {
                 None
             }
         }));
-        self.boxes.wake_senders();
     }
 
     /// No message is taken any more. What waits is dropped.
@@ -473,6 +457,5 @@ impl Outbox {
         });
         drop(dropped);
         wake(sender);
-        self.boxes.wake_senders();
     }
 }

@@ -2,8 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flexbond_transport::Message;
-
 use super::{LimitCounts, Peer};
 
 /// What has passed through a socket since it was made, over all peers, those included that have gone.
@@ -78,8 +76,6 @@ pub(crate) struct Counters {
     pub(crate) lists_received: Counter,
     /// What the messages needed that came by a task: what is beyond that of those received waits.
     arrived: Counter,
-    /// And how many those were.
-    messages_arrived: Counter,
     pub(crate) dropped: SharedCounter,
     pub(crate) handshakes: SharedCounter,
 }
@@ -95,19 +91,11 @@ impl Counters {
         self.bytes_received.add(bytes as u64);
     }
 
-    /// So many messages came that need so many bytes, their places left out. The task that takes them is the only one to
-    /// call this.
-    pub(crate) fn arrived(&self, messages: usize, bytes: usize) {
+    /// Messages came that need so many bytes. The task that takes them is the only one to call this.
+    pub(crate) fn arrived(&self, bytes: usize) {
         // What was received without having come this way (a notice of the socket's own) makes no debt.
         let before = self.arrived.get().max(self.fetched());
         self.arrived.set(before + bytes as u64);
-        let before = self.messages_arrived();
-        self.messages_arrived.set(before + messages as u64);
-    }
-
-    /// How many messages have come, those included that were received already.
-    pub(crate) fn messages_arrived(&self) -> u64 {
-        self.messages_arrived.get().max(self.messages_received.get())
     }
 
     /// The bytes that came and were not received yet.
@@ -115,16 +103,9 @@ impl Counters {
         self.arrived.get().saturating_sub(self.fetched()) as usize
     }
 
-    /// The places in queues of the messages that came and were not received yet, in bytes.
-    pub(crate) fn places(&self) -> usize {
-        let unread = self.messages_arrived() - self.messages_received.get();
-        unread as usize * size_of::<Message>()
-    }
-
     /// Nothing waits: messages may go otherwise than by being received. As [`arrived`](Self::arrived), for one task only.
     pub(crate) fn none_unread(&self) {
         self.arrived.set(self.fetched());
-        self.messages_arrived.set(self.messages_received.get());
     }
 
     fn fetched(&self) -> u64 {

@@ -43,14 +43,6 @@ impl Body {
         self.buffer.len()
     }
 
-    /// How many more there is memory for already, if it is a small one.
-    pub(crate) fn awaited(&self) -> usize {
-        match self.len <= Self::FIRST {
-            true => self.len.saturating_sub(self.buffer.len()),
-            false => 0,
-        }
-    }
-
     /// Where the next bytes of it go: with room for some, unless it is whole.
     pub(crate) fn space(&mut self) -> &mut BytesMut {
         let capacity = self.buffer.capacity();

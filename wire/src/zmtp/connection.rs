@@ -305,7 +305,7 @@ impl Connection {
     pub(super) fn kill(&mut self, error: &ProtocolError) {
         if !matches!(self.phase, Phase::Dead(_)) {
             self.phase = Phase::Dead(error.clone());
-            self.input.clear();
+            self.input = Input::new();
             self.parts = Vec::new();
             self.parts_size = 0;
         }

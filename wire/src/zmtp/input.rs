@@ -26,10 +26,6 @@ pub(crate) struct Input {
     needed: usize,
     /// The last read left no room: the next may be larger.
     filled: bool,
-    /// How much of the rolling buffer is in parts of messages that share it.
-    lent: usize,
-    /// What earlier buffers held beside such parts, as long as nobody has asked.
-    waste: usize,
     body: Option<Body>,
 }
 
@@ -58,8 +54,6 @@ impl Input {
             size: Self::SMALLEST,
             needed: 0,
             filled: false,
-            lent: 0,
-            waste: 0,
             body: None,
         }
     }
@@ -103,47 +97,11 @@ impl Input {
         if !self.rolling.try_reclaim(capacity - len) {
             let mut next = Self::buffer(capacity);
             next.extend_from_slice(&self.rolling);
-            self.part_with();
             let last = mem::replace(&mut self.rolling, next);
             if mem::replace(&mut self.allocated, capacity) == Self::LARGEST {
                 spare::retire(last);
             }
-        } else {
-            self.lent = 0;
         }
-    }
-
-    /// From here on the rolling buffer lives for the parts of messages that share it, and nobody else.
-    pub(crate) fn part_with(&mut self) {
-        if self.lent > 0 {
-            self.waste += self.allocated.saturating_sub(self.lent);
-        }
-        self.lent = 0;
-    }
-
-    /// Takes note that a part of a message shares `len` bytes of the rolling buffer.
-    pub(crate) fn lend(&mut self, len: usize) {
-        self.lent += len;
-    }
-
-    /// Drops what was not decoded.
-    pub(crate) fn clear(&mut self) {
-        self.part_with();
-        let waste = self.waste;
-        *self = Input {
-            waste,
-            ..Input::new()
-        };
-    }
-
-    /// A message of `len` bytes was of no use: nobody shares the buffer for it any more.
-    pub(crate) fn take_back(&mut self, len: usize) {
-        self.lent = self.lent.saturating_sub(len);
-    }
-
-    /// What the buffers that messages share held beside these, since the last call.
-    pub(crate) fn take_waste(&mut self) -> usize {
-        mem::take(&mut self.waste)
     }
 
     /// An empty rolling buffer. Those of busy connections are used again: the system would clear each page of fresh
@@ -209,7 +167,6 @@ impl Input {
                 self.taken = 0;
                 let body = self.rolling.split_to(len).freeze();
                 messages.push_back(Message::from(Frame::from_shared(body)));
-                self.lent += len;
                 continue;
             }
             let message = match rest.first_chunk() {
@@ -253,9 +210,6 @@ impl Input {
         } else {
             self.rolling.advance(self.taken + header.len);
             self.taken = 0;
-            if !header.command {
-                self.lent += len;
-            }
             Frame::from(self.rolling.split_to(len))
         };
         self.needed = 0;
@@ -305,7 +259,6 @@ impl Input {
         }
         self.rolling.advance(self.taken + header.len);
         self.taken = 0;
-        self.part_with();
         let arrived = self.rolling.split();
         self.body = Some(Body::new(header, len, &arrived));
         drop(arrived);
@@ -321,11 +274,6 @@ impl Input {
     /// How much has arrived of a body that has a buffer of its own.
     pub(crate) fn body_len(&self) -> usize {
         self.body.as_ref().map_or(0, Body::arrived)
-    }
-
-    /// How much more there is memory for.
-    pub(crate) fn awaited(&self) -> usize {
-        self.body.as_ref().map_or(0, Body::awaited)
     }
 
     #[cold]
@@ -439,44 +387,6 @@ mod tests {
         }
         let _ = input.space();
         assert!(input.capacity() <= Input::LARGEST);
-    }
-
-    #[test]
-    fn what_a_buffer_holds_beside_the_parts_that_share_it_is_told() {
-        let part = [&[0, 63][..], &[7; 63]].concat();
-        // 200 bytes that nobody keeps.
-        let command = [&[4, 200][..], &[7; 200]].concat();
-        let mut input = Input::new();
-        let mut kept = Vec::new();
-        let mut held = 0;
-        for _ in 0..100 {
-            kept.extend(feed(&mut input, &part));
-            for _ in 0..25 {
-                drop(feed(&mut input, &command));
-            }
-            held += input.take_waste();
-        }
-        // Each of them keeps a buffer of 4 KiB at least.
-        kept.retain(|frame| frame.len() == 63);
-        assert_eq!(kept.len(), 100);
-        assert!((90 * 4000..=Input::LARGEST * 100).contains(&held), "{held}");
-        // Full buffers waste nothing to speak of.
-        let mut input = Input::new();
-        let kept = feed(&mut input, &part.repeat(20_000));
-        let held = input.take_waste();
-        assert!(held < 20_000 * 63 / 10, "{held}");
-        drop(kept);
-        // What was dropped in time leaves its buffer to the next.
-        for _ in 0..1000 {
-            feed(&mut input, &part);
-        }
-        let _ = input.space();
-        input.take_waste();
-        for _ in 0..1000 {
-            feed(&mut input, &part);
-            let _ = input.space();
-        }
-        assert_eq!(input.take_waste(), 0);
     }
 
     #[test]

@@ -65,29 +65,6 @@ impl Connection {
         self.parts_size + self.parts.len() * size_of::<Frame>() + self.input.body_len()
     }
 
-    /// What is still to come of a body of 32 KiB to 4 MiB that is under way: its memory is set aside.
-    #[must_use]
-    pub fn awaited(&self) -> usize {
-        self.input.awaited()
-    }
-
-    /// The bytes of read buffers that live on only because parts of messages share them, beside these parts, since the last
-    /// call: what came between them, and what was never filled. They are free once these messages are dropped.
-    pub fn take_waste(&mut self) -> usize {
-        self.input.take_waste()
-    }
-
-    /// A message that came is of no use and was dropped: what is left of its read buffer counts as
-    /// [waste](Self::take_waste).
-    pub fn take_back(&mut self, message: usize) {
-        self.input.take_back(message);
-    }
-
-    /// Nothing more is read: the last read buffer counts as [waste](Self::take_waste), too, if messages share it.
-    pub fn end_reading(&mut self) {
-        self.input.part_with();
-    }
-
     /// Takes frames of every kind until they make an event.
     pub(super) fn poll_frames(&mut self) -> Result<Option<Event>, ProtocolError> {
         loop {

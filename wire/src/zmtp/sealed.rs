@@ -46,11 +46,7 @@ impl Connection {
             };
             let (more, command) = transform.open(&mut sealed.buffer)?;
             // Whoever opens it has seen that it is long enough.
-            let rolling = !sealed.lent;
             let body = sealed.into_body(overhead);
-            if rolling && !command && body.as_shared().is_some() {
-                self.input.lend(body.len());
-            }
             let inner = Header {
                 more,
                 command,

@@ -302,7 +302,7 @@ impl Pattern for Publisher {
         let size = message.size();
         encoded.push(message);
         if let (Some(memory), [_, _, ..]) = (self.boxes.memory(), &matching[..]) {
-            encoded.share(memory.shared_total());
+            encoded.share(memory.shared());
         }
         let mut after = Aftermath::default();
         for lane in lanes() {
@@ -404,7 +404,7 @@ mod tests {
         let rx = Outbound::new(Arc::clone(&tx), None);
         let (inbound, inbound_rx) = pipe(100);
         let peer = Peer::unknown(id, "inproc://test".parse().unwrap());
-        let lane = Lane::served(peer, tx, inbound, usize::MAX, Arc::default());
+        let lane = Lane::served(peer, tx, inbound, Arc::default());
         lane.set_ready(true);
         assert!(publisher.ready(&lane).is_ok());
         drop(publisher.feed(&lane, inbound_rx));
