@@ -8,6 +8,15 @@ use crate::{Body, DecodeError, StreamMessage};
 
 /// The number of the first part that is missing at the end, as far as the message itself tells.
 pub(super) fn first_lacking(message: &Message) -> Option<usize> {
+    // What begins like no JSON object calls for nothing; it may be long.
+    let begin = message
+        .frames()
+        .first()?
+        .iter()
+        .find(|byte| !byte.is_ascii_whitespace());
+    if begin != Some(&b'{') {
+        return None;
+    }
     // A header with nothing behind it calls for the data, whatever of it was said.
     match StreamMessage::decode(message) {
         Ok(decoded) => match decoded.body {
