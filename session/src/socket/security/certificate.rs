@@ -162,8 +162,9 @@ impl fmt::Display for CertificateName {
 /// ([`ClientCertificates`](flexbond_transport::ClientCertificates)); this decides which of its owners are meant. A name is
 /// worth as much as the care of all authorities that are trusted there: each of them can issue it, within its name
 /// constraints. A peer that is trusted by its own certificate is no authority, unless that says so
-/// ([`TrustRoots`](flexbond_transport::TrustRoots)). Peers without a certificate are turned away: also all of other transports, except over inproc, where nobody is judged. A
-/// certificate may be known by several things; its fingerprint comes before its names, and those in its own order.
+/// ([`TrustRoots`](flexbond_transport::TrustRoots)). Peers without a certificate are turned away: also all of other
+/// transports, except over inproc, where nobody is judged. A certificate may be known by several things; its fingerprint
+/// comes before its names, and those in its own order.
 ///
 /// It goes with NULL and with CURVE, whose key it does not look at. It turns PLAIN away, because it knows no passwords: who
 /// wants both asks it from an authenticator of their own, with the credentials looked at there.

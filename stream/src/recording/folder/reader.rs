@@ -105,7 +105,7 @@ pub struct Folder {
     expected: u64,
     missing: Missing,
     max_message_size: u64,
-    // The highest number of a part in the whole folder.
+    /// The highest number of a part in the whole folder.
     last_part: u32,
     report: FolderReport,
 }
