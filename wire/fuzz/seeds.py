@@ -233,10 +233,11 @@ def arguments():
     lines = ['["news", {"hex": "00ff"}, ""]', '[{"hex": "0"}]', '["\\u00fc\\n"]', "[5]"]
     for number, text in enumerate(lines):
         seed("arguments", f"line-{number}", "\x00" + text)
-    values = ["hex:00ff", "news", "64K", "2GiB", "0.25", "-1", "inf", "1e300"]
+    values = ["hex:00ff", "news", "64K", "2GiB", "0.25", "-1", "inf", "1e300", "1048576"]
     options = ["tcp://*:8888,modulo=10,policy=drop-oldest,filter=frame % 2 == 0", "tcp://a:1,group=b"]
     options += ["application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.2", "a\u001b[2J\u202e"]
     places = ["2070x2167", "12", "+2.5s", "2026-11-22T01:00:00Z", "239.1.2.3:5000", "[ff02::5]:5", "*:9100"]
+    places += ["drop=0.1 duplicate=0.5 reorder truncate=1e-3", "abort-series=1"]
     for choice, texts in enumerate((values, options, places), 1):
         for number, text in enumerate(texts):
             seed("arguments", f"text-{choice}-{number}", chr(choice) + text)
@@ -273,6 +274,8 @@ def certificates():
         seed("certificates", kind.lower().replace(" ", "-"), b"\x01" + pem(kind, tlv(0x30, tlv(2, b"\0"), tlv(4, bytes(32)))))
     seed("certificates", "common-name", b"\x02" + plain)
     seed("certificates", "names", b"\x02" + named)
+    for text in ("DNS:node-7.example.", "IP:2001:db8::7", "email:ada@example.org", "URI:spiffe://x/7", "CN:node 7", "SHA256:" + "0f" * 32):
+        seed("certificates", "name-" + text.split(":")[0].lower(), b"\x03" + text.encode())
     seed("certificates", "fingerprint", b"\x03" + b"0f" * 32)
     seed("certificates", "fingerprint-colons", b"\x03" + b":".join([b"A1"] * 32))
 

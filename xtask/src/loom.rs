@@ -7,7 +7,7 @@ use crate::workspace::Workspace;
 
 /// Goes through the orders in which the threads of a model can run, with loom.
 ///
-/// The models are in `xtask/models`: what is lock-free in the sockets and tunnels, in the very sources of these. Who
+/// The models are in `xtask/models`: what is lock-free in sockets, tunnels and servers, in the very sources of these. Who
 /// changes something there runs this; it takes less than a minute.
 #[derive(clap::Args)]
 pub struct Args {

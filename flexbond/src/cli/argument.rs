@@ -45,6 +45,19 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
     number.checked_mul(factor).ok_or_else(|| "too large".to_owned())
 }
 
+/// The most that [`megabytes`] gives: more than any machine can hold in one message.
+const MAX_SIZE: usize = 1 << 40;
+
+/// A number of megabytes of 2^20 bytes, which may be a fraction, as a number of bytes.
+pub(crate) fn megabytes(text: &str) -> Result<usize, String> {
+    let megabytes: f64 = text.parse().map_err(|_| "not a number of megabytes".to_owned())?;
+    let bytes = megabytes * f64::from(1 << 20);
+    match (0.0..=MAX_SIZE as f64).contains(&bytes) {
+        true => Ok(bytes as usize),
+        false => Err("out of range".to_owned()),
+    }
+}
+
 /// A multicast address and a port.
 pub(crate) fn multicast(text: &str) -> Result<SocketAddr, String> {
     let group: SocketAddr = text
@@ -99,6 +112,16 @@ mod tests {
             "ü",
         ] {
             assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn megabytes_may_be_fractions() {
+        assert_eq!(megabytes("1"), Ok(1 << 20));
+        assert_eq!(megabytes("0.5"), Ok(1 << 19));
+        assert_eq!(megabytes("1048576"), Ok(MAX_SIZE));
+        for bad in ["", "x", "-1", "nan", "inf", "1048577"] {
+            assert!(megabytes(bad).is_err(), "{bad}");
         }
     }
 

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use flexbond_session::socket::LimitMeter;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::flights::Flights;
 use super::options::Options;
 use super::session::Session;
 use crate::failure::{Failure, FailureKind};
@@ -19,10 +20,9 @@ pub(super) struct Hub {
     pub(super) options: Options,
     /// What the socket below counts.
     pub(super) limits: LimitMeter,
-    in_flight: AtomicUsize,
+    flights: Flights,
     /// Bytes of the arguments of the calls under way.
     bytes: AtomicUsize,
-    draining: AtomicBool,
     /// Told when the last call under way has ended.
     idle: Notify,
     stalled: Mutex<Vec<Arc<Session>>>,
@@ -70,8 +70,7 @@ pub(super) struct InFlight(Held);
 impl Drop for InFlight {
     fn drop(&mut self) {
         let hub = &self.0.hub;
-        // Only who drains waits for it; both orders are total, so that either side sees the other.
-        if hub.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 && hub.draining.load(Ordering::SeqCst) {
+        if hub.flights.end() {
             hub.idle.notify_waiters();
         }
     }
@@ -83,7 +82,7 @@ pub(super) struct Tried<'a>(&'a Hub);
 
 impl Drop for Tried<'_> {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.0.flights.end();
     }
 }
 
@@ -126,9 +125,8 @@ impl Hub {
         Arc::new(Hub {
             options,
             limits,
-            in_flight: AtomicUsize::new(0),
+            flights: Flights::new(),
             bytes: AtomicUsize::new(0),
-            draining: AtomicBool::new(false),
             idle: Notify::new(),
             stalled: Mutex::default(),
             stall: Notify::new(),
@@ -141,7 +139,7 @@ impl Hub {
     pub(super) fn admit(self: &Arc<Self>, bytes: usize) -> Result<InFlight, Failure> {
         let held = self.hold(bytes)?;
         let guard = InFlight(held);
-        let before = self.in_flight.fetch_add(1, Ordering::SeqCst);
+        let before = self.flights.begin();
         self.check_calls(before)?;
         Ok(guard)
     }
@@ -150,7 +148,7 @@ impl Hub {
     pub(super) fn admit_for_now(&self, bytes: usize) -> Result<Tried<'_>, Failure> {
         self.check_bytes(self.bytes.load(Ordering::Acquire), bytes)?;
         let guard = Tried(self);
-        let before = self.in_flight.fetch_add(1, Ordering::SeqCst);
+        let before = self.flights.begin();
         self.check_calls(before)?;
         Ok(guard)
     }
@@ -199,7 +197,7 @@ impl Hub {
     }
 
     pub(super) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::SeqCst)
+        self.flights.count()
     }
 
     /// The task of a call that wants no answer; not kept if it has ended already.
@@ -219,11 +217,11 @@ impl Hub {
 
     /// From now on no call begins.
     pub(super) fn drain(&self) {
-        self.draining.store(true, Ordering::SeqCst);
+        self.flights.drain();
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.flights.is_draining()
     }
 
     /// Resolves once no call is under way.

@@ -4,6 +4,7 @@ mod at_once;
 mod backlog;
 mod calls;
 mod context;
+mod flights;
 mod handler;
 mod hub;
 mod methods;
@@ -12,6 +13,7 @@ mod portion;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
 mod server;
 mod session;
+mod sync;
 mod upload;
 mod work;
 

@@ -7,11 +7,14 @@
 use flexbond_stream as stream;
 use flexbond_transport as transport;
 use libfuzzer_sys::fuzz_target;
+use transport::Message;
 
 #[path = "../../../flexbond/src/cli/metrics/address.rs"]
 mod address;
 #[path = "../../../flexbond/src/cli/argument.rs"]
 mod argument;
+#[path = "../../../flexbond/src/cli/generate/fault.rs"]
+mod fault;
 #[path = "../../../flexbond/src/cli/line.rs"]
 mod line;
 #[path = "../../../flexbond/src/cli/mark.rs"]
@@ -50,6 +53,7 @@ fuzz_target!(|data: &[u8]| {
                 assert_eq!(shape::Shape::parse(&shape.to_string()), Ok(shape));
             }
             let _ = text.parse::<mark::Mark>();
+            faults(text);
             let _ = address::parse(text);
             if let Ok(group) = argument::multicast(text) {
                 assert_eq!(argument::multicast(&group.to_string()), Ok(group));
@@ -66,6 +70,23 @@ fn lines(data: &[u8]) {
     }
 }
 
+/// Faults with a space between them, on a hundred images: what is sent is what was not dropped, and what was doubled.
+fn faults(text: &str) {
+    let parsed: Result<Vec<_>, _> = text.split(' ').map(fault::Fault::parse).collect();
+    let Ok(parsed) = parsed else {
+        return;
+    };
+    let mut faults = fault::Faults::new(&parsed, text.len() as u64);
+    let mut sent = 0;
+    for number in 0..100_u8 {
+        faults.apply(Message::from(vec![number; 3]), |_| sent += 1);
+    }
+    faults.release(|_| sent += 1);
+    let counts = faults.counts();
+    assert_eq!(sent, 100 - counts.dropped + counts.duplicated);
+    assert!(faults.abort_at(7).is_none_or(|image| (1..=7).contains(&image)));
+}
+
 fn values(text: &str) {
     if let Ok(bytes) = argument::bytes(text) {
         assert!(bytes.len() <= text.len());
@@ -74,6 +95,9 @@ fn values(text: &str) {
     }
     if let Ok(size) = argument::size(text) {
         assert_eq!(argument::size(&size.to_string()), Ok(size));
+    }
+    if let Ok(bytes) = argument::megabytes(text) {
+        assert!(bytes <= 1 << 40);
     }
     let seconds = argument::seconds(text);
     if let Ok(time) = argument::positive_seconds(text) {

@@ -1,8 +1,9 @@
-//! Files of certificates and keys for TLS, the names in certificates, and their fingerprints. AWS-LC and rustls are not
+//! Files of certificates and keys for TLS, the names in certificates and as people write them, and their fingerprints. AWS-LC and rustls are not
 //! built for this: these sources need neither.
 #![no_main]
 #![allow(dead_code)]
 
+use fingerprint::Fingerprint;
 use flexbond_transport::{PeerIdentity, PeerName};
 use libfuzzer_sys::fuzz_target;
 use rustls::pki_types::CertificateDer;
@@ -11,6 +12,8 @@ use rustls::pki_types::CertificateDer;
 mod fingerprint;
 #[path = "../../../transport/src/tls/identity.rs"]
 mod identity;
+#[path = "../../../session/src/socket/security/certificate/name.rs"]
+mod name;
 #[path = "../../../transport/src/tls/pem.rs"]
 mod pem;
 #[path = "../../../transport/src/tls/role.rs"]
@@ -60,8 +63,13 @@ fuzz_target!(|data: &[u8]| {
             let Ok(text) = std::str::from_utf8(data) else {
                 return;
             };
-            if let Ok(fingerprint) = text.parse::<fingerprint::Fingerprint>() {
+            if let Ok(fingerprint) = text.parse::<Fingerprint>() {
                 assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
+            }
+            if let Ok(name) = text.parse::<name::CertificateName>() {
+                assert_eq!(name.to_string().parse(), Ok(name.clone()));
+                let folded = name.folded();
+                assert!(folded.is_possible() && folded.clone().folded() == folded);
             }
         }
     }

@@ -6,6 +6,8 @@
 #![cfg(test)]
 #![allow(dead_code)]
 
+#[path = "../../../rpc/src/server/flights.rs"]
+mod flights;
 #[path = "../../../session/src/socket/news.rs"]
 mod news;
 mod sync;

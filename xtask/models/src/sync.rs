@@ -3,7 +3,7 @@
 use std::fmt;
 
 pub(super) use loom::sync::MutexGuard;
-pub(super) use loom::sync::atomic::{AtomicBool, Ordering};
+pub(super) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// As `parking_lot`'s: nothing is poisoned.
 #[derive(Default)]

@@ -6,6 +6,7 @@ use std::task::{Wake, Waker};
 
 use loom::thread;
 
+use super::flights::Flights;
 use super::news::News;
 use super::sync::Mutex;
 use super::task::Task;
@@ -101,6 +102,42 @@ fn a_message_of_one_source_is_not_slept_over() {
 #[test]
 fn a_message_of_two_sources_is_not_slept_over() {
     fair_queue(2, 1);
+}
+
+/// As a server that drains: it asks for a word of the last call's end, looks whether one is under way, and sleeps.
+fn drained(calls: u32) {
+    loom::model(move || {
+        let flights = Arc::new(Flights::new());
+        let server = Arc::new(Task::new());
+        let callers: Vec<_> = (0..calls)
+            .map(|_| {
+                flights.begin();
+                let (flights, server) = (Arc::clone(&flights), Arc::clone(&server));
+                thread::spawn(move || {
+                    if flights.end() {
+                        server.waker().wake();
+                    }
+                })
+            })
+            .collect();
+        flights.drain();
+        while flights.count() > 0 {
+            server.sleep();
+        }
+        callers
+            .into_iter()
+            .for_each(|caller| caller.join().expect("it ends"));
+    });
+}
+
+#[test]
+fn a_server_that_drains_hears_of_the_only_call() {
+    drained(1);
+}
+
+#[test]
+fn a_server_that_drains_hears_of_the_last_call() {
+    drained(2);
 }
 
 /// As whoever waits for a socket: it registers, looks again, and sleeps.

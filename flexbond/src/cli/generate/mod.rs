@@ -73,7 +73,7 @@ pub(crate) struct Generate {
     htype: Htype,
 
     /// Size of the data of raw-1.0 and array-1.0, in MB of 2^20 bytes as mflow has it [default: 1]
-    #[arg(short, long, value_name = "MB", value_parser = megabytes)]
+    #[arg(short, long, value_name = "MB", value_parser = argument::megabytes)]
     size: Option<usize>,
 
     /// Size of the data in bytes (also 64K, 16M, 2G) instead
@@ -209,18 +209,6 @@ enum Detail {
 const TURN: usize = 64;
 /// How long the end of a series waits for room when the detector is stopped.
 const STOPPING: Duration = Duration::from_secs(2);
-/// More than any machine here can hold in one message.
-const MAX_SIZE: usize = 1 << 40;
-
-fn megabytes(text: &str) -> Result<usize, String> {
-    let megabytes: f64 = text.parse().map_err(|_| "not a number of megabytes".to_owned())?;
-    let bytes = megabytes * f64::from(1 << 20);
-    if (0.0..=MAX_SIZE as f64).contains(&bytes) {
-        Ok(bytes as usize)
-    } else {
-        Err("out of range".to_owned())
-    }
-}
 
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {

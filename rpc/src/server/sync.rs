@@ -1,0 +1,4 @@
+//! What threads meet at. The models of `cargo xtask loom` have another module of this name, whose atomics are loom's, for
+//! the same sources.
+
+pub(super) use std::sync::atomic::{AtomicUsize, Ordering};
