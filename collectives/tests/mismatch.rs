@@ -171,6 +171,63 @@ fn a_wrong_argument_is_told_to_the_others() {
     mismatch(&errors[1]);
 }
 
+/// A fabric whose notices are about a rank that there is not.
+struct Forging(LocalFabric);
+
+impl Fabric for Forging {
+    fn rank(&self) -> usize {
+        self.0.rank()
+    }
+
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+
+    fn epoch(&self) -> u64 {
+        self.0.epoch()
+    }
+
+    async fn send(&self, to: usize, tag: u64, body: &[u8]) -> Result<(), FabricError> {
+        self.0.send(to, tag, body).await
+    }
+
+    fn post(&self, to: usize, tag: u64, notice: &[u8]) {
+        // The rank is behind the first of two calls, in sixteen bytes of its own.
+        let at = (notice.len() - 16) / 2;
+        let forged = [&notice[..at], &[0xff; 4], &notice[at + 4..]].concat();
+        self.0.post(to, tag, &forged);
+    }
+
+    async fn recv(&self, from: usize, tag: u64, into: &mut [u8]) -> Result<usize, FabricError> {
+        self.0.recv(from, tag, into).await
+    }
+
+    async fn recv_bytes(&self, from: usize, tag: u64) -> Result<Bytes, FabricError> {
+        self.0.recv_bytes(from, tag).await
+    }
+
+    async fn next_epoch(&self) -> Result<(), FabricError> {
+        self.0.next_epoch().await
+    }
+}
+
+#[test]
+fn a_notice_about_a_rank_that_there_is_not_is_none() {
+    let fabrics = LocalFabric::new(2).into_iter().map(Forging).collect();
+    let errors = on_fabric(0, fabrics, &Tuning::default(), async |communicator| {
+        let barrier = communicator.barrier();
+        match communicator.rank() {
+            0 => barrier.await.err(),
+            // Dropped, so that the other is told.
+            _ => None,
+        }
+    });
+    assert!(
+        matches!(errors[0], Some(CollectiveError::Length { rank: 1, .. })),
+        "{errors:?}"
+    );
+}
+
 /// A fabric whose operations have stalled when they have been polled a hundred times.
 struct Watchful(LocalFabric);
 

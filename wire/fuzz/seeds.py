@@ -226,6 +226,9 @@ def collectives():
     intake = [(0, 0, 9), (1, 0, 5), (4, 0, 0), (6, 0, 0), (7, 0, 99), (2, 0, 4), (4, 0, 0), (3, 0, 0), (4, 0, 0), (4, 0, 0)]
     seed("collectives", "intake", b"\x01" + bytes(24) + bytes(sum(intake, ())))
     seed("collectives", "intake-over", b"\x01" + bytes(sum([(0, 0, 3), (1, 0, 9), (4, 0, 0), (8, 0, 0), (255, 0, 0)], ())))
+    # Found by a run: who agrees was told that a rank had left that there was not.
+    left = "000205081700f00c0c0c0c0c0c0c0c0c8059603a27100000000000000200008059603a27100000008051603a2700000080"
+    seed("collectives", "left-by-nobody", bytes.fromhex(left))
     seed("collectives", "nonsense", plan(3, [1, 4], none, other, other, longer))
 
 

@@ -325,13 +325,11 @@ impl<'c, F: Fabric> Channel<'c, F> {
             Some(Opening::Part(there) | Opening::Notice(there, _)) if there != self.call => {
                 mismatch(from, there)
             }
-            Some(Opening::Notice(_, Notice::Mismatch { rank, call })) => mismatch(rank as usize, call),
-            Some(Opening::Notice(_, Notice::Abandoned { rank })) => {
-                CollectiveError::Abandoned { rank: rank as usize }
-            }
-            Some(Opening::Notice(_, Notice::Left { rank })) => {
-                CollectiveError::PeerLeft { rank: rank as usize }
-            }
+            Some(Opening::Notice(_, notice)) if self.knows(&notice) => match notice {
+                Notice::Mismatch { rank, call } => mismatch(rank as usize, call),
+                Notice::Abandoned { rank } => CollectiveError::Abandoned { rank: rank as usize },
+                Notice::Left { rank } => CollectiveError::PeerLeft { rank: rank as usize },
+            },
             opening => {
                 // Lengths are told as the program knows them.
                 let own = if opening.is_some() { PREAMBLE } else { 0 };
@@ -341,6 +339,14 @@ impl<'c, F: Fabric> Channel<'c, F> {
                     found: found.saturating_sub(own),
                 }
             }
+        }
+    }
+
+    /// Whether there is the rank that a notice is about. Who has left is told by its rank in the fabric.
+    fn knows(&self, notice: &Notice) -> bool {
+        match *notice {
+            Notice::Mismatch { rank, .. } | Notice::Abandoned { rank } => (rank as usize) < self.size(),
+            Notice::Left { rank } => (rank as usize) < self.communicator.group.world.size,
         }
     }
 

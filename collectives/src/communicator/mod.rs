@@ -124,6 +124,7 @@ pub struct Communicator<F: Fabric> {
 struct World<F: Fabric> {
     fabric: Arc<F>,
     epoch: u64,
+    size: usize,
     tuning: Arc<Tuning>,
     pool: Pool,
     // What ended the epoch; what comes first stays, so that all operations end alike.

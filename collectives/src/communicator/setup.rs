@@ -61,6 +61,7 @@ pub(super) async fn enter<F: Fabric>(
     let (rank, size) = (fabric.rank(), fabric.size());
     let world = Arc::new(World {
         epoch: fabric.epoch(),
+        size,
         fabric,
         tuning,
         pool: Pool::default(),
