@@ -119,8 +119,9 @@ mod tests {
     fn megabytes_may_be_fractions() {
         assert_eq!(megabytes("1"), Ok(1 << 20));
         assert_eq!(megabytes("0.5"), Ok(1 << 19));
+        assert_eq!(megabytes("0.01"), Ok(10_485));
         assert_eq!(megabytes("1048576"), Ok(MAX_SIZE));
-        for bad in ["", "x", "-1", "nan", "inf", "1048577"] {
+        for bad in ["", "x", "-1", "nan", "inf", "1e300", "1048577"] {
             assert!(megabytes(bad).is_err(), "{bad}");
         }
     }
