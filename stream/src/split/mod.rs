@@ -57,7 +57,7 @@
 //!
 //! | [`Policy`] | the output | all others |
 //! | --- | --- | --- |
-//! | `drop-stalled` (default) | loses nothing while it takes anything; once it has taken nothing for `patience_ms`, it gets nothing more before it has caught up | go at its pace, wait `patience_ms` once when it stalls |
+//! | `drop-stalled` (default) | loses nothing while it takes anything; once it has taken nothing for `patience_ms`, it gets nothing more before it has caught up | go at its pace, wait for what is left of `patience_ms` once its queue is full |
 //! | `wait` | loses nothing | wait for it, for ever |
 //! | `drop-newest` | loses the new message | are not affected |
 //! | `drop-oldest` | loses the oldest one that waits | are not affected |

@@ -63,8 +63,9 @@ pub(super) struct Outlet<M> {
     limit: usize,
     policy: Policy,
     patience: Duration,
-    /// Since when it is full and nothing was taken.
-    full_since: Option<Instant>,
+    /// Since when messages come and none is taken. Whether that is too long only counts once it is full: what fills a
+    /// queue for longer than the patience has been waited for already.
+    untaken_since: Option<Instant>,
     stats: OutletStats,
 }
 
@@ -83,7 +84,7 @@ impl<M> Outlet<M> {
             limit: 0,
             policy,
             patience,
-            full_since: None,
+            untaken_since: None,
             stats: OutletStats::default(),
         };
         outlet.set(limit, policy, patience);
@@ -103,20 +104,18 @@ impl<M> Outlet<M> {
 
     pub(super) fn push(&mut self, now: Instant, message: M, size: usize) {
         self.queue.push_back((message, size));
-        if self.queue.len() >= self.limit {
-            self.full_since.get_or_insert(now);
-        }
+        self.untaken_since.get_or_insert(now);
     }
 
     /// Notes that there is no room for a message. It may be full for other reasons than the last message: when less
     /// may wait than did before.
     pub(super) fn handle_full(&mut self, now: Instant) {
-        self.full_since.get_or_insert(now);
+        self.untaken_since.get_or_insert(now);
     }
 
     pub(super) fn pop(&mut self) -> Option<M> {
         let (message, size) = self.queue.pop_front()?;
-        self.full_since = None;
+        self.untaken_since = None;
         if self.queue.is_empty() {
             self.stats.stalled = false;
         }
@@ -125,10 +124,10 @@ impl<M> Outlet<M> {
         Some(message)
     }
 
-    /// Whether it takes nothing, for longer than it should.
+    /// Whether it is full and takes nothing, for longer than it should.
     pub(super) fn is_stuck(&self, now: Instant) -> bool {
         let waited = |since: Instant| now.saturating_duration_since(since) >= self.patience;
-        self.stats.stalled || self.full_since.is_some_and(waited)
+        self.stats.stalled || self.queue.len() >= self.limit && self.untaken_since.is_some_and(waited)
     }
 
     /// What is to be done with a message for which there is no room.
@@ -161,7 +160,7 @@ impl<M> Outlet<M> {
     /// When it will be stuck, if it takes nothing until then.
     pub(super) fn stuck_at(&self, now: Instant) -> Option<Instant> {
         let waits = self.policy == Policy::DropStalled && !self.is_stuck(now);
-        self.full_since
+        self.untaken_since
             .filter(|_| waits)
             .and_then(|since| since.checked_add(self.patience))
     }

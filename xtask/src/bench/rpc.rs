@@ -17,6 +17,8 @@ const TARPC: &str = "tarpc";
 const TONIC: &str = "tonic";
 const CAPNP: &str = "capnp-rpc";
 
+/// The name of the cases that make one call after the other.
+const ONE: &str = "echo, one at a time";
 /// Calls under way, and connections, of the cases that have many.
 const MANY: usize = 10_000;
 
@@ -27,6 +29,7 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(echo("tcp", size));
     }
     cases.push(sequential("tcp"));
+    cases.push(asleep("tcp"));
     for (name, traffic) in [
         ("array as argument and result", "both"),
         ("array as argument", "take"),
@@ -54,11 +57,13 @@ pub(super) fn bars() -> Vec<Bar> {
         bar("echo, 64 in flight tcp 32 B", times(2.0, &[TARPC, TONIC])),
         bar("echo, 64 in flight tcp 4 KiB", times(1.5, &[TARPC, TONIC, CAPNP])),
     ];
-    for percentile in ["p50", "p99"] {
-        let record = format!("echo, one at a time {percentile} tcp 32 B");
-        bars.push(bar(&record, times(1.0, &[TARPC])));
-        bars.push(bar(&record, times(1.0 / 0.85, &[TONIC])));
-        bars.push(bar(&record, Reach::OfRaw(1.0 / 1.1)));
+    for setting in ["", ", without spinning"] {
+        for percentile in ["p50", "p99"] {
+            let record = format!("{ONE}{setting} {percentile} tcp 32 B");
+            bars.push(bar(&record, times(1.0, &[TARPC])));
+            bars.push(bar(&record, times(1.0 / 0.85, &[TONIC])));
+            bars.push(bar(&record, Reach::OfRaw(1.0 / 1.1)));
+        }
     }
     for way in ["argument and result", "argument", "result"] {
         bars.push(bar(&format!("array as {way} tcp 64 MiB"), Reach::OfRaw(0.7)));
@@ -128,7 +133,20 @@ fn sequential(transport: &'static str) -> Case {
             metric(" p99", "µs", Better::Lower, |outcome| outcome.number("p99_us")),
             metric(" mean", "µs", Better::Lower, |outcome| outcome.number("mean_us")),
         ],
-        ..case("echo, one at a time", transport, 32, "sequential", &[])
+        ..case(ONE, transport, 32, "sequential", &[])
+    }
+}
+
+/// Flexbond as it is by itself: it sleeps while it waits, as the peers and the raw ping-pong do.
+fn asleep(transport: &'static str) -> Case {
+    let spinning = sequential(transport);
+    Case {
+        ours: Some("current-thread"),
+        heading: Heading {
+            name: format!("{ONE}, without spinning"),
+            ..spinning.heading
+        },
+        ..spinning
     }
 }
 

@@ -170,7 +170,7 @@ fn a_stalled_output_is_waited_for_once() {
         drain(&mut splitter, outlets[1]);
     }
     assert!(!splitter.is_ready());
-    // It was full since message 1.
+    // None was taken since message 0.
     assert_eq!(splitter.poll_timeout(start), Some(start + PATIENCE));
     splitter.handle_timeout(start + PATIENCE);
     assert!(splitter.is_ready());
@@ -193,6 +193,34 @@ fn a_stalled_output_is_waited_for_once() {
     put(&mut splitter, start + PATIENCE, [101]);
     assert_eq!(drain(&mut splitter, outlets[0]), [101]);
     assert!(!splitter.stats(outlets[0]).unwrap().stalled);
+}
+
+#[test]
+fn a_queue_that_took_long_to_fill_is_not_waited_for_again() {
+    let mut splitter = Splitter::new([rule(Policy::DropStalled, 3), rule(Policy::DropStalled, 3)]);
+    let outlets: Vec<_> = splitter.outlets().collect();
+    let start = Instant::now();
+    // The first output has taken nothing for its patience when its queue is full.
+    for n in 0..6 {
+        put(&mut splitter, start + n * PATIENCE / 2, [n.into()]);
+        assert!(splitter.is_ready(), "message {n}");
+        assert_eq!(drain(&mut splitter, outlets[1]), [u64::from(n)]);
+    }
+    let stats = splitter.stats(outlets[0]).unwrap();
+    assert_eq!((stats.stalled, stats.dropped, stats.queued), (true, 3, 3));
+    // One that has room again, and takes something, is not full since then.
+    let mut splitter = Splitter::new([rule(Policy::DropStalled, 2), rule(Policy::DropStalled, 2)]);
+    let outlets: Vec<_> = splitter.outlets().collect();
+    put(&mut splitter, start, [0]);
+    let later = start + 10 * PATIENCE;
+    assert_eq!(splitter.poll_transmit(outlets[0]), Some(0));
+    drain(&mut splitter, outlets[1]);
+    for message in 1..4 {
+        put(&mut splitter, later, [message]);
+        drain(&mut splitter, outlets[1]);
+    }
+    assert!(!splitter.is_ready());
+    assert_eq!(splitter.poll_timeout(later), Some(later + PATIENCE));
 }
 
 #[test]

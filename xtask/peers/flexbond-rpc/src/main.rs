@@ -2,13 +2,27 @@
 
 use std::time::Duration;
 
+use flexbond_rpc::client;
+use flexbond_rpc::server;
 use flexbond_rpc::{Buffer, Client, Failure, Methods, Server};
-use peer_harness::rpc::{Args, Call, Calls, Contender};
+use peer_harness::rpc::{Args, Call, Calls, Contender, Traffic};
 use peer_harness::{Result, Setting, Support, Threads};
 use serde_bytes::{ByteBuf, Bytes};
 
 /// From here on bytes travel beside the body, and are not copied.
 const LARGE: usize = 64 << 10;
+
+/// The name of the setting where both sides look for messages for a moment before they sleep, and for how long.
+const SPINS: &str = "current-thread-spin";
+const SPIN: Duration = Duration::from_micros(200);
+
+/// How long a side looks before it sleeps.
+fn spin(args: &Args) -> Duration {
+    match args.setting == SPINS {
+        true => SPIN,
+        false => Duration::ZERO,
+    }
+}
 
 /// The library.
 enum Flexbond {}
@@ -16,8 +30,8 @@ enum Flexbond {}
 impl Contender for Flexbond {
     type Client = Client;
 
-    fn support(_args: &Args) -> Support {
-        Support::Settings(vec![
+    fn support(args: &Args) -> Support {
+        let mut settings = vec![
             Setting {
                 name: "current-thread",
                 about: "tokio current_thread runtime, postcard; arrays as buffers",
@@ -28,7 +42,16 @@ impl Contender for Flexbond {
                 about: "tokio multi_thread runtime with 2 workers for each process, postcard; arrays as buffers",
                 threads: Threads::Multi(2),
             },
-        ])
+        ];
+        // Where many calls are under way there is nothing to wait for.
+        if args.traffic == Traffic::Sequential {
+            settings.push(Setting {
+                name: SPINS,
+                about: "as current-thread, and Options::spin of 200 µs on both sides",
+                threads: Threads::Current,
+            });
+        }
+        Support::Settings(settings)
     }
 
     async fn serve(args: Args, bound: impl FnOnce(String)) -> Result<()> {
@@ -45,14 +68,18 @@ impl Contender for Flexbond {
                 tokio::time::sleep(time).await;
                 Ok::<_, Failure>(())
             })?;
-        let server = Server::new(methods);
+        let mut options = server::Options::default();
+        options.socket.spin = spin(&args);
+        let server = Server::with_options(methods, options)?;
         bound(server.bind(args.endpoint.as_str()).await?.to_string());
         tokio::spawn(server.run()).await?;
         Ok(())
     }
 
     async fn connect(args: &Args) -> Result<Client> {
-        Ok(Client::connect(args.endpoint.as_str())?)
+        let mut options = client::Options::default();
+        options.socket.spin = spin(args);
+        Ok(Client::with_options(args.endpoint.as_str(), options)?)
     }
 
     fn spawn(client: Client, calls: Calls) {
