@@ -34,7 +34,9 @@ pub struct Options {
     /// every 10 s and, as it reads all the time, takes none of what waits for it for 10 s at most (`stall_timeout`): that
     /// its machine is gone is noticed within about half a minute, also while much is sent to it. Longer for servers whose
     /// handlers keep their only thread busy. Where they say that no other attempt is
-    /// made, calls fail with [`Unconnected`](crate::CallError::Unconnected) from then on.
+    /// made, calls fail with [`Unconnected`](crate::CallError::Unconnected) from then on. Its `spin`, here and in the
+    /// server's options, makes calls that follow each other quicker (32 B over tcp, between two cores: 17 µs instead of
+    /// 76 µs) for a core that is busy while it waits.
     pub socket: socket::Options,
 }
 
