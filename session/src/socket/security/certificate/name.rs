@@ -30,7 +30,7 @@ pub enum CertificateName {
     /// exactly; a certificate for `*.example` has that name and no other.
     Name(PeerName),
     /// The subject's common name. It counts only in certificates that have no other names, and only where no trusted authority
-    /// is limited to some names; see [`PeerIdentity::common_name`].
+    /// is limited to some names; see [`PeerIdentity::common_name`](crate::PeerIdentity::common_name).
     CommonName(String),
     /// The certificate itself. Its successor has another fingerprint.
     Fingerprint(Fingerprint),
