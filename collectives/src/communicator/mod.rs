@@ -124,6 +124,7 @@ pub struct Communicator<F: Fabric> {
 struct World<F: Fabric> {
     fabric: Arc<F>,
     epoch: u64,
+    // Of that epoch: the fabric's own is that of the present one.
     size: usize,
     tuning: Arc<Tuning>,
     pool: Pool,

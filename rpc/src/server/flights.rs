@@ -1,4 +1,4 @@
-//! How many calls are under way, and whether any may begin.
+//! How many calls are under way, and whether the server drains.
 //!
 //! `cargo xtask loom` goes through the orders of all that can happen at once here.
 

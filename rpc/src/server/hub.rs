@@ -82,6 +82,7 @@ pub(super) struct Tried<'a>(&'a Hub);
 
 impl Drop for Tried<'_> {
     fn drop(&mut self) {
+        // Who drains is the task that tries it, and looks itself.
         self.0.flights.end();
     }
 }

@@ -1,5 +1,5 @@
-//! Files of certificates and keys for TLS, the names in certificates and as people write them, and their fingerprints. AWS-LC and rustls are not
-//! built for this: these sources need neither.
+//! Files of certificates and keys for TLS, the names in certificates and as people write them, and their fingerprints.
+//! AWS-LC and rustls are not built for this: these sources need neither.
 #![no_main]
 #![allow(dead_code)]
 
