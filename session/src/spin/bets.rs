@@ -11,11 +11,13 @@ use super::post::Post;
 #[derive(Debug)]
 pub(super) struct Bets(Mutex<Forecast>);
 
-impl Bets {
-    pub(super) fn new() -> Self {
+impl Default for Bets {
+    fn default() -> Self {
         Bets(Mutex::new(Forecast::new()))
     }
+}
 
+impl Bets {
     /// A wait begins: where it looks from, and for how long, if it does.
     pub(super) fn place(&self) -> Option<(Post, Duration)> {
         let limit = self.0.lock().bet()?;

@@ -21,12 +21,8 @@ impl Post {
     /// Who has not looked for so long does so no more: it was dropped, or goes on in another thread.
     const STALE: Duration = Duration::from_micros(20);
 
-    /// Takes it for `who`, unless somebody else has it, or nobody should.
+    /// Takes it for `who`, unless somebody else has it.
     pub(super) fn take(who: usize, now: Instant) -> Option<Self> {
-        has_processors().then(|| Self::claim(who, now)).flatten()
-    }
-
-    fn claim(who: usize, now: Instant) -> Option<Self> {
         let is_free = LAST
             .get()
             .is_none_or(|(other, at)| other == who || now.saturating_duration_since(at) > Self::STALE);
@@ -47,7 +43,7 @@ impl Post {
 }
 
 /// Whether this process may use more than one processor. With one, who looks keeps away whom it looks for.
-fn has_processors() -> bool {
+pub(super) fn has_processors() -> bool {
     // What the system says of it is in files: they are read once.
     static SEVERAL: OnceLock<bool> = OnceLock::new();
     *SEVERAL.get_or_init(|| available_parallelism().is_ok_and(|processors| processors.get() > 1))
@@ -60,23 +56,23 @@ mod tests {
     #[test]
     fn there_is_one_on_each_thread() {
         let now = Instant::now();
-        let first = Post::claim(1, now).expect("nobody looks");
+        let first = Post::take(1, now).expect("nobody looks");
         first.look(now);
-        assert!(Post::claim(2, now).is_none());
-        let elsewhere = std::thread::spawn(move || Post::claim(2, now).is_some());
+        assert!(Post::take(2, now).is_none());
+        let elsewhere = std::thread::spawn(move || Post::take(2, now).is_some());
         assert!(elsewhere.join().expect("no panic"));
         first.leave();
-        assert!(Post::claim(2, now).is_some());
+        assert!(Post::take(2, now).is_some());
     }
 
     #[test]
     fn who_looks_no_more_does_not_keep_it() {
         let now = Instant::now();
-        Post::claim(1, now).expect("nobody looks").look(now);
-        assert!(Post::claim(2, now + Post::STALE).is_none());
+        Post::take(1, now).expect("nobody looks").look(now);
+        assert!(Post::take(2, now + Post::STALE).is_none());
         let later = now + 2 * Post::STALE;
-        let next = Post::claim(2, later).expect("it has not looked for long");
+        let next = Post::take(2, later).expect("it has not looked for long");
         next.look(later);
-        assert!(Post::claim(1, later).is_none());
+        assert!(Post::take(1, later).is_none());
     }
 }
