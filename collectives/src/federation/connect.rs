@@ -6,7 +6,7 @@ use super::config::{Config, ConfigError};
 use super::direct::{DirectCarrier, DirectError};
 use super::error::JoinError;
 use super::federation::Federation;
-use super::server_carrier::{ServerCarrier, ServerError};
+use super::server_carrier::{ServerCarrier, ServerCarrierError};
 
 /// Why a party does not take part in the job of its configuration.
 #[derive(Debug, Error)]
@@ -23,7 +23,7 @@ pub enum ConnectError {
     NoWay,
     /// The message server cannot be reached, whatever is waited for.
     #[error(transparent)]
-    Server(#[from] ServerError),
+    Server(#[from] ServerCarrierError),
     /// This party cannot listen, or another can never be reached.
     #[error(transparent)]
     Direct(#[from] DirectError),

@@ -117,8 +117,11 @@ mod limits;
 mod line;
 mod memory;
 mod name;
+mod relay;
 mod server_carrier;
 mod stats;
+#[cfg(feature = "federation-redb")]
+mod store;
 mod variable;
 
 pub use flexbond_transport::Message;
@@ -135,6 +138,8 @@ pub use self::limits::{LimitError, Limits};
 pub use self::line::Codec;
 pub use self::memory::{MemoryCarrier, MemoryNetwork};
 pub use self::name::{ChannelName, JobId, MAX_NAME, Member, NameError, PartyId, Role, Tag};
-pub use self::server_carrier::{ServerCarrier, ServerError};
+pub use self::server_carrier::{ServerCarrier, ServerCarrierError};
 pub use self::stats::{ChannelStats, PeerStats};
+#[cfg(feature = "federation-redb")]
+pub use self::store::StoreError;
 pub use self::variable::VariableChannel;

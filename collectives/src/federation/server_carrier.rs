@@ -29,7 +29,7 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Why the message server cannot be reached, whatever is waited for.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum ServerError {
+pub enum ServerCarrierError {
     /// The configuration names no server.
     #[error("the configuration has no `server`; give one, such as \"tcp://host:9370\"")]
     NoServer,
@@ -75,9 +75,9 @@ impl ServerCarrier {
     /// Connects to the server of the configuration, in the background.
     ///
     /// # Errors
-    /// [`ServerError`] says which key is wrong. A server that is not there yet is no error.
-    pub fn from_config(config: &Config) -> Result<Self, ServerError> {
-        let server = config.server().ok_or(ServerError::NoServer)?;
+    /// [`ServerCarrierError`] says which key is wrong. A server that is not there yet is no error.
+    pub fn from_config(config: &Config) -> Result<Self, ServerCarrierError> {
+        let server = config.server().ok_or(ServerCarrierError::NoServer)?;
         let endpoint = endpoint(server, config.tls_files().is_some())?;
         let mut options = Options::new();
         if let Some(keys) = config.curve_keys() {
@@ -93,12 +93,12 @@ impl ServerCarrier {
     /// here. `parties` are all others of the job.
     ///
     /// # Errors
-    /// [`ServerError::Connect`] and [`ServerError::Option`].
+    /// [`ServerCarrierError::Connect`] and [`ServerCarrierError::Option`].
     pub fn connect(
         server: Endpoint,
         parties: impl IntoIterator<Item = PartyId>,
         options: Options,
-    ) -> Result<Self, ServerError> {
+    ) -> Result<Self, ServerCarrierError> {
         // Nothing is queued for a server that is not there: it would be old when it comes.
         let options = options
             .immediate(true)
@@ -114,7 +114,7 @@ impl ServerCarrier {
         let monitor = socket.monitor();
         socket
             .connect(&server)
-            .map_err(|source| ServerError::Connect { server, source })?;
+            .map_err(|source| ServerCarrierError::Connect { server, source })?;
         Ok(ServerCarrier {
             socket,
             monitor,
@@ -148,20 +148,20 @@ impl Carrier for ServerCarrier {
 }
 
 /// `host:port` is short for an endpoint.
-pub(super) fn endpoint(server: &str, has_tls: bool) -> Result<Endpoint, ServerError> {
+pub(super) fn endpoint(server: &str, has_tls: bool) -> Result<Endpoint, ServerCarrierError> {
     let text = match (server.contains("://"), has_tls) {
         (true, _) => server.to_owned(),
         (false, false) => format!("tcp://{server}"),
         (false, true) => format!("tls://{server}"),
     };
-    text.parse().map_err(|source| ServerError::Address {
+    text.parse().map_err(|source| ServerCarrierError::Address {
         server: server.to_owned(),
         source,
     })
 }
 
 #[cfg(feature = "tls")]
-fn with_tls(options: Options, config: &Config, endpoint: &Endpoint) -> Result<Options, ServerError> {
+fn with_tls(options: Options, config: &Config, endpoint: &Endpoint) -> Result<Options, ServerCarrierError> {
     use std::sync::Arc;
 
     if !matches!(endpoint, Endpoint::Tls(_)) {
@@ -178,13 +178,13 @@ fn with_tls(options: Options, config: &Config, endpoint: &Endpoint) -> Result<Op
 }
 
 #[cfg(feature = "tls")]
-fn unusable_tls(reason: &str) -> ServerError {
+fn unusable_tls(reason: &str) -> ServerCarrierError {
     let (key, reason) = ("tls".to_owned(), reason.to_owned());
     CredentialError::Unusable { key, reason }.into()
 }
 
 #[cfg(not(feature = "tls"))]
-fn with_tls(options: Options, config: &Config, endpoint: &Endpoint) -> Result<Options, ServerError> {
+fn with_tls(options: Options, config: &Config, endpoint: &Endpoint) -> Result<Options, ServerCarrierError> {
     match config.tls_files().is_some() || matches!(endpoint, Endpoint::Tls(_)) {
         true => Err(CredentialError::Missing {
             key: "tls".to_owned(),

@@ -1,0 +1,3 @@
+//! The message server's protocol, without I/O.
+
+pub(super) mod store;
