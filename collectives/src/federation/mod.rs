@@ -118,6 +118,7 @@ mod line;
 mod memory;
 mod name;
 mod relay;
+mod server;
 mod server_carrier;
 mod stats;
 #[cfg(feature = "federation-redb")]
@@ -138,6 +139,10 @@ pub use self::limits::{LimitError, Limits};
 pub use self::line::Codec;
 pub use self::memory::{MemoryCarrier, MemoryNetwork};
 pub use self::name::{ChannelName, JobId, MAX_NAME, Member, NameError, PartyId, Role, Tag};
+pub use self::relay::limits::RelayLimits;
+pub use self::server::{
+    JobEntry, PartyEntry, ServeError, ServerConfig, ServerConfigError, ServerEntry, ServerKeys,
+};
 pub use self::server_carrier::{ServerCarrier, ServerCarrierError};
 pub use self::stats::{ChannelStats, PeerStats};
 #[cfg(feature = "federation-redb")]
