@@ -4,10 +4,10 @@ use redb::WriteTransaction;
 
 use super::failure::Failure;
 use super::rows::{
-    CONTENTS, FLOWS, FlowRow, INLINE, JOB_FLOWS, JOBS, JobRow, MESSAGES, MessageRow, PARTIES, PIECES,
-    PartyRow, chunks, piece_row, read_piece, row, size,
+    CONTENTS, FLOWS, FlowRow, INLINE, JOB_FLOWS, JOBS, JobRow, MESSAGES, MessageRow, NEXTS, PAIRS, PIECES,
+    PairRow, chunks, piece_row, read_piece, row, size,
 };
-use crate::federation::relay::store::Op;
+use crate::federation::relay::store::{Op, Record};
 
 /// How many bytes of content have come and gone.
 #[derive(Default)]
@@ -33,8 +33,9 @@ type Table<'t, K, V> = redb::Table<'t, K, V>;
 
 struct Tables<'t> {
     jobs: Table<'t, &'static str, &'static [u8]>,
-    parties: Table<'t, (&'static str, &'static str), &'static [u8]>,
+    pairs: Table<'t, (&'static str, &'static str, &'static str), &'static [u8]>,
     flows: Table<'t, u64, &'static [u8]>,
+    nexts: Table<'t, u64, u64>,
     job_flows: Table<'t, (&'static str, u64), ()>,
     messages: Table<'t, (u64, u64), &'static [u8]>,
     pieces: Table<'t, (u64, u64, u64), &'static [u8]>,
@@ -45,8 +46,9 @@ impl<'t> Tables<'t> {
     fn open(transaction: &'t WriteTransaction) -> Result<Self, Failure> {
         Ok(Tables {
             jobs: transaction.open_table(JOBS)?,
-            parties: transaction.open_table(PARTIES)?,
+            pairs: transaction.open_table(PAIRS)?,
             flows: transaction.open_table(FLOWS)?,
+            nexts: transaction.open_table(NEXTS)?,
             job_flows: transaction.open_table(JOB_FLOWS)?,
             messages: transaction.open_table(MESSAGES)?,
             pieces: transaction.open_table(PIECES)?,
@@ -56,32 +58,63 @@ impl<'t> Tables<'t> {
 
     fn apply(&mut self, op: &Op, change: &mut Change) -> Result<(), Failure> {
         match op {
-            Op::Job { job, members, state } => {
-                let (members, state) = (members.clone(), state.clone());
-                let row = row(&JobRow { members, state });
-                self.jobs.insert(job.as_str(), &*row)?;
+            Op::Keep(record) => self.keep(record)?,
+            Op::Piece { id, content } => {
+                let (flow, offset, at) = (id.flow, id.offset, id.at);
+                let row = piece_row(content);
+                let len = content.iter().map(|buffer| buffer.len() as u64).sum::<u64>();
+                let before = self.pieces.insert((flow, offset, at), &*row)?;
+                let before = before.and_then(|row| read_piece(row.value()).map(|(lens, _)| size(&lens)));
+                change.removed += before.unwrap_or(0);
+                change.added += len;
+                if len > INLINE as u64 {
+                    for (number, chunk) in (0..).zip(chunks(content)) {
+                        self.contents.insert((flow, offset, at, number), &*chunk)?;
+                    }
+                }
             }
             Op::JobGone { job } => self.forget(job.as_str(), change)?,
-            Op::Party {
+            Op::Settled { flow, offset, .. } | Op::Dropped { flow, offset } => {
+                self.messages.remove((*flow, *offset))?;
+                self.remove_contents((*flow, *offset), (*flow, *offset), change)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, record: &Record) -> Result<(), Failure> {
+        match record {
+            Record::Job {
                 job,
-                party,
+                members,
+                aborted,
+            } => {
+                let (members, aborted) = (members.clone(), aborted.clone());
+                let row = row(&JobRow { members, aborted });
+                self.jobs.insert(job.as_str(), &*row)?;
+            }
+            Record::Pair {
+                job,
+                from,
+                to,
                 ready,
                 left,
             } => {
-                let row = row(&PartyRow {
+                let row = row(&PairRow {
                     ready: *ready,
                     left: *left,
                 });
-                self.parties.insert((job.as_str(), party.as_str()), &*row)?;
+                self.pairs
+                    .insert((job.as_str(), from.as_str(), to.as_str()), &*row)?;
             }
-            Op::Flow {
+            Record::Flow {
                 id,
                 job,
                 from,
                 to,
                 key,
                 epoch,
-                next,
+                source,
             } => {
                 let row = row(&FlowRow {
                     job: job.clone(),
@@ -89,13 +122,16 @@ impl<'t> Tables<'t> {
                     to: to.clone(),
                     key: key.clone(),
                     epoch: *epoch,
-                    next: *next,
+                    source: *source,
                 });
                 if self.flows.insert(*id, &*row)?.is_none() {
                     self.job_flows.insert((job.as_str(), *id), ())?;
                 }
             }
-            Op::Message {
+            Record::Next { flow, next } => {
+                self.nexts.insert(*flow, *next)?;
+            }
+            Record::Message {
                 flow,
                 offset,
                 tag,
@@ -111,25 +147,8 @@ impl<'t> Tables<'t> {
                 });
                 self.messages.insert((*flow, *offset), &*row)?;
             }
-            Op::Piece { id, content } => {
-                let (flow, offset, at) = (id.flow, id.offset, id.at);
-                let row = piece_row(content);
-                let len = content.iter().map(|buffer| buffer.len() as u64).sum::<u64>();
-                let before = self.pieces.insert((flow, offset, at), &*row)?;
-                // A batch that is tried again finds nothing; this is for one that is sent again.
-                let before = before.and_then(|row| read_piece(row.value()).map(|(lens, _)| size(&lens)));
-                change.removed += before.unwrap_or(0);
-                change.added += len;
-                if len > INLINE as u64 {
-                    for (number, chunk) in (0..).zip(chunks(content)) {
-                        self.contents.insert((flow, offset, at, number), &*chunk)?;
-                    }
-                }
-            }
-            Op::Settled { flow, offset, .. } | Op::Dropped { flow, offset } => {
-                self.messages.remove((*flow, *offset))?;
-                self.remove_contents((*flow, *offset), (*flow, *offset), change)?;
-            }
+            // Its piece has said so.
+            Record::Piece { .. } => {}
         }
         Ok(())
     }
@@ -161,8 +180,8 @@ impl<'t> Tables<'t> {
     fn forget(&mut self, job: &str, change: &mut Change) -> Result<(), Failure> {
         self.jobs.remove(job)?;
         // No name is empty, and none is longer than this.
-        self.parties
-            .retain_in((job, "")..=(job, LAST_NAME), |_, _| false)?;
+        self.pairs
+            .retain_in((job, "", "")..=(job, LAST_NAME, LAST_NAME), |_, _| false)?;
         let mut flows = Vec::new();
         self.job_flows
             .retain_in((job, 0)..=(job, u64::MAX), |(_, flow), ()| {
@@ -171,6 +190,7 @@ impl<'t> Tables<'t> {
             })?;
         for flow in flows {
             self.flows.remove(flow)?;
+            self.nexts.remove(flow)?;
             self.messages
                 .retain_in((flow, 0)..=(flow, u64::MAX), |_, _| false)?;
             self.remove_contents((flow, 0), (flow, u64::MAX), change)?;

@@ -13,7 +13,7 @@ use super::StoreError;
 use super::apply::apply;
 use super::failure::Failure;
 use super::read::{load, restore};
-use super::rows::{CONTENTS, FLOWS, FORMAT, JOB_FLOWS, JOBS, MESSAGES, META, PARTIES, PIECES};
+use super::rows::{CONTENTS, FLOWS, FORMAT, JOB_FLOWS, JOBS, MESSAGES, META, NEXTS, PAIRS, PIECES};
 use crate::federation::relay::store::{Op, PieceId, Record};
 
 /// A commit leaves so much of the device free: removing what is settled takes new pages first.
@@ -181,7 +181,7 @@ impl FileStore {
 fn weight(op: &Op) -> u64 {
     match op {
         Op::Piece { content, .. } => content.iter().map(|buffer| buffer.len() as u64 + 64).sum(),
-        Op::Message { .. } => 256,
+        Op::Keep(Record::Message { .. }) => 256,
         _ => 0,
     }
 }
@@ -294,8 +294,9 @@ fn prepare(database: &Database) -> Result<(), Prepare> {
     let transaction = database.begin_write()?;
     transaction.open_table(META)?.insert("format", FORMAT)?;
     transaction.open_table(JOBS)?;
-    transaction.open_table(PARTIES)?;
+    transaction.open_table(PAIRS)?;
     transaction.open_table(FLOWS)?;
+    transaction.open_table(NEXTS)?;
     transaction.open_table(JOB_FLOWS)?;
     transaction.open_table(MESSAGES)?;
     transaction.open_table(PIECES)?;

@@ -7,9 +7,10 @@
 //! | table | key | value |
 //! | --- | --- | --- |
 //! | `meta` | `format` | the version of all this, 1 |
-//! | `jobs` | job | members, state |
-//! | `parties` | job, party | what is remembered of it |
+//! | `jobs` | job | members, and who has aborted it |
+//! | `pairs` | job, sender, receiver | what the one has told the other of itself |
 //! | `flows` | flow | job, sender, receiver, channel, numbering |
+//! | `nexts` | flow | which offset comes next |
 //! | `job_flows` | job, flow | nothing: which flows go with a job |
 //! | `messages` | flow, offset | header |
 //! | `pieces` | flow, offset, place | lengths of the buffers, and their bytes where they are few |

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::failure::Failure;
 use super::rows::{
-    CONTENTS, FLOWS, FlowRow, JOBS, JobRow, MESSAGES, MessageRow, PARTIES, PIECES, PartyRow, buffers,
+    CONTENTS, FLOWS, FlowRow, JOBS, JobRow, MESSAGES, MessageRow, NEXTS, PAIRS, PIECES, PairRow, buffers,
     read_piece, size,
 };
 use crate::federation::name::{JobId, PartyId};
@@ -19,21 +19,27 @@ pub(super) fn restore(database: &Database, visit: &mut dyn FnMut(Record)) -> Res
         let (job, row) = entry?;
         let job =
             JobId::new(job.value()).map_err(|error| Failure::Damaged(format!("table jobs: {error}")))?;
-        let JobRow { members, state } = read(row.value(), "jobs")?;
-        visit(Record::Job { job, members, state });
-    }
-    for entry in reading.open_table(PARTIES)?.iter()? {
-        let (key, row) = entry?;
-        let (job, party) = key.value();
-        let wrong = |error| Failure::Damaged(format!("table parties: {error}"));
-        let (job, party) = (
-            JobId::new(job).map_err(wrong)?,
-            PartyId::new(party).map_err(wrong)?,
-        );
-        let PartyRow { ready, left } = read(row.value(), "parties")?;
-        visit(Record::Party {
+        let JobRow { members, aborted } = read(row.value(), "jobs")?;
+        visit(Record::Job {
             job,
-            party,
+            members,
+            aborted,
+        });
+    }
+    for entry in reading.open_table(PAIRS)?.iter()? {
+        let (key, row) = entry?;
+        let (job, from, to) = key.value();
+        let wrong = |error| Failure::Damaged(format!("table pairs: {error}"));
+        let job = JobId::new(job).map_err(wrong)?;
+        let (from, to) = (
+            PartyId::new(from).map_err(wrong)?,
+            PartyId::new(to).map_err(wrong)?,
+        );
+        let PairRow { ready, left } = read(row.value(), "pairs")?;
+        visit(Record::Pair {
+            job,
+            from,
+            to,
             ready,
             left,
         });
@@ -46,7 +52,7 @@ pub(super) fn restore(database: &Database, visit: &mut dyn FnMut(Record)) -> Res
             to,
             key,
             epoch,
-            next,
+            source,
         } = read(row.value(), "flows")?;
         let id = id.value();
         visit(Record::Flow {
@@ -56,7 +62,14 @@ pub(super) fn restore(database: &Database, visit: &mut dyn FnMut(Record)) -> Res
             to,
             key,
             epoch,
-            next,
+            source,
+        });
+    }
+    for entry in reading.open_table(NEXTS)?.iter()? {
+        let (flow, next) = entry?;
+        visit(Record::Next {
+            flow: flow.value(),
+            next: next.value(),
         });
     }
     for entry in reading.open_table(MESSAGES)?.iter()? {

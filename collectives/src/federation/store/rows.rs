@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::federation::core::{FlowKey, Tag};
 use crate::federation::name::{JobId, PartyId};
-use crate::federation::relay::store::JobState;
 
 /// The version of the format.
 pub(super) const FORMAT: u64 = 1;
@@ -14,8 +13,9 @@ pub(super) const FORMAT: u64 = 1;
 /// What every file has, so that others are known as such.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 pub(super) const JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("jobs");
-pub(super) const PARTIES: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("parties");
+pub(super) const PAIRS: TableDefinition<'_, (&str, &str, &str), &[u8]> = TableDefinition::new("pairs");
 pub(super) const FLOWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("flows");
+pub(super) const NEXTS: TableDefinition<'_, u64, u64> = TableDefinition::new("nexts");
 pub(super) const JOB_FLOWS: TableDefinition<'_, (&str, u64), ()> = TableDefinition::new("job_flows");
 pub(super) const MESSAGES: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("messages");
 pub(super) const PIECES: TableDefinition<'_, (u64, u64, u64), &[u8]> = TableDefinition::new("pieces");
@@ -30,11 +30,12 @@ pub(super) const CHUNK: usize = (128 << 10) - 256;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct JobRow {
     pub(super) members: Vec<PartyId>,
-    pub(super) state: JobState,
+    /// By whom it was aborted, and why.
+    pub(super) aborted: Option<(PartyId, String)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct PartyRow {
+pub(super) struct PairRow {
     pub(super) ready: bool,
     pub(super) left: bool,
 }
@@ -46,7 +47,7 @@ pub(super) struct FlowRow {
     pub(super) to: PartyId,
     pub(super) key: FlowKey,
     pub(super) epoch: u64,
-    pub(super) next: u64,
+    pub(super) source: (u64, u64),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
