@@ -15,9 +15,9 @@ use flexbond_transport::Message;
 
 pub(crate) use self::access::Access;
 pub(crate) use self::event::RelayEvent;
-pub(crate) use self::limits::RelayLimits;
+pub use self::limits::RelayLimits;
 pub(crate) use self::routes::Routes;
-pub(crate) use self::stats::RelayStats;
+pub use self::stats::{JobStats, PartyStats, RelayStats};
 use self::store::{PieceId, Record, Request};
 
 /// The way of a packet: the connection it came on (opaque number given by the driver), or the server that a route names.

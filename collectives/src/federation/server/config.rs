@@ -60,8 +60,8 @@ pub struct ServerConfig {
     /// Whether a job that is not listed may be begun by any party that may join it; its configuration says who the members
     /// are. Default: yes.
     pub open_jobs: bool,
-    /// Parties, what each proves itself by, and what it may join. Where nobody has to prove anything, those that are listed
-    /// are limited to their jobs, and others may come.
+    /// Parties, what each proves itself by, and what it may join. If there are some, nobody else may take part, except for
+    /// the parties of `servers`.
     pub parties: BTreeMap<PartyId, PartyEntry>,
     /// Jobs whose members are given here.
     pub jobs: BTreeMap<JobId, JobEntry>,
@@ -102,8 +102,8 @@ pub struct PartyEntry {
     /// `SHA256:fingerprint`.
     #[serde(deserialize_with = "parsed::certificates")]
     pub certificates: Vec<String>,
-    /// The jobs that it may join. Left out: all.
-    pub jobs: Option<BTreeSet<JobId>>,
+    /// The jobs that it may join. Left out, or empty: all.
+    pub jobs: BTreeSet<JobId>,
 }
 
 /// A job whose members are given.
