@@ -14,11 +14,12 @@ use bytes::Bytes;
 use flexbond_transport::Message;
 
 pub(crate) use self::access::Access;
+pub(crate) use self::event::QuotaKind;
 pub(crate) use self::event::RelayEvent;
 pub use self::limits::RelayLimits;
 pub(crate) use self::routes::Routes;
 pub use self::stats::{JobStats, PartyStats, RelayStats};
-use self::store::{PieceId, Record, Request};
+pub(crate) use self::store::{Op, PieceId, Record, Request};
 
 /// The way of a packet: the connection it came on (opaque number given by the driver), or the server that a route names.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -34,6 +35,7 @@ pub(crate) struct RelaySetup {
     pub(crate) routes: Routes,
     pub(crate) durable: bool,
     pub(crate) epochs: u64,
+    pub(crate) unix_ms: u64,
 }
 
 pub(crate) struct Relay;
