@@ -115,6 +115,11 @@ mod limits;
 mod line;
 mod memory;
 mod name;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "the server's driver uses it")
+)]
+mod relay;
 mod stats;
 mod variable;
 
@@ -130,5 +135,6 @@ pub use self::limits::{LimitError, Limits};
 pub use self::line::Codec;
 pub use self::memory::{MemoryCarrier, MemoryNetwork};
 pub use self::name::{ChannelName, JobId, MAX_NAME, Member, NameError, PartyId, Role, Tag};
+pub use self::relay::{JobStats, PartyStats, RelayLimits, RelayStats};
 pub use self::stats::{ChannelStats, PeerStats};
 pub use self::variable::VariableChannel;
