@@ -102,8 +102,10 @@ impl Server {
         let mut ways = Ways::new();
         let mut numbers = BTreeMap::new();
         for (name, server) in &config.servers {
-            let number = ways.add(name, sockets.connect(&config, name, server)?);
-            numbers.insert(name.clone(), number);
+            if let Some(endpoint) = &server.connect {
+                let number = ways.add(name, sockets.connect(&config, name, server, endpoint)?);
+                numbers.insert(name.clone(), number);
+            }
         }
         let setup = RelaySetup {
             incarnation: fastrand::u64(1..),
@@ -227,8 +229,10 @@ impl Server {
                 continue;
             }
             removed.extend(numbers.remove(&name));
-            if let Some(server) = after {
-                let socket = current.sockets.connect(&config, &name, server)?;
+            if let Some(server) = after
+                && let Some(endpoint) = &server.connect
+            {
+                let socket = current.sockets.connect(&config, &name, server, endpoint)?;
                 numbers.insert(name.clone(), next_number);
                 next_number += 1;
                 added.push((name, socket));

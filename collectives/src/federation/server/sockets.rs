@@ -125,15 +125,14 @@ impl Sockets {
         config: &ServerConfig,
         name: &str,
         server: &ServerEntry,
+        endpoint: &Endpoint,
     ) -> Result<Socket, ServeError> {
         let options = self.connecting(config, name, server)?;
         let socket = Socket::with_options(SocketType::Dealer, options)?;
-        socket
-            .connect(&server.connect)
-            .map_err(|source| ServeError::Connect {
-                server: name.to_owned(),
-                source,
-            })?;
+        socket.connect(endpoint).map_err(|source| ServeError::Connect {
+            server: name.to_owned(),
+            source,
+        })?;
         Ok(socket)
     }
 }

@@ -179,16 +179,14 @@ async fn a_receiver_that_does_not_read_holds_up_nobody_else() {
 #[tokio::test]
 async fn servers_of_two_sites_pass_messages_on() {
     let (mut south, mut north) = (config(), config());
-    let south_at: flexbond_session::Endpoint = "inproc://federation-south".parse().unwrap();
     let north_at: flexbond_session::Endpoint = "inproc://federation-north".parse().unwrap();
-    south.listen = vec![south_at.clone()];
     north.listen = vec![north_at.clone()];
     south
         .servers
-        .insert("north".to_owned(), ServerEntry::new(north_at, [id("b")]));
+        .insert("north".to_owned(), ServerEntry::at(north_at, [id("b")]));
     north
         .servers
-        .insert("south".to_owned(), ServerEntry::new(south_at, [id("a")]));
+        .insert("south".to_owned(), ServerEntry::of([id("a")]));
     let (south, north) = (
         Server::bind(south).await.unwrap(),
         Server::bind(north).await.unwrap(),
