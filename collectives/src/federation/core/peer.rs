@@ -201,10 +201,7 @@ impl Peer {
             is_present: self.is_seen,
         };
         while self.link.has_room() {
-            let again = self.rewinding.front().copied();
-            if let Some(id) = again {
-                self.credit.give_way(id);
-            }
+            let again = self.again();
             if !self.credit.is_short() {
                 self.feed();
             }
@@ -248,10 +245,18 @@ impl Peer {
         if let Some((data, pieces)) = next.flatten() {
             self.link.push(Item::Data(data), pieces);
         }
-        if self.rewinding.front() == Some(&id) && !self.is_rewound(id) {
+    }
+
+    /// The flow that goes before all others, if there is one.
+    fn again(&mut self) -> Option<u32> {
+        while let Some(id) = self.rewinding.front().copied() {
+            if self.is_rewound(id) {
+                self.credit.give_way(id);
+                return Some(id);
+            }
             self.rewinding.pop_front();
-            self.list(id);
         }
+        None
     }
 
     fn is_rewound(&mut self, id: u32) -> bool {
