@@ -97,7 +97,7 @@ impl Relay {
     pub(super) fn free_streamed(&mut self, index: usize) {
         loop {
             let half = &mut self.halves[index];
-            let to = half.link.acknowledged_to();
+            let to = half.link.acknowledged();
             let Some((_, number, seq, at)) = half.streamed.pop_front_if(|(item, ..)| *item < to) else {
                 return;
             };

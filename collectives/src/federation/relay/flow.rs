@@ -265,6 +265,7 @@ impl Flow {
         intake: &Intake,
     ) -> Accepted {
         let is_first = data.at == 0;
+        let charge = data.cost(frames.iter().map(|frame| frame.len() as u64).sum());
         let is_open = |entry: &Entry| !entry.is_whole && !entry.is_expired;
         match self.entries.get(&seq) {
             Some(entry) if !is_open(entry) => {
@@ -287,7 +288,7 @@ impl Flow {
             let Some(mut entry) = begin(now, data, intake) else {
                 return Accepted::Wrong;
             };
-            if frames.is_empty() != (entry.size == 0) || !entry.add(frames, intake.batch) {
+            if frames.is_empty() != (entry.size == 0) || !entry.add(frames, charge, intake.batch) {
                 return Accepted::Wrong;
             }
             // What was begun and never ended, of this message or of one that its sender has given up.
@@ -318,7 +319,7 @@ impl Flow {
             }
             self.entries.insert(seq, entry);
         } else if let Some(entry) = self.entries.get_mut(&seq)
-            && (frames.is_empty() || !entry.add(frames, intake.batch))
+            && (frames.is_empty() || !entry.add(frames, charge, intake.batch))
         {
             return Accepted::Wrong;
         }
@@ -519,7 +520,7 @@ impl Flow {
                 return Step::Wait;
             };
             if let Some(left) = outlet.left.filter(|_| is_streamed_on) {
-                spent = cost(piece.len);
+                spent = piece.cost;
                 if spent > left {
                     return Step::Want(spent - left);
                 }
@@ -694,7 +695,8 @@ impl Flow {
     /// What it costs beside its pieces.
     pub(super) fn restore_message(&mut self, seq: u64, mut entry: Entry) -> u64 {
         entry.is_whole = entry.size == 0;
-        entry.cost = if entry.is_whole { cost(0) } else { 0 };
+        let cost = cost(0, entry.parts.len());
+        entry.cost = if entry.is_whole { cost } else { 0 };
         let charge = entry.cost;
         if let Some(at) = entry.expires {
             self.timed.insert((at, seq));
@@ -711,14 +713,12 @@ impl Flow {
     /// What it costs, if it fits.
     pub(super) fn restore_piece(&mut self, seq: u64, at: u64, len: u64) -> Option<u64> {
         let entry = self.entries.get_mut(&seq)?;
-        if !entry.restore(at, len) {
-            return None;
-        }
+        let cost = entry.restore(at, len)?;
         if entry.is_whole {
             self.partial = self.partial.filter(|partial| *partial != seq);
             self.next = self.next.max(seq + 1);
         }
-        Some(cost(len))
+        Some(cost)
     }
 }
 

@@ -9,7 +9,7 @@ use super::lanes::Timer;
 use super::ledger::Mark;
 use super::relay::Relay;
 use super::store::{Op, PieceId, Record};
-use crate::federation::core::packet::{Data, FlowKey, Item, MAX_OFFSET, cost};
+use crate::federation::core::packet::{Data, FlowKey, Item, MAX_OFFSET};
 
 impl Relay {
     /// A session of a sender opens a flow.
@@ -130,7 +130,7 @@ impl Relay {
             return Err(Some("it sends on a channel that it has not opened"));
         };
         let len = frames.iter().map(|frame| frame.len() as u64).sum();
-        let charge = cost(len);
+        let charge = data.cost(len);
         if charge > half.account.left() {
             return Err(Some("it sends more than it may"));
         }
@@ -179,12 +179,8 @@ impl Relay {
                 self.quota.release(&mut half.account, freed);
                 self.ledger.memory += len;
                 self.ledger.unload(unloaded);
-                let flow = &mut self.flows[number];
-                if let Some(entry) = flow.entries.get_mut(&seq) {
-                    entry.cost += charge;
-                }
                 if let Some(offset) = dropped {
-                    let flow = flow.id;
+                    let flow = self.flows[number].id;
                     self.ledger.add(|| Op::Dropped { flow, offset });
                 }
                 self.write(number, seq, at, (is_first, is_expired), content);
