@@ -144,11 +144,24 @@ pub(super) enum Step {
     Wait,
 }
 
+/// What a receiver had of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing that counts.
+    New,
+    /// All of it; its program has not had it.
+    Held,
+    /// Its program has had it, or never will.
+    Had,
+}
+
 /// What a receiver's answer to an opening changes.
 #[derive(Debug, Default)]
 pub(super) struct Reconciled {
     /// Messages that its program has had.
     pub(super) settled: Vec<u64>,
+    /// Messages that it holds, and whose content is not needed as it comes.
+    pub(super) held: Vec<u64>,
     /// Messages that have to be asked for again.
     pub(super) lost: Vec<u64>,
 }
@@ -373,11 +386,13 @@ impl Flow {
         (self.cursor, self.at, self.ahead) = (next, 0, (0, 0));
         let mut reconciled = Reconciled::default();
         for (seq, entry) in self.entries.range(..next) {
-            if self.target_held.contains(seq) {
+            if !self.target_held.contains(seq) {
+                reconciled.settled.push(*seq);
+            } else if entry.is_whole {
                 self.ahead.0 += 1;
                 self.ahead.1 += entry.size;
-            } else if self.partial != Some(*seq) {
-                reconciled.settled.push(*seq);
+            } else if entry.is_streamed {
+                reconciled.held.push(*seq);
             }
         }
         let streams = self.streams.range(next..);
@@ -386,17 +401,23 @@ impl Flow {
         reconciled
     }
 
-    /// What has come is what the receiver had before. Whether it is at its end.
-    pub(super) fn is_known(&mut self, seq: u64) -> bool {
+    /// What the receiver had of a message when the flow was opened.
+    pub(super) fn standing(&self, seq: u64) -> Standing {
         if !self.is_open || seq >= self.target_next {
-            return false;
+            Standing::New
+        } else if self.target_held.contains(&seq) {
+            Standing::Held
+        } else {
+            Standing::Had
         }
-        let is_held = self.target_held.contains(&seq);
-        if let Some(entry) = self.entries.get(&seq).filter(|_| is_held) {
+    }
+
+    /// A message has come that the receiver holds already.
+    pub(super) fn count_held(&mut self, seq: u64) {
+        if let Some(entry) = self.entries.get(&seq) {
             self.ahead.0 += 1;
             self.ahead.1 += entry.size;
         }
-        !is_held
     }
 
     /// Whether the receiver can have this message, and more of it than it has does not come.
@@ -454,6 +475,11 @@ impl Flow {
         self.rewound.remove(&seq);
         self.partial = self.partial.filter(|partial| *partial != seq);
         Some(entry)
+    }
+
+    /// A message has had its end, and does not come any more, not even the rest of it.
+    pub(super) fn pass(&mut self, seq: u64) {
+        self.next = self.next.max(seq + 1);
     }
 
     /// What is here of a message is dropped; it has to come again. What it cost, and its bytes.

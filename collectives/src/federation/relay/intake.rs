@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::flow::{Accepted, Flow, Intake};
+use super::flow::{Accepted, Flow, Intake, Standing};
 use super::lanes::Timer;
 use super::ledger::Mark;
 use super::relay::Relay;
@@ -15,6 +15,7 @@ impl Relay {
     /// A session of a sender opens a flow.
     pub(super) fn open(
         &mut self,
+        now: Instant,
         index: usize,
         id: u32,
         key: FlowKey,
@@ -56,8 +57,8 @@ impl Relay {
             if is_same {
                 self.ask_again(flow, seq);
             } else {
-                // Whoever could send it again has gone.
-                self.end_message(flow, seq, true);
+                // Whoever could send it again has gone: its receiver is told that there was a message.
+                self.bury(now, flow, seq);
             }
         }
         self.top_up(index);
@@ -192,10 +193,15 @@ impl Relay {
                     // It is at its end for the sender; its receiver will be told.
                     self.tell_source(number, seq, true);
                 }
-                if is_whole && self.flows[number].is_known(seq) {
-                    self.end_message(number, seq, false);
-                } else {
-                    self.activate(number);
+                match self.flows[number].standing(seq) {
+                    Standing::New => self.activate(number),
+                    Standing::Had => self.end_message(number, seq, false),
+                    Standing::Held => {
+                        self.free_to(number, seq, at);
+                        if is_whole {
+                            self.flows[number].count_held(seq);
+                        }
+                    }
                 }
                 self.top_up(index);
             }

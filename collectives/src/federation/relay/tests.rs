@@ -589,7 +589,7 @@ impl Net {
     }
 }
 
-/// Runs a test with some seeds, and says which one fails.
+/// Runs a test with some seeds, and says which one fails. `SEED` is the only one, `SEEDS` how many.
 fn with_seeds(count: u64, test: impl Fn(u64)) {
     struct Told(u64);
     impl Drop for Told {
@@ -599,7 +599,8 @@ fn with_seeds(count: u64, test: impl Fn(u64)) {
             }
         }
     }
-    let only = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let (only, count) = (number("SEED"), number("SEEDS").unwrap_or(count));
     for seed in only.map_or(0..count, |seed| seed..seed + 1) {
         let told = Told(seed);
         test(seed);

@@ -3,20 +3,21 @@
 use super::*;
 
 /// A program that sends numbers, and goes on where its channel is when it starts again.
-fn send_numbers(net: &mut Net, from: usize, to: usize, count: u64) {
+fn send_numbers(net: &mut Net, from: usize, to: usize, count: u64, huge: usize) {
     if net.nodes[from].is_none() {
         return;
     }
     while let Some(next) = net.position(from, to, "x")
         && next < count
-        && net.send(from, to, "x", sized(next)).is_ok()
+        && net.send(from, to, "x", sized(next, huge)).is_ok()
     {}
 }
 
 /// Numbers in letters of many sizes.
-fn sized(number: u64) -> Letter {
+fn sized(number: u64, huge: usize) -> Letter {
     let padding = match number % 7 {
         0 => 3000,
+        5 => huge,
         3 => 1500,
         _ => 0,
     };
@@ -41,11 +42,27 @@ fn receive_numbers(net: &mut Net, at: usize, from: usize, log: &mut u64) {
 struct Storm {
     plan: Plan,
     count: u64,
+    /// The size of some messages.
+    huge: usize,
     deaths: u32,
     /// Whether parties die, servers, and connections break.
     parties: bool,
     servers: bool,
     connections: bool,
+}
+
+impl Default for Storm {
+    fn default() -> Self {
+        Storm {
+            plan: Plan::default(),
+            count: 60,
+            huge: 2000,
+            deaths: 16,
+            parties: false,
+            servers: false,
+            connections: false,
+        }
+    }
 }
 
 fn storm(seed: u64, storm: Storm) {
@@ -58,7 +75,11 @@ fn storm(seed: u64, storm: Storm) {
             left -= 1;
             match net.random.u32(0..4) {
                 0 if storm.parties => {
-                    let who = net.random.usize(0..2);
+                    // Messages that are not kept whole are lost when first their sender dies and then their receiver.
+                    let who = match storm.huge > 50_000 {
+                        true => usize::from(seed % 4 < 2),
+                        false => net.random.usize(0..2),
+                    };
                     net.restart(who);
                     net.resume(who, 1 - who, "x", logs[who]);
                 }
@@ -76,7 +97,7 @@ fn storm(seed: u64, storm: Storm) {
             }
         }
         for (from, to) in [(0, 1), (1, 0)] {
-            send_numbers(net, from, to, storm.count);
+            send_numbers(net, from, to, storm.count, storm.huge);
             receive_numbers(net, to, from, &mut logs[to]);
         }
         logs == [storm.count; 2] && left == 0
@@ -100,18 +121,36 @@ fn small_windows() -> RelayLimits {
     }
 }
 
+fn durable() -> Plan {
+    Plan {
+        is_durable: true,
+        ..Plan::default()
+    }
+}
+
+fn chained(plan: Plan) -> Plan {
+    Plan {
+        homes: vec![0, 1],
+        ..plan
+    }
+}
+
+fn small(plan: Plan) -> Plan {
+    Plan {
+        relay_limits: small_windows(),
+        ..plan
+    }
+}
+
 #[test]
 fn over_a_bad_network() {
     with_seeds(20, |seed| {
         storm(
             seed,
             Storm {
-                plan: Plan::default(),
                 count: 100,
                 deaths: 0,
-                parties: false,
-                servers: false,
-                connections: false,
+                ..Storm::default()
             },
         );
     });
@@ -119,19 +158,14 @@ fn over_a_bad_network() {
 
 #[test]
 fn when_parties_die_and_connections_break() {
-    with_seeds(60, |seed| {
+    with_seeds(40, |seed| {
         storm(
             seed,
             Storm {
-                plan: Plan {
-                    relay_limits: small_windows(),
-                    ..Plan::default()
-                },
-                count: 60,
-                deaths: 16,
+                plan: small(Plan::default()),
                 parties: true,
-                servers: false,
                 connections: true,
+                ..Storm::default()
             },
         );
     });
@@ -139,16 +173,13 @@ fn when_parties_die_and_connections_break() {
 
 #[test]
 fn when_a_server_without_a_store_dies_and_its_parties_live() {
-    with_seeds(60, |seed| {
+    with_seeds(40, |seed| {
         storm(
             seed,
             Storm {
-                plan: Plan::default(),
-                count: 60,
-                deaths: 16,
-                parties: false,
                 servers: true,
                 connections: true,
+                ..Storm::default()
             },
         );
     });
@@ -156,19 +187,135 @@ fn when_a_server_without_a_store_dies_and_its_parties_live() {
 
 #[test]
 fn when_all_die_and_the_server_has_a_store() {
-    with_seeds(60, |seed| {
+    with_seeds(40, |seed| {
+        storm(
+            seed,
+            Storm {
+                plan: durable(),
+                parties: true,
+                servers: true,
+                connections: true,
+                ..Storm::default()
+            },
+        );
+    });
+}
+
+#[test]
+fn when_the_store_is_all_but_the_memory() {
+    with_seeds(20, |seed| {
         storm(
             seed,
             Storm {
                 plan: Plan {
-                    is_durable: true,
-                    ..Plan::default()
+                    relay_limits: RelayLimits {
+                        memory_bytes: 6000,
+                        ..relay_limits()
+                    },
+                    ..durable()
                 },
-                count: 60,
-                deaths: 16,
                 parties: true,
                 servers: true,
                 connections: true,
+                ..Storm::default()
+            },
+        );
+    });
+}
+
+#[test]
+fn through_two_servers_that_die_when_parties_live() {
+    with_seeds(30, |seed| {
+        storm(
+            seed,
+            Storm {
+                plan: chained(Plan::default()),
+                servers: true,
+                connections: true,
+                ..Storm::default()
+            },
+        );
+    });
+}
+
+#[test]
+fn through_two_servers_when_parties_die() {
+    with_seeds(30, |seed| {
+        storm(
+            seed,
+            Storm {
+                plan: chained(small(Plan::default())),
+                parties: true,
+                connections: true,
+                ..Storm::default()
+            },
+        );
+    });
+}
+
+#[test]
+fn through_two_servers_with_stores_when_all_die() {
+    with_seeds(30, |seed| {
+        storm(
+            seed,
+            Storm {
+                plan: chained(durable()),
+                parties: true,
+                servers: true,
+                connections: true,
+                ..Storm::default()
+            },
+        );
+    });
+}
+
+#[test]
+fn messages_that_are_not_kept_whole_when_parties_die() {
+    with_seeds(15, |seed| {
+        storm(
+            seed,
+            Storm {
+                plan: small(Plan::default()),
+                count: 30,
+                huge: 100_000,
+                parties: true,
+                connections: true,
+                ..Storm::default()
+            },
+        );
+    });
+}
+
+#[test]
+fn messages_that_are_not_kept_whole_when_the_server_dies() {
+    with_seeds(15, |seed| {
+        storm(
+            seed,
+            Storm {
+                plan: small(Plan::default()),
+                count: 30,
+                huge: 100_000,
+                servers: true,
+                connections: true,
+                ..Storm::default()
+            },
+        );
+    });
+}
+
+#[test]
+fn messages_that_are_not_kept_whole_through_two_servers() {
+    with_seeds(10, |seed| {
+        storm(
+            seed,
+            Storm {
+                plan: chained(small(Plan::default())),
+                count: 30,
+                huge: 100_000,
+                parties: seed % 2 == 0,
+                servers: seed % 2 == 1,
+                connections: true,
+                ..Storm::default()
             },
         );
     });
