@@ -246,10 +246,18 @@ impl Flow {
         ((self.source_epoch, next, held), is_new)
     }
 
-    /// The sender's session has ended: what has come of its last message is of no use.
-    pub(super) fn reset_source(&mut self) -> Option<u64> {
+    /// The sender's session has ended: messages at the end that have not come whole are of no use, and may come anew.
+    pub(super) fn reset_source(&mut self) -> Vec<u64> {
         self.source_id = None;
-        self.partial
+        let mut gone = Vec::from_iter(self.partial);
+        while let Some(last) = self.next.checked_sub(1)
+            && self.rewound.contains(&last)
+            && !gone.contains(&last)
+        {
+            self.next = last;
+            gone.push(last);
+        }
+        gone
     }
 
     /// Messages that the sender has to send again, also to a session that has just begun.
@@ -490,8 +498,10 @@ impl Flow {
         let unloaded = entry.memory();
         let freed = entry.begin_anew();
         entry.is_rewound = true;
-        if self.partial != Some(seq) {
-            self.rewound.insert(seq);
+        self.rewound.insert(seq);
+        // Its sender may go on with the next before it hears of it.
+        if self.partial.take_if(|partial| *partial == seq).is_some() {
+            self.next = self.next.max(seq + 1);
         }
         (freed, unloaded)
     }
