@@ -46,6 +46,7 @@ pub(super) struct Flow {
     /// Messages that are not kept whole.
     streams: BTreeSet<u64>,
     tombs: BTreeSet<u64>,
+    turns: u64,
     /// Those that have a time of their own.
     timed: BTreeSet<(Instant, u64)>,
     pub(super) armed: Option<Instant>,
@@ -129,8 +130,8 @@ pub(super) enum Step {
         pieces: Vec<Bytes>,
         /// What it takes of the receiver's credit.
         spent: u64,
-        /// The message, and where the piece begins, if it is not kept once it is there.
-        streamed: Option<(u64, u64)>,
+        /// The piece, if it is not kept once it is there.
+        streamed: Option<Streamed>,
         /// The bytes that are not in memory any more.
         unloaded: u64,
     },
@@ -142,6 +143,15 @@ pub(super) enum Step {
     Load,
     /// There is nothing to be done before something happens.
     Wait,
+}
+
+/// A piece of a message that is not kept whole.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Streamed {
+    pub(super) seq: u64,
+    /// When the message begins again, pieces from before are none of it.
+    pub(super) turn: u64,
+    pub(super) at: u64,
 }
 
 /// What a receiver had of a message.
@@ -184,6 +194,7 @@ impl Flow {
             rewound: BTreeSet::new(),
             streams: BTreeSet::new(),
             tombs: BTreeSet::new(),
+            turns: 0,
             timed: BTreeSet::new(),
             armed: None,
             target_id,
@@ -324,6 +335,8 @@ impl Flow {
             entry.expires = ttl
                 .filter(|ttl| *ttl < intake.ttl)
                 .and_then(|ttl| now.checked_add(ttl));
+            self.turns += 1;
+            entry.turn = self.turns;
             if let Some(at) = entry.expires {
                 self.timed.insert((at, seq));
             }
@@ -498,6 +511,8 @@ impl Flow {
         let unloaded = entry.memory();
         let freed = entry.begin_anew();
         entry.is_rewound = true;
+        self.turns += 1;
+        entry.turn = self.turns;
         self.rewound.insert(seq);
         // Its sender may go on with the next before it hears of it.
         if self.partial.take_if(|partial| *partial == seq).is_some() {
@@ -589,7 +604,8 @@ impl Flow {
             parts: if at == 0 { entry.parts.to_vec() } else { Vec::new() },
             pieces: u16::try_from(pieces.len()).expect("a packet has at most `MAX_PARTS` pieces"),
         };
-        let streamed = (entry.is_streamed && !is_empty).then_some((seq, at));
+        let turn = entry.turn;
+        let streamed = (entry.is_streamed && !is_empty).then_some(Streamed { seq, turn, at });
         (self.sending, self.at) = (seq, end);
         if end == size {
             self.at = 0;
