@@ -17,7 +17,7 @@ use crate::federation::store::{FileStore, StoreError};
 /// How often a store is tried that could not be used.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Requests that are under way at once. While the store is busy with these, what comes meanwhile becomes one commit.
-const UNDER_WAY: usize = 4;
+const UNDER_WAY: usize = 64;
 /// When there was no room, so many bytes are committed at once.
 const LITTLE: u64 = 256 << 10;
 /// So many changes are committed together at most.
