@@ -131,6 +131,10 @@ mod limits;
 mod line;
 mod memory;
 mod name;
+#[cfg_attr(
+    not(feature = "federation-redb"),
+    allow(dead_code, reason = "a server without a store asks for none")
+)]
 mod relay;
 mod server;
 mod server_carrier;
