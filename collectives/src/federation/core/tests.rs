@@ -1,7 +1,11 @@
 //! Parties over a network that loses, doubles, reorders, and whose ends die and come back. All by a seed, which a
 //! failing test prints.
 
+mod epochs;
 mod hostile;
+mod packing;
+mod relayed;
+mod stage;
 
 use std::time::{Duration, Instant};
 
@@ -147,7 +151,7 @@ impl Net {
                     .setups
                     .iter()
                     .position(|s| s.local == self.setups[from].peers[peer])
-                    .unwrap();
+                    .unwrap_or(usize::MAX);
                 while let Some(message) = self.nodes[from].poll_transmit(self.now, peer) {
                     let copies = 1 + u32::from(self.random.u32(0..1000) < self.doubled);
                     for _ in 0..copies {
@@ -234,7 +238,8 @@ fn messages_come_once_and_in_order_over_a_bad_network() {
             }
             got.iter().all(|got| got.len() >= 80)
         });
-        let is_settled = |net: &mut Net| net.nodes[0].peers()[0].out[&key("x")].waiting() == (0, 0);
+        let is_settled =
+            |net: &mut Net| net.nodes[0].peers()[0].out.get(&key("x")).unwrap().waiting() == (0, 0);
         net.until(10, is_settled);
         let expected: Vec<_> = (0..80).map(|i| i.to_string()).collect();
         assert_eq!(got, [expected.clone(), expected]);
@@ -387,7 +392,7 @@ fn the_smaller_window_counts_also_for_what_was_sent_before_the_two_met() {
     }
     net.send(0, 1, "x", letter("too long for it")).unwrap();
     net.run(Duration::from_secs(1));
-    assert_eq!(net.nodes[1].peers()[0].inn[&key("x")].held().0, 2);
+    assert_eq!(net.nodes[1].peers()[0].inn.get(&key("x")).unwrap().held().0, 2);
     let mut got = Vec::new();
     for _ in 0..6 {
         net.run(Duration::from_millis(50));
@@ -425,7 +430,7 @@ fn what_waits_too_long_is_dropped_and_its_receiver_is_told() {
         net.send(0, 1, "x", letter(round)).unwrap();
         net.run(Duration::from_secs(3));
     }
-    let flow = &net.nodes[0].peers()[0].out[&key("x")];
+    let flow = net.nodes[0].peers()[0].out.get(&key("x")).unwrap();
     assert_eq!(
         (flow.waiting(), flow.expired),
         ((0, 0), 10),
@@ -566,6 +571,23 @@ fn other_jobs_and_strangers_are_kept_apart() {
     );
     assert!(net.nodes[0].foreign > 0);
     assert!(!net.nodes[2].peers()[0].was_up);
+}
+
+#[test]
+fn configurations_that_name_other_parties_do_not_fit() {
+    let mut net = Net::new(2, 1, &limits());
+    net.setups[1].peers.push(party(2));
+    net.nodes[1] = net.make(1);
+    for _ in 0..50 {
+        // Nobody plays the third one.
+        net.step();
+    }
+    for (at, of) in [(0, 1), (1, 0)] {
+        let peer = net.peer(at, of);
+        let refused = Barrier::Refused(Refusal::OtherMembers);
+        assert_eq!(net.nodes[at].check(Some(peer)), Err(refused));
+        assert!(!net.nodes[at].peers()[peer].was_up);
+    }
 }
 
 #[test]
