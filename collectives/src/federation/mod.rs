@@ -115,6 +115,8 @@ mod limits;
 mod line;
 mod memory;
 mod name;
+#[cfg(feature = "nats")]
+mod nats;
 mod stats;
 mod variable;
 
