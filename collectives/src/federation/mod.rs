@@ -102,7 +102,9 @@
 mod broadcast;
 mod carrier;
 mod config;
+mod connect;
 mod core;
+mod credentials;
 mod direct;
 mod driver;
 mod error;
@@ -117,7 +119,12 @@ mod memory;
 mod name;
 #[cfg(feature = "nats")]
 mod nats;
+mod relay;
+mod server;
+mod server_carrier;
 mod stats;
+#[cfg(feature = "federation-redb")]
+mod store;
 mod variable;
 
 pub use flexbond_transport::Message;
@@ -125,6 +132,8 @@ pub use flexbond_transport::Message;
 pub use self::broadcast::BroadcastChannel;
 pub use self::carrier::{Arrival, Carrier};
 pub use self::config::{Config, ConfigError};
+pub use self::connect::ConnectError;
+pub use self::credentials::{CredentialError, CurveKeys, TlsFiles};
 pub use self::direct::{DirectCarrier, DirectError};
 pub use self::error::{ChannelError, JoinError, OpenError, Over, Presence, RefusedReason, Waiting};
 pub use self::federation::Federation;
@@ -132,5 +141,12 @@ pub use self::limits::{LimitError, Limits};
 pub use self::line::Codec;
 pub use self::memory::{MemoryCarrier, MemoryNetwork};
 pub use self::name::{ChannelName, JobId, MAX_NAME, Member, NameError, PartyId, Role, Tag};
+pub use self::relay::limits::RelayLimits;
+pub use self::server::{
+    JobEntry, PartyEntry, ServeError, ServerConfig, ServerConfigError, ServerEntry, ServerKeys,
+};
+pub use self::server_carrier::{ServerCarrier, ServerCarrierError};
 pub use self::stats::{ChannelStats, PeerStats};
+#[cfg(feature = "federation-redb")]
+pub use self::store::StoreError;
 pub use self::variable::VariableChannel;

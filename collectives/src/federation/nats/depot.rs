@@ -231,7 +231,8 @@ impl Depot {
             return;
         }
         let acceptable = partner.refusal.map_or(Ok(()), Err);
-        let (heard, taken) = partner.link.handle(now, &header, acceptable);
+        let bytes = pieces.iter().map(Bytes::len).sum();
+        let (heard, taken) = partner.link.handle(now, &header, bytes, acceptable);
         if heard.came_up {
             self.greet(now, index);
         }
@@ -275,6 +276,7 @@ impl Depot {
             }
             Item::Data(data) => {
                 let flow = data.flow;
+                partner.credit.spend(pieces.iter().map(|piece| piece.len() as u64).sum());
                 if let Some(outbound) = partner.outs.get_mut(&flow) {
                     partner.pending.insert(number);
                     outbound.push(now, data, pieces, number, self.setup.max_payload);
@@ -311,6 +313,7 @@ impl Depot {
                     self.store_abort();
                 }
             }
+            Item::Want { total } => partner.credit.want(total),
             Item::Leave => {
                 partner.pending.insert(number);
                 partner.farewell = Some(number);

@@ -7,10 +7,13 @@ use super::inbound::Inbound;
 use super::outbound::Outbound;
 use super::record::Claim;
 use crate::federation::core::link::Link;
-use crate::federation::core::packet::Item;
+use crate::federation::core::packet::{Item, cost};
 use crate::federation::core::{FlowKey, Refusal};
 use crate::federation::limits::Limits;
 use crate::federation::name::PartyId;
+
+/// How much the node may send ahead of what the stream has, in the packets' `cost`.
+pub(super) const CREDIT: u64 = 256 << 10;
 
 #[derive(Debug)]
 pub(super) struct Partner {
@@ -32,6 +35,17 @@ pub(super) struct Partner {
     pub(super) refusal: Option<Refusal>,
     /// The place of the last message to it.
     pub(super) last_sent: u64,
+    pub(super) credit: Credit,
+}
+
+/// What the node may send: about [`CREDIT`] more than it has, while the stream has room.
+///
+/// The stream's room is the server's to count. This makes only that a program is told why it waits.
+#[derive(Debug)]
+pub(super) struct Credit {
+    spent: u64,
+    total: u64,
+    wanted: u64,
 }
 
 /// The last that was heard of a party.
@@ -47,6 +61,27 @@ struct Told {
     is_up: Option<bool>,
     is_ready: bool,
     has_left: bool,
+}
+
+impl Credit {
+    pub(super) fn spend(&mut self, bytes: u64) {
+        self.spent = self.spent.saturating_add(cost(bytes));
+    }
+
+    pub(super) fn want(&mut self, total: u64) {
+        self.wanted = self.wanted.max(total);
+    }
+
+    /// What the node is to be told, if it may send more.
+    pub(super) fn grant(&mut self) -> Option<u64> {
+        let usual = self.spent.saturating_add(CREDIT);
+        let total = usual.max(self.wanted);
+        let is_more = self.wanted > self.total || total >= self.total.saturating_add(CREDIT / 2);
+        is_more.then(|| {
+            self.total = total;
+            total
+        })
+    }
 }
 
 impl Partner {
@@ -66,6 +101,11 @@ impl Partner {
             told: Told::default(),
             refusal: None,
             last_sent: 0,
+            credit: Credit {
+                spent: 0,
+                total: CREDIT,
+                wanted: 0,
+            },
         }
     }
 

@@ -9,6 +9,7 @@ use crate::federation::core::FlowKey;
 use crate::federation::core::Refusal;
 use crate::federation::core::packet::{Content, Header, Hello, Item, Packet};
 use crate::federation::nats::inbound::Outcome;
+use crate::federation::nats::partner::CREDIT;
 use crate::federation::nats::record::{Batch, Progress};
 use crate::federation::nats::seat::Step;
 
@@ -198,6 +199,12 @@ impl Depot {
         let DepotSetup { limits, local, .. } = &self.setup;
         for partner in &mut self.partners {
             partner.tell(now, limits, self.cursor, local);
+            if !self.is_full
+                && partner.link.is_up()
+                && let Some(total) = partner.credit.grant()
+            {
+                partner.link.push(Item::Credit { total }, Vec::new());
+            }
         }
         // Its node leaves when it has said so to all that let it take part.
         let mut others = self.partners.iter().filter(|partner| partner.refusal.is_none());
@@ -248,7 +255,7 @@ impl Depot {
                     window_messages: limits.window_messages,
                     window_bytes: limits.window_bytes,
                     max_message: limits.max_message,
-                    credit: u64::MAX,
+                    credit: CREDIT,
                     custody: u64::MAX,
                 })
             };
