@@ -117,7 +117,6 @@ mod limits;
 mod line;
 mod memory;
 mod name;
-#[cfg(feature = "nats")]
 mod nats;
 mod relay;
 mod server;
@@ -141,6 +140,9 @@ pub use self::limits::{LimitError, Limits};
 pub use self::line::Codec;
 pub use self::memory::{MemoryCarrier, MemoryNetwork};
 pub use self::name::{ChannelName, JobId, MAX_NAME, Member, NameError, PartyId, Role, Tag};
+#[cfg(feature = "nats")]
+pub use self::nats::NatsCarrier;
+pub use self::nats::{NatsError, NatsOptions};
 pub use self::relay::limits::RelayLimits;
 pub use self::server::{
     JobEntry, PartyEntry, ServeError, ServerConfig, ServerConfigError, ServerEntry, ServerKeys,

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flexbond_transport::Message;
+use thiserror::Error;
 
 use super::inbound::{Inbound, Outcome, Parcel};
 use super::outbound::Outbound;
@@ -96,11 +97,11 @@ pub(super) enum Answer {
 }
 
 /// The session cannot go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub(super) enum Broken {
-    /// What this side knew of the streams is not so any more.
+    #[error("what this side knew of the streams is not so any more")]
     Outdated,
-    /// The streams contradict each other.
+    #[error("the streams contradict each other")]
     Contradiction,
 }
 

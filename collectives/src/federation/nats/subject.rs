@@ -3,6 +3,7 @@
 //! Names of parties, jobs and channels may have any characters, tokens of subjects may not: whatever is no ASCII letter,
 //! digit, `-` or `_` is written as `=` and two hexadecimal digits for each byte.
 
+use super::options::is_plain;
 use crate::federation::core::{FlowKey, Kind};
 use crate::federation::name::{ChannelName, JobId, PartyId};
 
@@ -124,15 +125,6 @@ fn key(kind: &str, name: &str) -> Option<FlowKey> {
     };
     let name = ChannelName::new(text(name)?).ok()?;
     Some(FlowKey { kind, name })
-}
-
-/// Whether names of streams and subjects may begin so.
-pub(super) fn is_prefix(prefix: &str) -> bool {
-    (1..=64).contains(&prefix.len()) && prefix.bytes().all(is_plain)
-}
-
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
 fn token(name: &str) -> String {

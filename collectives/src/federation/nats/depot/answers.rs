@@ -18,7 +18,7 @@ const FULL: Duration = Duration::from_millis(250);
 
 impl Depot {
     /// The server's answer to a request.
-    pub(super) fn handle_answer(&mut self, now: Instant, ticket: u64, answer: Answer) {
+    pub(in super::super) fn handle_answer(&mut self, now: Instant, ticket: u64, answer: Answer) {
         let Some(errand) = self.errands.remove(&ticket) else {
             return;
         };
