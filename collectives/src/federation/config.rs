@@ -368,9 +368,10 @@ impl Config {
         let is_there = self.server.as_deref().is_some_and(is_nats);
         match &self.nats {
             Some(_) if !is_there => Err(("nats", "is for a `server` of the form \"nats://host:4222\"")),
-            _ if is_there && self.curve.is_some() => {
-                Err(("curve", "is not for servers of NATS; they know `nats.credentials` and `tls`"))
-            }
+            _ if is_there && self.curve.is_some() => Err((
+                "curve",
+                "is not for servers of NATS; they know `nats.credentials` and `tls`",
+            )),
             Some(options) => options.validate(),
             None => Ok(()),
         }

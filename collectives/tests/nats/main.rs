@@ -49,10 +49,16 @@ async fn values_and_large_buffers_come_over() {
     }
     let server = NatsServer::start();
     let names = ["a.1", "b ü"];
-    let (a, b) = (join(&server, names[0], &names).await, join(&server, names[1], &names).await);
+    let (a, b) = (
+        join(&server, names[0], &names).await,
+        join(&server, names[1], &names).await,
+    );
     within(a.ready(DEADLINE)).await.unwrap();
     within(b.ready(DEADLINE)).await.unwrap();
-    let (to_b, from_a) = (a.variable("x", names[1]).unwrap(), b.variable("x", names[0]).unwrap());
+    let (to_b, from_a) = (
+        a.variable("x", names[1]).unwrap(),
+        b.variable("x", names[0]).unwrap(),
+    );
     let start = std::time::Instant::now();
     for number in 0..1000 {
         to_b.send(&number).await.unwrap();
@@ -63,7 +69,9 @@ async fn values_and_large_buffers_come_over() {
     eprintln!("1000 values: {:?}", start.elapsed());
     let start = std::time::Instant::now();
     for number in 0..100 {
-        let (one, two) = within(async { tokio::join!(to_b.swap::<_, i32>(&number), from_a.swap::<_, i32>(&number)) }).await;
+        let (one, two) =
+            within(async { tokio::join!(to_b.swap::<_, i32>(&number), from_a.swap::<_, i32>(&number)) })
+                .await;
         assert_eq!((one.unwrap(), two.unwrap()), (number, number));
     }
     eprintln!("100 swaps: {:?}", start.elapsed());

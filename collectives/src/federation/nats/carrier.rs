@@ -223,7 +223,8 @@ impl Running {
             let Poll::Ready(stored) = self.feeds.poll_next(cx, self.depot.wants_data()) else {
                 break;
             };
-            self.depot.handle_stored(now(), stored.map_err(|failure| failure.0)?);
+            self.depot
+                .handle_stored(now(), stored.map_err(|failure| failure.0)?);
             is_news = true;
         }
         if self.depot.poll_timeout().is_some_and(|at| at <= now()) {
@@ -232,8 +233,7 @@ impl Running {
         }
         while let Some(Request { ticket, ask }) = self.depot.poll_request(now()) {
             let answer = self.requests.send(ask);
-            self.answers
-                .push(Box::pin(async move { (ticket, answer.await) }));
+            self.answers.push(Box::pin(async move { (ticket, answer.await) }));
             is_news = true;
         }
         if let Some(broken) = self.depot.broken() {

@@ -277,7 +277,9 @@ impl Depot {
             }
             Item::Data(data) => {
                 let flow = data.flow;
-                partner.credit.spend(pieces.iter().map(|piece| piece.len() as u64).sum());
+                partner
+                    .credit
+                    .spend(pieces.iter().map(|piece| piece.len() as u64).sum());
                 if let Some(outbound) = partner.outs.get_mut(&flow) {
                     partner.pending.insert(number);
                     outbound.push(now, data, pieces, number, self.setup.max_payload);

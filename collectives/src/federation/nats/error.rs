@@ -68,7 +68,9 @@ pub enum NatsError {
     #[error("the job id is too long for a stream of NATS; use one of at most 60 characters")]
     JobTooLong,
     /// The server takes too little in one message.
-    #[error("the NATS server takes only {limit} bytes in one message; set its `max_payload` to 64 KiB or more")]
+    #[error(
+        "the NATS server takes only {limit} bytes in one message; set its `max_payload` to 64 KiB or more"
+    )]
     SmallPayload {
         /// Its limit.
         limit: usize,

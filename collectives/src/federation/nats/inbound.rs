@@ -282,9 +282,13 @@ impl Inbound {
             self.begun = entry.offset + 1;
             return true;
         }
-        let size = entry.parts.iter().try_fold(0_u64, |sum, len| sum.checked_add(*len));
+        let size = entry
+            .parts
+            .iter()
+            .try_fold(0_u64, |sum, len| sum.checked_add(*len));
         let is_good = !entry.expired && (1..=MAX_PARTS).contains(&entry.parts.len());
-        let size = size.filter(|size| is_good && *size <= limits.max_message && content.len() as u64 <= *size);
+        let size =
+            size.filter(|size| is_good && *size <= limits.max_message && content.len() as u64 <= *size);
         let Some(size) = size else {
             self.bury(entry.offset, entry.tag);
             return true;
@@ -318,7 +322,9 @@ impl Inbound {
 
     /// Messages that the stream has no longer, because of their age or by hand, are gone: who asks for them is told.
     fn bury_missing(&mut self, end: u64, limits: &Limits) {
-        let first = end.saturating_sub(u64::from(limits.window_messages)).max(self.begun);
+        let first = end
+            .saturating_sub(u64::from(limits.window_messages))
+            .max(self.begun);
         for offset in first..end {
             if !self.progress.is_settled(offset) {
                 self.bury(offset, None);

@@ -276,10 +276,7 @@ impl Outbound {
     pub(super) fn stored(&mut self, seq: u64) -> Vec<u64> {
         self.last = seq;
         let count = std::mem::take(&mut self.sending);
-        self.queue
-            .drain(..count)
-            .filter_map(|chunk| chunk.item)
-            .collect()
+        self.queue.drain(..count).filter_map(|chunk| chunk.item).collect()
     }
 
     /// The batch was refused, and may be sent again as it was.

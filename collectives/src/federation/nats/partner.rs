@@ -130,7 +130,8 @@ impl Partner {
             return;
         }
         let sign = self.sign.as_ref();
-        let is_up = sign.is_some_and(|sign| sign.claim.left.is_none() && now < sign.heard + limits.dead_after);
+        let is_up =
+            sign.is_some_and(|sign| sign.claim.left.is_none() && now < sign.heard + limits.dead_after);
         if self.told.is_up != Some(is_up) {
             self.told.is_up = Some(is_up);
             self.link.push(Item::Seen { is_up }, Vec::new());

@@ -213,7 +213,9 @@ impl Depot {
             return;
         }
         let last = self.partners.iter().filter(|partner| partner.last_sent > 0);
-        let last = last.map(|partner| (partner.id.clone(), partner.last_sent)).collect();
+        let last = last
+            .map(|partner| (partner.id.clone(), partner.last_sent))
+            .collect();
         self.seat.say_left(now, last);
         if self.seat.is_told() {
             for partner in &mut self.partners {

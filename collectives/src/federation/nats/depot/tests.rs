@@ -23,7 +23,10 @@ struct Log {
 
 impl Log {
     fn last_of(&self, subject: &str) -> Option<&Stored> {
-        self.messages.values().rev().find(|stored| stored.subject == subject)
+        self.messages
+            .values()
+            .rev()
+            .find(|stored| stored.subject == subject)
     }
 
     fn publish(&mut self, time: u64, subject: String, after: u64, payload: Bytes) -> Answer {
@@ -358,10 +361,7 @@ impl World {
         for (peer, other) in site.others.iter().enumerate() {
             while let Ok(Some(next)) = site.node.open(peer, &key())
                 && next < self.messages
-                && site
-                    .node
-                    .send(self.now, peer, &key(), letter(next), None)
-                    .is_ok()
+                && site.node.send(self.now, peer, &key(), letter(next), None).is_ok()
             {}
             let got = site.got.get_mut(other).unwrap();
             for tag in [None, Some(Tag::new("t").unwrap())] {
@@ -411,7 +411,10 @@ fn run(seed: u64, windows: &[u32]) {
         world.faults = step < 2000 && step % 200 < 150;
         world.step();
         if world.is_done() {
-            println!("seed {seed}: {step} steps, sessions and programs that broke: {:?}", world.faults_seen);
+            println!(
+                "seed {seed}: {step} steps, sessions and programs that broke: {:?}",
+                world.faults_seen
+            );
             break;
         }
         assert!(step < 20_000, "seed {seed}: it does not end");
