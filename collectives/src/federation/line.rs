@@ -244,3 +244,6 @@ pub(super) fn raw(tag: Option<Tag>, bytes: bytes::Bytes) -> Letter {
 pub(super) fn is_raw(letter: &Letter) -> bool {
     letter.codec == RAW
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,8 +158,8 @@ impl Inflow {
             return Arrival::Duplicate;
         }
         let mut assembly = match (self.assembly.take(), data.at) {
-            (Some(assembly), 0) if data.offset != assembly.offset => return Arrival::Wrong,
-            // Also when its sender has died amid it and a server goes on with another's.
+            (Some(assembly), 0) if data.offset < assembly.offset => return Arrival::Wrong,
+            // Also when its sender has died amid one, and a server goes on with the next of its successor.
             (_, 0) => match self.begin(now, data, bounds) {
                 Some(assembly) => assembly,
                 None => return Arrival::Wrong,

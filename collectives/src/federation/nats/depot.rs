@@ -203,11 +203,6 @@ impl Depot {
         self.setup.had_place || self.seat.is_held()
     }
 
-    /// Whether the server has no room for what is to be stored.
-    pub(super) fn is_full(&self) -> bool {
-        self.is_full
-    }
-
     /// Whether messages for this party can be taken now.
     pub(super) fn wants_data(&self) -> bool {
         self.seat.is_held() && self.is_clocked && self.loading == 0
@@ -268,7 +263,7 @@ impl Depot {
             Item::Open { flow, key, from } if !partner.outs.contains_key(&flow) => {
                 let subject = subjects.data(local, &partner.id, &key);
                 let done = subjects.done(local, &partner.id, &key);
-                partner.pending.insert(number);
+                partner.pending.insert(number, 0);
                 partner.out_ids.insert(key, flow);
                 let outbound = Outbound::new(subject.clone(), done.clone(), number, from);
                 partner.outs.insert(flow, outbound);
@@ -281,7 +276,7 @@ impl Depot {
                     .credit
                     .spend(pieces.iter().map(|piece| piece.len() as u64).sum());
                 if let Some(outbound) = partner.outs.get_mut(&flow) {
-                    partner.pending.insert(number);
+                    partner.pending.insert(number, 0);
                     outbound.push(now, data, pieces, number, self.setup.max_payload);
                     self.pump_out(now, index, flow);
                 }
@@ -302,14 +297,14 @@ impl Depot {
                 if let Some(key) = partner.in_keys.get(flow as usize).cloned()
                     && let Some(inbound) = partner.inns.get_mut(&key)
                 {
-                    partner.pending.insert(number);
+                    partner.pending.insert(number, 0);
                     inbound.handle_settled(offset, expired, number);
                     self.pump_in(now, index, &key);
                 }
             }
             Item::Ready => self.seat.say_ready(now),
             Item::Abort { by, reason } => {
-                partner.pending.insert(number);
+                partner.pending.insert(number, 0);
                 self.aborters.push((index, number));
                 if self.aborters.len() == 1 {
                     self.abort = Some(Abort { by, reason });
@@ -318,7 +313,7 @@ impl Depot {
             }
             Item::Want { total } => partner.credit.want(total),
             Item::Leave => {
-                partner.pending.insert(number);
+                partner.pending.insert(number, 0);
                 partner.farewell = Some(number);
             }
             // What only servers say, and what was opened before.

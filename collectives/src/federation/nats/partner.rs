@@ -1,19 +1,19 @@
 //! Another party as the depot plays it towards the node: the link, the flows, and what is known of its life.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::inbound::Inbound;
 use super::outbound::Outbound;
 use super::record::Claim;
 use crate::federation::core::link::Link;
-use crate::federation::core::packet::{Item, cost};
+use crate::federation::core::packet::Item;
 use crate::federation::core::{FlowKey, Refusal};
 use crate::federation::limits::Limits;
 use crate::federation::name::PartyId;
 
 /// How much the node may send ahead of what the stream has, in the packets' `cost`.
-pub(super) const CREDIT: u64 = 256 << 10;
+pub(super) const CREDIT: u64 = 1 << 20;
 
 #[derive(Debug)]
 pub(super) struct Partner {
@@ -26,8 +26,8 @@ pub(super) struct Partner {
     pub(super) inns: BTreeMap<FlowKey, Inbound>,
     /// By the numbers of the flows to the node.
     pub(super) in_keys: Vec<FlowKey>,
-    /// Items of the node that are not stored yet, by their numbers.
-    pub(super) pending: BTreeSet<u64>,
+    /// Items of the node that are not stored yet, by their numbers, and what each has cost.
+    pub(super) pending: BTreeMap<u64, u64>,
     /// The node's last word, and what it says with it.
     pub(super) farewell: Option<u64>,
     pub(super) sign: Option<Sign>,
@@ -38,12 +38,15 @@ pub(super) struct Partner {
     pub(super) credit: Credit,
 }
 
-/// What the node may send: about [`CREDIT`] more than it has, while the stream has room.
-///
-/// The stream's room is the server's to count. This makes only that a program is told why it waits.
+/// What the node may send: [`CREDIT`] more than is stored, and one message if it is larger. So a program is told why it
+/// waits when the stream has no room.
 #[derive(Debug)]
 pub(super) struct Credit {
+    /// What is stored.
+    stored: u64,
+    /// What is on its way to the stream.
     spent: u64,
+    /// What the node was told.
     total: u64,
     wanted: u64,
 }
@@ -64,19 +67,20 @@ struct Told {
 }
 
 impl Credit {
-    pub(super) fn spend(&mut self, bytes: u64) {
-        self.spent = self.spent.saturating_add(cost(bytes));
-    }
-
     pub(super) fn want(&mut self, total: u64) {
         self.wanted = self.wanted.max(total);
     }
 
     /// What the node is to be told, if it may send more.
-    pub(super) fn grant(&mut self) -> Option<u64> {
-        let usual = self.spent.saturating_add(CREDIT);
-        let total = usual.max(self.wanted);
-        let is_more = self.wanted > self.total || total >= self.total.saturating_add(CREDIT / 2);
+    fn grant(&mut self) -> Option<u64> {
+        let usual = self.stored.saturating_add(CREDIT);
+        // A large message has its turn when all before it is stored.
+        let total = match self.spent {
+            0 => usual.max(self.wanted),
+            _ => usual,
+        };
+        let is_asked = self.wanted > self.total && total > self.total;
+        let is_more = is_asked || total >= self.total.saturating_add(CREDIT / 2);
         is_more.then(|| {
             self.total = total;
             total
@@ -95,13 +99,14 @@ impl Partner {
             out_ids: BTreeMap::new(),
             inns: BTreeMap::new(),
             in_keys: Vec::new(),
-            pending: BTreeSet::new(),
+            pending: BTreeMap::new(),
             farewell: None,
             sign: None,
             told: Told::default(),
             refusal: None,
             last_sent: 0,
             credit: Credit {
+                stored: 0,
                 spent: 0,
                 total: CREDIT,
                 wanted: 0,
@@ -109,12 +114,29 @@ impl Partner {
         }
     }
 
+    /// An item has come with content, which is to be stored.
+    pub(super) fn spend(&mut self, item: u64, cost: u64) {
+        self.pending.insert(item, cost);
+        self.credit.spent += cost;
+    }
+
+    /// Tells the node what more it may send.
+    pub(super) fn grant(&mut self) {
+        if self.link.is_up()
+            && let Some(total) = self.credit.grant()
+        {
+            self.link.push(Item::Credit { total }, Vec::new());
+        }
+    }
+
     /// The item need not be kept by the node any longer.
     pub(super) fn confirm(&mut self, items: impl IntoIterator<Item = u64>) {
         for item in items {
-            self.pending.remove(&item);
+            let cost = self.pending.remove(&item).unwrap_or(0);
+            self.credit.spent -= cost;
+            self.credit.stored += cost;
         }
-        let below = self.pending.first().copied();
+        let below = self.pending.keys().next().copied();
         self.link.confirm(below.unwrap_or_else(|| self.link.expected()));
     }
 

@@ -86,6 +86,11 @@ pub(super) async fn connect(config: &Config, line: Arc<Line>) -> Result<(Place, 
             line.handle(&event);
             std::future::ready(())
         });
+    // The client does not look at that itself.
+    if let Some(address) = addresses.iter().find(|address| address.has_user_pass()) {
+        let [user, password] = [address.username(), address.password()].map(|text| plain(text.unwrap_or("")));
+        connecting = connecting.user_and_password(user, password);
+    }
     if let Some(path) = &options.credentials {
         let unusable = |source| NatsError::Credentials {
             path: path.clone(),
@@ -226,7 +231,7 @@ impl Place {
     fn stream_error(
         &self,
         stream: String,
-        error: &async_nats::jetstream::context::CreateStreamError,
+        error: &jetstream::context::CreateStreamError,
     ) -> NatsError {
         let (server, reason) = (self.server.clone(), chain(error));
         match error.kind() {
@@ -276,6 +281,26 @@ impl Feeds {
         }
         Poll::Pending
     }
+}
+
+/// What is written in an address: `%` and two hexadecimal digits are a byte.
+fn plain(written: &str) -> String {
+    let mut bytes = Vec::with_capacity(written.len());
+    let mut rest = written.as_bytes();
+    while let Some((byte, tail)) = rest.split_first() {
+        let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(coded) if *byte == b'%' => {
+                bytes.push(coded);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(*byte);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// An error with its causes, which are the client's own.

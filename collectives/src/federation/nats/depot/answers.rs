@@ -22,11 +22,9 @@ impl Depot {
         let Some(errand) = self.errands.remove(&ticket) else {
             return;
         };
-        if let Answer::Published(_) = answer {
-            self.is_full = false;
-        }
-        if let Answer::Full = answer {
-            self.is_full = true;
+        // Signs of life are small, and may be taken where messages are not.
+        if let Errand::Batch(..) | Errand::Fence(..) = errand {
+            self.is_full = matches!(answer, Answer::Full);
         }
         match (errand, answer) {
             (Errand::Seat, answer) => self.handle_seat(now, answer),
@@ -199,11 +197,8 @@ impl Depot {
         let DepotSetup { limits, local, .. } = &self.setup;
         for partner in &mut self.partners {
             partner.tell(now, limits, self.cursor, local);
-            if !self.is_full
-                && partner.link.is_up()
-                && let Some(total) = partner.credit.grant()
-            {
-                partner.link.push(Item::Credit { total }, Vec::new());
+            if !self.is_full {
+                partner.grant();
             }
         }
         // Its node leaves when it has said so to all that let it take part.
