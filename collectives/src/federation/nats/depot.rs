@@ -272,11 +272,9 @@ impl Depot {
             }
             Item::Data(data) => {
                 let flow = data.flow;
-                partner
-                    .credit
-                    .spend(pieces.iter().map(|piece| piece.len() as u64).sum());
+                let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+                partner.spend(number, data.cost(bytes));
                 if let Some(outbound) = partner.outs.get_mut(&flow) {
-                    partner.pending.insert(number, 0);
                     outbound.push(now, data, pieces, number, self.setup.max_payload);
                     self.pump_out(now, index, flow);
                 }

@@ -228,11 +228,7 @@ impl Place {
         }
     }
 
-    fn stream_error(
-        &self,
-        stream: String,
-        error: &jetstream::context::CreateStreamError,
-    ) -> NatsError {
+    fn stream_error(&self, stream: String, error: &jetstream::context::CreateStreamError) -> NatsError {
         let (server, reason) = (self.server.clone(), chain(error));
         match error.kind() {
             CreateStreamErrorKind::JetStreamUnavailable => NatsError::NoJetStream { server, reason },
