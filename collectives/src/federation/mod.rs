@@ -157,9 +157,10 @@ pub use self::name::{ChannelName, JobId, MAX_NAME, Member, NameError, PartyId, R
 #[cfg(feature = "nats")]
 pub use self::nats::NatsCarrier;
 pub use self::nats::{NatsError, NatsOptions};
-pub use self::relay::limits::RelayLimits;
+pub use self::relay::{JobStats, PartyStats, RelayLimits, RelayStats};
 pub use self::server::{
-    JobEntry, PartyEntry, ServeError, ServerConfig, ServerConfigError, ServerEntry, ServerKeys,
+    EventLevel, JobEntry, PartyEntry, ServeError, Server, ServerConfig, ServerConfigError, ServerEntry,
+    ServerEvent, ServerKeys, ServerStats, StoreStats,
 };
 pub use self::server_carrier::{ServerCarrier, ServerCarrierError};
 pub use self::stats::{ChannelStats, PeerStats};

@@ -152,7 +152,13 @@ impl Inflow {
             .map_or(0, |assembly| assembly.partial.capacity())
     }
 
-    pub(crate) fn accept(&mut self, now: Instant, data: Data, pieces: Vec<Bytes>, bounds: Bounds) -> Arrival {
+    pub(crate) fn accept(
+        &mut self,
+        now: Instant,
+        data: Data,
+        pieces: &mut impl Iterator<Item = Bytes>,
+        bounds: Bounds,
+    ) -> Arrival {
         if data.offset < self.next {
             self.duplicates += 1;
             return Arrival::Duplicate;

@@ -392,7 +392,10 @@ impl Link {
         }
         self.say_ack |= self.ack_at.take_if(|at| now >= *at).is_some();
         if now >= self.speak_at {
-            self.say_ack = true;
+            // Who is not heard may have started again, and not know of this side: a server waits to be spoken to.
+            let is_heard = self.is_alive(now);
+            self.say_ack |= is_heard;
+            self.say_hello |= !is_heard;
             self.speak_at = now + self.heartbeat;
         }
     }
@@ -401,6 +404,7 @@ impl Link {
     /// lost, all of it.
     pub(crate) fn lost(&mut self) {
         self.is_lost = true;
+        self.say_hello |= self.is_up;
         self.repaired_to = self.furthest;
         self.sent = 0;
         self.resend_at = None;

@@ -417,7 +417,7 @@ impl Peer {
         &mut self,
         now: Instant,
         data: Data,
-        pieces: Vec<Bytes>,
+        pieces: &mut impl Iterator<Item = Bytes>,
         bounds: Bounds,
     ) -> Option<(FlowKey, bool)> {
         let (id, offset) = (data.flow, data.offset);

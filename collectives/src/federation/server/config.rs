@@ -14,7 +14,7 @@ use super::error::ServerConfigError;
 use super::parsed;
 use crate::federation::credentials::{TlsFiles, below};
 use crate::federation::name::{JobId, PartyId};
-use crate::federation::relay::limits::RelayLimits;
+use crate::federation::relay::RelayLimits;
 
 /// The largest configuration file in bytes.
 const MAX_FILE: u64 = 16 << 20;
@@ -60,8 +60,8 @@ pub struct ServerConfig {
     /// Whether a job that is not listed may be begun by any party that may join it; its configuration says who the members
     /// are. Default: yes.
     pub open_jobs: bool,
-    /// Parties, what each proves itself by, and what it may join. Where nobody has to prove anything, those that are listed
-    /// are limited to their jobs, and others may come.
+    /// Parties, what each proves itself by, and what it may join. If there are some, nobody else may take part, except for
+    /// the parties of `servers`.
     pub parties: BTreeMap<PartyId, PartyEntry>,
     /// Jobs whose members are given here.
     pub jobs: BTreeMap<JobId, JobEntry>,
@@ -102,8 +102,8 @@ pub struct PartyEntry {
     /// `SHA256:fingerprint`.
     #[serde(deserialize_with = "parsed::certificates")]
     pub certificates: Vec<String>,
-    /// The jobs that it may join. Left out: all.
-    pub jobs: Option<BTreeSet<JobId>>,
+    /// The jobs that it may join. Left out, or empty: all.
+    pub jobs: BTreeSet<JobId>,
 }
 
 /// A job whose members are given.
@@ -116,13 +116,13 @@ pub struct JobEntry {
 }
 
 /// Another server.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ServerEntry {
-    /// Where it listens.
-    #[serde(deserialize_with = "parsed::endpoint")]
-    pub connect: Endpoint,
+    /// Where it listens, if this server connects to it. Of two servers one connects to the other, which leaves this out.
+    #[serde(default, deserialize_with = "parsed::endpoint")]
+    pub connect: Option<Endpoint>,
     /// Its public key of CURVE. This server proves itself with its own.
     #[serde(default, deserialize_with = "parsed::public_key")]
     pub key: Option<String>,
@@ -136,12 +136,19 @@ pub struct ServerEntry {
 impl ServerEntry {
     /// A server that listens there, and reaches these parties.
     #[must_use]
-    pub fn new(connect: Endpoint, parties: impl IntoIterator<Item = PartyId>) -> Self {
+    pub fn at(connect: Endpoint, parties: impl IntoIterator<Item = PartyId>) -> Self {
         ServerEntry {
-            connect,
-            key: None,
-            certificates: Vec::new(),
+            connect: Some(connect),
+            ..ServerEntry::of(parties)
+        }
+    }
+
+    /// A server that connects to this one, and speaks for these parties.
+    #[must_use]
+    pub fn of(parties: impl IntoIterator<Item = PartyId>) -> Self {
+        ServerEntry {
             parties: parties.into_iter().collect(),
+            ..ServerEntry::default()
         }
     }
 }
@@ -259,7 +266,11 @@ impl ServerConfig {
             );
         }
         let has_tls = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Tls(_));
-        let connects_tls = self.servers.values().any(|server| has_tls(&server.connect));
+        let connects_tls = self
+            .servers
+            .values()
+            .filter_map(|server| server.connect.as_ref())
+            .any(has_tls);
         match (self.listen.iter().find(|endpoint| has_tls(endpoint)), &self.tls) {
             (Some(endpoint), None) => {
                 let reason = format!("{endpoint} needs a certificate: give `tls`");
