@@ -51,6 +51,8 @@ pub(super) struct State {
     pub(super) node: Node,
     waiting: HashMap<Topic, Waiters>,
     closing: Option<Instant>,
+    /// The driver ends at once, and says nothing.
+    has_vanished: bool,
     pub(super) is_ended: bool,
 }
 
@@ -140,6 +142,7 @@ impl Shared {
                 node,
                 waiting: HashMap::new(),
                 closing: None,
+                has_vanished: false,
                 is_ended: false,
             }),
             work: AtomicWaker::new(),
@@ -166,6 +169,14 @@ impl Shared {
     /// There may be something to send.
     pub(super) fn work(&self) {
         self.work.wake();
+    }
+
+    /// The driver ends at once.
+    pub(super) fn vanish(&self) {
+        let mut state = self.lock();
+        state.has_vanished = true;
+        drop(state);
+        self.work();
     }
 
     /// Nothing more will be sent; the driver ends when the others have everything, or the linger is over.
@@ -245,6 +256,9 @@ impl Slot {
 impl<C: Carrier> Driver<C> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.work.register(cx.waker());
+        if self.shared.lock().has_vanished {
+            return Poll::Ready(());
+        }
         let is_busy = self.receive(cx) | self.transmit(cx);
         let (timeout, is_over) = {
             let mut state = self.shared.lock();

@@ -129,6 +129,7 @@ mod federation;
 pub mod fuzz;
 mod limits;
 mod line;
+mod look;
 mod memory;
 mod name;
 mod nats;
@@ -151,7 +152,8 @@ pub use self::direct::{DirectCarrier, DirectError};
 pub use self::error::{ChannelError, JoinError, OpenError, Over, Presence, RefusedReason, Waiting};
 pub use self::federation::Federation;
 pub use self::limits::{LimitError, Limits};
-pub use self::line::Codec;
+pub use self::line::{Codec, Encoding};
+pub use self::look::{JobStatus, PartyStatus, Stock};
 pub use self::memory::{MemoryCarrier, MemoryNetwork};
 pub use self::name::{ChannelName, JobId, MAX_NAME, Member, NameError, PartyId, Role, Tag};
 #[cfg(feature = "nats")]
@@ -166,4 +168,4 @@ pub use self::server_carrier::{ServerCarrier, ServerCarrierError};
 pub use self::stats::{ChannelStats, PeerStats};
 #[cfg(feature = "federation-redb")]
 pub use self::store::StoreError;
-pub use self::variable::VariableChannel;
+pub use self::variable::{Received, VariableChannel};

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use flexbond_collectives::federation::{Config, Federation, Limits, MemoryNetwork};
+#[cfg(feature = "tcp")]
+use flexbond_collectives::federation::{Server, ServerConfig};
 
 use crate::config;
 #[cfg(feature = "nats")]
@@ -15,14 +17,40 @@ pub(crate) enum Network {
     /// In real time, as all that follow.
     #[cfg(feature = "nats")]
     Nats(NatsServer),
+    /// A message server, with the folder of its store if it has one.
+    #[cfg(feature = "tcp")]
+    Server(Server, Option<tempfile::TempDir>),
 }
 
 impl Network {
+    /// A message server that keeps all in memory.
+    #[cfg(feature = "tcp")]
+    pub(crate) async fn server() -> Self {
+        let mut config = ServerConfig::new();
+        config.listen = vec!["tcp://127.0.0.1:0".parse().unwrap()];
+        Network::Server(Server::bind(config).await.unwrap(), None)
+    }
+
+    /// A message server with a store.
+    #[cfg(all(feature = "tcp", feature = "federation-redb"))]
+    pub(crate) async fn stored() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = ServerConfig::new();
+        config.listen = vec!["tcp://127.0.0.1:0".parse().unwrap()];
+        config.store = Some(folder.path().join("store.redb"));
+        Network::Server(Server::bind(config).await.unwrap(), Some(folder))
+    }
+
     pub(crate) async fn join(&self, config: Config) -> Federation {
         match self {
             Network::Memory(network) => {
                 let carrier = network.carrier(config.local().clone());
                 Federation::join(config, carrier).unwrap()
+            }
+            #[cfg(feature = "tcp")]
+            Network::Server(server, _) => {
+                let config = config.by_server(server.endpoints()[0].to_string());
+                Federation::connect(config).await.unwrap()
             }
             #[cfg(feature = "nats")]
             Network::Nats(server) => Federation::connect(config.by_server(server.url())).await.unwrap(),
@@ -79,6 +107,30 @@ macro_rules! over_all_networks {
                 #[tokio::test(start_paused = true)]
                 async fn $scenario() {
                     super::$scenario(Network::Memory(MemoryNetwork::new())).await;
+                }
+            )*
+        }
+
+        #[cfg(feature = "tcp")]
+        mod server {
+            use crate::network::Network;
+
+            $(
+                #[tokio::test]
+                async fn $scenario() {
+                    super::$scenario(Network::server().await).await;
+                }
+            )*
+        }
+
+        #[cfg(all(feature = "tcp", feature = "federation-redb"))]
+        mod stored {
+            use crate::network::Network;
+
+            $(
+                #[tokio::test]
+                async fn $scenario() {
+                    super::$scenario(Network::stored().await).await;
                 }
             )*
         }

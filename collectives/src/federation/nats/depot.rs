@@ -265,7 +265,7 @@ impl Depot {
                 let done = subjects.done(local, &partner.id, &key);
                 partner.pending.insert(number, 0);
                 partner.out_ids.insert(key, flow);
-                let outbound = Outbound::new(subject.clone(), done.clone(), number, from);
+                let outbound = Outbound::new(subject.clone(), number, from);
                 partner.outs.insert(flow, outbound);
                 self.ask_last(Errand::OutLast(index, flow), Stream::Data, subject);
                 self.ask_last(Errand::OutDone(index, flow), Stream::State, done);

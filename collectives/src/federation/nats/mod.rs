@@ -11,6 +11,8 @@ mod depot;
 mod error;
 #[cfg(feature = "nats")]
 mod inbound;
+#[cfg(feature = "nats")]
+mod look;
 mod options;
 #[cfg(feature = "nats")]
 mod outbound;
@@ -30,5 +32,7 @@ mod subject;
 #[cfg(feature = "nats")]
 pub use self::carrier::NatsCarrier;
 pub use self::error::NatsError;
+#[cfg(feature = "nats")]
+pub(super) use self::look::look;
 pub use self::options::NatsOptions;
 pub(super) use self::options::is_nats;

@@ -23,8 +23,6 @@ const OVERHEAD: usize = 16 << 10;
 #[derive(Debug)]
 pub(super) struct Outbound {
     pub(super) subject: String,
-    /// The receiver's record.
-    pub(super) done: String,
     /// The number of the item that has opened it.
     pub(super) opener: u64,
     /// The node's numbering, if it has one.
@@ -79,10 +77,9 @@ pub(super) struct Opening {
 }
 
 impl Outbound {
-    pub(super) fn new(subject: String, done: String, opener: u64, from: Option<(u64, u64)>) -> Self {
+    pub(super) fn new(subject: String, opener: u64, from: Option<(u64, u64)>) -> Self {
         Outbound {
             subject,
-            done,
             opener,
             from,
             stage: Stage::Asking {
@@ -181,11 +178,6 @@ impl Outbound {
 
     pub(super) fn is_open(&self) -> bool {
         matches!(self.stage, Stage::Open)
-    }
-
-    /// Whether the stream has all that the node has sent.
-    pub(super) fn is_stored(&self) -> bool {
-        self.is_open() && self.queue.is_empty()
     }
 
     /// Takes a message or a piece of one, which are cut to what the server takes. `item` is its number on the link.

@@ -221,7 +221,14 @@ impl Place {
         feed.map_err(|error| self.failed(&error))
     }
 
-    fn failed(&self, error: &dyn std::error::Error) -> NatsError {
+    pub(super) fn no_jetstream(&self, error: &dyn std::error::Error) -> NatsError {
+        NatsError::NoJetStream {
+            server: self.server.clone(),
+            reason: chain(error),
+        }
+    }
+
+    pub(super) fn failed(&self, error: &dyn std::error::Error) -> NatsError {
         NatsError::Failed {
             server: self.server.clone(),
             reason: chain(error),

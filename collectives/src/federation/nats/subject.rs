@@ -89,6 +89,15 @@ impl Subjects {
         format!("{}.state.job.abort", self.base)
     }
 
+    /// From whom to whom, and in which channel, the messages of a subject are.
+    pub(super) fn ends(&self, subject: &str) -> Option<(PartyId, PartyId, FlowKey)> {
+        let Place::Data { from, key } = self.place(subject)? else {
+            return None;
+        };
+        let to = subject.strip_prefix(&self.base)?.split('.').nth(2)?;
+        Some((from, PartyId::new(text(to)?).ok()?, key))
+    }
+
     /// What a subject of this job is for; none for one that nobody here has made.
     pub(super) fn place(&self, subject: &str) -> Option<Place> {
         let rest = subject.strip_prefix(&self.base)?.strip_prefix('.')?;
