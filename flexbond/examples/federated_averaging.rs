@@ -45,7 +45,7 @@ fn patients(seed: u64, count: usize, kinds: &[usize]) -> Vec<Patient> {
     let mut patient = || {
         let kind = kinds[rng.usize(..kinds.len())];
         Patient {
-            features: std::array::from_fn(|feature| centres[kind][feature] + 1.5 * normal(&mut rng)),
+            features: std::array::from_fn(|feature| centres[kind][feature] + normal(&mut rng)),
             kind,
         }
     };
@@ -84,9 +84,9 @@ impl Model {
                 let error = probability - f64::from(u8::from(kind == patient.kind));
                 let row = &mut self.0[kind * (FEATURES + 1)..][..=FEATURES];
                 for (weight, x) in row.iter_mut().zip(&patient.features) {
-                    *weight -= 0.01 * (error * x + 1e-4 * *weight);
+                    *weight -= 0.001 * (error * x + 1e-4 * *weight);
                 }
-                row[FEATURES] -= 0.01 * error;
+                row[FEATURES] -= 0.001 * error;
             }
         }
     }

@@ -167,10 +167,8 @@ fn values_come_over(job: &Job) {
     job.wait(to_a.delivered()).unwrap();
     let end = job.run(&[&RECV[..], &["--timeout", "0.3"]].concat(), "");
     assert_eq!((end.code, end.stdout.len()), (Some(3), 0), "{end:?}");
-    assert_eq!(
-        end.stderr,
-        ["flexbond: error: channel orders: waiting for a message took more than 300ms; party b is there"]
-    );
+    let text = "flexbond: error: channel orders: waiting for a message took more than 300ms; party b ";
+    assert!(end.stderr[0].starts_with(text), "{end:?}");
 }
 
 #[test]

@@ -107,9 +107,11 @@ pub enum ConfigError {
 /// Who takes part in a job, which of them this is, and what it holds at most.
 ///
 /// # Files
-/// JSON or TOML; a key that is not in this example is an error that names it, except for `tls`, see [`TlsFiles`]. `role`,
-/// `server`, `curve`, `addresses`, `limits` and any of the three roles may be left out. All parties need the same job id and
-/// the same members. Where there is a `server`, parties are reached by it alone, and `addresses` are not looked at.
+/// JSON or TOML; a key that is not in this example is an error that names it, except for `tls`, see [`TlsFiles`], and
+/// `nats`, see [`NatsOptions`]. `role`, `server`, `curve`, `addresses`, `limits` and any of the three roles may be left out.
+/// All parties need the same job id and the same members. Where there is a `server`, parties are reached by it alone, and
+/// `addresses` are not looked at. A `server` of the form `nats://host:4222` is one of NATS with JetStream, or several with
+/// commas between them.
 ///
 /// ```
 /// use flexbond_collectives::federation::{Config, Role};

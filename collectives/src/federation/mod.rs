@@ -47,6 +47,7 @@
 //! | --- | --- |
 //! | [`MemoryNetwork`] | parties of one process: tests, simulations; nothing is copied |
 //! | [`DirectCarrier`] | parties that can connect to each other, over tcp, ipc or any transport of sockets |
+//! | `NatsCarrier` | parties that meet at NATS JetStream, one server or a cluster, with the feature `nats` |
 //! | one of your own | anything that takes messages of several frames, even one that loses, doubles and reorders them |
 //!
 //! # What is promised
