@@ -1,5 +1,8 @@
 //! `flexbond federation`: a party from the shell, in a job whose other party is this test.
 
+#[cfg(feature = "nats")]
+#[path = "../../collectives/tests/nats/server.rs"]
+mod nats_server;
 mod program;
 
 use std::fs;
@@ -17,6 +20,20 @@ use tokio::runtime::Runtime;
 enum Way {
     Direct,
     Server(Server),
+    #[cfg(feature = "nats")]
+    Nats(nats_server::NatsServer),
+}
+
+impl Way {
+    /// What the configuration has as `server`.
+    fn server(&self) -> Option<String> {
+        match self {
+            Way::Direct => None,
+            Way::Server(server) => Some(server.endpoints()[0].to_string()),
+            #[cfg(feature = "nats")]
+            Way::Nats(server) => Some(server.url()),
+        }
+    }
 }
 
 /// A job of `a` and `b`.
@@ -47,6 +64,15 @@ impl Job {
         }
     }
 
+    #[cfg(feature = "nats")]
+    fn by_nats() -> Option<Self> {
+        nats_server::is_there().then(|| Job {
+            folder: tempfile::tempdir().unwrap(),
+            runtime: runtime(),
+            way: Way::Nats(nats_server::NatsServer::start()),
+        })
+    }
+
     fn address(&self, party: &str) -> String {
         format!("ipc://{}", self.folder.path().join(party).display())
     }
@@ -56,11 +82,11 @@ impl Job {
             .member("a".parse().unwrap(), Role::Guest)
             .member("b".parse().unwrap(), Role::Host)
             .limits(limits());
-        match &self.way {
-            Way::Direct => ["a", "b"].iter().fold(config, |config, party| {
+        match self.way.server() {
+            None => ["a", "b"].iter().fold(config, |config, party| {
                 config.address(party.parse().unwrap(), self.address(party))
             }),
-            Way::Server(server) => config.by_server(server.endpoints()[0].to_string()),
+            Some(server) => config.by_server(server),
         }
     }
 
@@ -72,11 +98,11 @@ impl Job {
 
     /// The configuration of `a` as a file.
     fn file(&self) -> PathBuf {
-        let way = match &self.way {
-            Way::Direct => serde_json::json!({
+        let way = match self.way.server() {
+            None => serde_json::json!({
                 "addresses": {"a": self.address("a"), "b": self.address("b")}
             }),
-            Way::Server(server) => serde_json::json!({"server": server.endpoints()[0].to_string()}),
+            Some(server) => serde_json::json!({ "server": server }),
         };
         let mut config = serde_json::json!({
             "session": {"local_id": "a", "job_id": "job"},
@@ -179,6 +205,40 @@ fn directly_values_come_over() {
 #[test]
 fn by_a_server_values_come_over() {
     values_come_over(&Job::by_server());
+}
+
+#[cfg(feature = "nats")]
+#[test]
+fn by_nats_values_come_over_and_status_tells_what_waits() {
+    let Some(job) = Job::by_nats() else {
+        return;
+    };
+    let status = || job.run(&["status"], "").stdout;
+    let unseen = status();
+    assert!(
+        unseen[2].ends_with("host     has not been heard of"),
+        "{unseen:?}"
+    );
+    values_come_over(&job);
+    assert_eq!(job.run(&SEND, "1").code, Some(0));
+    let left = status();
+    assert_eq!(left[1], "  a  guest    has left", "{left:?}");
+    let line = "  channel orders from a to b: 1 of 4 messages wait".to_owned();
+    assert!(left.contains(&line), "{left:?}");
+    let b = job.join("b");
+    assert_eq!(job.wait(channel(&b).recv::<i32>()).unwrap(), 1);
+    job.wait(async {
+        // Present, and nothing waits.
+        loop {
+            let lines = status();
+            if lines[2].ends_with("host     is there, but does not see all others yet")
+                && lines.contains(&line.replace("1 of", "0 of"))
+            {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
 }
 
 #[test]

@@ -15,6 +15,17 @@ use crate::{config, join, within};
 const CHILD: &str = "FLEXBOND_TEST_PARTY";
 const MESSAGES: u64 = 300;
 
+/// How many kills there are; more are for a long soak.
+fn kills() -> u64 {
+    let given = std::env::var("FLEXBOND_NATS_KILLS").ok();
+    given.map_or(8, |given| given.parse().expect("a number of kills"))
+}
+
+/// How many messages there are, so that there are some to the last kill.
+fn messages() -> u64 {
+    MESSAGES.max(kills() * 40)
+}
+
 #[tokio::test]
 async fn the_server_dies_and_nothing_is_lost_or_doubled() {
     if !server::is_there() {
@@ -74,14 +85,14 @@ async fn work(config: Config, folder: &Path) {
     let mut next = known.lines().count() as u64;
     channel.resume_at(next).unwrap();
     let sending = async {
-        for number in channel.next_offset().await.unwrap()..MESSAGES {
+        for number in channel.next_offset().await.unwrap()..messages() {
             channel.send(&number).await.unwrap();
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         channel.delivered().await.unwrap();
     };
     let receiving = async {
-        while next < MESSAGES {
+        while next < messages() {
             let (offset, number) = channel.recv_numbered::<u64>().await.unwrap();
             // One write: a line is there or not.
             file.write_all(format!("{offset} {number}\n").as_bytes()).unwrap();
@@ -128,23 +139,23 @@ fn parties_and_the_server_die_and_nothing_is_lost_or_doubled() {
     let mut rng = fastrand::Rng::with_seed(seed);
     let names = ["a", "b"];
     let mut children = names.map(|name| Some(spawn(name, &url, folder.path())));
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let mut kills = 0;
+    let deadline = Instant::now() + Duration::from_secs(60 + kills());
+    let (mut killed, kills) = (0, kills());
     while children.iter().any(Option::is_some) {
         assert!(Instant::now() < deadline, "seed {seed}: it takes too long");
         std::thread::sleep(Duration::from_millis(rng.u64(20..150)));
         let which = rng.usize(..3);
-        if kills < 8 && which < 2 {
+        if killed < kills && which < 2 {
             if let Some(child) = &mut children[which] {
                 child.kill().unwrap();
                 child.wait().unwrap();
                 children[which] = Some(spawn(names[which], &url, folder.path()));
-                kills += 1;
+                killed += 1;
             }
-        } else if kills < 8 {
+        } else if killed < kills {
             server.kill();
             server.run();
-            kills += 1;
+            killed += 1;
         }
         for child in &mut children {
             if let Some(status) = child.as_mut().and_then(|child| child.try_wait().unwrap()) {
@@ -153,7 +164,7 @@ fn parties_and_the_server_die_and_nothing_is_lost_or_doubled() {
             }
         }
     }
-    let expected: String = (0..MESSAGES)
+    let expected: String = (0..messages())
         .map(|number| format!("{number} {number}\n"))
         .collect();
     for name in names {

@@ -27,6 +27,8 @@ use crate::federation::name::PartyId;
 
 /// How much is done before other tasks have their turn.
 const BUDGET: usize = 64;
+/// More is not put into one message, whatever the server takes: receivers ask for several of them at once.
+const MAX_PAYLOAD: usize = 1 << 20;
 /// How long it is waited before a session is begun again: twice as long after each that came to nothing, up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
@@ -136,7 +138,7 @@ impl NatsCarrier {
             incarnation: self.place.incarnation,
             session: fastrand::u64(1..),
             had_place: self.had_place,
-            max_payload: self.client.max_payload(),
+            max_payload: self.client.max_payload().min(MAX_PAYLOAD),
         };
         self.session = Session::Open(Box::new(Running {
             depot: Depot::new(setup, now()),
