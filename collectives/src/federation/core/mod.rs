@@ -19,7 +19,7 @@ mod peer;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::inflow::{Inflow, Taken};
+pub(crate) use self::inflow::{Bounds, Inflow, Taken};
 pub(crate) use self::node::{Barrier, Event, Node, Rejected, Setup};
 pub(crate) use self::outflow::{Letter, Outflow};
 pub(crate) use self::packet::{FlowKey, Kind, MAX_MEMBERS, MAX_PARTS, Refusal, sender_of};
