@@ -140,6 +140,7 @@ mod server_carrier;
 mod stats;
 #[cfg(feature = "federation-redb")]
 mod store;
+mod uplink;
 mod variable;
 
 pub use flexbond_transport::Message;

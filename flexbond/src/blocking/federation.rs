@@ -66,15 +66,14 @@ impl Federation {
         })
     }
 
-    /// Takes part in the job of `config` in the mode that it asks for: by its `server` if it has one, else directly by its
-    /// `addresses`.
+    /// Takes part in the job of `config`, in the mode that it asks for: by its `server` if it has one, else directly by its
+    /// `addresses`. Who is not there yet is not waited for.
     ///
     /// # Errors
     /// [`ConnectError`] within [`CallError`] says which key of the configuration is wrong.
     pub fn connect(config: Config) -> Result<Self, CallError<ConnectError>> {
-        Ok(Federation {
-            inner: wait(federation::Federation::connect(config))??,
-        })
+        let inner = wait(federation::Federation::connect(config))??;
+        Ok(Federation { inner })
     }
 
     /// Listens at this party's address in the configuration, and connects to all others. What it returns is for

@@ -139,6 +139,7 @@ impl Server {
             draining: None,
             sleep: Box::pin(tokio::time::sleep_until(tokio::time::Instant::now())),
             messages: Vec::new(),
+            lost: Vec::new(),
         };
         Ok(Server {
             endpoints,
@@ -232,10 +233,10 @@ impl Server {
             if let Some(server) = after
                 && let Some(endpoint) = &server.connect
             {
-                let socket = current.sockets.connect(&config, &name, server, endpoint)?;
+                let uplink = current.sockets.connect(&config, &name, server, endpoint)?;
                 numbers.insert(name.clone(), next_number);
                 next_number += 1;
-                added.push((name, socket));
+                added.push((name, uplink));
             }
         }
         current.sockets.reload(&config)?;
