@@ -59,7 +59,7 @@ pub(super) fn contenders(workspace: &Workspace, report: &mut Report) -> Result<V
 }
 
 /// All cases, the most telling first.
-pub(super) fn cases(quick: bool) -> Vec<FederationCase> {
+pub(super) fn cases() -> Vec<FederationCase> {
     let mut cases = vec![
         swap(64, 1),
         one_at_a_time(1),
@@ -68,22 +68,17 @@ pub(super) fn cases(quick: bool) -> Vec<FederationCase> {
         flow(false),
         flow(true),
     ];
-    for parties in sizes([2, 8, 32, 100], quick) {
+    for parties in [2, 8, 32, 100] {
         cases.push(parties_of_one_job("all to all", "swap", parties));
     }
-    for parties in sizes([2, 8, 32, 100], quick) {
+    for parties in [2, 8, 32, 100] {
         cases.push(parties_of_one_job("ring", "ring", parties));
     }
-    for jobs in sizes([1, 8, 32, 64], quick) {
+    for jobs in [1, 8, 32, 64] {
         cases.push(pairs(jobs));
     }
     cases.extend([swap(64, 2), one_at_a_time(2), tensor(2)]);
     cases
-}
-
-/// Of many, the first two where there is little time.
-fn sizes(all: [usize; 4], quick: bool) -> impl Iterator<Item = usize> {
-    all.into_iter().take(if quick { 2 } else { 4 })
 }
 
 /// What is to be reached, by the titles of records.
@@ -328,7 +323,7 @@ mod tests {
     #[test]
     fn every_bar_has_its_record() {
         let mut records = BTreeSet::new();
-        for FederationCase { case, .. } in cases(false) {
+        for FederationCase { case, .. } in cases() {
             for metric in &case.metrics {
                 let record = format!("{}{}", case.heading.name, metric.suffix);
                 records.insert(title(&record, case.heading.transport, case.heading.size));
@@ -356,15 +351,10 @@ mod tests {
 
     #[test]
     fn who_takes_part_is_known() {
-        for quick in [false, true] {
-            for FederationCase { case, players } in cases(quick) {
-                assert_eq!(players[0], OURS, "{}", case.heading.title());
-                assert!(
-                    players
-                        .iter()
-                        .all(|name| [OURS, RAW].contains(name) || PEERS.contains(name))
-                );
-            }
+        for FederationCase { case, players } in cases() {
+            assert_eq!(players[0], OURS, "{}", case.heading.title());
+            let is_known = |name: &&str| [OURS, RAW].contains(name) || PEERS.contains(name);
+            assert!(players.iter().all(is_known));
         }
     }
 }

@@ -66,12 +66,7 @@ pub(super) const GROUPS: [Group; 6] = [
         name: "federation",
         peers: &federation::PEERS,
         programs: &[],
-        cases: |quick| {
-            federation::cases(quick)
-                .into_iter()
-                .map(AnyCase::Federation)
-                .collect()
-        },
+        cases: |_| federation::cases().into_iter().map(AnyCase::Federation).collect(),
     },
 ];
 
