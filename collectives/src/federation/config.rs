@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::credentials::{CurveKeys, TlsFiles};
 use super::limits::{LimitError, Limits};
 use super::name::{JobId, Member, PartyId, Role};
 
@@ -74,6 +75,12 @@ pub enum ConfigError {
         /// The party.
         party: PartyId,
     },
+    /// There are keys for a server, and no server.
+    #[error("`{key}` is for a message server; give `server` too")]
+    NoServer {
+        /// Which key.
+        key: &'static str,
+    },
     /// A limit is out of its bounds.
     #[error("`limits`")]
     Limit(#[from] LimitError),
@@ -82,14 +89,16 @@ pub enum ConfigError {
 /// Who takes part in a job, which of them this is, and what it holds at most.
 ///
 /// # Files
-/// JSON or TOML; a key that is not in this example is an error that names it. `role`, `server`, `addresses`, `limits` and
-/// any of the three roles may be left out. All parties need the same job id and the same members.
+/// JSON or TOML; a key that is not in this example is an error that names it, except for `tls`, see [`TlsFiles`]. `role`,
+/// `server`, `curve`, `addresses`, `limits` and any of the three roles may be left out. All parties need the same job id and
+/// the same members. Where there is a `server`, parties are reached by it alone, and `addresses` are not looked at.
 ///
 /// ```
 /// use flexbond_collectives::federation::{Config, Role};
 ///
 /// let config = Config::from_json(r#"{
 ///     "server": "relay.example:9370",
+///     "curve": {"secret_file": "bank-a.key_secret", "server_key": "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"},
 ///     "session": {"role": "guest", "local_id": "bank-a", "job_id": "churn-7"},
 ///     "federation": {"guest": ["bank-a"], "host": ["bank-b", 10000], "arbiter": ["auditor"]},
 ///     "addresses": {"bank-b": "tcp://10.0.0.2:9371"},
@@ -117,6 +126,8 @@ pub struct Config {
     role: Option<Role>,
     members: Vec<Member>,
     server: Option<String>,
+    curve: Option<CurveKeys>,
+    tls: Option<TlsFiles>,
     addresses: BTreeMap<PartyId, String>,
     limits: Limits,
 }
@@ -125,6 +136,8 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 struct File {
     server: Option<String>,
+    curve: Option<CurveKeys>,
+    tls: Option<TlsFiles>,
     session: Session,
     federation: Parties,
     #[serde(default)]
@@ -162,6 +175,8 @@ impl Config {
             role: None,
             members: Vec::new(),
             server: None,
+            curve: None,
+            tls: None,
             addresses: BTreeMap::new(),
             limits: Limits::default(),
         }
@@ -171,6 +186,27 @@ impl Config {
     #[must_use]
     pub fn member(mut self, id: PartyId, role: Role) -> Self {
         self.members.push(Member { id, role });
+        self
+    }
+
+    /// Sets where the message server is: `host:port`, or an endpoint.
+    #[must_use]
+    pub fn by_server(mut self, server: impl Into<String>) -> Self {
+        self.server = Some(server.into());
+        self
+    }
+
+    /// Sets the keys for the message server.
+    #[must_use]
+    pub fn curve(mut self, keys: CurveKeys) -> Self {
+        self.curve = Some(keys);
+        self
+    }
+
+    /// Sets the certificates for a message server at a `tls://` endpoint.
+    #[must_use]
+    pub fn tls(mut self, files: TlsFiles) -> Self {
+        self.tls = Some(files);
         self
     }
 
@@ -196,13 +232,18 @@ impl Config {
         let path = path.as_ref();
         let place = format!("{}", path.display());
         let text = read(path)?;
-        match path.extension().and_then(|extension| extension.to_str()) {
+        let mut config = match path.extension().and_then(|extension| extension.to_str()) {
             Some("json") => Self::parse_json(&text, place),
             Some("toml") => Self::parse_toml(&text, place),
             _ => Err(ConfigError::Format {
                 path: path.to_owned(),
             }),
+        }?;
+        if let Some(folder) = path.parent() {
+            config.curve.iter_mut().for_each(|keys| keys.below(folder));
+            config.tls.iter_mut().for_each(|files| files.below(folder));
         }
+        Ok(config)
     }
 
     /// Reads JSON.
@@ -253,6 +294,8 @@ impl Config {
                 .flat_map(|(role, ids)| ids.into_iter().map(move |id| Member { id, role }))
                 .collect(),
             server: file.server,
+            curve: file.curve,
+            tls: file.tls,
             addresses: file.addresses,
             limits: file.limits,
         };
@@ -291,6 +334,10 @@ impl Config {
         if let Some(party) = self.addresses.keys().find(|party| !roles.contains_key(*party)) {
             return Err(ConfigError::AddressOfNobody { party: party.clone() });
         }
+        let keys = [("curve", self.curve.is_some()), ("tls", self.tls.is_some())];
+        if let (None, Some((key, _))) = (&self.server, keys.into_iter().find(|(_, is_there)| *is_there)) {
+            return Err(ConfigError::NoServer { key });
+        }
         Ok(self.limits.validate()?)
     }
 
@@ -324,6 +371,18 @@ impl Config {
     #[must_use]
     pub fn server(&self) -> Option<&str> {
         self.server.as_deref()
+    }
+
+    /// The keys for the message server.
+    #[must_use]
+    pub fn curve_keys(&self) -> Option<&CurveKeys> {
+        self.curve.as_ref()
+    }
+
+    /// The certificates for the message server.
+    #[must_use]
+    pub fn tls_files(&self) -> Option<&TlsFiles> {
+        self.tls.as_ref()
     }
 
     /// Where parties listen that are reached directly.

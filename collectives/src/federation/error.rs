@@ -92,6 +92,15 @@ pub enum RefusedReason {
     /// Another process has taken this one's place.
     #[error("another process has taken the place of this one")]
     Superseded,
+    /// The two configurations name different parties for this job.
+    #[error("its configuration names other parties for this job; both must name the same")]
+    OtherMembers,
+    /// The message server does not let this party take part in the job.
+    #[error("the message server does not let this party take part in the job")]
+    Unauthorized,
+    /// The message server has as many jobs or parties as it takes. This party is let in when there is room.
+    #[error("the message server has no room for this party or job at present")]
+    NoRoom,
 }
 
 /// The job is over for this party; no retry helps.

@@ -95,7 +95,7 @@ impl Federation {
         let waiting = self.wait(|state| {
             over(state)?;
             for peer in state.node.peers() {
-                if let Some(refusal) = peer.refused.filter(|refusal| *refusal != Refusal::InUse) {
+                if let Some(refusal) = peer.refused.filter(|refusal| refusal.is_final()) {
                     let (by, reason) = (peer.id.clone(), refusal.into());
                     return Err(JoinError::Refused { by, reason });
                 }
@@ -351,6 +351,9 @@ impl From<Refusal> for RefusedReason {
             Refusal::OtherJob => RefusedReason::OtherJob,
             Refusal::InUse => RefusedReason::InUse,
             Refusal::Superseded => RefusedReason::Superseded,
+            Refusal::OtherMembers => RefusedReason::OtherMembers,
+            Refusal::Unauthorized => RefusedReason::Unauthorized,
+            Refusal::NoRoom => RefusedReason::NoRoom,
         }
     }
 }

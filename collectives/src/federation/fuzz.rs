@@ -151,10 +151,15 @@ impl Stage {
         let mut pieces = Vec::new();
         let content = match step % 16 {
             8 => Content::Hello(Hello {
-                job: job(if step >> 4 == 15 { "other" } else { "job" }),
+                members: match step >> 4 {
+                    14 => vec![party(0), party(1)],
+                    _ => vec![party(0), party(1), party(2)],
+                },
                 window_messages: u32::from(count),
                 window_bytes: number(body),
                 max_message: number(body.get(8..).unwrap_or_default()),
+                credit: u64::MAX,
+                custody: u64::MAX,
             }),
             9 if step >> 4 == 15 => Content::Refused(
                 [
@@ -162,16 +167,20 @@ impl Stage {
                     Refusal::OtherJob,
                     Refusal::InUse,
                     Refusal::Superseded,
-                ][usize::from(count) % 4],
+                    Refusal::OtherMembers,
+                    Refusal::Unauthorized,
+                    Refusal::NoRoom,
+                ][usize::from(count) % 7],
             ),
             9 => Content::Ack { gap: count & 1 != 0 },
-            _ => Content::Item {
+            _ => Content::Items {
                 seq: if step >> 4 == 15 { number(body) } else { seq },
-                item: item(step, which, count, body, &mut pieces),
+                items: vec![item(step, which, count, body, &mut pieces)],
             },
         };
         Packet {
             header: Header {
+                job: job(if step == 0xf8 { "other" } else { "job" }),
                 from: party(1 + peer),
                 to: party(0),
                 mine: 1 + u64::from(which >> 6),
@@ -271,11 +280,13 @@ fn item(step: u8, which: u8, count: u8, body: &[u8], pieces: &mut Vec<Bytes>) ->
         10 => Item::Open {
             flow,
             key: key(which >> 1),
+            from: None,
         },
         11 => {
             let (next, held) = body.split_at(body.len().min(usize::from(count >> 2) % 9));
             Item::Opened {
                 flow,
+                epoch: 1,
                 next: number(next),
                 held: held.iter().map(|offset| u64::from(*offset)).collect(),
             }
@@ -305,6 +316,7 @@ fn item(step: u8, which: u8, count: u8, body: &[u8], pieces: &mut Vec<Bytes>) ->
                 expired: step & 0x60 == 0x60,
                 at: 0,
                 parts: vec![body.len() as u64],
+                pieces: u16::from(!body.is_empty()),
             })
         }
         _ => {
@@ -337,6 +349,7 @@ fn item(step: u8, which: u8, count: u8, body: &[u8], pieces: &mut Vec<Bytes>) ->
                 expired: step & 0x20 != 0,
                 at: u64::from(*at),
                 parts: lens.iter().map(|len| u64::from(*len) * long).collect(),
+                pieces: u16::try_from(pieces.len()).expect("there are few"),
             })
         }
     }

@@ -102,7 +102,9 @@
 mod broadcast;
 mod carrier;
 mod config;
+mod connect;
 mod core;
+mod credentials;
 mod direct;
 mod driver;
 mod error;
@@ -115,7 +117,12 @@ mod limits;
 mod line;
 mod memory;
 mod name;
+mod relay;
+mod server;
+mod server_carrier;
 mod stats;
+#[cfg(feature = "federation-redb")]
+mod store;
 mod variable;
 
 pub use flexbond_transport::Message;
@@ -123,6 +130,8 @@ pub use flexbond_transport::Message;
 pub use self::broadcast::BroadcastChannel;
 pub use self::carrier::{Arrival, Carrier};
 pub use self::config::{Config, ConfigError};
+pub use self::connect::ConnectError;
+pub use self::credentials::{CredentialError, CurveKeys, TlsFiles};
 pub use self::direct::{DirectCarrier, DirectError};
 pub use self::error::{ChannelError, JoinError, OpenError, Over, Presence, RefusedReason, Waiting};
 pub use self::federation::Federation;
@@ -130,5 +139,13 @@ pub use self::limits::{LimitError, Limits};
 pub use self::line::Codec;
 pub use self::memory::{MemoryCarrier, MemoryNetwork};
 pub use self::name::{ChannelName, JobId, MAX_NAME, Member, NameError, PartyId, Role, Tag};
+pub use self::relay::{JobStats, PartyStats, RelayLimits, RelayStats};
+pub use self::server::{
+    EventLevel, JobEntry, PartyEntry, ServeError, Server, ServerConfig, ServerConfigError, ServerEntry,
+    ServerEvent, ServerKeys, ServerStats, StoreStats,
+};
+pub use self::server_carrier::{ServerCarrier, ServerCarrierError};
 pub use self::stats::{ChannelStats, PeerStats};
+#[cfg(feature = "federation-redb")]
+pub use self::store::StoreError;
 pub use self::variable::VariableChannel;

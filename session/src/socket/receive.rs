@@ -62,15 +62,17 @@ impl Socket {
         limit: usize,
     ) -> Result<Route, RecvError> {
         tokio::task::coop::consume_budget().await;
-        self.wait_for(|| {
-            let core = self.core();
-            if core.is_closed() {
-                return Err(RecvError::Closed);
-            }
-            let from = core.pattern.recv_batch(messages, limit)?;
-            Ok(from.map(|(lane, peer)| Route::new(Arc::clone(core), lane, peer)))
-        })
-        .await
+        self.wait_for(|| self.take_batch(messages, limit)).await
+    }
+
+    /// Polls as [`recv_batch`](Self::recv_batch) does, and wakes the context's task when there may be a batch.
+    pub(super) fn poll_recv_batch(
+        &self,
+        cx: &mut Context<'_>,
+        messages: &mut Vec<Message>,
+        limit: usize,
+    ) -> Poll<Result<Route, RecvError>> {
+        self.poll_take(cx, || self.take_batch(messages, limit))
     }
 
     /// Receives the next message if there is one already.
@@ -127,6 +129,15 @@ impl Socket {
         }
         let count = core.pattern.recv_many(messages, limit)?;
         Ok((count > 0).then_some(count))
+    }
+
+    fn take_batch(&self, messages: &mut Vec<Message>, limit: usize) -> Found<Route> {
+        let core = self.core();
+        if core.is_closed() {
+            return Err(RecvError::Closed);
+        }
+        let from = core.pattern.recv_batch(messages, limit)?;
+        Ok(from.map(|(lane, peer)| Route::new(Arc::clone(core), lane, peer)))
     }
 
     /// Takes now or, with the task's waker registered, after all.

@@ -13,6 +13,8 @@ use crate::federation::name::Tag;
 pub(crate) struct Inflow {
     /// The sender's number for it, of the present session.
     pub(crate) id: Option<u32>,
+    /// Which numbering it has, once a sender has asked for it.
+    epoch: Option<u64>,
     /// The offset of the message that comes next, or a higher one.
     next: u64,
     held: VecDeque<Held>,
@@ -89,11 +91,13 @@ impl Inflow {
         self.assembly = None;
     }
 
-    /// What the sender is told when it opens the flow.
-    pub(crate) fn progress(&self) -> (u64, Vec<u64>) {
+    /// What the sender is told when it opens the flow: the epoch, which is `new` if there is none, the next offset, and
+    /// what is held.
+    pub(crate) fn progress(&mut self, new: u64) -> (u64, u64, Vec<u64>) {
+        let epoch = *self.epoch.get_or_insert(new);
         // Those that have expired were settled, perhaps in a session that the sender does not know of.
         let held = self.held.iter().filter(|held| !held.is_expired);
-        (self.next, held.map(|held| held.offset).collect())
+        (epoch, self.next, held.map(|held| held.offset).collect())
     }
 
     /// How many messages wait for the program, and how many bytes.

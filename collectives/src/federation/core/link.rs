@@ -45,6 +45,8 @@ pub(crate) struct Link {
     furthest: u64,
     /// The number of the item that comes next.
     expected: u64,
+    /// Of the items that have come, those with lower numbers are acknowledged to the other side.
+    confirmed: u64,
     /// No item with this number or a higher one has come.
     seen: u64,
     backoff: Duration,
@@ -94,6 +96,7 @@ impl Link {
             sent: 0,
             furthest: 0,
             expected: 0,
+            confirmed: 0,
             seen: 0,
             backoff: limits.retry,
             resend_at: None,
@@ -145,9 +148,11 @@ impl Link {
         (self.queue.len(), self.queued_bytes)
     }
 
-    pub(crate) fn push(&mut self, item: Item, pieces: Vec<Bytes>) {
+    /// Queues an item and returns its number.
+    pub(crate) fn push(&mut self, item: Item, pieces: Vec<Bytes>) -> u64 {
         self.queued_bytes += size(&pieces);
         self.queue.push_back((item, pieces));
+        self.first + self.queue.len() as u64 - 1
     }
 
     /// Tells this incarnation of the other side that it may not take part.
@@ -155,13 +160,14 @@ impl Link {
         self.refuse = Some((incarnation, refusal));
     }
 
-    /// `acceptable` says of a HELLO whether its sender may take part.
+    /// `acceptable` says of a HELLO whether its sender may take part. Of a packet with items, it returns how many of them
+    /// were taken before, if the next one is among them.
     pub(crate) fn handle(
         &mut self,
         now: Instant,
         header: &Header,
         acceptable: Result<(), Refusal>,
-    ) -> (Heard, bool) {
+    ) -> (Heard, Option<usize>) {
         let mut heard = Heard::default();
         let is_for_us = header.yours == self.local;
         if let Content::Refused(refusal) = header.content {
@@ -170,7 +176,7 @@ impl Link {
             if is_for_us {
                 self.backoff = self.retry;
             }
-            return (heard, false);
+            return (heard, None);
         }
         if self.remote != Some(header.mine) {
             match (&header.content, acceptable) {
@@ -190,7 +196,7 @@ impl Link {
                 }
             }
             if !heard.is_new {
-                return (heard, false);
+                return (heard, None);
             }
         }
         self.heard = Some(now);
@@ -198,7 +204,7 @@ impl Link {
         if !is_for_us {
             // It does not know this incarnation yet.
             self.say_hello |= matches!(header.content, Content::Hello(_));
-            return (heard, false);
+            return (heard, None);
         }
         if !self.is_up {
             self.is_up = true;
@@ -209,27 +215,56 @@ impl Link {
         self.acknowledged(now, header.ack);
         match &header.content {
             Content::Ack { gap: true } => self.go_back(),
-            Content::Item { seq, .. } if *seq == self.expected => return (heard, true),
-            Content::Item { seq, .. } => {
+            Content::Items { seq, items } => {
+                let end = seq.saturating_add(items.len() as u64);
+                if *seq <= self.expected && self.expected < end {
+                    let taken = (self.expected - seq) as usize;
+                    return (heard, Some(taken));
+                }
                 self.ignored += 1;
                 self.say_ack = true;
                 self.gap |= *seq > self.expected;
-                self.seen = self.seen.max(seq.saturating_add(1));
+                self.seen = self.seen.max(end);
             }
             // It has not heard that this side knows it.
             Content::Hello(_) => self.say_ack = true,
             _ => {}
         }
-        (heard, false)
+        (heard, None)
     }
 
-    /// The item that [`handle`](Link::handle) has shown is taken: the other side will hear so. What is not taken comes
-    /// again.
+    /// The next item that [`handle`](Link::handle) has shown is taken: the other side will hear so. What is not taken
+    /// comes again.
     pub(crate) fn take(&mut self) {
+        self.take_unconfirmed();
+        self.confirm(self.expected);
+    }
+
+    /// Like [`take`](Link::take), but the other side does not hear of it before it is confirmed.
+    pub(crate) fn take_unconfirmed(&mut self) {
         self.expected += 1;
-        self.say_ack = true;
         // What came too early is missing now.
         self.gap = self.seen > self.expected;
+        self.say_ack |= self.gap;
+    }
+
+    /// The other side need not keep taken items with lower numbers any longer.
+    pub(crate) fn confirm(&mut self, below: u64) {
+        let below = below.min(self.expected);
+        if below > self.confirmed {
+            self.confirmed = below;
+            self.say_ack = true;
+        }
+    }
+
+    /// The number of the item that comes next: all before it are taken.
+    pub(crate) fn expected(&self) -> u64 {
+        self.expected
+    }
+
+    /// The other side has all items with lower numbers.
+    pub(crate) fn acknowledged_to(&self) -> u64 {
+        self.first
     }
 
     fn begin(&mut self, now: Instant, remote: u64) {
@@ -240,6 +275,7 @@ impl Link {
             self.retired.push_back(old);
         }
         self.is_up = false;
+        self.confirmed = 0;
         self.queue.clear();
         (
             self.queued_bytes,
@@ -343,9 +379,9 @@ impl Link {
         let index = if is_probe { 0 } else { self.sent };
         if let Some((item, pieces)) = self.queue.get(index) {
             let seq = self.first + index as u64;
-            let content = Content::Item {
+            let content = Content::Items {
                 seq,
-                item: item.clone(),
+                items: vec![item.clone()],
             };
             let pieces = pieces.clone();
             self.sent += usize::from(!is_probe);
@@ -369,7 +405,7 @@ impl Link {
 
     /// The acknowledgement that goes with every packet of this session.
     pub(crate) fn ack(&self) -> u64 {
-        self.expected
+        self.confirmed
     }
 }
 

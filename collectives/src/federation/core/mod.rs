@@ -9,7 +9,7 @@
 //! answers with what it has, so that nothing is taken twice.
 
 mod inflow;
-mod link;
+pub(super) mod link;
 mod node;
 mod outflow;
 pub(super) mod packet;

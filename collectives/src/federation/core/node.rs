@@ -34,6 +34,8 @@ pub(crate) struct Setup {
 #[derive(Debug)]
 pub(crate) struct Node {
     setup: Setup,
+    /// All parties, sorted.
+    members: Vec<PartyId>,
     peers: Vec<Peer>,
     by_id: BTreeMap<PartyId, usize>,
     aborted: Option<(PartyId, String)>,
@@ -101,9 +103,12 @@ impl Node {
                 )
             })
             .collect();
+        let mut members: Vec<_> = setup.peers.iter().chain([&setup.local]).cloned().collect();
+        members.sort();
         let by_id = setup.peers.iter().cloned().zip(0..).collect();
         let mut node = Node {
             setup,
+            members,
             peers,
             by_id,
             aborted: None,
@@ -147,7 +152,7 @@ impl Node {
             return Err(Barrier::Closed);
         }
         match peer.and_then(|peer| self.peers[peer].refused) {
-            Some(refusal) if refusal != Refusal::InUse => Err(Barrier::Refused(refusal)),
+            Some(refusal) if refusal.is_final() => Err(Barrier::Refused(refusal)),
             _ => Ok(()),
         }
     }
@@ -283,24 +288,51 @@ impl Node {
             return;
         };
         let peer = &mut self.peers[index];
+        let is_ours = header.job == self.setup.job;
         let acceptable = match &header.content {
-            Content::Hello(hello) if hello.job != self.setup.job => Err(Refusal::OtherJob),
-            _ => Ok(()),
+            Content::Hello(_) if !is_ours => Err(Refusal::OtherJob),
+            Content::Hello(hello) if hello.members != self.members => Err(Refusal::OtherMembers),
+            // A refusal may come from another job, and says so.
+            Content::Hello(_) | Content::Refused(_) => Ok(()),
+            _ if is_ours => Ok(()),
+            _ => {
+                self.foreign += 1;
+                return;
+            }
         };
-        let (heard, has_item) = peer.link.handle(now, &header, acceptable);
+        let (heard, taken) = peer.link.handle(now, &header, acceptable);
         if let Content::Hello(hello) = &header.content
             && peer.link.is_with(header.mine)
         {
             peer.meet(hello, &self.setup.limits);
         }
         self.note(index, &heard);
-        if let Content::Item { item, .. } = header.content
-            && has_item
-            && self.handle_item(now, index, item, pieces)
-        {
-            self.peers[index].link.take();
+        if let (Content::Items { items, .. }, Some(taken)) = (header.content, taken) {
+            self.handle_items(now, index, items, taken, pieces);
         }
         self.look_around();
+    }
+
+    /// Takes items until there is one that cannot be taken; of these, the first `taken` were here before.
+    fn handle_items(
+        &mut self,
+        now: Instant,
+        index: usize,
+        items: Vec<Item>,
+        taken: usize,
+        pieces: Vec<bytes::Bytes>,
+    ) {
+        let mut pieces = pieces.into_iter();
+        for (number, item) in items.into_iter().enumerate() {
+            let own: Vec<_> = pieces.by_ref().take(item.pieces()).collect();
+            if number < taken {
+                continue;
+            }
+            if !self.handle_item(now, index, item, own) {
+                return;
+            }
+            self.peers[index].link.take();
+        }
     }
 
     fn note(&mut self, index: usize, heard: &Heard) {
@@ -337,8 +369,8 @@ impl Node {
                 peer.wrong += 1;
                 return false;
             }
-            Item::Open { flow, key } => {
-                if !peer.open(flow, key, limits.channels) {
+            Item::Open { flow, key, from: _ } => {
+                if !peer.open(flow, key, self.setup.incarnation, limits.channels) {
                     peer.wrong += 1;
                     return false;
                 }
@@ -347,7 +379,7 @@ impl Node {
                 peer.wrong += 1;
                 return false;
             }
-            Item::Opened { flow, next, held } => {
+            Item::Opened { flow, next, held, .. } => {
                 if let Some(key) = peer.opened(flow, next, &held) {
                     self.events.push_back(Event::Moved { peer: index, key });
                 }
@@ -374,6 +406,8 @@ impl Node {
                 peer.has_left = true;
                 self.events.push_back(Event::Peer { peer: index });
             }
+            // Between parties there are no credit and no absence.
+            Item::Credit { .. } | Item::Seen { .. } | Item::Rewind { .. } | Item::Want { .. } => {}
         }
         true
     }
@@ -417,6 +451,7 @@ impl Node {
     pub(crate) fn poll_transmit(&mut self, now: Instant, peer: usize) -> Option<Message> {
         let Node {
             setup,
+            members,
             peers,
             is_leaving,
             ..
@@ -429,14 +464,17 @@ impl Node {
         }
         let hello = || {
             Content::Hello(Hello {
-                job: setup.job.clone(),
+                members: members.clone(),
                 window_messages: setup.limits.window_messages,
                 window_bytes: setup.limits.window_bytes,
                 max_message: setup.limits.max_message,
+                credit: u64::MAX,
+                custody: u64::MAX,
             })
         };
         let (yours, content, pieces) = peer.link.poll_transmit(now, hello)?;
         let header = Header {
+            job: setup.job.clone(),
             from: setup.local.clone(),
             to: peer.id.clone(),
             mine: setup.incarnation,

@@ -198,6 +198,7 @@ impl Outflow {
         }
         let at = entry.at;
         let end = at.saturating_add(piece).min(entry.size);
+        let pieces = cut(&entry.letter.parts, at, end);
         let data = Data {
             flow: self.id,
             offset: entry.offset,
@@ -212,8 +213,8 @@ impl Outflow {
                 0 => entry.letter.parts.iter().map(|part| part.len() as u64).collect(),
                 _ => Vec::new(),
             },
+            pieces: u16::try_from(pieces.len()).expect("a message has at most `MAX_PARTS` parts"),
         };
-        let pieces = cut(&entry.letter.parts, at, end);
         entry.at = end;
         if end == entry.size {
             self.cursor += 1;

@@ -1,12 +1,16 @@
 //! What two parties say to each other: one packet is one message of the layer below.
 //!
-//! Frame 0 is the version (one byte, 1) and the [`Header`] in postcard; the frames behind it are the pieces of an
-//! [`Item::Data`], and there are none in other packets. Every packet may be lost, doubled or overtaken by others: what
-//! must not be is an [`Item`], which has a number and is sent until it is acknowledged.
+//! Frame 0 is the version (one byte, 1) and the [`Header`] in postcard; the frames behind it are the pieces of each
+//! [`Item::Data`], in the order of the items, and there are no others. Every packet may be lost, doubled or overtaken by
+//! others: what must not be is an [`Item`], which has a number and is sent until it is acknowledged.
+
+use std::fmt;
+use std::marker::PhantomData;
 
 use bytes::Bytes;
 use flexbond_transport::{Frame, Message};
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 use crate::federation::name::{ChannelName, JobId, PartyId, Tag};
@@ -15,8 +19,14 @@ use crate::federation::name::{ChannelName, JobId, PartyId, Tag};
 const VERSION: u8 = 1;
 /// The longest header in bytes: what the longest list of offsets needs, and some names.
 const MAX_HEADER: usize = 1 << 20;
-/// How many buffers a message has at most.
+/// How many buffers a message has at most, and how many pieces a packet.
 pub(crate) const MAX_PARTS: usize = 1024;
+/// How many items a packet has at most.
+pub(crate) const MAX_BATCH: usize = 64;
+/// How many parties a job has at most.
+pub(crate) const MAX_MEMBERS: usize = 4096;
+/// What an item with content costs beside its content.
+const COST: u64 = 128;
 /// No message has this offset or a higher one: nobody counts so far, and what is counted on from it does not overflow.
 pub(crate) const MAX_OFFSET: u64 = 1 << 62;
 
@@ -29,6 +39,7 @@ pub(crate) struct Packet {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Header {
+    pub(crate) job: JobId,
     pub(crate) from: PartyId,
     pub(crate) to: PartyId,
     /// The incarnation of `from`: another number each time that its program starts.
@@ -48,17 +59,28 @@ pub(crate) enum Content {
     Refused(Refusal),
     /// Nothing but the acknowledgement. `gap`: an item came too early, the one with the number `ack` is missing.
     Ack { gap: bool },
-    /// Taken in the order of numbers, each once.
-    Item { seq: u64, item: Item },
+    /// The first has the number `seq`. They are taken in the order of numbers, each once.
+    Items {
+        seq: u64,
+        #[serde(deserialize_with = "bounded::<_, _, MAX_BATCH>")]
+        items: Vec<Item>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Hello {
-    pub(crate) job: JobId,
+    /// All parties of the job, as the sender's configuration has them, sorted.
+    #[serde(deserialize_with = "bounded::<_, _, MAX_MEMBERS>")]
+    pub(crate) members: Vec<PartyId>,
     /// What the sender of this takes on each channel before it wants to be waited for.
     pub(crate) window_messages: u32,
     pub(crate) window_bytes: u64,
     pub(crate) max_message: u64,
+    /// The cost of what may be sent at first, see [`cost`]. `u64::MAX`: no credit is kept.
+    pub(crate) credit: u64,
+    /// Messages of more bytes are sent only while the other party is there ([`Item::Seen`]), and their sender keeps them
+    /// until they are settled, also when it leaves. `u64::MAX`: there are none.
+    pub(crate) custody: u64,
 }
 
 /// Why a party may not take part.
@@ -72,6 +94,12 @@ pub(crate) enum Refusal {
     InUse,
     /// Another process has taken the place of this one.
     Superseded,
+    /// The other side's configuration names other parties for this job.
+    OtherMembers,
+    /// The message server does not let this party take part.
+    Unauthorized,
+    /// The message server has as many jobs or parties as it takes. It may have room later: asking again is sound.
+    NoRoom,
 }
 
 /// What a channel is for; channels of one name and two kinds are two channels.
@@ -91,10 +119,22 @@ pub(crate) struct FlowKey {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Item {
     /// The sender's number for a channel, for the rest of the session.
-    Open { flow: u32, key: FlowKey },
+    Open {
+        flow: u32,
+        key: FlowKey,
+        /// The epoch, and the first offset that the sender still keeps or will give; none when it does not know its
+        /// numbering.
+        from: Option<(u64, u64)>,
+    },
     /// What the receiver has of that channel already, from a session before: all offsets below `next` have come, and of
     /// these its program has not yet received those of `held`.
-    Opened { flow: u32, next: u64, held: Vec<u64> },
+    Opened {
+        flow: u32,
+        /// Which numbering of the flow the offsets are of. It is the receiver's unless the sender knows one.
+        epoch: u64,
+        next: u64,
+        held: Vec<u64>,
+    },
     /// A message, or a piece of one.
     Data(Data),
     /// The receiving program has this message, or will never have it. It need not be kept any longer.
@@ -105,6 +145,15 @@ pub(crate) enum Item {
     Abort { by: PartyId, reason: String },
     /// The sender has ended in good order, and sent all that it had to send.
     Leave,
+    /// Said by a message server: how much may be sent in this session altogether, in [`cost`].
+    Credit { total: u64 },
+    /// Said by a message server: whether the party is there whose place it takes.
+    Seen { is_up: bool },
+    /// Said by a message server: the message is wanted again from its first piece on. Its receiver's session broke before
+    /// it was whole there.
+    Rewind { flow: u32, offset: u64 },
+    /// Said to a message server: the next message needs so much credit altogether.
+    Want { total: u64 },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -122,7 +171,15 @@ pub(crate) struct Data {
     /// Where in the message, its parts laid end to end, the pieces begin.
     pub(crate) at: u64,
     /// The lengths of all parts; with the first pieces (`at` is 0) only.
+    #[serde(deserialize_with = "bounded::<_, _, MAX_PARTS>")]
     pub(crate) parts: Vec<u64>,
+    /// How many frames of the packet are its own, in the order of the items.
+    pub(crate) pieces: u16,
+}
+
+/// What a message or a piece of one takes from the credit: its bytes, and what there is to keep beside them.
+pub(crate) fn cost(bytes: u64) -> u64 {
+    bytes.saturating_add(COST)
 }
 
 /// A packet that cannot be read.
@@ -136,8 +193,35 @@ pub(crate) enum PacketError {
     TooLong { len: usize },
     #[error("the header cannot be read")]
     Header,
-    #[error("the packet has {frames} frames, which it must not")]
+    #[error("the packet has {frames} frames, which are not those of its items")]
     Frames { frames: usize },
+}
+
+impl Refusal {
+    /// Whether asking again cannot help.
+    pub(crate) fn is_final(self) -> bool {
+        !matches!(self, Refusal::InUse | Refusal::NoRoom)
+    }
+}
+
+impl Content {
+    fn items(&self) -> impl Iterator<Item = &Item> {
+        match self {
+            Content::Items { items, .. } => items.as_slice(),
+            _ => &[],
+        }
+        .iter()
+    }
+}
+
+impl Item {
+    /// How many frames of its packet are its own.
+    pub(crate) fn pieces(&self) -> usize {
+        match self {
+            Item::Data(data) => usize::from(data.pieces),
+            _ => 0,
+        }
+    }
 }
 
 impl Packet {
@@ -165,13 +249,8 @@ impl Packet {
         if !rest.is_empty() {
             return Err(PacketError::Header);
         }
-        let allowed = match header.content {
-            Content::Item {
-                item: Item::Data(_), ..
-            } => 1 + MAX_PARTS,
-            _ => 1,
-        };
-        if frames > allowed {
+        let owned: usize = header.content.items().map(Item::pieces).sum();
+        if frames != 1 + owned || owned > MAX_PARTS {
             return Err(PacketError::Frames { frames });
         }
         Ok(Packet {
@@ -184,163 +263,43 @@ impl Packet {
 /// Who a packet says it is from; none when it cannot be read.
 pub(crate) fn sender_of(message: &Message) -> Option<PartyId> {
     let (version, header) = message.get(0)?.split_first()?;
-    // The name comes first in a header.
-    let (sender, _) = postcard::take_from_bytes(header).ok()?;
+    // The job and the name come first in a header.
+    let ((_, sender), _) = postcard::take_from_bytes::<(&str, PartyId)>(header).ok()?;
     (*version == VERSION).then_some(sender)
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::collection::vec;
-    use proptest::prelude::*;
+/// Reads a list of at most `MAX` elements: small ones could stand for much memory.
+fn bounded<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct List<T, const MAX: usize>(PhantomData<T>);
 
-    use super::*;
+    impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for List<T, MAX> {
+        type Value = Vec<T>;
 
-    prop_compose! {
-        fn names()(name in "[a-z0-9-]{1,20}") -> String { name }
-    }
-
-    fn items() -> impl Strategy<Value = Item> {
-        let key = (any::<bool>(), names()).prop_map(|(is_broadcast, name)| FlowKey {
-            kind: if is_broadcast {
-                Kind::Broadcast
-            } else {
-                Kind::Variable
-            },
-            name: ChannelName::new(name).unwrap(),
-        });
-        let data = (
-            (
-                any::<u32>(),
-                any::<u64>(),
-                proptest::option::of(names()),
-                any::<u8>(),
-            ),
-            (
-                proptest::option::of(any::<u64>()),
-                any::<bool>(),
-                any::<u64>(),
-                vec(any::<u64>(), 0..5),
-            ),
-        );
-        prop_oneof![
-            (any::<u32>(), key).prop_map(|(flow, key)| Item::Open { flow, key }),
-            (any::<u32>(), any::<u64>(), vec(any::<u64>(), 0..9))
-                .prop_map(|(flow, next, held)| Item::Opened { flow, next, held }),
-            data.prop_map(|((flow, offset, tag, codec), (ttl, expired, at, parts))| {
-                let tag = tag.map(|tag| Tag::new(tag).unwrap());
-                Item::Data(Data {
-                    flow,
-                    offset,
-                    tag,
-                    codec,
-                    ttl,
-                    expired,
-                    at,
-                    parts,
-                })
-            }),
-            (any::<u32>(), any::<u64>(), any::<bool>()).prop_map(|(flow, offset, expired)| Item::Settled {
-                flow,
-                offset,
-                expired
-            }),
-            Just(Item::Ready),
-            (names(), ".{0,40}").prop_map(|(by, reason)| Item::Abort {
-                by: PartyId::new(by).unwrap(),
-                reason
-            }),
-            Just(Item::Leave),
-        ]
-    }
-
-    fn packets() -> impl Strategy<Value = Packet> {
-        let refusals = [
-            Refusal::NotAMember,
-            Refusal::OtherJob,
-            Refusal::InUse,
-            Refusal::Superseded,
-        ];
-        let content = prop_oneof![
-            (names(), any::<u32>(), any::<u64>(), any::<u64>()).prop_map(
-                |(job, window_messages, window_bytes, max_message)| {
-                    let job = JobId::new(job).unwrap();
-                    Content::Hello(Hello {
-                        job,
-                        window_messages,
-                        window_bytes,
-                        max_message,
-                    })
-                }
-            ),
-            proptest::sample::select(refusals.to_vec()).prop_map(Content::Refused),
-            any::<bool>().prop_map(|gap| Content::Ack { gap }),
-            (any::<u64>(), items()).prop_map(|(seq, item)| Content::Item { seq, item }),
-        ];
-        let pieces = vec(vec(any::<u8>(), 0..50).prop_map(Bytes::from), 0..4);
-        let numbers = (any::<u64>(), any::<u64>(), any::<u64>());
-        (names(), names(), numbers, content, pieces).prop_map(
-            |(from, to, (mine, yours, ack), content, mut pieces)| {
-                if !matches!(
-                    content,
-                    Content::Item {
-                        item: Item::Data(_),
-                        ..
-                    }
-                ) {
-                    pieces.clear();
-                }
-                let (from, to) = (PartyId::new(from).unwrap(), PartyId::new(to).unwrap());
-                let header = Header {
-                    from,
-                    to,
-                    mine,
-                    yours,
-                    ack,
-                    content,
-                };
-                Packet { header, pieces }
-            },
-        )
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_written_is_read(packet in packets()) {
-            prop_assert_eq!(Packet::decode(packet.clone().encode()), Ok(packet));
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a list of at most {MAX} elements")
         }
 
-        #[test]
-        fn a_header_cut_anywhere_is_refused(packet in packets(), cut: prop::sample::Index) {
-            let mut message = packet.encode();
-            let whole = message[0].to_vec();
-            message.frames_mut()[0] = Frame::from(&whole[..cut.index(whole.len())]);
-            prop_assert!(Packet::decode(message).is_err());
-        }
-
-        #[test]
-        fn any_bytes_are_read_or_refused(frames in vec(vec(any::<u8>(), 0..80), 0..4), is_ours: bool) {
-            let mut frames = frames;
-            if let (true, Some(first)) = (is_ours, frames.first_mut()) {
-                first.insert(0, VERSION);
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let len = list.size_hint().unwrap_or(0);
+            if len > MAX {
+                return Err(A::Error::invalid_length(len, &self));
             }
-            let _ = Packet::decode(frames.into_iter().collect());
+            let mut elements = Vec::with_capacity(len);
+            while let Some(element) = list.next_element()? {
+                if elements.len() == MAX {
+                    return Err(A::Error::invalid_length(MAX + 1, &self));
+                }
+                elements.push(element);
+            }
+            Ok(elements)
         }
     }
-
-    #[test]
-    fn pieces_belong_to_data_only() {
-        let name = || PartyId::new("a").unwrap();
-        let header = Header {
-            from: name(),
-            to: name(),
-            mine: 1,
-            yours: 2,
-            ack: 3,
-            content: Content::Ack { gap: false },
-        };
-        let pieces = vec![Bytes::from_static(b"x")];
-        let message = Packet { header, pieces }.encode();
-        assert_eq!(Packet::decode(message), Err(PacketError::Frames { frames: 2 }));
-    }
+    deserializer.deserialize_seq(List::<T, MAX>(PhantomData))
 }
+
+#[cfg(test)]
+mod tests;

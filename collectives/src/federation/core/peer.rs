@@ -122,7 +122,8 @@ impl Peer {
             if !flow.is_announced {
                 flow.is_announced = true;
                 let key = key.clone();
-                self.link.push(Item::Open { flow: id, key }, Vec::new());
+                let from = None;
+                self.link.push(Item::Open { flow: id, key, from }, Vec::new());
             }
             match flow.next_piece(now, piece, self.bounds) {
                 Some((data, pieces)) => {
@@ -135,7 +136,8 @@ impl Peer {
         }
     }
 
-    pub(crate) fn open(&mut self, id: u32, key: FlowKey, channels: u32) -> bool {
+    /// `epoch` is for a flow that has no numbering.
+    pub(crate) fn open(&mut self, id: u32, key: FlowKey, epoch: u64, channels: u32) -> bool {
         if !self.inn.contains_key(&key) && self.inn.len() >= channels as usize {
             return false;
         }
@@ -148,9 +150,15 @@ impl Peer {
             return false;
         }
         flow.id = Some(id);
-        let (next, held) = flow.progress();
+        let (epoch, next, held) = flow.progress(epoch);
         self.in_keys.insert(id, key);
-        self.link.push(Item::Opened { flow: id, next, held }, Vec::new());
+        let opened = Item::Opened {
+            flow: id,
+            epoch,
+            next,
+            held,
+        };
+        self.link.push(opened, Vec::new());
         true
     }
 

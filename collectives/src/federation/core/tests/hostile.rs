@@ -33,10 +33,12 @@ impl Stage {
             node: Node::new(setup, now),
         };
         stage.hear(Content::Hello(Hello {
-            job: JobId::new("job").unwrap(),
+            members: vec![party(0), party(1)],
             window_messages: 1000,
             window_bytes: 1 << 20,
             max_message: 1 << 30,
+            credit: u64::MAX,
+            custody: u64::MAX,
         }));
         assert!(stage.node.peers()[0].link.is_up());
         stage
@@ -48,6 +50,7 @@ impl Stage {
 
     fn hear_with(&mut self, content: Content, pieces: Vec<Bytes>) {
         let header = Header {
+            job: JobId::new("job").unwrap(),
             from: party(1),
             to: party(0),
             mine: REMOTE,
@@ -60,14 +63,19 @@ impl Stage {
     }
 
     /// Whether an item is taken.
-    fn takes(&mut self, item: Item, pieces: Vec<Bytes>) -> bool {
+    fn takes(&mut self, mut item: Item, pieces: Vec<Bytes>) -> bool {
         let seq = self.node.peers()[0].link.ack();
-        self.hear_with(Content::Item { seq, item }, pieces);
+        if let Item::Data(data) = &mut item {
+            data.pieces = u16::try_from(pieces.len()).unwrap();
+        }
+        let items = vec![item];
+        self.hear_with(Content::Items { seq, items }, pieces);
         self.node.peers()[0].link.ack() > seq
     }
 
     fn opens(&mut self, flow: u32, name: &str) -> bool {
-        self.takes(Item::Open { flow, key: key(name) }, Vec::new())
+        let (key, from) = (key(name), None);
+        self.takes(Item::Open { flow, key, from }, Vec::new())
     }
 
     fn queued(&self) -> usize {
@@ -85,6 +93,7 @@ fn data(offset: u64, parts: Vec<u64>) -> Data {
         expired: false,
         at: 0,
         parts,
+        pieces: 0,
     }
 }
 
@@ -129,6 +138,7 @@ fn offsets_that_nobody_counts_to_are_refused() {
     stage.node.send(stage.now, 0, &key("x"), letter(1), None).unwrap();
     let opened = |next| Item::Opened {
         flow: 0,
+        epoch: 1,
         next,
         held: Vec::new(),
     };

@@ -1,0 +1,163 @@
+//! Who is let in, and as whom.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use flexbond_session::async_trait;
+#[cfg(feature = "tls")]
+use flexbond_session::socket::CertificateAllow;
+#[cfg(feature = "curve")]
+use flexbond_session::socket::CurveAllow;
+use flexbond_session::socket::{AuthRequest, Authenticator, Decision};
+
+use super::config::ServerConfig;
+use super::error::ServerConfigError;
+use crate::federation::credentials::CredentialError;
+
+/// Lets in the parties and servers of a configuration, which may be replaced. A clone is the same.
+#[derive(Clone)]
+pub(super) struct Admission {
+    lists: Arc<RwLock<Lists>>,
+}
+
+/// Whom each proof is of.
+#[derive(Clone, Default)]
+struct Lists {
+    #[cfg(feature = "curve")]
+    keys: Option<CurveAllow>,
+    #[cfg(feature = "tls")]
+    certificates: CertificateAllow,
+}
+
+impl Admission {
+    pub(super) fn new(config: &ServerConfig) -> Result<Self, ServerConfigError> {
+        Ok(Admission {
+            lists: Arc::new(RwLock::new(Lists::new(config)?)),
+        })
+    }
+
+    /// Connections from now on are judged by another configuration.
+    pub(super) fn replace(&self, config: &ServerConfig) -> Result<(), ServerConfigError> {
+        let lists = Lists::new(config)?;
+        *self.lists.write().unwrap_or_else(PoisonError::into_inner) = lists;
+        Ok(())
+    }
+}
+
+impl Lists {
+    fn new(config: &ServerConfig) -> Result<Self, ServerConfigError> {
+        #[allow(unused_mut, reason = "without keys and certificates there is nothing to list")]
+        let mut lists = Lists::default();
+        #[cfg(feature = "curve")]
+        if config.curve.is_some() {
+            lists.keys = Some(CurveAllow::new());
+        }
+        for (name, proofs) in proofs(config) {
+            for (key, proof) in proofs.keys() {
+                lists.add(&name, &key, proof)?;
+            }
+        }
+        Ok(lists)
+    }
+
+    #[allow(
+        unused_variables,
+        reason = "without keys and certificates there is nothing to list"
+    )]
+    fn add(&mut self, name: &str, key: &str, proof: Proof<'_>) -> Result<(), CredentialError> {
+        match proof {
+            #[cfg(feature = "curve")]
+            Proof::Key(text) => {
+                let public = crate::federation::credentials::public_key(key, text)?;
+                self.keys.get_or_insert_default().allow(public, name);
+            }
+            #[cfg(feature = "tls")]
+            Proof::Certificate(text) => {
+                let certificate = text.parse().map_err(|error| CredentialError::Unusable {
+                    key: key.to_owned(),
+                    reason: format!("{error}"),
+                })?;
+                self.certificates.allow(certificate, name);
+            }
+            #[cfg(not(feature = "curve"))]
+            Proof::Key(_) => return Err(missing(key, "curve")),
+            #[cfg(not(feature = "tls"))]
+            Proof::Certificate(_) => return Err(missing(key, "tls")),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(not(all(feature = "curve", feature = "tls")))]
+fn missing(key: &str, feature: &'static str) -> CredentialError {
+    CredentialError::Missing {
+        key: key.to_owned(),
+        feature,
+    }
+}
+
+#[async_trait]
+impl Authenticator for Admission {
+    async fn authenticate(&self, request: AuthRequest) -> Decision {
+        let lists = self.lists.read().unwrap_or_else(PoisonError::into_inner).clone();
+        #[cfg(feature = "curve")]
+        if let Some(keys) = lists.keys {
+            return keys.authenticate(request).await;
+        }
+        #[cfg(feature = "tls")]
+        if request.identity.is_some() {
+            return lists.certificates.authenticate(request).await;
+        }
+        let _ = (lists, request);
+        Decision::deny("it shows neither a key nor a certificate")
+    }
+}
+
+/// What somebody proves to be it by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Proofs {
+    entry: String,
+    key: Option<String>,
+    certificates: Vec<String>,
+}
+
+enum Proof<'p> {
+    Key(&'p str),
+    Certificate(&'p str),
+}
+
+impl Proofs {
+    /// Each with the key of the configuration where it stands.
+    fn keys(&self) -> impl Iterator<Item = (String, Proof<'_>)> {
+        let key = self
+            .key
+            .iter()
+            .map(|key| (format!("{}.key", self.entry), Proof::Key(key)));
+        let certificates = self
+            .certificates
+            .iter()
+            .map(|name| (format!("{}.certificates", self.entry), Proof::Certificate(name)));
+        key.chain(certificates)
+    }
+}
+
+/// The proofs of parties and servers, by their names.
+pub(super) fn proofs(config: &ServerConfig) -> BTreeMap<String, Proofs> {
+    let parties = config.parties.iter().map(|(id, party)| {
+        let proofs = Proofs {
+            entry: format!("parties.{id}"),
+            key: party.key.clone(),
+            certificates: party.certificates.clone(),
+        };
+        (id.as_str().to_owned(), proofs)
+    });
+    let servers = config.servers.iter().map(|(name, server)| {
+        let proofs = Proofs {
+            entry: format!("servers.{name}"),
+            key: server.key.clone(),
+            certificates: server.certificates.clone(),
+        };
+        (name.clone(), proofs)
+    });
+    parties.chain(servers).collect()
+}

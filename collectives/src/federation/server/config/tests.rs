@@ -1,0 +1,140 @@
+//! Configurations of a message server.
+
+use super::*;
+
+const KEYS: [&str; 2] = [
+    "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7",
+    "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID",
+];
+
+fn error(text: &str) -> String {
+    let config = ServerConfig::from_toml(text);
+    let error = config.and_then(|config| config.validate()).unwrap_err();
+    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+    format!("{error}{}", cause.unwrap_or_default())
+}
+
+#[test]
+fn the_example_is_the_defaults_and_has_every_key() {
+    let config = ServerConfig::from_toml(ServerConfig::EXAMPLE).unwrap();
+    assert_eq!(config, ServerConfig::default());
+    config.validate().unwrap();
+    // What it comments out is right, too.
+    let whole: String = ServerConfig::EXAMPLE
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if !rest.starts_with(' ') => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let whole = whole.replace(
+        "tcp://127.0.0.1:9370\"]",
+        "tcp://127.0.0.1:9370\", \"tls://127.0.0.1:9371\"]",
+    );
+    let config = ServerConfig::from_toml(&whole).unwrap();
+    config.validate().unwrap();
+    assert!(config.curve.is_some() && config.tls.is_some() && config.store.is_some());
+    assert_eq!(
+        (config.parties.len(), config.jobs.len(), config.servers.len()),
+        (1, 1, 1)
+    );
+    assert_eq!(config.limits, RelayLimits::default());
+}
+
+#[test]
+fn errors_name_the_key_and_the_line() {
+    for (text, parts) in [
+        (
+            "listen = 5",
+            vec!["line 1", "`listen`", "an endpoint, or a list of them"],
+        ),
+        ("\nlisten = \"tcp:/x\"", vec!["line 2", "`listen`", "tcp:/x"]),
+        (
+            "open_jobs = true\nlistens = []",
+            vec!["line 2", "unknown field `listens`"],
+        ),
+        (
+            "[parties.a]\nkey = \"short\"",
+            vec!["line 2", "`parties.a.key`", "5"],
+        ),
+        (
+            "[jobs.j]\nmember = []",
+            vec!["line 2", "jobs.j", "unknown field `member`"],
+        ),
+        ("[limits]\nx = 1", vec!["line 2", "unknown field `x`"]),
+        ("listen = [", vec!["line 1"]),
+    ] {
+        let error = error(text);
+        for part in parts {
+            assert!(error.contains(part), "{text}: {part} is not in {error}");
+        }
+    }
+    let json = ServerConfig::from_json("{\n\"cache_bytes\": -1}")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        json.contains("`cache_bytes`") && json.contains("line 2"),
+        "{json}"
+    );
+    assert!(ServerConfig::from_json("{} x").is_err());
+}
+
+#[test]
+fn entries_that_do_not_go_together_are_refused() {
+    let curve = "[curve]\nsecret_file = \"s\"\n";
+    for (text, part) in [
+        ("listen = []".to_owned(), "`listen`: a server listens somewhere"),
+        ("listen = \"tcp://*:9370\"".to_owned(), "can be reached from other machines"),
+        ("listen = \"tls://127.0.0.1:1\"".to_owned(), "needs a certificate: give `tls`"),
+        ("[tls]".to_owned(), "`tls`: no endpoint of `listen`"),
+        (format!("[parties.a]\nkey = \"{}\"", KEYS[0]), "`parties.a.key`: the server has no key"),
+        (curve.to_owned(), "`parties`: nobody could come"),
+        (
+            format!("{curve}[parties.a]\nkey = \"{0}\"\n[parties.b]\nkey = \"{0}\"", KEYS[0]),
+            "is also that of parties.a",
+        ),
+        (
+            "[parties.a]\n[servers.a]\nconnect = \"tcp://x:1\"\nparties = []".to_owned(),
+            "a party has this name, too",
+        ),
+        (
+            "[servers.s]\nconnect = \"tcp://x:1\"\nparties = [\"p\"]\n[servers.t]\nconnect = \"tcp://x:1\"\nparties = [\"p\"]"
+                .to_owned(),
+            "p is with s and with t",
+        ),
+        ("[jobs.j]\nmembers = []".to_owned(), "`jobs.j.members`: a job has at least one party"),
+        ("cache_bytes = 1".to_owned(), "`cache_bytes`: must be at least 1 MiB"),
+    ] {
+        let error = error(&text);
+        assert!(error.contains(part), "{text}: {error}");
+    }
+    let open = "listen = [\"tcp://127.0.0.1:1\", \"ipc:///tmp/x\", \"tcp://[::1]:1\"]";
+    ServerConfig::from_toml(open).unwrap().validate().unwrap();
+    let meant = "listen = \"tcp://*:9370\"\ninsecure = true";
+    ServerConfig::from_toml(meant).unwrap().validate().unwrap();
+    let known = format!(
+        "listen = \"tcp://*:9370\"\n{curve}[parties.a]\nkey = \"{}\"",
+        KEYS[0]
+    );
+    ServerConfig::from_toml(&known).unwrap().validate().unwrap();
+}
+
+#[test]
+fn paths_count_from_the_folder_of_the_file() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("server.toml");
+    fs::write(&path, "store = \"m.redb\"\n[curve]\nsecret_file = \"/etc/s\"").unwrap();
+    let config = ServerConfig::from_file(&path).unwrap();
+    assert_eq!(config.store, Some(folder.path().join("m.redb")));
+    assert_eq!(config.curve, Some(ServerKeys::new("/etc/s")));
+    let other = folder.path().join("server.conf");
+    fs::write(&other, "").unwrap();
+    assert!(matches!(
+        ServerConfig::from_file(&other),
+        Err(ServerConfigError::Format { .. })
+    ));
+    assert!(matches!(
+        ServerConfig::from_file(folder.path().join("none.toml")),
+        Err(ServerConfigError::Read { .. })
+    ));
+}

@@ -1,0 +1,321 @@
+//! The thread that has the store, where the server may wait for nothing.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::task::{Context, Poll};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::mpsc as answers;
+
+use super::report::StoreStats;
+use crate::federation::relay::store::{Op, PieceId, Request};
+use crate::federation::store::{FileStore, StoreError};
+
+/// How often a store is tried that could not be used.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Requests that are under way at once. While the store is busy with these, what comes meanwhile becomes one commit.
+const UNDER_WAY: usize = 4;
+/// So many changes are committed together at most.
+const TOGETHER: usize = 65_536;
+
+/// The way to the thread.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    requests: Option<Sender<Request>>,
+    answers: answers::UnboundedReceiver<Answer>,
+    under_way: usize,
+    thread: Option<JoinHandle<()>>,
+    pub(super) status: Status,
+}
+
+/// How the store is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Status {
+    /// Bytes of content that it has.
+    pub(super) content: u64,
+    /// Transactions since the start.
+    pub(super) commits: u64,
+    /// Why it cannot be used now, and whether that is for lack of room.
+    pub(super) trouble: Option<(bool, String)>,
+}
+
+impl Status {
+    pub(super) fn stats(&self) -> StoreStats {
+        StoreStats {
+            content_bytes: self.content,
+            commits: self.commits,
+            is_full: self.trouble.as_ref().is_some_and(|(is_full, _)| *is_full),
+            trouble: self.trouble.as_ref().map(|(_, text)| text.clone()),
+        }
+    }
+}
+
+/// What the thread has to say.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Committed {
+        batch: u64,
+        content: u64,
+    },
+    Loaded {
+        piece: PieceId,
+        content: Vec<Bytes>,
+    },
+    /// A piece that is not there, for it was settled meanwhile.
+    Gone,
+    /// It cannot be used, and is tried again.
+    Trouble {
+        is_full: bool,
+        text: String,
+    },
+    /// It can be used again.
+    Well,
+}
+
+impl Keeper {
+    /// # Errors
+    /// The system has no thread.
+    pub(super) fn start(store: FileStore) -> io::Result<Self> {
+        let (requests, asked) = mpsc::channel();
+        let (told, answers) = answers::unbounded_channel();
+        let status = Status {
+            content: store.content(),
+            ..Status::default()
+        };
+        let thread = thread::Builder::new()
+            .name("flexbond-store".to_owned())
+            .spawn(move || Thread::new(store, asked, told).run())?;
+        Ok(Keeper {
+            requests: Some(requests),
+            answers,
+            under_way: 0,
+            thread: Some(thread),
+            status,
+        })
+    }
+
+    /// Whether another request should be made now. While the store cannot take what is new, it can be read, and what is
+    /// settled makes room.
+    pub(super) fn has_room(&self) -> bool {
+        self.under_way < UNDER_WAY || self.status.trouble.is_some()
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.under_way == 0
+    }
+
+    pub(super) fn ask(&mut self, request: Request) {
+        if let Some(requests) = &self.requests {
+            self.under_way += 1;
+            // The thread ends after this one only.
+            let _ = requests.send(request);
+        }
+    }
+
+    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
+        let answer = self.answers.poll_recv(cx);
+        if let Poll::Ready(Some(answer)) = &answer {
+            match answer {
+                Answer::Committed { content, .. } => {
+                    self.under_way -= 1;
+                    self.status.content = *content;
+                    self.status.commits += 1;
+                }
+                Answer::Loaded { .. } | Answer::Gone => self.under_way -= 1,
+                Answer::Trouble { is_full, text } => self.status.trouble = Some((*is_full, text.clone())),
+                Answer::Well => self.status.trouble = None,
+            }
+        }
+        answer
+    }
+
+    /// No more requests: the thread does what is left, once, and closes the file. Joined by who may block.
+    pub(super) fn end(&mut self) -> Option<JoinHandle<()>> {
+        self.requests = None;
+        self.thread.take()
+    }
+}
+
+struct Thread {
+    store: FileStore,
+    asked: Receiver<Request>,
+    told: answers::UnboundedSender<Answer>,
+    queue: VecDeque<Request>,
+    is_ending: bool,
+    is_in_trouble: bool,
+}
+
+impl Thread {
+    fn new(store: FileStore, asked: Receiver<Request>, told: answers::UnboundedSender<Answer>) -> Self {
+        Thread {
+            store,
+            asked,
+            told,
+            queue: VecDeque::new(),
+            is_ending: false,
+            is_in_trouble: false,
+        }
+    }
+
+    fn run(mut self) {
+        loop {
+            self.listen();
+            if self.queue.is_empty() && self.is_ending {
+                return;
+            }
+            match self.work() {
+                Ok(()) => self.well(),
+                Err(error) => {
+                    self.trouble(&error);
+                    if self.is_ending {
+                        return;
+                    }
+                    self.get_by();
+                }
+            }
+        }
+    }
+
+    /// Takes what was asked for, and waits if that is nothing.
+    fn listen(&mut self) {
+        if self.queue.is_empty() && !self.is_ending {
+            match self.asked.recv() {
+                Ok(request) => self.queue.push_back(request),
+                Err(_) => self.is_ending = true,
+            }
+        }
+        loop {
+            match self.asked.try_recv() {
+                Ok(request) => self.queue.push_back(request),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => {
+                    self.is_ending = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Does all that is in the queue, in its order; commits that follow each other are one.
+    fn work(&mut self) -> Result<(), StoreError> {
+        while let Some(request) = self.queue.front() {
+            if let Request::Load(piece) = request {
+                let piece = *piece;
+                let content = self.store.load(piece)?;
+                self.queue.pop_front();
+                self.tell_loaded(piece, content);
+                continue;
+            }
+            self.commit()?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
+        let mut together: Vec<Op> = Vec::new();
+        let mut batches = Vec::new();
+        while together.len() < TOGETHER
+            && let Some(Request::Commit { .. }) = self.queue.front()
+            && let Some(Request::Commit { batch, ops }) = self.queue.pop_front()
+        {
+            batches.push((batch, ops.len()));
+            if together.is_empty() {
+                together = ops;
+            } else {
+                together.extend(ops);
+            }
+        }
+        let result = self.store.commit(&together);
+        match &result {
+            Ok(()) => {
+                let content = self.store.content();
+                for (batch, _) in batches {
+                    self.tell(Answer::Committed { batch, content });
+                }
+            }
+            // As it was, for the next time.
+            Err(_) => {
+                for (batch, count) in batches.into_iter().rev() {
+                    let ops = together.split_off(together.len() - count);
+                    self.queue.push_front(Request::Commit { batch, ops });
+                }
+            }
+        }
+        result
+    }
+
+    /// For a while, does what can be done though nothing new can be kept.
+    fn get_by(&mut self) {
+        let again = Instant::now() + AGAIN;
+        let mut done = 0;
+        while !self.is_ending {
+            self.remove_and_load(done);
+            done = self.queue.len();
+            match self
+                .asked
+                .recv_timeout(again.saturating_duration_since(Instant::now()))
+            {
+                Ok(request) => self.queue.push_back(request),
+                Err(RecvTimeoutError::Timeout) => return,
+                Err(RecvTimeoutError::Disconnected) => self.is_ending = true,
+            }
+            self.listen();
+        }
+    }
+
+    /// What is settled makes room, and what is there can be read. Both may be done again, in their order, when the commits
+    /// before them are. The first `done` of the queue had their turn.
+    fn remove_and_load(&mut self, done: usize) {
+        let is_removal = |op: &&Op| matches!(op, Op::Settled { .. } | Op::Dropped { .. });
+        let commits = self.queue.iter().skip(done).filter_map(|request| match request {
+            Request::Commit { ops, .. } => Some(ops),
+            Request::Load(_) => None,
+        });
+        let removals: Vec<Op> = commits.flatten().filter(is_removal).cloned().collect();
+        if !removals.is_empty() {
+            let _ = self.store.commit(&removals);
+        }
+        let mut left = VecDeque::new();
+        for (at, request) in std::mem::take(&mut self.queue).into_iter().enumerate() {
+            match request {
+                Request::Load(piece) if at >= done => match self.store.load(piece) {
+                    Ok(Some(content)) => self.tell_loaded(piece, Some(content)),
+                    _ => left.push_back(request),
+                },
+                other => left.push_back(other),
+            }
+        }
+        self.queue = left;
+    }
+
+    fn tell_loaded(&self, piece: PieceId, content: Option<Vec<Bytes>>) {
+        self.tell(match content {
+            Some(content) => Answer::Loaded { piece, content },
+            None => Answer::Gone,
+        });
+    }
+
+    fn trouble(&mut self, error: &StoreError) {
+        if !std::mem::replace(&mut self.is_in_trouble, true) {
+            let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+            self.tell(Answer::Trouble {
+                is_full: matches!(error, StoreError::Full { .. }),
+                text: format!("{error}{}", cause.unwrap_or_default()),
+            });
+        }
+    }
+
+    fn well(&mut self) {
+        if std::mem::take(&mut self.is_in_trouble) {
+            self.tell(Answer::Well);
+        }
+    }
+
+    fn tell(&self, answer: Answer) {
+        // Nobody asks any more once the server has ended.
+        let _ = self.told.send(answer);
+    }
+}

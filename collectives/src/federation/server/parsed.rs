@@ -1,0 +1,62 @@
+//! Values of a configuration that are checked where they stand, so that an error names their line.
+
+use std::fmt;
+use std::str::FromStr;
+
+use flexbond_session::Endpoint;
+use serde::{Deserialize, Deserializer};
+
+/// Endpoints, one or a list.
+pub(super) fn endpoints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Endpoint>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "an endpoint, or a list of them")]
+    enum Listed {
+        One(String),
+        Several(Vec<String>),
+    }
+
+    let texts = match Listed::deserialize(deserializer)? {
+        Listed::One(text) => vec![text],
+        Listed::Several(texts) => texts,
+    };
+    texts.iter().map(|text| parsed(text)).collect()
+}
+
+pub(super) fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Endpoint, D::Error> {
+    parsed(&String::deserialize(deserializer)?)
+}
+
+/// A public key of CURVE, as text.
+pub(super) fn public_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    #[cfg(feature = "curve")]
+    if let Some(text) = &text {
+        parsed::<flexbond_session::socket::PublicKey, _>(text)?;
+    }
+    Ok(text)
+}
+
+/// Names of certificates, as text.
+pub(super) fn certificates<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "the name of a certificate, or a list of them")]
+    enum Listed {
+        One(String),
+        Several(Vec<String>),
+    }
+
+    let texts = match Listed::deserialize(deserializer)? {
+        Listed::One(text) => vec![text],
+        Listed::Several(texts) => texts,
+    };
+    #[cfg(feature = "tls")]
+    for text in &texts {
+        parsed::<flexbond_session::socket::CertificateName, _>(text)?;
+    }
+    Ok(texts)
+}
+
+fn parsed<T: FromStr<Err: fmt::Display>, E: serde::de::Error>(text: &str) -> Result<T, E> {
+    text.parse()
+        .map_err(|error: T::Err| E::custom(format_args!("{text:?}: {error}")))
+}
