@@ -4,7 +4,6 @@
 //! so many rows, each of which is on disk when it is committed (redb's `Durability::Immediate`).
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process;
 use std::thread;
 use std::time::Instant;
@@ -63,8 +62,10 @@ fn run() -> Result<()> {
 }
 
 fn insert(args: &Args, rows: usize, meter: &Meter) -> Result<()> {
-    let file = Temporary(args.folder.join(format!("bench-{}.redb", process::id())));
-    let database = Builder::new().set_cache_size(CACHE).create(file.path())?;
+    let file = args.folder.join(format!("bench-{}-rows.redb", process::id()));
+    let database = Builder::new().set_cache_size(CACHE).create(&file)?;
+    // It goes with this process, however that ends.
+    fs::remove_file(&file)?;
     let value = vec![0xA5_u8; args.size];
     // What has to be made once is there before it is timed, as with a server.
     let transaction = database.begin_write()?;
@@ -86,25 +87,6 @@ fn insert(args: &Args, rows: usize, meter: &Meter) -> Result<()> {
         }
         transaction.commit()?;
     }
-    let result = meter.result(inserted as u64, 0, Some(at.elapsed()), before);
-    // Whoever has read the result ends this program.
-    drop((database, file));
-    print(&result);
+    print(&meter.result(inserted as u64, 0, Some(at.elapsed()), before));
     Ok(())
-}
-
-/// A file that goes with its owner.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // There may be none.
-        let _ = fs::remove_file(&self.0);
-    }
 }

@@ -165,7 +165,7 @@ impl Contender for Tonic {
         }
     }
 
-    async fn receive(line: &mut Line) -> Result<Bytes> {
+    async fn receive(line: &mut Line, _size: usize) -> Result<Bytes> {
         match line {
             Line::Unary(line) => line.receive().await,
             Line::Streaming(line) => line.receive().await,

@@ -34,8 +34,8 @@ pub trait Contender: Sized + 'static {
     /// Sends a value: it is under way, and will come.
     fn send(line: &mut Self::Line, value: Bytes) -> impl Future<Output = Result<()>> + Send;
 
-    /// Receives a value.
-    fn receive(line: &mut Self::Line) -> impl Future<Output = Result<Bytes>> + Send;
+    /// Receives a value, which has so many bytes.
+    fn receive(line: &mut Self::Line, size: usize) -> impl Future<Output = Result<Bytes>> + Send;
 
     /// Leaves the job: what was sent is in the server's custody then, or has been received.
     fn leave(party: Self::Party) -> impl Future<Output = Result<()>> + Send;

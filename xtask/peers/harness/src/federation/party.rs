@@ -91,18 +91,20 @@ impl Talking {
             match (traffic, of.party) {
                 (Traffic::Swap, _) => check(&C::swap(&mut line, value.clone()).await?, &value)?,
                 (Traffic::Flow | Traffic::Store, 0) => C::send(&mut line, value.clone()).await?,
-                (Traffic::Flow | Traffic::Store, _) => check(&C::receive(&mut line).await?, &value)?,
+                (Traffic::Flow | Traffic::Store, _) => {
+                    check(&C::receive(&mut line, value.len()).await?, &value)?
+                }
                 (Traffic::Tensor, 0) => {
                     C::send(&mut line, value.clone()).await?;
-                    check(&C::receive(&mut line).await?, &value[..SHORT])?;
+                    check(&C::receive(&mut line, SHORT).await?, &value[..SHORT])?;
                 }
                 (Traffic::Tensor, _) => {
-                    check(&C::receive(&mut line).await?, &value)?;
+                    check(&C::receive(&mut line, value.len()).await?, &value)?;
                     C::send(&mut line, value.slice(..SHORT)).await?;
                 }
                 (Traffic::Ring, _) => {
                     C::send(&mut line, value.clone()).await?;
-                    check(&C::receive(&mut line).await?, &value)?;
+                    check(&C::receive(&mut line, value.len()).await?, &value)?;
                 }
             }
             self.note(at);
