@@ -163,7 +163,8 @@ pub(super) async fn drive(shared: Arc<Shared>, carrier: impl Carrier) {
         .map(|peer| peer.id.clone())
         .collect();
     let mut driver = Driver {
-        slots: peers.into_iter().map(|id| (id, None)).collect(),
+        slots: peers.into_iter().map(Slot::new).collect(),
+        waiting: Vec::new(),
         carrier,
         shared,
         sleep: Box::pin(tokio::time::sleep_until(tokio::time::Instant::now())),
@@ -174,9 +175,29 @@ pub(super) async fn drive(shared: Arc<Shared>, carrier: impl Carrier) {
 struct Driver<C> {
     carrier: C,
     shared: Arc<Shared>,
-    /// For each peer, the packet for which the carrier has no room.
-    slots: Vec<(PartyId, Option<Message>)>,
+    slots: Vec<Slot>,
+    /// Peers to which there may be something to send.
+    waiting: Vec<usize>,
     sleep: Pin<Box<Sleep>>,
+}
+
+/// What there is for one peer.
+struct Slot {
+    id: PartyId,
+    /// The packet for which the carrier has had no room.
+    packet: Option<Message>,
+    /// Whether it is among those that wait.
+    is_waiting: bool,
+}
+
+impl Slot {
+    fn new(id: PartyId) -> Self {
+        Slot {
+            id,
+            packet: None,
+            is_waiting: false,
+        }
+    }
 }
 
 impl<C: Carrier> Driver<C> {
@@ -236,23 +257,39 @@ impl<C: Carrier> Driver<C> {
 
     /// Whether there may be more.
     fn transmit(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut is_busy = false;
-        for (peer, (id, slot)) in self.slots.iter_mut().enumerate() {
-            let mut budget = BUDGET;
-            loop {
-                if slot.is_none() {
-                    *slot = self.shared.lock().node.poll_transmit(now(), peer);
-                }
-                if slot.is_none() || self.carrier.poll_send(cx, id, slot).is_pending() {
-                    break;
-                }
-                budget -= 1;
-                if budget == 0 {
-                    is_busy = true;
-                    break;
+        {
+            let mut state = self.shared.lock();
+            while let Some(peer) = state.node.poll_busy() {
+                if !std::mem::replace(&mut self.slots[peer].is_waiting, true) {
+                    self.waiting.push(peer);
                 }
             }
         }
+        let Driver {
+            carrier,
+            shared,
+            slots,
+            waiting,
+            ..
+        } = self;
+        let mut is_busy = false;
+        waiting.retain(|peer| {
+            let slot = &mut slots[*peer];
+            for _ in 0..BUDGET {
+                if slot.packet.is_none() {
+                    slot.packet = shared.lock().node.poll_transmit(now(), *peer);
+                }
+                if slot.packet.is_none() {
+                    slot.is_waiting = false;
+                    return false;
+                }
+                if carrier.poll_send(cx, &slot.id, &mut slot.packet).is_pending() {
+                    return true;
+                }
+            }
+            is_busy = true;
+            true
+        });
         is_busy
     }
 }

@@ -57,6 +57,8 @@ pub enum Presence {
     Waiting,
     /// It was there, and has not been heard of for so long.
     Silent(Duration),
+    /// Nothing is known of it: the message server, which would say, has not been heard of for so long.
+    ServerSilent(Duration),
     /// It has ended in good order.
     Left,
     /// It does not let this party take part.
@@ -70,6 +72,10 @@ impl std::fmt::Display for Presence {
             Presence::Present => f.write_str("is there"),
             Presence::Waiting => f.write_str("is there, but does not see all others yet"),
             Presence::Silent(time) => write!(f, "has not been heard of for {time:.1?}"),
+            Presence::ServerSilent(time) => write!(
+                f,
+                "is out of reach: the message server has not been heard of for {time:.1?}"
+            ),
             Presence::Left => f.write_str("has left"),
             Presence::Refuses(reason) => write!(f, "refuses this party: {reason}"),
         }
@@ -302,6 +308,8 @@ pub enum ChannelError {
 pub enum Waiting {
     /// Room to send: the other program does not receive.
     Room,
+    /// Room to send: the message server takes no more at present.
+    ServerRoom,
     /// The next message without a tag.
     Message,
     /// A message with this tag.
@@ -316,6 +324,9 @@ impl std::fmt::Display for Waiting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Waiting::Room => f.write_str("waiting for room to send"),
+            Waiting::ServerRoom => {
+                f.write_str("waiting for room to send, of which the message server has none at present,")
+            }
             Waiting::Message => f.write_str("waiting for a message"),
             Waiting::Tagged(tag) => write!(f, "waiting for a message with tag `{tag}`"),
             Waiting::Position => f.write_str("asking what is there already"),

@@ -240,10 +240,10 @@ impl Federation {
         peers
             .map(|(index, peer)| {
                 let mut channels: BTreeMap<_, ChannelStats> = BTreeMap::new();
-                for (key, flow) in &peer.out {
+                for (key, flow) in peer.out.iter() {
                     channels.entry(key.name.clone()).or_default().add_out(flow);
                 }
-                for (key, flow) in &peer.inn {
+                for (key, flow) in peer.inn.iter() {
                     channels.entry(key.name.clone()).or_default().add_in(flow);
                 }
                 let stats = PeerStats {
@@ -338,8 +338,13 @@ pub(super) fn presence(state: &State, peer: usize, now: Instant) -> Presence {
     match (peer.refused, peer.link.heard()) {
         (Some(refusal), _) => Presence::Refuses(refusal.into()),
         _ if peer.has_left => Presence::Left,
-        _ if peer.link.is_alive(now) => Presence::Present,
-        (None, Some(heard)) if peer.was_up => Presence::Silent(now.saturating_duration_since(heard)),
+        _ if peer.is_alive(now) => Presence::Present,
+        (None, Some(heard)) if peer.is_relayed() && !peer.link.is_alive(now) => {
+            Presence::ServerSilent(now.saturating_duration_since(heard))
+        }
+        (None, Some(heard)) if peer.was_up => {
+            Presence::Silent(now.saturating_duration_since(peer.gone.unwrap_or(heard)))
+        }
         _ => Presence::Unseen,
     }
 }

@@ -233,7 +233,7 @@ impl Stage {
         let limits = self.node.limits();
         for peer in self.node.peers() {
             assert!(peer.inn.len() <= CHANNELS as usize && peer.out.len() <= CHANNELS as usize);
-            for flow in peer.inn.values() {
+            for (_, flow) in peer.inn.iter() {
                 let (messages, bytes) = flow.held();
                 // Those that wait, and the tombs of others.
                 assert!(messages <= 2 * WINDOW as usize, "{messages} wait");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::core::{FlowKey, Letter, MAX_PARTS, Rejected, Tag, Taken};
+use super::core::{FlowKey, Letter, MAX_PARTS, Peer, Rejected, Tag, Taken};
 use super::driver::{State, Topic, now};
 use super::error::{ChannelError, Presence, Waiting};
 use super::federation::{Asked, Federation, check, presence};
@@ -165,6 +165,10 @@ impl Line {
 
     fn late(&self, state: &State, peer: usize, what: Waiting) -> ChannelError {
         let known = state.node.peers().get(peer);
+        let what = match what {
+            Waiting::Room | Waiting::Delivery if known.is_some_and(Peer::is_short) => Waiting::ServerRoom,
+            what => what,
+        };
         ChannelError::Timeout {
             channel: self.key.name.clone(),
             what,

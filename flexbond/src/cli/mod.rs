@@ -29,6 +29,7 @@ mod quantity;
 mod record;
 mod replay;
 mod report;
+mod serve;
 mod socket;
 mod source;
 mod span;
@@ -69,6 +70,7 @@ enum Command {
     Merge(Box<merge::MergeCommand>),
     Group(Box<group::GroupCommand>),
     Launch(launch::Launch),
+    Serve(Box<serve::Serve>),
     Keygen(keygen::Keygen),
     Completions(completions::Completions),
 }
@@ -124,6 +126,7 @@ pub fn flexbond() -> ExitCode {
         Command::Merge(command) => command.run(),
         Command::Group(command) => command.run(),
         Command::Launch(command) => command.run(),
+        Command::Serve(command) => command.run(),
         Command::Keygen(command) => command.run(),
         Command::Completions(command) => command.run(arguments_of),
     })

@@ -13,16 +13,20 @@ use crate::federation::name::Tag;
 pub(crate) struct Inflow {
     /// The sender's number for it, of the present session.
     pub(crate) id: Option<u32>,
-    /// Which numbering it has, once a sender has asked for it.
+    /// Which numbering it has, once a sender has opened it.
     epoch: Option<u64>,
     /// The offset of the message that comes next, or a higher one.
     next: u64,
     held: VecDeque<Held>,
     bytes: u64,
+    /// Messages of numberings before, with their epochs: nobody keeps them any more but this side.
+    stale: VecDeque<(u64, Held)>,
     /// How many of `held` have expired: the sender does not count them any more.
     tombs: usize,
     /// Whether a message ever had a time to live.
     is_timed: bool,
+    /// When the first message may expire, or earlier.
+    pub(crate) fuse: Option<Instant>,
     assembly: Option<Assembly>,
     pub(crate) received: u64,
     pub(crate) received_bytes: u64,
@@ -57,6 +61,10 @@ struct Assembly {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Taken {
     pub(crate) offset: u64,
+    /// Which numbering the offset is of.
+    pub(crate) epoch: Option<u64>,
+    /// Whether its sender has another numbering by now, and does not wait for its end.
+    pub(crate) is_stale: bool,
     /// None when it has waited too long.
     pub(crate) letter: Option<Letter>,
 }
@@ -91,18 +99,49 @@ impl Inflow {
         self.assembly = None;
     }
 
-    /// What the sender is told when it opens the flow: the epoch, which is `new` if there is none, the next offset, and
-    /// what is held.
-    pub(crate) fn progress(&mut self, new: u64) -> (u64, u64, Vec<u64>) {
-        let epoch = *self.epoch.get_or_insert(new);
+    /// The sender opens the flow: it says which numbering it has, and the first offset that it keeps, or does not know
+    /// one. If nobody does, the epoch is `new`.
+    pub(crate) fn adopt(&mut self, from: Option<(u64, u64)>, new: u64, bounds: Bounds) {
+        let (epoch, first) = from.unwrap_or((self.epoch.unwrap_or(new), 0));
+        match self.epoch.replace(epoch) {
+            // The program may have said what it has already.
+            None => self.next = self.next.max(first),
+            Some(old) if old == epoch => {}
+            Some(old) => {
+                self.next = first;
+                self.assembly = None;
+                self.tombs = 0;
+                self.bytes = 0;
+                self.stale.extend(self.held.drain(..).map(|held| (old, held)));
+                self.forget_stale(bounds);
+            }
+        }
+    }
+
+    /// What nobody has asked for since the numbering has changed more than once is not kept for ever.
+    fn forget_stale(&mut self, bounds: Bounds) {
+        let mut bytes: u64 = self.stale.iter().map(|(_, held)| held.size).sum();
+        while (self.stale.len() > bounds.messages as usize || bytes > bounds.bytes)
+            && self.stale.len() > 1
+            && let Some((_, held)) = self.stale.pop_front()
+        {
+            bytes -= held.size;
+            self.expired += u64::from(!held.is_expired);
+        }
+    }
+
+    /// What the sender is told then: the epoch, the next offset, and what is held.
+    pub(crate) fn progress(&self) -> (u64, u64, Vec<u64>) {
         // Those that have expired were settled, perhaps in a session that the sender does not know of.
         let held = self.held.iter().filter(|held| !held.is_expired);
+        let epoch = self.epoch.unwrap_or_default();
         (epoch, self.next, held.map(|held| held.offset).collect())
     }
 
     /// How many messages wait for the program, and how many bytes.
     pub(crate) fn held(&self) -> (usize, u64) {
-        (self.held.len(), self.bytes)
+        let stale: u64 = self.stale.iter().map(|(_, held)| held.size).sum();
+        (self.held.len() + self.stale.len(), self.bytes + stale)
     }
 
     /// The memory that was taken for a message of which only a part has come.
@@ -119,7 +158,9 @@ impl Inflow {
             return Arrival::Duplicate;
         }
         let mut assembly = match (self.assembly.take(), data.at) {
-            (None, 0) => match self.begin(now, data, bounds) {
+            (Some(assembly), 0) if data.offset != assembly.offset => return Arrival::Wrong,
+            // Also when its sender has died amid it and a server goes on with another's.
+            (_, 0) => match self.begin(now, data, bounds) {
                 Some(assembly) => assembly,
                 None => return Arrival::Wrong,
             },
@@ -197,22 +238,33 @@ impl Inflow {
 
     /// Whether there is a message with this tag, or one without; if so, whether it has expired.
     pub(crate) fn peek(&self, tag: Option<&Tag>) -> Option<bool> {
-        let mut held = self.held.iter();
-        held.find(|held| held.letter.tag.as_ref() == tag)
+        let stale = self.stale.iter().map(|(_, held)| held);
+        stale
+            .chain(&self.held)
+            .find(|held| held.letter.tag.as_ref() == tag)
             .map(|held| held.is_expired)
     }
 
     /// Takes the first message with this tag, or the first without one.
     pub(crate) fn take(&mut self, tag: Option<&Tag>) -> Option<Taken> {
-        let index = self
-            .held
-            .iter()
-            .position(|held| held.letter.tag.as_ref() == tag)?;
+        let is_it = |held: &Held| held.letter.tag.as_ref() == tag;
+        if let Some(index) = self.stale.iter().position(|(_, held)| is_it(held)) {
+            let (epoch, held) = self.stale.remove(index)?;
+            return Some(Taken {
+                offset: held.offset,
+                epoch: Some(epoch),
+                is_stale: true,
+                letter: (!held.is_expired).then_some(held.letter),
+            });
+        }
+        let index = self.held.iter().position(is_it)?;
         let held = self.held.remove(index)?;
         self.bytes -= held.size;
         self.tombs -= usize::from(held.is_expired);
         Some(Taken {
             offset: held.offset,
+            epoch: self.epoch,
+            is_stale: false,
             letter: (!held.is_expired).then_some(held.letter),
         })
     }
@@ -238,7 +290,14 @@ impl Inflow {
 
     pub(crate) fn expires(&self) -> Option<Instant> {
         let timed = self.held.iter().take_while(|_| self.is_timed);
-        timed.filter_map(|held| held.expires).min()
+        let stale = self.stale.iter().map(|(_, held)| held);
+        let stale = stale.take_while(|_| self.is_timed);
+        timed.chain(stale).filter_map(|held| held.expires).min()
+    }
+
+    /// When the message expires that has come last.
+    pub(crate) fn last_expires(&self) -> Option<Instant> {
+        self.held.back()?.expires
     }
 
     /// Drops the content of what has waited too long, and says which messages these are.
@@ -249,12 +308,14 @@ impl Inflow {
         }
         for held in &mut self.held {
             if held.expires.is_some_and(|at| now >= at) {
-                held.expires = None;
-                held.is_expired = true;
-                self.bytes -= held.size;
-                held.size = 0;
-                held.letter.parts.clear();
+                self.bytes -= held.give_up();
                 expired.push(held.offset);
+            }
+        }
+        for (_, held) in &mut self.stale {
+            if held.expires.is_some_and(|at| now >= at) {
+                held.give_up();
+                self.expired += 1;
             }
         }
         self.expired += expired.len() as u64;
@@ -281,8 +342,19 @@ impl Inflow {
 
     pub(crate) fn clear(&mut self) {
         self.held.clear();
+        self.stale.clear();
         self.assembly = None;
         (self.bytes, self.tombs) = (0, 0);
+    }
+}
+
+impl Held {
+    /// Drops the content and returns its size.
+    fn give_up(&mut self) -> u64 {
+        self.expires = None;
+        self.is_expired = true;
+        self.letter.parts.clear();
+        std::mem::take(&mut self.size)
     }
 }
 

@@ -5,6 +5,9 @@
 //! all real ones do. When no acknowledgement comes, only the first item is sent again: a way that is slow has the others
 //! still, and on one that has lost them the receiver sees that they are missing.
 //!
+//! A packet takes as many items as are ready. Acknowledgements go with every packet, and nobody waits for one but who
+//! leaves: without anything to go with, they wait a little for it.
+//!
 //! A session is a pair of incarnations, random numbers that the programs draw when they start. When one side starts
 //! again, both begin a new session; items of the old one are gone, and whoever needs them makes them anew.
 
@@ -13,13 +16,19 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::packet::{Content, Header, Item, Refusal};
+use super::packet::{Content, Header, Item, MAX_BATCH, MAX_PARTS, Refusal};
 use crate::federation::limits::Limits;
+use crate::federation::name::MAX_NAME;
 
 /// How many items may be sent and not yet acknowledged before no more data is added.
 pub(crate) const MAX_ITEMS: usize = 256;
 /// As many bytes of content likewise; one piece more may be added.
 const MAX_BYTES: usize = 16 << 20;
+/// The content of a packet in bytes, and of its header, from which on no item is added.
+const BATCH_BYTES: usize = 256 << 10;
+const BATCH_HEADER: usize = 256 << 10;
+/// How long an acknowledgement waits for something to go with; shorter where what is not acknowledged is soon sent again.
+const ACK_DELAY: Duration = Duration::from_millis(20);
 /// How many incarnations that had to go are remembered.
 const MAX_RETIRED: usize = 8;
 /// The retry time grows to this many times the first.
@@ -37,7 +46,7 @@ pub(crate) struct Link {
     is_up: bool,
     retired: VecDeque<u64>,
     /// Items that are not acknowledged; the first has the number `first`, and `sent` of them are on their way.
-    queue: VecDeque<(Item, Vec<Bytes>)>,
+    queue: VecDeque<Queued>,
     queued_bytes: usize,
     first: u64,
     sent: usize,
@@ -47,6 +56,14 @@ pub(crate) struct Link {
     expected: u64,
     /// Of the items that have come, those with lower numbers are acknowledged to the other side.
     confirmed: u64,
+    /// Up to here, the other side was told so.
+    acked: u64,
+    /// The bytes of content that have come since then.
+    unacked_bytes: usize,
+    ack_delay: Duration,
+    ack_at: Option<Instant>,
+    /// The other side waits for the acknowledgement of all that has come.
+    is_urgent: bool,
     /// No item with this number or a higher one has come.
     seen: u64,
     backoff: Duration,
@@ -66,6 +83,13 @@ pub(crate) struct Link {
     is_lost: bool,
     pub(crate) resent: u64,
     pub(crate) ignored: u64,
+}
+
+#[derive(Debug)]
+struct Queued {
+    item: Item,
+    pieces: Vec<Bytes>,
+    bytes: usize,
 }
 
 /// What came with a packet.
@@ -97,6 +121,11 @@ impl Link {
             furthest: 0,
             expected: 0,
             confirmed: 0,
+            acked: 0,
+            unacked_bytes: 0,
+            ack_delay: ACK_DELAY.min(limits.retry / 4),
+            ack_at: None,
+            is_urgent: false,
             seen: 0,
             backoff: limits.retry,
             resend_at: None,
@@ -150,8 +179,9 @@ impl Link {
 
     /// Queues an item and returns its number.
     pub(crate) fn push(&mut self, item: Item, pieces: Vec<Bytes>) -> u64 {
-        self.queued_bytes += size(&pieces);
-        self.queue.push_back((item, pieces));
+        let bytes = size(&pieces);
+        self.queued_bytes += bytes;
+        self.queue.push_back(Queued { item, pieces, bytes });
         self.first + self.queue.len() as u64 - 1
     }
 
@@ -160,12 +190,13 @@ impl Link {
         self.refuse = Some((incarnation, refusal));
     }
 
-    /// `acceptable` says of a HELLO whether its sender may take part. Of a packet with items, it returns how many of them
-    /// were taken before, if the next one is among them.
+    /// `bytes` is the size of the packet's content. `acceptable` says of a HELLO whether its sender may take part. Of a
+    /// packet with items, it returns how many of them were taken before, if the next one is among them.
     pub(crate) fn handle(
         &mut self,
         now: Instant,
         header: &Header,
+        bytes: usize,
         acceptable: Result<(), Refusal>,
     ) -> (Heard, Option<usize>) {
         let mut heard = Heard::default();
@@ -218,6 +249,7 @@ impl Link {
             Content::Items { seq, items } => {
                 let end = seq.saturating_add(items.len() as u64);
                 if *seq <= self.expected && self.expected < end {
+                    self.unacked_bytes = self.unacked_bytes.saturating_add(bytes);
                     let taken = (self.expected - seq) as usize;
                     return (heard, Some(taken));
                 }
@@ -251,10 +283,20 @@ impl Link {
     /// The other side need not keep taken items with lower numbers any longer.
     pub(crate) fn confirm(&mut self, below: u64) {
         let below = below.min(self.expected);
-        if below > self.confirmed {
-            self.confirmed = below;
-            self.say_ack = true;
+        if below <= self.confirmed {
+            return;
         }
+        self.confirmed = below;
+        // The other side must not come to the end of its window.
+        let is_much = self.confirmed - self.acked >= MAX_ITEMS as u64 / 2;
+        self.say_ack |= is_much || self.unacked_bytes >= MAX_BYTES / 2;
+        self.say_ack |= self.is_urgent && self.confirmed == self.expected;
+    }
+
+    /// The other side waits for the acknowledgement of what has come, and of the item that comes now.
+    pub(crate) fn hurry(&mut self) {
+        self.is_urgent = true;
+        self.say_ack |= self.acked < self.confirmed;
     }
 
     /// The number of the item that comes next: all before it are taken.
@@ -275,7 +317,8 @@ impl Link {
             self.retired.push_back(old);
         }
         self.is_up = false;
-        self.confirmed = 0;
+        (self.confirmed, self.acked, self.unacked_bytes) = (0, 0, 0);
+        (self.ack_at, self.is_urgent) = (None, false);
         self.queue.clear();
         (
             self.queued_bytes,
@@ -297,9 +340,9 @@ impl Link {
             return;
         }
         while self.first < ack
-            && let Some((_, pieces)) = self.queue.pop_front()
+            && let Some(queued) = self.queue.pop_front()
         {
-            self.queued_bytes -= size(&pieces);
+            self.queued_bytes -= queued.bytes;
             self.first += 1;
             self.sent = self.sent.saturating_sub(1);
         }
@@ -318,7 +361,8 @@ impl Link {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         if self.is_up {
-            Some(self.resend_at.map_or(self.speak_at, |at| at.min(self.speak_at)))
+            let others = self.resend_at.into_iter().chain(self.ack_at);
+            Some(others.fold(self.speak_at, Instant::min))
         } else {
             Some(self.hello_at)
         }
@@ -340,6 +384,7 @@ impl Link {
             self.back_off();
             self.resend_at = Some(now + self.backoff);
         }
+        self.say_ack |= self.ack_at.take_if(|at| now >= *at).is_some();
         if now >= self.speak_at {
             self.say_ack = true;
             self.speak_at = now + self.heartbeat;
@@ -376,31 +421,58 @@ impl Link {
             return None;
         }
         let is_probe = std::mem::take(&mut self.is_probing) && self.sent > 0;
-        let index = if is_probe { 0 } else { self.sent };
-        if let Some((item, pieces)) = self.queue.get(index) {
-            let seq = self.first + index as u64;
-            let content = Content::Items {
-                seq,
-                items: vec![item.clone()],
-            };
-            let pieces = pieces.clone();
-            self.sent += usize::from(!is_probe);
-            if seq < self.furthest {
-                self.resent += 1;
-            }
-            self.furthest = self.furthest.max(seq + 1);
+        if let Some((content, pieces)) = self.batch(is_probe) {
             self.resend_at.get_or_insert(now + self.backoff);
             // An early packet of the other side's is answered by an acknowledgement of its own.
             self.say_ack &= self.gap;
-            self.speak_at = now + self.heartbeat;
+            self.spoken(now);
             return Some((remote, content, pieces));
         }
         if std::mem::take(&mut self.say_ack) {
             let gap = std::mem::take(&mut self.gap);
-            self.speak_at = now + self.heartbeat;
+            self.spoken(now);
             return Some((remote, Content::Ack { gap }, Vec::new()));
         }
+        if self.acked < self.confirmed {
+            self.ack_at.get_or_insert(now + self.ack_delay);
+        }
         None
+    }
+
+    /// The items that are to be sent now, as many as go into one packet; of those that were, the first is sent again.
+    fn batch(&mut self, is_probe: bool) -> Option<(Content, Vec<Bytes>)> {
+        let (start, most) = if is_probe { (0, 1) } else { (self.sent, MAX_BATCH) };
+        let first = self.queue.get(start)?;
+        let seq = self.first + start as u64;
+        let (mut items, mut pieces) = (Vec::new(), Vec::with_capacity(first.pieces.len()));
+        let (mut bytes, mut header) = (0, 0);
+        for queued in self.queue.range(start..).take(most) {
+            header += header_size(&queued.item);
+            bytes += queued.bytes;
+            let is_full = bytes > BATCH_BYTES
+                || header > BATCH_HEADER
+                || pieces.len() + queued.pieces.len() > MAX_PARTS;
+            if is_full && !items.is_empty() {
+                break;
+            }
+            items.push(queued.item.clone());
+            pieces.extend_from_slice(&queued.pieces);
+        }
+        let end = seq + items.len() as u64;
+        if !is_probe {
+            self.sent += items.len();
+        }
+        self.resent += u64::from(seq < self.furthest);
+        self.furthest = self.furthest.max(end);
+        Some((Content::Items { seq, items }, pieces))
+    }
+
+    /// A packet of this session goes to the other side, and with it the acknowledgement.
+    fn spoken(&mut self, now: Instant) {
+        self.speak_at = now + self.heartbeat;
+        self.acked = self.confirmed;
+        (self.unacked_bytes, self.ack_at) = (0, None);
+        self.is_urgent &= self.confirmed < self.expected;
     }
 
     /// The acknowledgement that goes with every packet of this session.
@@ -411,4 +483,17 @@ impl Link {
 
 fn size(pieces: &[Bytes]) -> usize {
     pieces.iter().map(Bytes::len).sum()
+}
+
+/// At least as many bytes as an item takes in a header.
+fn header_size(item: &Item) -> usize {
+    const NUMBER: usize = 10;
+    const NAME: usize = 2 + MAX_NAME;
+    match item {
+        Item::Open { .. } => NAME + 4 * NUMBER,
+        Item::Opened { held, .. } => (5 + held.len()) * NUMBER,
+        Item::Data(data) => NAME + (8 + data.parts.len()) * NUMBER,
+        Item::Abort { reason, .. } => NAME + 2 * NUMBER + reason.len(),
+        _ => 4 * NUMBER,
+    }
 }

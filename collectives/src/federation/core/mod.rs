@@ -8,6 +8,8 @@
 //! on when a party starts again: before the first message of a session the sender opens the flow, and the receiver
 //! answers with what it has, so that nothing is taken twice.
 
+mod credit;
+mod flows;
 mod inflow;
 pub(super) mod link;
 mod node;
@@ -17,8 +19,9 @@ mod peer;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::inflow::{Inflow, Taken};
+pub(crate) use self::inflow::{Bounds, Inflow, Taken};
 pub(crate) use self::node::{Barrier, Event, Node, Rejected, Setup};
 pub(crate) use self::outflow::{Letter, Outflow};
 pub(crate) use self::packet::{FlowKey, Kind, MAX_PARTS, Refusal, sender_of};
+pub(crate) use self::peer::Peer;
 pub(crate) use super::name::Tag;

@@ -1,16 +1,19 @@
 //! A party of a job, without I/O, clock or randomness: what it has sent and not handed over, what has come and was not
 //! received, and what it knows of the others.
+//!
+//! Here is what its program does; what comes from others and goes to them is in [`exchange`].
 
-use std::collections::{BTreeMap, VecDeque};
+mod exchange;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use flexbond_transport::Message;
 use thiserror::Error;
 
-use super::link::{Heard, Link};
-use super::outflow::{Letter, Outflow};
-use super::packet::{Content, FlowKey, Header, Hello, Item, Packet, Refusal};
-use super::peer::{Peer, bounds};
+use super::link::Link;
+use super::outflow::Letter;
+use super::packet::{FlowKey, Item, Refusal};
+use super::peer::Peer;
 use crate::federation::limits::Limits;
 use crate::federation::name::{JobId, PartyId};
 
@@ -42,6 +45,13 @@ pub(crate) struct Node {
     superseded: bool,
     is_leaving: bool,
     is_ready: bool,
+    /// How many peers were never seen, and how many do not see all others.
+    unseen: usize,
+    unready: usize,
+    /// Peers to which there may be something to say.
+    busy: VecDeque<usize>,
+    /// When to look after which peer.
+    alarms: BTreeSet<(Instant, usize)>,
     events: VecDeque<Event>,
     /// Packets that are not for this party, from nobody in the job, or that cannot be read.
     pub(crate) foreign: u64,
@@ -106,6 +116,7 @@ impl Node {
         let mut members: Vec<_> = setup.peers.iter().chain([&setup.local]).cloned().collect();
         members.sort();
         let by_id = setup.peers.iter().cloned().zip(0..).collect();
+        let count = peers.len();
         let mut node = Node {
             setup,
             members,
@@ -115,10 +126,15 @@ impl Node {
             superseded: false,
             is_leaving: false,
             is_ready: false,
+            unseen: count,
+            unready: count,
+            busy: VecDeque::new(),
+            alarms: BTreeSet::new(),
             events: VecDeque::new(),
             foreign: 0,
         };
-        node.look_around();
+        node.check_ready();
+        (0..count).for_each(|index| node.touch(index));
         node
     }
 
@@ -170,11 +186,10 @@ impl Node {
             return Err(Rejected::Full(letter));
         }
         let expires = ttl.and_then(|ttl| now.checked_add(ttl));
-        let peer = &mut self.peers[peer];
-        if let Some(flow) = peer.out.get_mut(key) {
-            flow.push(letter, expires);
+        if let Some(id) = self.peers[peer].out.number(key) {
+            self.peers[peer].push(id, letter, expires);
+            self.touch(peer);
         }
-        peer.activate(key);
         Ok(())
     }
 
@@ -187,9 +202,10 @@ impl Node {
             let limit = bounds.message;
             return Err(Rejected::TooLarge { size, limit });
         }
-        let flow = peer
-            .outflow(key, limit)
-            .ok_or(Rejected::TooManyChannels { limit })?;
+        let id = peer.outflow(key, limit);
+        let Some((_, flow)) = id.and_then(|id| peer.out.at(id)) else {
+            return Err(Rejected::TooManyChannels { limit });
+        };
         Ok(flow.has_room(size, bounds.messages, bounds.bytes))
     }
 
@@ -205,13 +221,15 @@ impl Node {
         key: &FlowKey,
         tag: Option<&super::Tag>,
     ) -> Option<super::Taken> {
-        let peer = &mut self.peers[peer];
-        let flow = peer.inn.get_mut(key)?;
+        let known = &mut self.peers[peer];
+        let number = known.inn.number(key)?;
+        let (_, flow) = known.inn.at(number)?;
         let taken = flow.take(tag)?;
         let id = flow.id;
         // Without a number, this session has not opened the flow; then it is told with the answer to the opening.
-        if let (Some(id), Some(_)) = (id, &taken.letter) {
-            peer.settle(id, taken.offset, false);
+        if let (Some(id), Some(_), false) = (id, &taken.letter, taken.is_stale) {
+            known.settle(id, taken.offset, false);
+            self.touch(peer);
         }
         Some(taken)
     }
@@ -220,29 +238,31 @@ impl Node {
     pub(crate) fn open(&mut self, peer: usize, key: &FlowKey) -> Result<Option<u64>, Rejected> {
         self.check(Some(peer)).map_err(Rejected::Over)?;
         let limit = self.setup.limits.channels;
-        let flow = self.peers[peer]
-            .outflow(key, limit)
-            .ok_or(Rejected::TooManyChannels { limit })?;
-        let position = flow.position();
-        self.peers[peer].activate(key);
+        let known = &mut self.peers[peer];
+        let id = known.outflow(key, limit);
+        let id = id.ok_or(Rejected::TooManyChannels { limit })?;
+        let position = known.out.at(id).and_then(|(_, flow)| flow.position());
+        known.list(id);
+        self.touch(peer);
         Ok(position)
     }
 
     /// The program has all messages of a flow with offsets below `next`, from an earlier start: they do not come again.
     pub(crate) fn resume(&mut self, peer: usize, key: &FlowKey, next: u64) -> Result<(), Rejected> {
         let limit = self.setup.limits.channels;
-        let peer = &mut self.peers[peer];
-        if !peer.inn.contains_key(key) && peer.inn.len() >= limit as usize {
+        let known = &mut self.peers[peer];
+        let number = known.inn.make(key, limit, |_| super::Inflow::default());
+        let Some((_, flow)) = number.and_then(|number| known.inn.at(number)) else {
             return Err(Rejected::TooManyChannels { limit });
-        }
-        let flow = peer.inn.entry(key.clone()).or_default();
+        };
         let (id, skipped) = (flow.id, flow.skip_to(next));
         for (id, offset) in id
             .into_iter()
             .flat_map(|id| skipped.iter().map(move |offset| (id, *offset)))
         {
-            peer.settle(id, offset, false);
+            known.settle(id, offset, false);
         }
+        self.touch(peer);
         Ok(())
     }
 
@@ -255,18 +275,15 @@ impl Node {
             reason.truncate(end);
         }
         self.aborted = Some((by, reason));
-        for peer in &mut self.peers {
-            peer.out.values_mut().for_each(Outflow::clear);
-            peer.inn.values_mut().for_each(super::Inflow::clear);
-        }
+        self.peers.iter_mut().for_each(Peer::clear);
         self.events.push_back(Event::Over);
-        self.look_around();
+        self.tell_all();
     }
 
     /// Nothing more will be sent; others hear of it when they have all that was.
     pub(crate) fn leave(&mut self) {
         self.is_leaving = true;
-        self.look_around();
+        self.tell_all();
     }
 
     /// Whether the others have all that was sent, and know that this party leaves.
@@ -274,261 +291,84 @@ impl Node {
         self.superseded || self.peers.iter().all(Peer::is_done)
     }
 
-    /// A packet that cannot be read or is nobody's is counted and forgotten.
-    pub(crate) fn handle_packet(&mut self, now: Instant, message: Message) {
-        let Ok(Packet { header, pieces }) = Packet::decode(message) else {
-            self.foreign += 1;
-            return;
-        };
-        let Some(index) = self
-            .peer_index(&header.from)
-            .filter(|_| header.to == self.setup.local)
-        else {
-            self.foreign += 1;
-            return;
-        };
+    fn tell_all(&mut self) {
+        for index in 0..self.peers.len() {
+            self.tell(index);
+            self.touch(index);
+        }
+    }
+
+    /// Tells a peer what it should know by now.
+    fn tell(&mut self, index: usize) {
         let peer = &mut self.peers[index];
-        let is_ours = header.job == self.setup.job;
-        let acceptable = match &header.content {
-            Content::Hello(_) if !is_ours => Err(Refusal::OtherJob),
-            Content::Hello(hello) if hello.members != self.members => Err(Refusal::OtherMembers),
-            // A refusal may come from another job, and says so.
-            Content::Hello(_) | Content::Refused(_) => Ok(()),
-            _ if is_ours => Ok(()),
-            _ => {
-                self.foreign += 1;
-                return;
-            }
-        };
-        let (heard, taken) = peer.link.handle(now, &header, acceptable);
-        if let Content::Hello(hello) = &header.content
-            && peer.link.is_with(header.mine)
+        if !peer.link.is_up() {
+            return;
+        }
+        if self.unseen == 0 && !std::mem::replace(&mut peer.is_ready_told, true) {
+            peer.link.push(Item::Ready, Vec::new());
+        }
+        if let Some((by, reason)) = &self.aborted
+            && !std::mem::replace(&mut peer.is_abort_told, true)
         {
-            peer.meet(hello, &self.setup.limits);
+            let (by, reason) = (by.clone(), reason.clone());
+            peer.link.push(Item::Abort { by, reason }, Vec::new());
         }
-        self.note(index, &heard);
-        if let (Content::Items { items, .. }, Some(taken)) = (header.content, taken) {
-            self.handle_items(now, index, items, taken, pieces);
-        }
-        self.look_around();
-    }
-
-    /// Takes items until there is one that cannot be taken; of these, the first `taken` were here before.
-    fn handle_items(
-        &mut self,
-        now: Instant,
-        index: usize,
-        items: Vec<Item>,
-        taken: usize,
-        pieces: Vec<bytes::Bytes>,
-    ) {
-        let mut pieces = pieces.into_iter();
-        for (number, item) in items.into_iter().enumerate() {
-            let own: Vec<_> = pieces.by_ref().take(item.pieces()).collect();
-            if number < taken {
-                continue;
-            }
-            if !self.handle_item(now, index, item, own) {
-                return;
-            }
-            self.peers[index].link.take();
+        if self.is_leaving && peer.is_flushed() && !std::mem::replace(&mut peer.is_leave_told, true) {
+            peer.link.push(Item::Leave, Vec::new());
         }
     }
 
-    fn note(&mut self, index: usize, heard: &Heard) {
-        let peer = &mut self.peers[index];
-        if heard.is_new {
-            peer.reset();
+    /// A peer is there, perhaps the last that was missing.
+    fn saw(&mut self, index: usize) {
+        if std::mem::replace(&mut self.peers[index].was_up, true) {
+            return;
         }
-        if heard.came_up {
-            peer.was_up = true;
-            peer.refused = None;
-        }
-        if let Some(refusal) = heard.refused {
-            peer.refused = Some(refusal);
-            if refusal == Refusal::Superseded {
-                self.superseded = true;
-                self.events.push_back(Event::Over);
-            }
-        }
-        if *heard != Heard::default() {
-            self.events.push_back(Event::Peer { peer: index });
+        self.unseen -= 1;
+        if self.unseen == 0 {
+            self.tell_all();
+            self.check_ready();
         }
     }
 
-    /// Whether the item was taken.
-    fn handle_item(&mut self, now: Instant, index: usize, item: Item, pieces: Vec<bytes::Bytes>) -> bool {
-        let is_over = self.aborted.is_some();
-        let limits = &self.setup.limits;
-        let peer = &mut self.peers[index];
-        match item {
-            Item::Abort { by, reason } => self.abort(by, reason),
-            // What others still send is of no use any more.
-            _ if is_over => {}
-            Item::Open { .. } | Item::Data(_) if !peer.has_room_for_answers(limits) => {
-                peer.wrong += 1;
-                return false;
-            }
-            Item::Open { flow, key, from: _ } => {
-                if !peer.open(flow, key, self.setup.incarnation, limits.channels) {
-                    peer.wrong += 1;
-                    return false;
-                }
-            }
-            Item::Opened { next, held, .. } if !Peer::may_be_opened(next, &held) => {
-                peer.wrong += 1;
-                return false;
-            }
-            Item::Opened { flow, next, held, .. } => {
-                if let Some(key) = peer.opened(flow, next, &held) {
-                    self.events.push_back(Event::Moved { peer: index, key });
-                }
-            }
-            Item::Data(data) => match peer.arrived(now, data, pieces, bounds(limits)) {
-                Some((key, true)) => self.events.push_back(Event::Arrived { peer: index, key }),
-                Some((_, false)) => {}
-                None => {
-                    peer.wrong += 1;
-                    return false;
-                }
-            },
-            Item::Settled {
-                flow,
-                offset,
-                expired,
-            } => {
-                if let Some(key) = peer.settled(flow, offset, expired) {
-                    self.events.push_back(Event::Moved { peer: index, key });
-                }
-            }
-            Item::Ready => peer.is_ready = true,
-            Item::Leave => {
-                peer.has_left = true;
-                self.events.push_back(Event::Peer { peer: index });
-            }
-            // Between parties there are no credit and no absence.
-            Item::Credit { .. } | Item::Seen { .. } | Item::Rewind { .. } | Item::Want { .. } => {}
-        }
-        true
-    }
-
-    /// The way to a peer is broken.
-    pub(crate) fn handle_lost(&mut self, peer: usize) {
-        self.peers[peer].link.lost();
-        self.events.push_back(Event::Peer { peer });
-    }
-
-    /// Tells others what they should know by now.
-    fn look_around(&mut self) {
-        let sees_all = self.peers.iter().all(|peer| peer.was_up);
-        for peer in self.peers.iter_mut().filter(|peer| peer.link.is_up()) {
-            if sees_all && !std::mem::replace(&mut peer.is_ready_told, true) {
-                peer.link.push(Item::Ready, Vec::new());
-            }
-            if let Some((by, reason)) = &self.aborted
-                && !std::mem::replace(&mut peer.is_abort_told, true)
-            {
-                let (by, reason) = (by.clone(), reason.clone());
-                peer.link.push(Item::Abort { by, reason }, Vec::new());
-            }
-            if self.is_leaving && peer.is_flushed() && !peer.is_leave_told {
-                peer.is_leave_told = true;
-                peer.link.push(Item::Leave, Vec::new());
-            }
-            peer.is_ready_told &= sees_all;
-        }
-        if !self.is_ready && sees_all && self.peers.iter().all(|peer| peer.is_ready) {
+    fn check_ready(&mut self) {
+        if !self.is_ready && self.unseen == 0 && self.unready == 0 {
             self.is_ready = true;
             self.events.push_back(Event::Ready);
         }
+    }
+
+    /// There may be something to say to a peer, or to be done at another time.
+    fn touch(&mut self, index: usize) {
+        if !std::mem::replace(&mut self.peers[index].is_listed, true) {
+            self.busy.push_back(index);
+        }
+        self.set_alarm(index);
+    }
+
+    /// An alarm may come too early, but not too late: most are put off before they come.
+    fn set_alarm(&mut self, index: usize) {
+        let peer = &mut self.peers[index];
+        let Some(at) = peer
+            .poll_timeout()
+            .filter(|at| peer.alarm.is_none_or(|set| *at < set))
+        else {
+            return;
+        };
+        if let Some(later) = peer.alarm.replace(at) {
+            self.alarms.remove(&(later, index));
+        }
+        self.alarms.insert((at, index));
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// The next packet for a peer.
-    pub(crate) fn poll_transmit(&mut self, now: Instant, peer: usize) -> Option<Message> {
-        let Node {
-            setup,
-            members,
-            peers,
-            is_leaving,
-            ..
-        } = self;
-        let peer = &mut peers[peer];
-        peer.fill(now, setup.piece);
-        if *is_leaving && !peer.is_leave_told && peer.link.is_up() && peer.is_flushed() {
-            peer.is_leave_told = true;
-            peer.link.push(Item::Leave, Vec::new());
-        }
-        let hello = || {
-            Content::Hello(Hello {
-                members: members.clone(),
-                window_messages: setup.limits.window_messages,
-                window_bytes: setup.limits.window_bytes,
-                max_message: setup.limits.max_message,
-                credit: u64::MAX,
-                custody: u64::MAX,
-            })
-        };
-        let (yours, content, pieces) = peer.link.poll_transmit(now, hello)?;
-        let header = Header {
-            job: setup.job.clone(),
-            from: setup.local.clone(),
-            to: peer.id.clone(),
-            mine: setup.incarnation,
-            yours,
-            ack: peer.link.ack(),
-            content,
-        };
-        Some(Packet { header, pieces }.encode())
-    }
-
-    /// When [`handle_timeout`](Node::handle_timeout) has to be called next.
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let links = self.peers.iter().filter_map(|peer| peer.link.poll_timeout());
-        if self.superseded {
-            return None;
-        }
-        let out = self
-            .peers
-            .iter()
-            .flat_map(|peer| peer.out.values())
-            .filter_map(Outflow::expires);
-        let inn = self.peers.iter().flat_map(|peer| peer.inn.values());
-        links
-            .chain(out)
-            .chain(inn.filter_map(super::Inflow::expires))
-            .min()
-    }
-
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        let messages = self.setup.limits.window_messages;
-        for (index, peer) in self.peers.iter_mut().enumerate() {
-            peer.link.handle_timeout(now);
-            for (key, flow) in &mut peer.out {
-                if flow.expire(now) > 0 {
-                    let key = key.clone();
-                    self.events.push_back(Event::Moved { peer: index, key });
-                }
-            }
-            let mut settled = Vec::new();
-            for (key, flow) in &mut peer.inn {
-                let expired = flow.expire(now, messages);
-                if !expired.is_empty() {
-                    let key = key.clone();
-                    self.events.push_back(Event::Arrived { peer: index, key });
-                }
-                let id = flow.id;
-                settled.extend(
-                    id.into_iter()
-                        .flat_map(|id| expired.iter().map(move |offset| (id, *offset))),
-                );
-            }
-            for (id, offset) in settled {
-                peer.settle(id, offset, true);
-            }
-        }
+    /// A peer to which there may be something to say: [`poll_transmit`](Node::poll_transmit) knows. It is named again when
+    /// there may be more.
+    pub(crate) fn poll_busy(&mut self) -> Option<usize> {
+        let index = self.busy.pop_front()?;
+        self.peers[index].is_listed = false;
+        Some(index)
     }
 }

@@ -1,12 +1,12 @@
 //! One direction of a channel, at its sender: messages until the receiver's program has them.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::inflow::Bounds;
-use super::packet::Data;
+use super::packet::{Data, cost};
 use crate::federation::name::Tag;
 
 /// A message as programs give and get it.
@@ -30,8 +30,8 @@ pub(crate) struct Outflow {
     /// Whether the receiver was told of the flow in this session, and whether it has answered.
     pub(crate) is_announced: bool,
     is_open: bool,
-    /// Whether offsets are those of the receiver; before its first answer they count from 0.
-    is_numbered: bool,
+    /// Which numbering the offsets are of, the receiver's; before its first answer they count from 0.
+    epoch: Option<u64>,
     next: u64,
     waiting: VecDeque<Entry>,
     bytes: u64,
@@ -39,6 +39,14 @@ pub(crate) struct Outflow {
     cursor: usize,
     /// The bytes of these.
     ahead: u64,
+    /// Offsets before the cursor that are wanted again.
+    rewound: BTreeSet<u64>,
+    /// Messages of more bytes are sent only while the receiver is there.
+    custody: u64,
+    /// How many such are kept.
+    heavy: usize,
+    /// When the first message may expire, or earlier.
+    pub(crate) fuse: Option<Instant>,
     /// Whether a message ever had a time to live.
     is_timed: bool,
     /// Whether it is in the list of those that have something to send.
@@ -55,22 +63,49 @@ struct Entry {
     size: u64,
     /// How much of it is sent.
     at: u64,
+    /// What was taken from the credit for the rest of it.
+    reserved: u64,
     expires: Option<Instant>,
     is_expired: bool,
 }
 
+/// How many messages there are of a kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Not settled.
+    pub(crate) kept: usize,
+    /// Not sent, or wanted again.
+    pub(crate) unsent: usize,
+    /// Not settled, and too large for the custody of a server.
+    pub(crate) heavy: usize,
+}
+
+/// What a sender has to know of its way to the receiver.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// The longest content of a packet.
+    pub(crate) piece: u64,
+    pub(crate) bounds: Bounds,
+    /// Whether the receiver itself is there, not only a server for it.
+    pub(crate) is_present: bool,
+}
+
 impl Outflow {
-    pub(crate) fn new(id: u32) -> Self {
+    pub(crate) fn new(id: u32, custody: u64) -> Self {
         Outflow {
             id,
             is_announced: false,
             is_open: false,
-            is_numbered: false,
+            epoch: None,
             next: 0,
             waiting: VecDeque::new(),
             bytes: 0,
             cursor: 0,
             ahead: 0,
+            rewound: BTreeSet::new(),
+            custody,
+            heavy: 0,
+            fuse: None,
             is_timed: false,
             is_listed: false,
             sent: 0,
@@ -92,12 +127,21 @@ impl Outflow {
 
     /// The offset of the next message; none before the receiver has told what it has.
     pub(crate) fn position(&self) -> Option<u64> {
-        self.is_numbered.then_some(self.next)
+        self.epoch.map(|_| self.next)
     }
 
-    /// Whether there is something that the link has not got.
-    pub(crate) fn is_unsent(&self) -> bool {
-        self.cursor < self.waiting.len()
+    /// What an opening says: the numbering, and the first offset that is still kept.
+    pub(crate) fn origin(&self) -> Option<(u64, u64)> {
+        let first = self.waiting.front().map_or(self.next, |entry| entry.offset);
+        self.epoch.map(|epoch| (epoch, first))
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            kept: self.waiting.len(),
+            unsent: self.waiting.len() - self.cursor + self.rewound.len(),
+            heavy: self.heavy,
+        }
     }
 
     pub(crate) fn push(&mut self, letter: Letter, expires: Option<Instant>) {
@@ -108,11 +152,13 @@ impl Outflow {
             letter,
             size,
             at: 0,
+            reserved: 0,
             expires,
             is_expired: false,
         });
         self.next += 1;
         self.bytes += size;
+        self.heavy += usize::from(size > self.custody);
         self.sent += 1;
         self.sent_bytes += size;
     }
@@ -121,19 +167,29 @@ impl Outflow {
     pub(crate) fn reset(&mut self) {
         (self.is_announced, self.is_open) = (false, false);
         (self.cursor, self.ahead) = (0, 0);
+        self.rewound.clear();
         for entry in &mut self.waiting {
-            entry.at = 0;
+            (entry.at, entry.reserved) = (0, 0);
         }
     }
 
-    /// The receiver has said what it has.
-    pub(crate) fn opened(&mut self, next: u64, held: &[u64]) {
+    /// The receiver, or its server, keeps messages of at most so many bytes while their receiver is away.
+    pub(crate) fn set_custody(&mut self, custody: u64) {
+        self.custody = custody;
+        self.heavy = self.waiting.iter().filter(|entry| entry.size > custody).count();
+    }
+
+    /// The receiver has said what it has. Whether that can be.
+    pub(crate) fn opened(&mut self, epoch: u64, next: u64, held: &[u64]) -> bool {
         if self.is_open {
-            return;
+            return true;
+        }
+        // A receiver takes the numbering that it is told.
+        if self.epoch.is_some_and(|known| known != epoch) {
+            return false;
         }
         self.is_open = true;
-        if !self.is_numbered {
-            self.is_numbered = true;
+        if self.epoch.replace(epoch).is_none() {
             self.next = self.next.saturating_add(next);
             for entry in &mut self.waiting {
                 entry.offset = entry.offset.saturating_add(next);
@@ -141,13 +197,15 @@ impl Outflow {
         }
         // What has come and is not held was received by the program; what is held comes back as settled.
         let held: HashSet<u64> = held.iter().copied().collect();
-        let mut freed = 0;
+        let (mut freed, mut heavy) = (0, 0);
         self.waiting.retain(|entry| {
             let is_kept = entry.offset >= next || held.contains(&entry.offset);
             freed += if is_kept { 0 } else { entry.size };
+            heavy += usize::from(!is_kept && entry.size > self.custody);
             is_kept
         });
         self.bytes -= freed;
+        self.heavy -= heavy;
         self.cursor = self.waiting.partition_point(|entry| entry.offset < next);
         self.ahead = self
             .waiting
@@ -155,47 +213,88 @@ impl Outflow {
             .take(self.cursor)
             .map(|entry| entry.size)
             .sum();
+        true
     }
 
-    /// The receiver's program has the message, or never will.
-    pub(crate) fn settled(&mut self, offset: u64, expired: bool) -> bool {
-        let Ok(index) = self.waiting.binary_search_by_key(&offset, |entry| entry.offset) else {
-            return false;
-        };
-        let entry = self.waiting.remove(index).expect("the search has found it");
+    /// The receiver's program has the message, or never will. What was taken from the credit for what need not be sent
+    /// any more, if there was such a message.
+    pub(crate) fn settled(&mut self, offset: u64, expired: bool) -> Option<u64> {
+        let index = self.find(offset)?;
+        let entry = self.waiting.remove(index)?;
         self.bytes -= entry.size;
+        self.heavy -= usize::from(entry.size > self.custody);
+        self.rewound.remove(&offset);
         // One that is settled before it was sent whole was given up by the receiver.
         if index < self.cursor {
             self.cursor -= 1;
             self.ahead -= entry.size;
         }
         self.expired += u64::from(expired && !entry.is_expired);
-        true
+        Some(entry.reserved)
     }
 
-    /// The next piece of at most `piece` bytes, if the receiver is ready for one.
-    pub(crate) fn next_piece(
-        &mut self,
-        now: Instant,
-        piece: u64,
-        bounds: Bounds,
-    ) -> Option<(Data, Vec<Bytes>)> {
+    /// The message is wanted again from its start. As for [`settled`](Outflow::settled).
+    pub(crate) fn rewind(&mut self, offset: u64) -> Option<u64> {
+        let index = self.find(offset)?;
+        if index < self.cursor {
+            self.rewound.insert(offset);
+        }
+        let entry = &mut self.waiting[index];
+        entry.at = 0;
+        Some(std::mem::take(&mut entry.reserved))
+    }
+
+    fn find(&self, offset: u64) -> Option<usize> {
+        self.waiting
+            .binary_search_by_key(&offset, |entry| entry.offset)
+            .ok()
+    }
+
+    /// Which message is the next to be sent, a piece of it at least.
+    fn upcoming(&self) -> Option<usize> {
+        let again = self.rewound.first().and_then(|offset| self.find(*offset));
+        again.or((self.cursor < self.waiting.len()).then_some(self.cursor))
+    }
+
+    /// What has to be taken from the credit before the next piece, if the receiver is ready for one.
+    pub(crate) fn prepare(&mut self, now: Instant, terms: &Terms) -> Option<u64> {
         if !self.is_open {
             return None;
         }
-        let entry = self.waiting.get_mut(self.cursor)?;
+        let index = self.upcoming()?;
+        let (bounds, cursor) = (terms.bounds, self.cursor);
+        let entry = &mut self.waiting[index];
         // The receiver may take less than this side was told to send before the two met.
         let is_over = entry.expires.is_some_and(|at| now >= at) || entry.size > bounds.message;
         if entry.at == 0 && !entry.is_expired && is_over {
-            self.bytes -= entry.give_up();
+            self.heavy -= usize::from(entry.size > self.custody);
+            let size = entry.give_up();
+            self.bytes -= size;
+            self.ahead -= if index < cursor { size } else { 0 };
             self.expired += 1;
         }
-        let fits = self.cursor == 0
-            || (self.cursor < bounds.messages as usize
-                && self.ahead.saturating_add(entry.size) <= bounds.bytes);
-        if entry.at == 0 && !fits {
+        let fits = index == 0
+            || index < cursor
+            || (cursor < bounds.messages as usize && self.ahead.saturating_add(entry.size) <= bounds.bytes);
+        let is_heavy = entry.size > self.custody;
+        if (entry.at == 0 && !fits) || (is_heavy && !terms.is_present) {
             return None;
         }
+        Some(match (is_heavy, entry.at) {
+            // A server may hold only a part of it at a time.
+            (true, at) => cost(terms.piece.min(entry.size - at)),
+            (false, 0) => {
+                let pieces = entry.size.div_ceil(terms.piece).max(1);
+                cost(0).saturating_mul(pieces).saturating_add(entry.size)
+            }
+            (false, _) => 0,
+        })
+    }
+
+    /// The next piece, for which [`prepare`](Outflow::prepare) has said what it costs, and this was taken.
+    pub(crate) fn next_piece(&mut self, now: Instant, piece: u64, paid: u64) -> Option<(Data, Vec<Bytes>)> {
+        let index = self.upcoming()?;
+        let entry = &mut self.waiting[index];
         let at = entry.at;
         let end = at.saturating_add(piece).min(entry.size);
         let pieces = cut(&entry.letter.parts, at, end);
@@ -216,9 +315,15 @@ impl Outflow {
             pieces: u16::try_from(pieces.len()).expect("a message has at most `MAX_PARTS` parts"),
         };
         entry.at = end;
+        entry.reserved = (entry.reserved + paid).saturating_sub(cost(end - at));
         if end == entry.size {
-            self.cursor += 1;
-            self.ahead += entry.size;
+            entry.reserved = 0;
+            if index < self.cursor {
+                self.rewound.remove(&entry.offset);
+            } else {
+                self.cursor += 1;
+                self.ahead += entry.size;
+            }
         }
         Some((data, pieces))
     }
@@ -245,6 +350,7 @@ impl Outflow {
         for entry in self.waiting.iter_mut().skip(self.cursor) {
             let is_over = entry.expires.is_some_and(|at| now >= at);
             if is_over && entry.at == 0 && !entry.is_expired {
+                self.heavy -= usize::from(entry.size > self.custody);
                 self.bytes -= entry.give_up();
                 count += 1;
             }
@@ -256,7 +362,8 @@ impl Outflow {
     /// The job is over: nothing more is sent.
     pub(crate) fn clear(&mut self) {
         self.waiting.clear();
-        (self.bytes, self.cursor, self.ahead) = (0, 0, 0);
+        self.rewound.clear();
+        (self.bytes, self.cursor, self.ahead, self.heavy) = (0, 0, 0, 0);
     }
 }
 

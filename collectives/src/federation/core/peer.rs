@@ -1,13 +1,15 @@
 //! One other party, as a node sees it: its link, and the channels to it and from it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::credit::{Credit, Starved};
+use super::flows::Flows;
 use super::inflow::{Arrival, Bounds, Inflow};
 use super::link::{Link, MAX_ITEMS};
-use super::outflow::Outflow;
+use super::outflow::{Counts, Letter, Outflow, Terms};
 use super::packet::{Data, FlowKey, Hello, Item, MAX_OFFSET, Refusal};
 use crate::federation::limits::Limits;
 use crate::federation::name::PartyId;
@@ -16,15 +18,32 @@ use crate::federation::name::PartyId;
 pub(crate) struct Peer {
     pub(crate) id: PartyId,
     pub(crate) link: Link,
-    pub(crate) out: BTreeMap<FlowKey, Outflow>,
-    /// By the numbers of the flows.
-    out_keys: Vec<FlowKey>,
-    pub(crate) inn: BTreeMap<FlowKey, Inflow>,
-    in_keys: BTreeMap<u32, FlowKey>,
+    pub(crate) out: Flows<Outflow>,
+    pub(crate) inn: Flows<Inflow>,
+    /// The sender's numbers of the flows from it, in this session.
+    in_ids: HashMap<u32, u32>,
     /// Numbers of flows that have something to send, one piece each in turn.
     active: VecDeque<u32>,
+    /// Those of them that wait for credit, in the order in which they came to its end.
+    starved: VecDeque<u32>,
+    /// Of all flows to it.
+    counts: Counts,
+    credit: Credit,
+    custody: u64,
+    /// Flows that have messages with a time to live: when the first may be over, direction, number.
+    fuses: BTreeSet<(Instant, Side, u32)>,
+    /// When the node looks after it, or none.
+    pub(crate) alarm: Option<Instant>,
+    /// Whether it is in the node's list of those to which there may be something to say.
+    pub(crate) is_listed: bool,
     /// What it takes: at most what this side would.
     pub(crate) bounds: Bounds,
+    /// Whether this session's HELLO has come.
+    has_met: bool,
+    /// Whether a message server says that it is there; without one, the link says it.
+    pub(crate) is_seen: bool,
+    /// Since when the server says that it is not.
+    pub(crate) gone: Option<Instant>,
     pub(crate) was_up: bool,
     pub(crate) is_ready: bool,
     pub(crate) is_ready_told: bool,
@@ -36,17 +55,39 @@ pub(crate) struct Peer {
     pub(crate) wrong: u64,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Side {
+    Out,
+    In,
+}
+
+/// Messages of one flow that have waited too long.
+#[derive(Debug)]
+pub(crate) enum Burnt {
+    Out(FlowKey),
+    In(FlowKey),
+}
+
 impl Peer {
     pub(crate) fn new(id: PartyId, link: Link, limits: &Limits) -> Self {
         Peer {
             id,
             link,
-            out: BTreeMap::new(),
-            out_keys: Vec::new(),
-            inn: BTreeMap::new(),
-            in_keys: BTreeMap::new(),
+            out: Flows::default(),
+            inn: Flows::default(),
+            in_ids: HashMap::new(),
             active: VecDeque::new(),
+            starved: VecDeque::new(),
+            counts: Counts::default(),
+            credit: Credit::new(u64::MAX),
+            custody: u64::MAX,
+            fuses: BTreeSet::new(),
+            alarm: None,
+            is_listed: false,
             bounds: bounds(limits),
+            has_met: false,
+            is_seen: false,
+            gone: None,
             was_up: false,
             is_ready: false,
             is_ready_told: false,
@@ -58,100 +99,184 @@ impl Peer {
         }
     }
 
+    /// What it takes; the first HELLO of a session counts.
     pub(crate) fn meet(&mut self, hello: &Hello, limits: &Limits) {
+        if std::mem::replace(&mut self.has_met, true) {
+            return;
+        }
         self.bounds = Bounds {
             messages: limits.window_messages.min(hello.window_messages).max(1),
             bytes: limits.window_bytes.min(hello.window_bytes).max(1),
             message: limits.max_message.min(hello.max_message),
         };
+        self.credit = Credit::new(hello.credit);
+        self.custody = match self.credit.is_kept() {
+            true => hello.custody,
+            false => u64::MAX,
+        };
+        for id in 0..self.out.len() as u32 {
+            let custody = self.custody;
+            self.with_out(id, |flow| flow.set_custody(custody));
+        }
+    }
+
+    /// Whether a message server stands between: the link says that the server lives.
+    pub(crate) fn is_relayed(&self) -> bool {
+        self.credit.is_kept()
+    }
+
+    /// Whether messages wait because the server has no room for them.
+    pub(crate) fn is_short(&self) -> bool {
+        self.credit.is_short()
+    }
+
+    pub(crate) fn is_alive(&self, now: Instant) -> bool {
+        self.link.is_alive(now) && (self.is_seen || !self.is_relayed())
     }
 
     /// A new session: flows are announced again, and the other side starts anew or has forgotten what was on its way.
     pub(crate) fn reset(&mut self) {
-        self.out.values_mut().for_each(Outflow::reset);
-        self.inn.values_mut().for_each(Inflow::reset);
-        self.in_keys.clear();
+        self.in_ids.clear();
+        self.inn.iter_mut().for_each(Inflow::reset);
+        self.starved.clear();
+        self.has_met = false;
+        self.is_seen = false;
         self.is_ready_told = false;
         self.is_abort_told = false;
         self.is_leave_told = false;
         self.has_left = false;
         self.refused = None;
-        for id in 0..self.out_keys.len() {
+        for id in 0..self.out.len() as u32 {
+            self.with_out(id, Outflow::reset);
             self.list(id);
+            self.light_out(id);
         }
     }
 
-    /// The flow, made if there may be one more.
-    pub(crate) fn outflow(&mut self, key: &FlowKey, channels: u32) -> Option<&mut Outflow> {
-        if !self.out.contains_key(key) {
-            let id = u32::try_from(self.out_keys.len())
-                .ok()
-                .filter(|id| *id < channels)?;
-            self.out_keys.push(key.clone());
-            self.out.insert(key.clone(), Outflow::new(id));
+    /// The flow's number; it is made if there may be one more.
+    pub(crate) fn outflow(&mut self, key: &FlowKey, channels: u32) -> Option<u32> {
+        let custody = self.custody;
+        self.out.make(key, channels, |id| Outflow::new(id, custody))
+    }
+
+    /// Keeps a message for the other side.
+    pub(crate) fn push(&mut self, id: u32, letter: Letter, expires: Option<Instant>) {
+        self.with_out(id, |flow| flow.push(letter, expires));
+        if let (Some(at), Some((_, flow))) = (expires, self.out.at(id)) {
+            set_fuse(&mut self.fuses, &mut flow.fuse, at, Side::Out, id);
         }
-        self.out.get_mut(key)
+        self.list(id);
+    }
+
+    /// Changes a flow, and keeps count of what all flows have.
+    fn with_out<R>(&mut self, id: u32, change: impl FnOnce(&mut Outflow) -> R) -> Option<R> {
+        let (_, flow) = self.out.at(id)?;
+        let before = flow.counts();
+        let result = change(flow);
+        let (after, counts) = (flow.counts(), &mut self.counts);
+        counts.kept = counts.kept + after.kept - before.kept;
+        counts.unsent = counts.unsent + after.unsent - before.unsent;
+        counts.heavy = counts.heavy + after.heavy - before.heavy;
+        Some(result)
     }
 
     /// There may be something to send in this flow.
-    pub(crate) fn activate(&mut self, key: &FlowKey) {
-        if let Some(flow) = self.out.get(key) {
-            self.list(flow.id as usize);
-        }
-    }
-
-    fn list(&mut self, id: usize) {
-        let Some(flow) = self.out_keys.get(id).and_then(|key| self.out.get_mut(key)) else {
-            return;
-        };
-        if !flow.is_listed {
-            flow.is_listed = true;
-            self.active.push_back(flow.id);
+    pub(crate) fn list(&mut self, id: u32) {
+        if let Some((_, flow)) = self.out.at(id)
+            && !std::mem::replace(&mut flow.is_listed, true)
+        {
+            self.active.push_back(id);
         }
     }
 
     /// Gives the link what it has room for.
     pub(crate) fn fill(&mut self, now: Instant, piece: u64) {
-        while self.link.has_room()
-            && let Some(id) = self.active.pop_front()
-        {
-            let key = &self.out_keys[id as usize];
-            let Some(flow) = self.out.get_mut(key) else {
+        let terms = Terms {
+            piece,
+            bounds: self.bounds,
+            is_present: self.is_seen,
+        };
+        while self.link.has_room() {
+            if !self.credit.is_short() {
+                self.feed();
+            }
+            let Some(id) = self.active.pop_front() else {
+                return;
+            };
+            self.announce(id);
+            let Some(cost) = self.with_out(id, |flow| flow.prepare(now, &terms)).flatten() else {
+                // Until it is opened, there is room, the other side is there, or more to send.
+                self.credit.release(id);
+                if let Some((_, flow)) = self.out.at(id) {
+                    flow.is_listed = false;
+                }
                 continue;
             };
-            if !flow.is_announced {
-                flow.is_announced = true;
-                let key = key.clone();
-                let from = None;
-                self.link.push(Item::Open { flow: id, key, from }, Vec::new());
-            }
-            match flow.next_piece(now, piece, self.bounds) {
-                Some((data, pieces)) => {
-                    self.link.push(Item::Data(data), pieces);
-                    self.active.push_back(id);
+            match self.credit.spend(id, cost) {
+                Ok(()) => {}
+                Err(starved) => {
+                    self.starved.push_back(id);
+                    if let Starved::Ask(total) = starved {
+                        self.link.push(Item::Want { total }, Vec::new());
+                    }
+                    continue;
                 }
-                // Until it is opened, there is room, or more to send.
-                None => flow.is_listed = false,
             }
+            if let Some((data, pieces)) = self
+                .with_out(id, |flow| flow.next_piece(now, piece, cost))
+                .flatten()
+            {
+                self.link.push(Item::Data(data), pieces);
+            }
+            self.active.push_back(id);
         }
     }
 
-    /// `epoch` is for a flow that has no numbering.
-    pub(crate) fn open(&mut self, id: u32, key: FlowKey, epoch: u64, channels: u32) -> bool {
-        if !self.inn.contains_key(&key) && self.inn.len() >= channels as usize {
-            return false;
+    /// Tells the other side of a flow, once in a session.
+    fn announce(&mut self, id: u32) {
+        if let Some((key, flow)) = self.out.at(id)
+            && !std::mem::replace(&mut flow.is_announced, true)
+        {
+            let open = Item::Open {
+                flow: id,
+                key: key.clone(),
+                from: flow.origin(),
+            };
+            self.link.push(open, Vec::new());
         }
+    }
+
+    /// There may be credit for those that have waited for it, in their order.
+    fn feed(&mut self) {
+        while let Some(id) = self.starved.pop_back() {
+            self.active.push_front(id);
+        }
+    }
+
+    /// Whether an opening can be taken.
+    pub(crate) fn open(
+        &mut self,
+        id: u32,
+        key: &FlowKey,
+        from: Option<(u64, u64)>,
+        epoch: u64,
+        limits: &Limits,
+    ) -> bool {
         // Once in a session: each opening is answered.
-        if self.in_keys.contains_key(&id) {
+        if self.in_ids.contains_key(&id) || from.is_some_and(|(_, first)| first >= MAX_OFFSET) {
             return false;
         }
-        let flow = self.inn.entry(key.clone()).or_default();
+        let number = self.inn.make(key, limits.channels, |_| Inflow::default());
+        let Some((number, (_, flow))) = number.and_then(|number| Some((number, self.inn.at(number)?))) else {
+            return false;
+        };
         if flow.id.is_some() {
             return false;
         }
         flow.id = Some(id);
-        let (epoch, next, held) = flow.progress(epoch);
-        self.in_keys.insert(id, key);
+        flow.adopt(from, epoch, bounds(limits));
+        let (epoch, next, held) = flow.progress();
+        self.in_ids.insert(id, number);
         let opened = Item::Opened {
             flow: id,
             epoch,
@@ -167,30 +292,84 @@ impl Peer {
     /// its last start.
     pub(crate) fn has_room_for_answers(&self, limits: &Limits) -> bool {
         let of_flow = 1 + 2 * limits.window_messages as usize;
-        // Beside data: the openings of this side's flows, what is said once, and the last piece above the limit.
-        let others = MAX_ITEMS + self.out_keys.len() + 4;
-        self.link.queued().0 < others.saturating_add(self.in_keys.len().saturating_mul(of_flow))
+        // Beside data: the openings of this side's flows and what they want, what is said once, and the last piece above
+        // the limit.
+        let others = MAX_ITEMS + 2 * self.out.len() + 4;
+        self.link.queued().0 < others.saturating_add(self.in_ids.len().saturating_mul(of_flow))
     }
 
-    /// Whether an answer to an opening can be right.
-    pub(crate) fn may_be_opened(next: u64, held: &[u64]) -> bool {
-        next < MAX_OFFSET && held.iter().all(|offset| *offset < next)
-    }
-
-    /// The other side has answered the opening of a flow. Which one, if there is such a flow.
-    pub(crate) fn opened(&mut self, id: u32, next: u64, held: &[u64]) -> Option<FlowKey> {
-        let key = self.out_keys.get(id as usize)?.clone();
-        self.out.get_mut(&key)?.opened(next, held);
-        self.list(id as usize);
-        Some(key)
+    /// The other side has answered the opening of a flow. Which one, if that can be right.
+    pub(crate) fn opened(&mut self, id: u32, epoch: u64, next: u64, held: &[u64]) -> Option<FlowKey> {
+        if next >= MAX_OFFSET || held.iter().any(|offset| *offset >= next) {
+            return None;
+        }
+        if !self.with_out(id, |flow| flow.opened(epoch, next, held))? {
+            return None;
+        }
+        self.list(id);
+        self.key_of(id)
     }
 
     /// A message of a flow to the other side has its end. Which flow, if there is such a one.
     pub(crate) fn settled(&mut self, id: u32, offset: u64, expired: bool) -> Option<FlowKey> {
-        let key = self.out_keys.get(id as usize)?.clone();
-        self.out.get_mut(&key)?.settled(offset, expired);
-        self.list(id as usize);
-        Some(key)
+        let refund = self.with_out(id, |flow| flow.settled(offset, expired))?;
+        self.give_back(id, refund.unwrap_or(0));
+        self.list(id);
+        self.key_of(id)
+    }
+
+    /// A flow does not need this credit any more, and perhaps none.
+    fn give_back(&mut self, id: u32, cost: u64) {
+        self.credit.refund(cost);
+        if cost > 0 || self.credit.is_claimed_by(id) {
+            self.feed();
+        }
+    }
+
+    /// A message of a flow to the other side is wanted again. Whether there is such a flow, and a server to say so.
+    pub(crate) fn rewind(&mut self, id: u32, offset: u64) -> bool {
+        if !self.is_relayed() {
+            return false;
+        }
+        let Some(refund) = self.with_out(id, |flow| flow.rewind(offset)) else {
+            return false;
+        };
+        self.give_back(id, refund.unwrap_or(0));
+        self.list(id);
+        true
+    }
+
+    /// More may be sent. Whether there is a server to say so.
+    pub(crate) fn grant(&mut self, total: u64) -> bool {
+        if self.credit.grant(total) {
+            self.feed();
+        }
+        self.is_relayed()
+    }
+
+    /// The server says whether the party is there. Whether there is a server to say so.
+    pub(crate) fn see(&mut self, now: Instant, is_up: bool) -> bool {
+        if !self.is_relayed() {
+            return false;
+        }
+        if self.is_seen && !is_up {
+            self.gone = Some(now);
+        }
+        self.is_seen = is_up;
+        // What waits for credit may be for its eyes only.
+        self.feed();
+        if is_up {
+            self.has_left = false;
+            // Messages that go only to a party that is there.
+            for id in 0..self.out.len() as u32 {
+                self.list(id);
+            }
+        }
+        true
+    }
+
+    fn key_of(&mut self, id: u32) -> Option<FlowKey> {
+        self.out.at(id).map(|(key, _)| key.clone())
     }
 
     /// A piece has come. The flow, and whether it has a message more.
@@ -202,10 +381,14 @@ impl Peer {
         bounds: Bounds,
     ) -> Option<(FlowKey, bool)> {
         let (id, offset) = (data.flow, data.offset);
-        let key = self.in_keys.get(&id)?.clone();
-        let flow = self.inn.get_mut(&key)?;
+        let number = *self.in_ids.get(&id)?;
+        let (key, flow) = self.inn.at(number)?;
+        let key = key.clone();
         match flow.accept(now, data, pieces, bounds) {
-            Arrival::Whole => return Some((key, true)),
+            Arrival::Whole => {
+                self.light_in(number);
+                return Some((key, true));
+            }
             Arrival::Part => {}
             Arrival::Duplicate if flow.is_held(offset) => {}
             Arrival::Duplicate => self.settle(id, offset, false),
@@ -228,18 +411,111 @@ impl Peer {
         self.link.push(item, Vec::new());
     }
 
-    /// Whether all that was sent to it has left this side.
+    /// Nothing more is sent or received.
+    pub(crate) fn clear(&mut self) {
+        for id in 0..self.out.len() as u32 {
+            self.with_out(id, Outflow::clear);
+        }
+        self.inn.iter_mut().for_each(Inflow::clear);
+    }
+
+    /// Whether all that was sent to it has left this side, or what is too large to be left with a server has its end.
     pub(crate) fn is_flushed(&self) -> bool {
-        !self.out.values().any(Outflow::is_unsent)
+        self.counts.unsent == 0 && self.counts.heavy == 0
     }
 
     /// Whether nothing needs to be waited for when this side ends.
     pub(crate) fn is_done(&self) -> bool {
-        let has_nothing = self.out.values().all(|flow| flow.waiting().0 == 0);
-        self.has_left
+        // A server takes what is for a party that has left.
+        (self.has_left && !self.is_relayed())
             || (self.link.is_up() && self.is_leave_told && self.link.is_idle())
-            || (!self.link.is_up() && has_nothing)
+            || (!self.link.is_up() && self.counts.kept == 0)
     }
+
+    fn light_out(&mut self, id: u32) {
+        if let Some((_, flow)) = self.out.at(id)
+            && let Some(at) = flow.expires()
+        {
+            set_fuse(&mut self.fuses, &mut flow.fuse, at, Side::Out, id);
+        }
+    }
+
+    fn light_in(&mut self, number: u32) {
+        if let Some((_, flow)) = self.inn.at(number)
+            && let Some(at) = flow.last_expires()
+        {
+            set_fuse(&mut self.fuses, &mut flow.fuse, at, Side::In, number);
+        }
+    }
+
+    /// When there is something to be done, or earlier.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let fuse = self.fuses.first().map(|(at, ..)| *at);
+        self.link.poll_timeout().into_iter().chain(fuse).min()
+    }
+
+    /// Drops what has waited too long. Which flows have some of that.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, messages: u32) -> Vec<Burnt> {
+        self.link.handle_timeout(now);
+        let mut burnt = Vec::new();
+        while let Some((at, side, number)) = self.fuses.pop_first() {
+            if at > now {
+                self.fuses.insert((at, side, number));
+                break;
+            }
+            burnt.extend(match side {
+                Side::Out => self.burn_out(now, number).map(Burnt::Out),
+                Side::In => self.burn_in(now, number, messages).map(Burnt::In),
+            });
+        }
+        burnt
+    }
+
+    fn burn_out(&mut self, now: Instant, id: u32) -> Option<FlowKey> {
+        let count = self.with_out(id, |flow| {
+            flow.fuse = None;
+            flow.expire(now)
+        })?;
+        self.light_out(id);
+        self.give_back(id, 0);
+        self.list(id);
+        (count > 0).then(|| self.key_of(id)).flatten()
+    }
+
+    fn burn_in(&mut self, now: Instant, number: u32, messages: u32) -> Option<FlowKey> {
+        let (key, flow) = self.inn.at(number)?;
+        flow.fuse = None;
+        let expired = flow.expire(now, messages);
+        if let Some(at) = flow.expires() {
+            set_fuse(&mut self.fuses, &mut flow.fuse, at, Side::In, number);
+        }
+        let (key, id) = (key.clone(), flow.id);
+        // Without a number, this session has not opened the flow; then it is told with the answer to the opening.
+        for (id, offset) in id
+            .into_iter()
+            .flat_map(|id| expired.iter().map(move |offset| (id, *offset)))
+        {
+            self.settle(id, offset, true);
+        }
+        (!expired.is_empty()).then_some(key)
+    }
+}
+
+/// A flow is looked after at this time at the latest.
+fn set_fuse(
+    fuses: &mut BTreeSet<(Instant, Side, u32)>,
+    fuse: &mut Option<Instant>,
+    at: Instant,
+    side: Side,
+    number: u32,
+) {
+    if fuse.is_some_and(|set| set <= at) {
+        return;
+    }
+    if let Some(later) = fuse.replace(at) {
+        fuses.remove(&(later, side, number));
+    }
+    fuses.insert((at, side, number));
 }
 
 pub(crate) fn bounds(limits: &Limits) -> Bounds {

@@ -234,7 +234,8 @@ fn messages_come_once_and_in_order_over_a_bad_network() {
             }
             got.iter().all(|got| got.len() >= 80)
         });
-        let is_settled = |net: &mut Net| net.nodes[0].peers()[0].out[&key("x")].waiting() == (0, 0);
+        let is_settled =
+            |net: &mut Net| net.nodes[0].peers()[0].out.get(&key("x")).unwrap().waiting() == (0, 0);
         net.until(10, is_settled);
         let expected: Vec<_> = (0..80).map(|i| i.to_string()).collect();
         assert_eq!(got, [expected.clone(), expected]);
@@ -387,7 +388,7 @@ fn the_smaller_window_counts_also_for_what_was_sent_before_the_two_met() {
     }
     net.send(0, 1, "x", letter("too long for it")).unwrap();
     net.run(Duration::from_secs(1));
-    assert_eq!(net.nodes[1].peers()[0].inn[&key("x")].held().0, 2);
+    assert_eq!(net.nodes[1].peers()[0].inn.get(&key("x")).unwrap().held().0, 2);
     let mut got = Vec::new();
     for _ in 0..6 {
         net.run(Duration::from_millis(50));
@@ -425,7 +426,7 @@ fn what_waits_too_long_is_dropped_and_its_receiver_is_told() {
         net.send(0, 1, "x", letter(round)).unwrap();
         net.run(Duration::from_secs(3));
     }
-    let flow = &net.nodes[0].peers()[0].out[&key("x")];
+    let flow = net.nodes[0].peers()[0].out.get(&key("x")).unwrap();
     assert_eq!(
         (flow.waiting(), flow.expired),
         ((0, 0), 10),

@@ -1,74 +1,46 @@
-//! The message server's protocol, without I/O.
-#![allow(dead_code)]
+//! A message server, without I/O, clock or randomness: it stands between each two parties of a job, and takes the place of
+//! either towards the other.
+//!
+//! For each pair there are two [halves](half): one speaks with the first party in the place of the second, the other the
+//! other way round. A half is a [`Link`](crate::federation::core::link), as parties have it between them, and the flows
+//! that come and go on it. What the link of a sender's half has acknowledged is in the server's custody: in a store, if it
+//! has one. The message goes when the receiver's program has it, and its sender hears so.
+//!
+//! A chain of servers is the same: a half may speak with another server, which takes it for the party.
+//!
+//! Without a store a message is kept in memory, unless it is too large for that: then its pieces are handed on as they come,
+//! and its sender is asked for it again when the receiver's session breaks before it is whole there.
 
-pub(super) mod access;
-pub(super) mod event;
-pub(super) mod limits;
-pub(super) mod routes;
-pub(super) mod stats;
-pub(super) mod store;
-
-use std::time::Instant;
-
-use bytes::Bytes;
-use flexbond_transport::Message;
+mod access;
+mod admission;
+mod arena;
+mod credit;
+mod custody;
+mod delivery;
+mod entry;
+mod event;
+mod flow;
+mod half;
+mod intake;
+mod job;
+mod lanes;
+mod ledger;
+mod limits;
+mod quota;
+#[expect(clippy::module_inception, reason = "the type that the module is about")]
+mod relay;
+mod restore;
+mod routes;
+mod session;
+mod stats;
+mod store;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::access::Access;
-pub(crate) use self::event::RelayEvent;
+pub(crate) use self::event::{QuotaKind, RelayEvent};
 pub use self::limits::RelayLimits;
+pub(crate) use self::relay::{Relay, RelaySetup, Way};
 pub(crate) use self::routes::Routes;
 pub use self::stats::{JobStats, PartyStats, RelayStats};
-use self::store::{PieceId, Record, Request};
-
-/// The way of a packet: the connection it came on (opaque number given by the driver), or the server that a route names.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub(crate) enum Way {
-    Party(u64),
-    Server(usize),
-}
-
-pub(crate) struct RelaySetup {
-    pub(crate) incarnation: u64,
-    pub(crate) limits: RelayLimits,
-    pub(crate) access: Access,
-    pub(crate) routes: Routes,
-    pub(crate) durable: bool,
-    pub(crate) epochs: u64,
-}
-
-pub(crate) struct Relay;
-
-#[allow(clippy::unused_self, clippy::needless_pass_by_value, unused_variables)]
-impl Relay {
-    pub(crate) fn new(setup: RelaySetup, now: Instant) -> Relay {
-        Relay
-    }
-    pub(crate) fn restore(&mut self, record: Record) {}
-    pub(crate) fn handle_packet(&mut self, now: Instant, way: Way, identity: Option<&str>, packet: Message) {}
-    pub(crate) fn handle_lost(&mut self, way: Way) {}
-    pub(crate) fn handle_committed(&mut self, batch: u64) {}
-    pub(crate) fn handle_loaded(&mut self, piece: PieceId, content: Vec<Bytes>) {}
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {}
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        None
-    }
-    pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<(Way, Message)> {
-        None
-    }
-    pub(crate) fn set_blocked(&mut self, way: Way, is_blocked: bool) {}
-    pub(crate) fn poll_store(&mut self) -> Option<Request> {
-        None
-    }
-    pub(crate) fn poll_event(&mut self) -> Option<RelayEvent> {
-        None
-    }
-    pub(crate) fn stats(&self) -> RelayStats {
-        RelayStats::default()
-    }
-    pub(crate) fn set_routes(&mut self, routes: Routes) {}
-    pub(crate) fn set_access(&mut self, access: Access) {}
-    pub(crate) fn drain(&mut self) {}
-    pub(crate) fn is_drained(&self) -> bool {
-        true
-    }
-}
+pub(crate) use self::store::{FlowId, Op, PieceId, Record, Request, Store, StoreError};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::relay::Relay;
 use crate::federation::name::{JobId, PartyId};
 
 /// What a message server holds, and what has passed through it since it started.
@@ -68,4 +69,53 @@ pub struct PartyStats {
     pub wrong: u64,
     /// Packets to it that were sent again.
     pub resent: u64,
+}
+
+impl Relay {
+    /// What the server holds, and what has passed through it. It walks over all that there is.
+    pub(crate) fn stats(&self) -> RelayStats {
+        let (used, granted) = self.quota.used(self.scope);
+        let mut stats = RelayStats {
+            jobs: BTreeMap::new(),
+            held_bytes: used - granted.min(used),
+            granted_bytes: granted,
+            memory_bytes: self.ledger.memory,
+            limit_bytes: self.limits.total(self.ledger.is_durable()),
+            waiting: self.quota.waiting(),
+            unreadable: self.counts.unreadable,
+            foreign: self.counts.foreign,
+            refused: self.counts.refused,
+            forged: self.counts.forged,
+        };
+        for (id, index) in &self.job_ids {
+            let job = &self.jobs[*index];
+            let parties = job.members.iter().map(|id| (id.clone(), PartyStats::default()));
+            let mut of_job = JobStats {
+                parties: parties.collect(),
+                is_aborted: job.aborted.is_some(),
+            };
+            for half in job.halves.values().map(|half| &self.halves[*half]) {
+                let Some(party) = of_job.parties.get_mut(&half.party) else {
+                    continue;
+                };
+                party.is_present |= half.is_party_present();
+                party.held_bytes += half.account.held;
+                party.granted_bytes += half.account.left();
+                party.wrong += half.wrong;
+                party.resent += half.link.resent;
+                for flow in half.sources.values().map(|flow| &self.flows[*flow]) {
+                    let counts = &flow.counts;
+                    party.flows += 1;
+                    party.received += counts.received;
+                    party.received_bytes += counts.received_bytes;
+                    party.settled += counts.settled;
+                    party.expired += counts.expired;
+                    party.held += flow.entries.len() as u64;
+                    party.duplicates += counts.duplicates;
+                }
+            }
+            stats.jobs.insert(id.clone(), of_job);
+        }
+        stats
+    }
 }

@@ -70,6 +70,7 @@ impl Lists {
             Proof::Key(text) => {
                 let public = crate::federation::credentials::public_key(key, text)?;
                 self.keys.get_or_insert_default().allow(public, name);
+                Ok(())
             }
             #[cfg(feature = "tls")]
             Proof::Certificate(text) => {
@@ -78,20 +79,20 @@ impl Lists {
                     reason: format!("{error}"),
                 })?;
                 self.certificates.allow(certificate, name);
+                Ok(())
             }
             #[cfg(not(feature = "curve"))]
-            Proof::Key(_) => return Err(missing(key, "curve")),
+            Proof::Key(text) => Err(missing(key, text, "curve")),
             #[cfg(not(feature = "tls"))]
-            Proof::Certificate(_) => return Err(missing(key, "tls")),
+            Proof::Certificate(text) => Err(missing(key, text, "tls")),
         }
-        Ok(())
     }
 }
 
 #[cfg(not(all(feature = "curve", feature = "tls")))]
-fn missing(key: &str, feature: &'static str) -> CredentialError {
+fn missing(key: &str, proof: &str, feature: &'static str) -> CredentialError {
     CredentialError::Missing {
-        key: key.to_owned(),
+        key: format!("{key} ({proof})"),
         feature,
     }
 }

@@ -14,7 +14,7 @@ use super::error::ServerConfigError;
 use super::parsed;
 use crate::federation::credentials::{TlsFiles, below};
 use crate::federation::name::{JobId, PartyId};
-use crate::federation::relay::limits::RelayLimits;
+use crate::federation::relay::RelayLimits;
 
 /// The largest configuration file in bytes.
 const MAX_FILE: u64 = 16 << 20;

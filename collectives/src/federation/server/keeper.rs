@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc as answers;
 
 use super::report::StoreStats;
-use crate::federation::relay::store::{Op, PieceId, Request};
+use crate::federation::relay::{Op, PieceId, Request};
 use crate::federation::store::{FileStore, StoreError};
 
 /// How often a store is tried that could not be used.

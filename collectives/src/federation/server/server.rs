@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::poll_fn;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use flexbond_session::Endpoint;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -112,6 +112,7 @@ impl Server {
             routes: routes(&config, &numbers),
             durable: config.store.is_some(),
             epochs: fastrand::u64(..),
+            unix_ms: unix_ms(),
         };
         let relay = Relay::new(setup, now());
         #[cfg(feature = "federation-redb")]
@@ -149,6 +150,20 @@ impl Server {
                 numbers,
             }),
         })
+    }
+
+    /// Whether a server could begin with this, as far as that can be seen without beginning: its entries, keys and
+    /// certificates.
+    ///
+    /// # Errors
+    /// [`ServeError::Config`] says which key is wrong.
+    pub fn check(config: &ServerConfig) -> Result<(), ServeError> {
+        config.validate()?;
+        #[cfg(not(feature = "federation-redb"))]
+        if config.store.is_some() {
+            return Err(ServeError::NoStore);
+        }
+        Sockets::new(config)?.check(config)
     }
 
     /// Where it listens, in the order of the configuration, with ports that the system has chosen where they were 0.
@@ -311,6 +326,12 @@ async fn restored(config: &ServerConfig, relay: Relay) -> Result<(Relay, Option<
     let (relay, store) = opening.await.map_err(|_| ServeError::Ended)??;
     let keeper = Keeper::start(store).map_err(ServeError::Thread)?;
     Ok((relay, Some(keeper)))
+}
+
+/// Milliseconds since 1970; none of a clock that is before.
+fn unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn access(config: &ServerConfig) -> Access {

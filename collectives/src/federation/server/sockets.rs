@@ -1,6 +1,5 @@
 //! The sockets of a server, with its keys and certificates.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use flexbond_session::Endpoint;
@@ -69,8 +68,16 @@ impl Sockets {
             .linger(LINGER)
     }
 
-    /// The socket that others connect to, at all endpoints, and where these are.
-    pub(super) async fn listen(&self, config: &ServerConfig) -> Result<(Router, Vec<Endpoint>), ServeError> {
+    /// Whether all sockets could be made.
+    pub(super) fn check(&self, config: &ServerConfig) -> Result<(), ServeError> {
+        self.listening(config)?.validate()?;
+        for (name, server) in &config.servers {
+            self.connecting(config, name, server)?.validate()?;
+        }
+        Ok(())
+    }
+
+    fn listening(&self, config: &ServerConfig) -> Result<Options, ServeError> {
         let mut options = self.options(config);
         if config.knows_its_peers() {
             options = options.authenticator(self.admission.clone());
@@ -78,7 +85,29 @@ impl Sockets {
         if let Some(keys) = &config.curve {
             options = curve_server(&keys.secret_file, options).map_err(wrong)?;
         }
-        let router = Router::with_options(options)?;
+        Ok(options)
+    }
+
+    fn connecting(
+        &self,
+        config: &ServerConfig,
+        name: &str,
+        server: &ServerEntry,
+    ) -> Result<Options, ServeError> {
+        // Nothing is queued for a server that is not there: it would be old when it comes.
+        let options = self.options(config).immediate(true);
+        let Some(key) = &server.key else {
+            return Ok(options);
+        };
+        let own = config.curve.as_ref().map(|keys| &keys.secret_file);
+        // Validated: there is no key without one.
+        let own = own.ok_or_else(|| unusable(&format!("servers.{name}.key"), "give `curve`"))?;
+        curve_client(name, own, key, options).map_err(wrong)
+    }
+
+    /// The socket that others connect to, at all endpoints, and where these are.
+    pub(super) async fn listen(&self, config: &ServerConfig) -> Result<(Router, Vec<Endpoint>), ServeError> {
+        let router = Router::with_options(self.listening(config)?)?;
         let mut endpoints = Vec::new();
         for endpoint in &config.listen {
             let bound = router.bind(endpoint).await.map_err(|source| ServeError::Bind {
@@ -97,14 +126,7 @@ impl Sockets {
         name: &str,
         server: &ServerEntry,
     ) -> Result<Socket, ServeError> {
-        // Nothing is queued for a server that is not there: it would be old when it comes.
-        let mut options = self.options(config).immediate(true);
-        if let Some(key) = &server.key {
-            let own = config.curve.as_ref().map(|keys| &keys.secret_file);
-            // Validated: there is no key without one.
-            let own = own.ok_or_else(|| unusable(&format!("servers.{name}.key"), "give `curve`"))?;
-            options = curve_client(name, own, key, options).map_err(wrong)?;
-        }
+        let options = self.connecting(config, name, server)?;
         let socket = Socket::with_options(SocketType::Dealer, options)?;
         socket
             .connect(&server.connect)
@@ -142,7 +164,7 @@ fn register_tls(
         return Ok(None);
     };
     let tls = files.transport("tls", listens_tls(config)).map_err(wrong)?;
-    let registered = registry.register("tls", Arc::new(tls.clone()));
+    let registered = registry.register("tls", std::sync::Arc::new(tls.clone()));
     registered.map_err(|error| unusable("tls", &error.to_string()))?;
     Ok(Some(tls))
 }

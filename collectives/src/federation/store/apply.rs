@@ -7,7 +7,7 @@ use super::rows::{
     CONTENTS, FLOWS, FlowRow, INLINE, JOB_FLOWS, JOBS, JobRow, MESSAGES, MessageRow, NEXTS, PAIRS, PIECES,
     PairRow, chunks, piece_row, read_piece, row, size,
 };
-use crate::federation::relay::store::{Op, Record};
+use crate::federation::relay::{Op, Record};
 
 /// How many bytes of content have come and gone.
 #[derive(Default)]

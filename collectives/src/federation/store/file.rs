@@ -14,7 +14,7 @@ use super::apply::apply;
 use super::failure::Failure;
 use super::read::{load, restore};
 use super::rows::{CONTENTS, FLOWS, FORMAT, JOB_FLOWS, JOBS, MESSAGES, META, NEXTS, PAIRS, PIECES};
-use crate::federation::relay::store::{Op, PieceId, Record};
+use crate::federation::relay::{Op, PieceId, Record};
 
 /// A commit leaves so much of the device free: removing what is settled takes new pages first.
 const RESERVE: u64 = 2 << 20;

@@ -10,7 +10,7 @@ use super::rows::{
     read_piece, size,
 };
 use crate::federation::name::{JobId, PartyId};
-use crate::federation::relay::store::{PieceId, Record};
+use crate::federation::relay::{PieceId, Record};
 
 /// Tells everything, see [`FileStore::restore`](super::FileStore::restore).
 pub(super) fn restore(database: &Database, visit: &mut dyn FnMut(Record)) -> Result<(), Failure> {

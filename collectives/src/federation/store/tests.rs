@@ -11,7 +11,7 @@ use super::rows::{CHUNK, INLINE, META};
 use super::*;
 use crate::federation::core::{FlowKey, Kind, Tag};
 use crate::federation::name::{ChannelName, JobId, PartyId};
-use crate::federation::relay::store::{Op, PieceId, Record};
+use crate::federation::relay::{Op, PieceId, Record};
 
 const CACHE: usize = 1 << 20;
 

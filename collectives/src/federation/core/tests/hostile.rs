@@ -160,13 +160,13 @@ fn memory_is_taken_for_what_has_come() {
     assert!(stage.opens(0, "x"));
     let first = data(0, vec![1 << 29]);
     assert!(stage.takes(Item::Data(first), vec![Bytes::from_static(b"xyz")]));
-    let room = stage.node.peers()[0].inn[&key("x")].room();
+    let room = stage.node.peers()[0].inn.get(&key("x")).unwrap().room();
     assert!(room < 1000, "{room} bytes for three");
     let rest = Data {
         at: 3,
         ..data(0, Vec::new())
     };
     assert!(stage.takes(Item::Data(rest), vec![Bytes::from(vec![0; 5000])]));
-    let room = stage.node.peers()[0].inn[&key("x")].room();
+    let room = stage.node.peers()[0].inn.get(&key("x")).unwrap().room();
     assert!((5003..20_000).contains(&room), "{room} bytes for five thousand");
 }

@@ -1,0 +1,257 @@
+//! Who is let in, and what is made for those who are.
+
+use std::time::Instant;
+
+use super::event::{QuotaKind, RelayEvent};
+use super::half::Half;
+use super::job::{Job, Process};
+use super::lanes::Timer;
+use super::quota::Account;
+use super::relay::{Membership, Relay, Way};
+use super::store::{Op, Record};
+use crate::federation::core::link::Link;
+use crate::federation::core::packet::{Content, Header, Hello, Refusal};
+use crate::federation::name::{JobId, PartyId};
+
+impl Relay {
+    /// The half that a packet is for, or what its sender is refused with, if it is to hear of it. Strangers leave nothing
+    /// behind.
+    pub(super) fn admit(
+        &mut self,
+        now: Instant,
+        way: Way,
+        identity: Option<&str>,
+        header: &Header,
+    ) -> Result<usize, Option<Refusal>> {
+        let hello = match &header.content {
+            Content::Hello(hello) => Some(hello),
+            _ => None,
+        };
+        // Only who asks is answered.
+        let refuse = |refusal| hello.map(|_| refusal);
+        let server = self.routes.server(&header.from);
+        match way {
+            Way::Server(number) if server != Some(number) => return Err(None),
+            Way::Party(_) if !self.access.may_speak(identity, &header.from) => {
+                self.counts.forged += 1;
+                self.tell(RelayEvent::Forged {
+                    job: header.job.clone(),
+                    party: header.from.clone(),
+                    identity: identity.unwrap_or_default().to_owned(),
+                });
+                return Err(refuse(Refusal::Unauthorized));
+            }
+            Way::Party(_) if server.is_some() => return Err(refuse(Refusal::Unauthorized)),
+            _ => {}
+        }
+        let job = match self.job_ids.get(&header.job) {
+            Some(job) => *job,
+            None => {
+                let hello = hello.ok_or(None)?;
+                self.check_new_job(header, hello).map_err(Some)?;
+                self.make_job(now, header.job.clone(), hello.members.clone())
+            }
+        };
+        let known = &self.jobs[job];
+        let member = known.member(&header.from);
+        let Some((member, other)) = member.zip(known.member(&header.to)).filter(|(a, b)| a != b) else {
+            return Err(refuse(Refusal::NotAMember));
+        };
+        if hello.is_some_and(|hello| hello.members != known.members) {
+            return Err(Some(Refusal::OtherMembers));
+        }
+        let process = known.parties[member].judge(now, header.mine, self.limits.dead_after);
+        match process {
+            Process::Known => {}
+            Process::Superseded => return Err(Some(Refusal::Superseded)),
+            Process::Second => return Err(refuse(Refusal::InUse)),
+            Process::New => {
+                hello.ok_or(None)?;
+                if self.is_draining {
+                    return Err(Some(Refusal::NoRoom));
+                }
+                if !self.access.may_join(&header.from, &header.job) {
+                    return Err(Some(Refusal::Unauthorized));
+                }
+                self.join(job, member)?;
+                self.jobs[job].parties[member].begin(header.mine);
+                let (job, party) = (header.job.clone(), header.from.clone());
+                self.tell(RelayEvent::Joined { job, party });
+            }
+        }
+        match self.jobs[job].halves.get(&(member, other)) {
+            Some(half) => Ok(*half),
+            None if hello.is_some() => Ok(self.make_pair(now, job, member, other)),
+            None => Err(None),
+        }
+    }
+
+    /// Whether a job may be begun by this HELLO.
+    fn check_new_job(&self, header: &Header, hello: &Hello) -> Result<(), Refusal> {
+        if !self.access.may_join(&header.from, &header.job) {
+            return Err(Refusal::Unauthorized);
+        }
+        if !self.access.may_have(&header.job, &hello.members) {
+            return Err(Refusal::OtherMembers);
+        }
+        let is_sorted = hello.members.windows(2).all(|two| two[0] < two[1]);
+        let has_both = hello.members.contains(&header.from) && hello.members.contains(&header.to);
+        if !is_sorted || !has_both || header.from == header.to {
+            return Err(Refusal::NotAMember);
+        }
+        let joined = self.members.get(&header.from).map_or(0, |member| member.joined);
+        let has_room = self.job_ids.len() < self.limits.jobs as usize
+            && hello.members.len() <= self.limits.parties_per_job as usize
+            && joined < self.limits.jobs_per_party;
+        if !has_room || self.is_draining {
+            return Err(Refusal::NoRoom);
+        }
+        Ok(())
+    }
+
+    /// A party takes part in one job more.
+    fn join(&mut self, job: usize, member: usize) -> Result<(), Option<Refusal>> {
+        let job = &mut self.jobs[job];
+        let party = &mut job.parties[member];
+        let Some(membership) = self.members.get_mut(&job.members[member]) else {
+            return Err(None);
+        };
+        if !party.has_joined {
+            if membership.joined >= self.limits.jobs_per_party {
+                return Err(Some(Refusal::NoRoom));
+            }
+            party.has_joined = true;
+            membership.joined += 1;
+        }
+        Ok(())
+    }
+
+    pub(super) fn make_job(&mut self, now: Instant, id: JobId, members: Vec<PartyId>) -> usize {
+        let is_durable = self.ledger.is_durable();
+        let of_party = self.limits.of_party(is_durable);
+        for member in &members {
+            let quota = &mut self.quota;
+            let membership = self.members.entry(member.clone());
+            let membership = membership.or_insert_with(|| Membership {
+                scope: quota.add(QuotaKind::Party, of_party),
+                named: 0,
+                joined: 0,
+            });
+            membership.named += 1;
+        }
+        let scope = self.quota.add(QuotaKind::Job, self.limits.of_job(is_durable));
+        self.ledger.add(|| {
+            Op::Keep(Record::Job {
+                job: id.clone(),
+                members: members.clone(),
+                aborted: None,
+            })
+        });
+        let index = self.jobs.insert(Job::new(id.clone(), members, scope, now));
+        self.job_ids.insert(id.clone(), index);
+        let job = &mut self.jobs[index];
+        let timer = Timer::Job(index);
+        self.timers.arm(timer, &mut job.armed, now + self.limits.job_idle);
+        self.tell(RelayEvent::Begun { job: id });
+        index
+    }
+
+    /// The halves of two parties; that of the first.
+    pub(super) fn make_pair(&mut self, now: Instant, job: usize, first: usize, second: usize) -> usize {
+        let one = self.make_half(now, job, first, second);
+        let two = self.make_half(now, job, second, first);
+        self.halves[one].twin = two;
+        self.halves[two].twin = one;
+        for half in [one, two] {
+            if let Some(server) = self.routes.server(&self.halves[half].party) {
+                let way = Way::Server(server);
+                self.halves[half].way = Some(way);
+                self.lanes.join(way, half);
+            }
+        }
+        one
+    }
+
+    fn make_half(&mut self, now: Instant, index: usize, member: usize, other: usize) -> usize {
+        let job = &mut self.jobs[index];
+        let (party, plays) = (job.members[member].clone(), job.members[other].clone());
+        let of_party = self.members.get(&party).map_or(self.scope, |member| member.scope);
+        let of_pair = self.limits.of_pair(self.ledger.is_durable());
+        let of_pair = self.quota.add(QuotaKind::Pair, of_pair);
+        let account = Account::new([self.scope, job.scope, of_party, of_pair]);
+        let link = Link::new(self.incarnation, &self.times, now);
+        let half = Half::new(index, (party, plays), member, link, account);
+        let half = self.halves.insert(half);
+        job.halves.insert((member, other), half);
+        half
+    }
+
+    /// A job of which nobody needs anything any more.
+    pub(super) fn look_after_job(&mut self, now: Instant, index: usize) {
+        let Some(job) = self.jobs.get_mut(index) else {
+            return;
+        };
+        job.armed = None;
+        let patience = match job.aborted {
+            Some(_) => self.limits.aborted,
+            None => self.limits.job_idle,
+        };
+        let end = job.touched + patience;
+        let is_idle = now >= end && (job.aborted.is_some() || !self.is_in_use(index));
+        let job = &mut self.jobs[index];
+        if is_idle {
+            self.forget_job(index);
+        } else {
+            let at = if now >= end { now + patience } else { end };
+            self.timers.arm(Timer::Job(index), &mut job.armed, at);
+        }
+    }
+
+    /// Whether a party of the job is there, or something is kept.
+    fn is_in_use(&self, index: usize) -> bool {
+        let mut halves = self.jobs[index].halves.values().map(|half| &self.halves[*half]);
+        halves.any(|half| {
+            let mut flows = half.targets.iter().map(|flow| &self.flows[*flow]);
+            half.is_party_present() || flows.any(super::flow::Flow::is_live)
+        })
+    }
+
+    fn forget_job(&mut self, index: usize) {
+        self.clear_job(index);
+        let Some(mut job) = self.jobs.remove(index) else {
+            return;
+        };
+        self.timers.disarm(Timer::Job(index), &mut job.armed);
+        for half in job.halves.values() {
+            let Some(mut gone) = self.halves.remove(*half) else {
+                continue;
+            };
+            self.timers.disarm(Timer::Half(*half), &mut gone.armed);
+            if let Some(way) = gone.way {
+                self.lanes.leave(way, *half);
+            }
+            self.quota.end(&mut gone.account);
+            self.quota.remove(gone.account.pair());
+            for flow in gone.targets {
+                if let Some(mut gone) = self.flows.remove(flow) {
+                    self.flow_ids.remove(&gone.id);
+                    self.timers.disarm(Timer::Flow(flow), &mut gone.armed);
+                }
+            }
+        }
+        for (id, party) in job.members.iter().zip(&job.parties) {
+            if let Some(membership) = self.members.get_mut(id) {
+                membership.named -= 1;
+                membership.joined -= u32::from(party.has_joined);
+                if membership.named == 0 {
+                    self.quota.remove(membership.scope);
+                    self.members.remove(id);
+                }
+            }
+        }
+        self.quota.remove(job.scope);
+        self.job_ids.remove(&job.id);
+        self.ledger.add(|| Op::JobGone { job: job.id.clone() });
+        self.tell(RelayEvent::Forgotten { job: job.id });
+    }
+}

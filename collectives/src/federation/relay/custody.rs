@@ -1,0 +1,271 @@
+//! Messages that are kept: their ends, and where their content is.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::entry::Content;
+use super::event::RelayEvent;
+use super::lanes::Timer;
+use super::ledger::Mark;
+use super::relay::Relay;
+use super::store::{Op, PieceId};
+use crate::federation::core::packet::Item;
+
+/// How many messages that have waited too long are looked after at once.
+const MAX_OVERDUE: usize = 256;
+/// When to look again whether a receiver has got what has waited too long.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+impl Relay {
+    /// A message has its end: its receiver's program has it, or never will. Its sender is told.
+    pub(super) fn end_message(&mut self, number: usize, seq: u64, expired: bool) {
+        let Some(entry) = self.remove_message(number, seq) else {
+            return;
+        };
+        let flow = &mut self.flows[number];
+        flow.counts.settled += 1;
+        if entry.is_expired {
+            // Its sender knows.
+            return;
+        }
+        flow.counts.expired += u64::from(expired);
+        let (id, next) = (flow.id, flow.next);
+        self.ledger.add(|| Op::Settled {
+            flow: id,
+            offset: seq,
+            expired,
+        });
+        let last = self.flows[number].entries.last_key_value();
+        if last.is_none_or(|(last, _)| last + 1 < next) {
+            self.keep_next(number);
+        }
+        self.tell_source(number, seq, expired);
+    }
+
+    fn remove_message(&mut self, number: usize, seq: u64) -> Option<super::entry::Entry> {
+        let entry = self.flows[number].forget(seq)?;
+        let source = self.flows[number].source;
+        self.ledger.unload(entry.memory());
+        self.quota.release(&mut self.halves[source].account, entry.cost);
+        self.note_streams(number);
+        self.note_unsent(number);
+        Some(entry)
+    }
+
+    /// Tells a sender, if it waits for it, that a message has its end.
+    pub(super) fn tell_source(&mut self, number: usize, seq: u64, expired: bool) {
+        let flow = &self.flows[number];
+        if let Some((id, offset)) = flow.told(seq) {
+            let source = flow.source;
+            let settled = Item::Settled {
+                flow: id,
+                offset,
+                expired,
+            };
+            self.halves[source].link.push(settled, Vec::new());
+            self.wake(source);
+        }
+    }
+
+    /// A message has waited too long: its content goes, its sender is told now, and its receiver when it comes to it.
+    pub(super) fn bury(&mut self, now: Instant, number: usize, seq: u64) {
+        let Some(entry) = self.flows[number].entries.get(&seq) else {
+            return;
+        };
+        self.ledger.unload(entry.memory());
+        let freed = self.flows[number].bury(now, seq);
+        let flow = &self.flows[number];
+        let (id, source) = (flow.id, flow.source);
+        self.quota.release(&mut self.halves[source].account, freed);
+        self.ledger.add(|| Op::Settled {
+            flow: id,
+            offset: seq,
+            expired: true,
+        });
+        self.keep_next(number);
+        self.note_streams(number);
+        self.tell_source(number, seq, true);
+        while let Some(tomb) = self.flows[number].oldest_tomb() {
+            self.remove_message(number, tomb);
+        }
+        self.activate(number);
+    }
+
+    /// Messages of a flow may have waited too long.
+    pub(super) fn look_after_flow(&mut self, now: Instant, number: usize) {
+        let Some(flow) = self.flows.get_mut(number) else {
+            return;
+        };
+        flow.armed = None;
+        let is_present = self.halves[flow.target].is_present;
+        let overdue = flow.overdue(now, self.limits.ttl, MAX_OVERDUE);
+        let mut count = 0;
+        for seq in &overdue {
+            let flow = &self.flows[number];
+            let is_tomb = flow.entries.get(seq).is_none_or(|entry| entry.is_expired);
+            if is_tomb {
+                self.remove_message(number, *seq);
+            } else if !(is_present && flow.is_begun(*seq)) {
+                // What its receiver has, it counts itself.
+                self.bury(now, number, *seq);
+                count += 1;
+            }
+        }
+        let flow = &mut self.flows[number];
+        if let Some(at) = flow.expires(self.limits.ttl) {
+            let is_postponed = overdue.len() < MAX_OVERDUE && at <= now;
+            let at = if is_postponed { now + LOOK_AGAIN } else { at };
+            self.timers.arm(Timer::Flow(number), &mut flow.armed, at);
+        }
+        if count > 0 {
+            let half = &self.halves[flow.source];
+            self.tell(RelayEvent::Expired {
+                job: self.jobs[half.job].id.clone(),
+                from: half.party.clone(),
+                to: half.plays.clone(),
+                count,
+            });
+        }
+    }
+
+    /// There may be something to send in this flow.
+    pub(super) fn activate(&mut self, number: usize) {
+        let flow = &mut self.flows[number];
+        let target = flow.target;
+        let half = &mut self.halves[target];
+        half.unsent.insert(number);
+        if !std::mem::replace(&mut flow.is_listed, true) {
+            half.active.push_back(number);
+        }
+        self.wake(target);
+    }
+
+    /// Perhaps nothing of a flow is left to be sent.
+    pub(super) fn note_unsent(&mut self, number: usize) {
+        let flow = &self.flows[number];
+        let target = flow.target;
+        if !flow.is_unsent() && self.halves[target].unsent.remove(&number) {
+            self.wake(target);
+        }
+    }
+
+    /// Nobody receives anything in this job any more.
+    pub(super) fn clear_job(&mut self, index: usize) {
+        let halves: Vec<_> = self.jobs[index].halves.values().copied().collect();
+        for half in halves {
+            let targets = std::mem::take(&mut self.halves[half].targets);
+            for number in &targets {
+                let (cost, memory) = self.flows[*number].clear();
+                self.ledger.unload(memory);
+                let source = self.flows[*number].source;
+                self.quota.release(&mut self.halves[source].account, cost);
+                self.note_streams(*number);
+            }
+            let half = &mut self.halves[half];
+            half.targets = targets;
+            half.active.clear();
+            half.unsent.clear();
+            half.starved.clear();
+            half.streamed.clear();
+        }
+    }
+
+    // What the store does.
+
+    /// Batches are durable: what was taken with them is confirmed, and sent on.
+    pub(super) fn release_committed(&mut self) {
+        let committed = self.ledger.committed();
+        while let Some(mark) = self.ledger.next_mark() {
+            match mark {
+                Mark::Half { half, session } => {
+                    let known = self.halves.get_mut(half);
+                    let Some(known) = known.filter(|known| known.session == session) else {
+                        continue;
+                    };
+                    while let Some((_, below)) =
+                        known.unconfirmed.pop_front_if(|(batch, _)| *batch <= committed)
+                    {
+                        known.link.confirm(below);
+                    }
+                    self.wake(half);
+                }
+                Mark::Piece { flow, seq, at } => self.written(flow, seq, at),
+            }
+        }
+        self.feed_loads();
+    }
+
+    /// A piece is in the store: it need not be in memory when there is little.
+    fn written(&mut self, number: usize, seq: u64, at: u64) {
+        let Some(flow) = self.flows.get_mut(number) else {
+            return;
+        };
+        let Some(entry) = flow.entries.get_mut(&seq) else {
+            return;
+        };
+        if self.ledger.memory > self.limits.memory_bytes / 2
+            && let Some(piece) = entry.piece(at)
+            && matches!(piece.content, Content::Memory(_))
+        {
+            piece.content = Content::Stored;
+            self.ledger.unload(piece.len);
+        }
+        self.activate(number);
+    }
+
+    /// The content of a piece is here.
+    pub(super) fn take_loaded(&mut self, id: PieceId, content: Vec<Bytes>) {
+        let len: u64 = content.iter().map(|frame| frame.len() as u64).sum();
+        let number = self.flow_ids.get(&id.flow).copied();
+        let flow = number.and_then(|number| self.flows.get_mut(number));
+        let entry = flow.and_then(|flow| flow.entries.get_mut(&id.offset));
+        let piece = entry.and_then(|entry| entry.piece(id.at));
+        match (number, piece) {
+            (Some(number), Some(piece)) if matches!(piece.content, Content::Loading) && piece.len == len => {
+                piece.content = Content::Memory(content);
+                self.activate(number);
+            }
+            // The message has come to its end meanwhile.
+            _ => self.ledger.unload(len),
+        }
+    }
+
+    /// Asks the store for what is sent next, if there is memory for it.
+    pub(super) fn load(&mut self, number: usize) {
+        let most = self.limits.memory_bytes.saturating_sub(self.ledger.memory);
+        if most == 0 {
+            self.ledger.starved.push_back(number);
+            return;
+        }
+        let flow = &mut self.flows[number];
+        let bounds = self.halves[flow.target].bounds;
+        let (pieces, bytes) = flow.load(most, bounds);
+        self.ledger.load(pieces, bytes);
+    }
+
+    /// Flows that have waited for memory go on.
+    pub(super) fn feed_loads(&mut self) {
+        if self.ledger.memory < self.limits.memory_bytes / 4 * 3 {
+            while let Some(flow) = self.ledger.starved.pop_front() {
+                if self.flows.get(flow).is_some() {
+                    self.activate(flow);
+                }
+            }
+        }
+    }
+
+    /// A receiver has gone: what is in the store need not be in memory.
+    pub(super) fn unload_targets(&mut self, index: usize) {
+        if !self.ledger.is_durable() {
+            return;
+        }
+        let committed = self.ledger.committed();
+        for place in 0..self.halves[index].targets.len() {
+            let flow = self.halves[index].targets[place];
+            let unloaded = self.flows[flow].unload(committed);
+            self.ledger.unload(unloaded);
+        }
+        self.feed_loads();
+    }
+}

@@ -1,0 +1,203 @@
+//! A message that is kept, or is on its way through.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::federation::core::Tag;
+use crate::federation::core::packet::cost;
+
+/// Content of at most so many bytes is copied: it would keep a far larger buffer alive that it came in.
+const COPIED: usize = 4 << 10;
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) tag: Option<Tag>,
+    pub(super) codec: u8,
+    pub(super) parts: Box<[u64]>,
+    /// Bytes of all parts.
+    pub(super) size: u64,
+    /// How many of them have come.
+    pub(super) come: u64,
+    /// The part that comes next, and how much of it has come.
+    place: (usize, u64),
+    pub(super) pieces: VecDeque<Piece>,
+    /// What it takes of the quotas.
+    pub(super) cost: u64,
+    /// When the time is over that its sender has given it.
+    pub(super) expires: Option<Instant>,
+    pub(super) arrived: Instant,
+    /// The batch in which the store gets its header.
+    pub(super) batch: u64,
+    pub(super) is_whole: bool,
+    /// It waited too long and has no content any more; its sender knows.
+    pub(super) is_expired: bool,
+    /// It is handed on as it comes and not kept whole.
+    pub(super) is_streamed: bool,
+    /// Its sender was asked to begin again, and has not yet.
+    pub(super) is_rewound: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) at: u64,
+    pub(super) len: u64,
+    pub(super) content: Content,
+    /// The batch in which the store gets it.
+    pub(super) batch: u64,
+}
+
+#[derive(Debug)]
+pub(super) enum Content {
+    Memory(Vec<Bytes>),
+    Stored,
+    /// The store was asked for it.
+    Loading,
+}
+
+impl Entry {
+    pub(super) fn new(tag: Option<Tag>, codec: u8, parts: Vec<u64>, size: u64, now: Instant) -> Self {
+        Entry {
+            tag,
+            codec,
+            parts: parts.into_boxed_slice(),
+            size,
+            come: 0,
+            place: (0, 0),
+            pieces: VecDeque::new(),
+            cost: 0,
+            expires: None,
+            arrived: now,
+            batch: 0,
+            is_whole: false,
+            is_expired: false,
+            is_streamed: false,
+            is_rewound: false,
+        }
+    }
+
+    /// Adds what comes next; false if it does not fit into the parts, which changes nothing that matters.
+    pub(super) fn add(&mut self, frames: Vec<Bytes>, batch: u64) -> bool {
+        let mut place = self.place;
+        for frame in &frames {
+            place = self.after_empty(place);
+            let len = frame.len() as u64;
+            match self.parts.get(place.0) {
+                Some(part) if len > 0 && len <= part - place.1 => {
+                    place.1 += len;
+                    if place.1 == *part {
+                        place = (place.0 + 1, 0);
+                    }
+                }
+                _ => return false,
+            }
+        }
+        self.place = place;
+        let len = frames.iter().map(|frame| frame.len() as u64).sum();
+        if len > 0 {
+            self.pieces.push_back(Piece {
+                at: self.come,
+                len,
+                content: Content::Memory(compact(frames)),
+                batch,
+            });
+            self.come += len;
+        }
+        true
+    }
+
+    /// A piece that the store has kept. False if it is not the next one.
+    pub(super) fn restore(&mut self, at: u64, len: u64) -> bool {
+        if at != self.come || len == 0 || len > self.size - self.come {
+            return false;
+        }
+        self.pieces.push_back(Piece {
+            at,
+            len,
+            content: Content::Stored,
+            batch: 0,
+        });
+        self.come += len;
+        self.cost = self.cost.saturating_add(cost(len));
+        self.is_whole = self.come == self.size;
+        true
+    }
+
+    fn after_empty(&self, mut place: (usize, u64)) -> (usize, u64) {
+        while self.parts.get(place.0) == Some(&0) {
+            place = (place.0 + 1, 0);
+        }
+        place
+    }
+
+    pub(super) fn piece(&mut self, at: u64) -> Option<&mut Piece> {
+        let index = self.pieces.binary_search_by_key(&at, |piece| piece.at).ok()?;
+        self.pieces.get_mut(index)
+    }
+
+    /// Whether pieces are gone that have come.
+    pub(super) fn has_gaps(&self) -> bool {
+        self.come > 0 && self.pieces.front().is_none_or(|piece| piece.at > 0)
+    }
+
+    /// Drops the pieces up to the one at `at`, which its receiver has. Says what they cost, and their bytes.
+    pub(super) fn free_to(&mut self, at: u64) -> (u64, u64) {
+        let (mut freed, mut bytes) = (0, 0);
+        while let Some(piece) = self.pieces.pop_front_if(|piece| piece.at <= at) {
+            freed += cost(piece.len);
+            bytes += piece.len;
+        }
+        let freed = freed.min(self.cost);
+        self.cost -= freed;
+        (freed, bytes)
+    }
+
+    /// Drops what has come: it comes again from the start. Says what it cost.
+    pub(super) fn begin_anew(&mut self) -> u64 {
+        self.pieces.clear();
+        (self.come, self.place, self.is_whole) = (0, (0, 0), false);
+        std::mem::take(&mut self.cost)
+    }
+
+    /// Drops the content: the entry stays as a mark that there was a message, at the cost of one without content. Says
+    /// what is free.
+    pub(super) fn bury(&mut self, now: Instant) -> u64 {
+        self.pieces.clear();
+        self.parts = Box::default();
+        (self.is_expired, self.is_whole, self.is_rewound) = (true, true, false);
+        (self.expires, self.arrived) = (None, now);
+        (self.size, self.come) = (0, 0);
+        let freed = self.cost.saturating_sub(cost(0));
+        self.cost -= freed;
+        freed
+    }
+
+    /// The bytes of its content that are in memory.
+    pub(super) fn memory(&self) -> u64 {
+        let in_memory = |piece: &&Piece| matches!(piece.content, Content::Memory(_));
+        self.pieces.iter().filter(in_memory).map(|piece| piece.len).sum()
+    }
+
+    /// What sending all of it takes of a credit.
+    pub(super) fn whole_cost(&self) -> u64 {
+        let pieces: u64 = self.pieces.iter().map(|piece| cost(piece.len)).sum();
+        pieces.max(cost(0))
+    }
+}
+
+/// The same frames, in a buffer of their own if they are small.
+fn compact(frames: Vec<Bytes>) -> Vec<Bytes> {
+    let len = frames.iter().map(Bytes::len).sum();
+    if len > COPIED {
+        return frames;
+    }
+    let mut copy = BytesMut::with_capacity(len);
+    for frame in &frames {
+        copy.extend_from_slice(frame);
+    }
+    let mut copy = copy.freeze();
+    let mut slices: Vec<_> = frames.iter().map(|frame| copy.split_to(frame.len())).collect();
+    slices.shrink_to_fit();
+    slices
+}

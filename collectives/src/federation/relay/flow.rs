@@ -1,0 +1,746 @@
+//! One direction of a channel between two parties: the messages that its sender has given and its receiver has not had.
+//!
+//! Messages are numbered as the receiver has them. The sender's numbering is the same, but for the rare case that a sender
+//! comes with another one while messages of the old one are still here: then what comes is numbered on from these.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::entry::{Content, Entry};
+use super::store::{FlowId, PieceId};
+use crate::federation::core::Bounds;
+use crate::federation::core::packet::{Data, FlowKey, MAX_OFFSET, MAX_PARTS, cost};
+
+/// How many messages that have waited too long are remembered for their receiver to be told.
+const MAX_TOMBS: usize = 1024;
+/// How many offsets a sender is told that are here. None that keeps to the limits keeps more.
+const MAX_HELD: usize = 1 << 16;
+/// How many pieces are loaded ahead, and their bytes.
+const LOADED_AHEAD: (usize, u64) = (64, 4 << 20);
+
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) id: FlowId,
+    pub(super) key: FlowKey,
+    /// The half of its sender, and that of its receiver.
+    pub(super) source: usize,
+    pub(super) target: usize,
+    /// The numbering towards the receiver.
+    pub(super) epoch: u64,
+    /// No message with a lower offset comes any more, but for those that were asked for again.
+    pub(super) next: u64,
+    /// The sender's numbering, and what is added to its offsets (wrapping).
+    pub(super) source_epoch: u64,
+    pub(super) shift: u64,
+    /// The sender does not keep messages with lower offsets.
+    told_from: u64,
+    /// The sender's number for it, of the present session.
+    pub(super) source_id: Option<u32>,
+    pub(super) entries: BTreeMap<u64, Entry>,
+    /// The last message, of which only a part has come.
+    partial: Option<u64>,
+    /// Messages that were asked for again.
+    rewound: BTreeSet<u64>,
+    /// Messages that are not kept whole.
+    streams: BTreeSet<u64>,
+    tombs: BTreeSet<u64>,
+    /// Those that have a time of their own.
+    timed: BTreeSet<(Instant, u64)>,
+    pub(super) armed: Option<Instant>,
+    /// The number on the receiver's link.
+    pub(super) target_id: u32,
+    pub(super) is_announced: bool,
+    pub(super) is_open: bool,
+    /// Whether it is in the list of those that have something to send.
+    pub(super) is_listed: bool,
+    /// All before it are sent.
+    cursor: u64,
+    /// Messages that the receiver wants again from their start.
+    again: BTreeSet<u64>,
+    /// The message of which a part is sent, and how much of it.
+    sending: u64,
+    at: u64,
+    /// Sent and not settled: messages and bytes.
+    ahead: (u64, u64),
+    /// What the receiver had when it was opened: all below, but of `target_held` its program has not had it.
+    target_next: u64,
+    target_held: HashSet<u64>,
+    pub(super) counts: Counts,
+}
+
+/// What has passed since the server started.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) received: u64,
+    pub(super) received_bytes: u64,
+    pub(super) settled: u64,
+    pub(super) expired: u64,
+    pub(super) duplicates: u64,
+}
+
+/// What is taken of a sender.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Intake {
+    pub(super) largest: u64,
+    pub(super) custody: u64,
+    pub(super) ttl: Duration,
+    /// The batch that is open; 0 without a store.
+    pub(super) batch: u64,
+}
+
+/// What became of a piece.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Accepted {
+    /// It is kept. `dropped`: a message of which a part had come, and that goes for it; what it cost is `freed`, and of
+    /// memory `unloaded`.
+    Kept {
+        is_first: bool,
+        is_whole: bool,
+        freed: u64,
+        unloaded: u64,
+        dropped: Option<u64>,
+    },
+    /// It is not needed. Whether the sender has to hear that the message has its end.
+    Idle { is_settled: bool },
+    /// It breaks the rules.
+    Wrong,
+}
+
+/// What a receiver takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outlet {
+    pub(super) bounds: Bounds,
+    /// What may still be sent; none if no credit is kept.
+    pub(super) left: Option<u64>,
+    pub(super) custody: u64,
+    pub(super) is_seen: bool,
+    /// All batches up to this one are durable.
+    pub(super) committed: u64,
+    pub(super) is_durable: bool,
+}
+
+/// What is to be done to go on towards the receiver.
+#[derive(Debug)]
+pub(super) enum Step {
+    Send {
+        data: Data,
+        pieces: Vec<Bytes>,
+        /// What it takes of the receiver's credit.
+        spent: u64,
+        /// The message, and where the piece begins, if it is not kept once it is there.
+        streamed: Option<(u64, u64)>,
+        /// The bytes that are not in memory any more.
+        unloaded: u64,
+    },
+    /// The receiver never takes this message.
+    TooLarge(u64),
+    /// The receiver's credit is too small by so much.
+    Want(u64),
+    /// The next piece is in the store.
+    Load,
+    /// There is nothing to be done before something happens.
+    Wait,
+}
+
+/// What a receiver's answer to an opening changes.
+#[derive(Debug, Default)]
+pub(super) struct Reconciled {
+    /// Messages that its program has had.
+    pub(super) settled: Vec<u64>,
+    /// Messages that have to be asked for again.
+    pub(super) lost: Vec<u64>,
+}
+
+impl Flow {
+    pub(super) fn new(id: FlowId, key: FlowKey, halves: (usize, usize), epoch: u64, target_id: u32) -> Self {
+        Flow {
+            id,
+            key,
+            source: halves.0,
+            target: halves.1,
+            epoch,
+            next: 0,
+            source_epoch: epoch,
+            shift: 0,
+            told_from: 0,
+            source_id: None,
+            entries: BTreeMap::new(),
+            partial: None,
+            rewound: BTreeSet::new(),
+            streams: BTreeSet::new(),
+            tombs: BTreeSet::new(),
+            timed: BTreeSet::new(),
+            armed: None,
+            target_id,
+            is_announced: false,
+            is_open: false,
+            is_listed: false,
+            cursor: 0,
+            again: BTreeSet::new(),
+            sending: 0,
+            at: 0,
+            ahead: (0, 0),
+            target_next: 0,
+            target_held: HashSet::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    // Towards the sender.
+
+    /// Whether a sender may open the flow with this.
+    pub(super) fn may_open(&self, from: Option<(u64, u64)>) -> bool {
+        let Some((epoch, first)) = from else {
+            return true;
+        };
+        let own = if epoch == self.source_epoch {
+            first.wrapping_add(self.shift)
+        } else {
+            first
+        };
+        first < MAX_OFFSET && own < MAX_OFFSET
+    }
+
+    /// A session of the sender opens the flow. Its epoch, the next offset and what is held, in the sender's numbers; and
+    /// whether the numbering is another than before.
+    pub(super) fn open_source(&mut self, id: u32, from: Option<(u64, u64)>) -> ((u64, u64, Vec<u64>), bool) {
+        self.source_id = Some(id);
+        let mut is_new = false;
+        match from {
+            None => self.told_from = self.next,
+            Some((epoch, first)) if epoch == self.source_epoch => {
+                self.told_from = first.wrapping_add(self.shift);
+                is_new = self.told_from > self.next;
+                self.next = self.next.max(self.told_from);
+            }
+            Some((epoch, first)) => {
+                is_new = true;
+                self.source_epoch = epoch;
+                if self.entries.is_empty() && !self.is_announced {
+                    (self.epoch, self.next, self.shift) = (epoch, first, 0);
+                } else {
+                    self.shift = self.next.wrapping_sub(first);
+                }
+                self.told_from = self.next;
+            }
+        }
+        let held = self.entries.range(self.told_from.min(self.next)..self.next);
+        let held = held.filter(|(_, entry)| !entry.is_expired).take(MAX_HELD);
+        let held = held.map(|(seq, _)| seq.wrapping_sub(self.shift)).collect();
+        let next = self.next.wrapping_sub(self.shift);
+        ((self.source_epoch, next, held), is_new)
+    }
+
+    /// The sender's session has ended: what has come of its last message is of no use.
+    pub(super) fn reset_source(&mut self) -> Option<u64> {
+        self.source_id = None;
+        self.partial
+    }
+
+    /// Messages that the sender has to send again, also to a session that has just begun.
+    pub(super) fn rewound(&self) -> Vec<u64> {
+        self.rewound.iter().copied().collect()
+    }
+
+    /// Of a message that has its end: its offset as the sender has it, if it needs to hear of it.
+    pub(super) fn told(&self, seq: u64) -> Option<(u32, u64)> {
+        let id = self.source_id.filter(|_| seq >= self.told_from)?;
+        Some((id, seq.wrapping_sub(self.shift)))
+    }
+
+    /// The number here of an offset of the sender's.
+    pub(super) fn own(&self, offset: u64) -> Option<u64> {
+        let seq = offset.wrapping_add(self.shift);
+        (offset < MAX_OFFSET && seq < MAX_OFFSET).then_some(seq)
+    }
+
+    pub(super) fn accept(
+        &mut self,
+        now: Instant,
+        seq: u64,
+        data: Data,
+        frames: Vec<Bytes>,
+        intake: &Intake,
+    ) -> Accepted {
+        let is_first = data.at == 0;
+        let is_open = |entry: &Entry| !entry.is_whole && !entry.is_expired;
+        match self.entries.get(&seq) {
+            Some(entry) if !is_open(entry) => {
+                self.counts.duplicates += 1;
+                return Accepted::Idle { is_settled: false };
+            }
+            // It was on its way when its sender was asked to begin again.
+            Some(entry) if entry.is_rewound && !is_first => return Accepted::Idle { is_settled: false },
+            None if seq < self.next => {
+                self.counts.duplicates += 1;
+                return Accepted::Idle { is_settled: is_first };
+            }
+            Some(entry) if is_first || entry.come == data.at => {}
+            None if is_first => {}
+            _ => return Accepted::Wrong,
+        }
+        let (mut freed, mut unloaded, mut dropped) = (0, 0, None);
+        if is_first {
+            let ttl = data.ttl.map(Duration::from_millis);
+            let Some(mut entry) = begin(now, data, intake) else {
+                return Accepted::Wrong;
+            };
+            if frames.is_empty() != (entry.size == 0) || !entry.add(frames, intake.batch) {
+                return Accepted::Wrong;
+            }
+            // What was begun and never ended, of this message or of one that its sender has given up.
+            let given_up = self.partial.filter(|_| seq >= self.next);
+            for old in [Some(seq), given_up].into_iter().flatten() {
+                if let Some(old_entry) = self.forget(old) {
+                    freed += old_entry.cost;
+                    unloaded += old_entry.memory();
+                    dropped = Some(old);
+                }
+            }
+            entry.expires = ttl
+                .filter(|ttl| *ttl < intake.ttl)
+                .and_then(|ttl| now.checked_add(ttl));
+            if let Some(at) = entry.expires {
+                self.timed.insert((at, seq));
+            }
+            if entry.is_streamed {
+                self.streams.insert(seq);
+            }
+            if entry.is_expired {
+                self.tombs.insert(seq);
+            }
+            if seq >= self.next {
+                self.partial = Some(seq);
+            } else {
+                self.rewound.insert(seq);
+            }
+            self.entries.insert(seq, entry);
+        } else if let Some(entry) = self.entries.get_mut(&seq)
+            && (frames.is_empty() || !entry.add(frames, intake.batch))
+        {
+            return Accepted::Wrong;
+        }
+        let entry = self.entries.get_mut(&seq).expect("it was begun");
+        entry.is_whole = entry.come == entry.size;
+        let is_whole = entry.is_whole;
+        if is_whole {
+            self.counts.received += 1;
+            self.counts.received_bytes += entry.size;
+            self.partial = self.partial.filter(|partial| *partial != seq);
+            self.rewound.remove(&seq);
+            self.next = self.next.max(seq + 1);
+        }
+        Accepted::Kept {
+            is_first,
+            is_whole,
+            freed,
+            unloaded,
+            dropped,
+        }
+    }
+
+    /// How many messages are under way that are not kept whole.
+    pub(super) fn has_open_streams(&self) -> bool {
+        let is_coming = |seq: &u64| self.streams.contains(seq);
+        !self.rewound.is_empty() || self.partial.as_ref().is_some_and(is_coming)
+    }
+
+    // Towards the receiver.
+
+    /// The first message that the receiver may still need.
+    pub(super) fn first(&self) -> u64 {
+        let first = self.entries.keys().next().copied();
+        first.map_or(self.next, |first| first.min(self.next))
+    }
+
+    /// The receiver's session has ended.
+    pub(super) fn reset_target(&mut self) {
+        (self.is_announced, self.is_open) = (false, false);
+        (self.cursor, self.at, self.ahead) = (0, 0, (0, 0));
+        self.again.clear();
+        self.target_next = 0;
+        self.target_held.clear();
+    }
+
+    /// The receiver has said what it has.
+    pub(super) fn opened(&mut self, next: u64, held: Vec<u64>) -> Reconciled {
+        self.is_open = true;
+        self.target_next = next;
+        self.target_held = held.into_iter().collect();
+        (self.cursor, self.at, self.ahead) = (next, 0, (0, 0));
+        let mut reconciled = Reconciled::default();
+        for (seq, entry) in self.entries.range(..next) {
+            if self.target_held.contains(seq) {
+                self.ahead.0 += 1;
+                self.ahead.1 += entry.size;
+            } else if self.partial != Some(*seq) {
+                reconciled.settled.push(*seq);
+            }
+        }
+        let streams = self.streams.range(next..);
+        let is_lost = |seq: &&u64| self.entries.get(seq).is_some_and(Entry::has_gaps);
+        reconciled.lost = streams.filter(is_lost).copied().collect();
+        reconciled
+    }
+
+    /// What has come is what the receiver had before. Whether it is at its end.
+    pub(super) fn is_known(&mut self, seq: u64) -> bool {
+        if !self.is_open || seq >= self.target_next {
+            return false;
+        }
+        let is_held = self.target_held.contains(&seq);
+        if let Some(entry) = self.entries.get(&seq).filter(|_| is_held) {
+            self.ahead.0 += 1;
+            self.ahead.1 += entry.size;
+        }
+        !is_held
+    }
+
+    /// Whether the receiver can have this message, and more of it than it has does not come.
+    pub(super) fn is_sent(&self, seq: u64) -> bool {
+        let is_whole = |entry: &Entry| entry.is_whole;
+        self.is_begun(seq) && self.entries.get(&seq).is_some_and(is_whole)
+    }
+
+    /// Whether the receiver can have a part of this message.
+    pub(super) fn is_begun(&self, seq: u64) -> bool {
+        self.is_open && (seq < self.cursor || (seq == self.sending && self.at > 0))
+    }
+
+    /// Whether the receiver cannot know of this message.
+    pub(super) fn is_unknown(&self, seq: u64) -> bool {
+        seq >= self.cursor && !self.is_begun(seq)
+    }
+
+    /// Whether there is something that the receiver has not got.
+    pub(super) fn is_unsent(&self) -> bool {
+        if !self.is_open {
+            return !self.entries.is_empty();
+        }
+        !self.again.is_empty() || self.entries.range(self.cursor..).next().is_some()
+    }
+
+    /// The receiver wants a message again that it has got, all or a part. Whether it can be: else it has to be asked for.
+    pub(super) fn send_again(&mut self, seq: u64) -> Option<bool> {
+        let entry = self.entries.get(&seq)?;
+        if self.sending == seq {
+            self.at = 0;
+        }
+        if seq < self.cursor {
+            self.again.insert(seq);
+        }
+        Some(!entry.has_gaps())
+    }
+
+    /// A message has its end. It is gone, but not what the quotas say of it.
+    pub(super) fn forget(&mut self, seq: u64) -> Option<Entry> {
+        let entry = self.entries.remove(&seq)?;
+        if seq < self.cursor {
+            self.ahead.0 = self.ahead.0.saturating_sub(1);
+            self.ahead.1 = self.ahead.1.saturating_sub(entry.size);
+        }
+        if seq == self.sending {
+            self.at = 0;
+        }
+        self.again.remove(&seq);
+        if let Some(at) = entry.expires {
+            self.timed.remove(&(at, seq));
+        }
+        self.streams.remove(&seq);
+        self.tombs.remove(&seq);
+        self.rewound.remove(&seq);
+        self.partial = self.partial.filter(|partial| *partial != seq);
+        Some(entry)
+    }
+
+    /// What is here of a message is dropped; it has to come again. What it cost, and its bytes.
+    pub(super) fn rewind(&mut self, seq: u64) -> (u64, u64) {
+        let Some(entry) = self.entries.get_mut(&seq) else {
+            return (0, 0);
+        };
+        let unloaded = entry.memory();
+        let freed = entry.begin_anew();
+        entry.is_rewound = true;
+        if self.partial != Some(seq) {
+            self.rewound.insert(seq);
+        }
+        (freed, unloaded)
+    }
+
+    /// What can be done for the receiver now.
+    pub(super) fn step(&mut self, now: Instant, outlet: &Outlet) -> Step {
+        if !self.is_open {
+            return Step::Wait;
+        }
+        let from = match self.again.first() {
+            _ if self.at > 0 => self.sending,
+            Some(again) => *again,
+            None => self.cursor,
+        };
+        let Some((seq, entry)) = self.entries.range_mut(from..).next() else {
+            return Step::Wait;
+        };
+        let seq = *seq;
+        let is_again = seq < self.cursor;
+        if entry.batch > outlet.committed {
+            return Step::Wait;
+        }
+        let is_empty = entry.size == 0;
+        let is_streamed_on = entry.size > outlet.custody;
+        let mut spent = 0;
+        if self.at == 0 {
+            if entry.size > outlet.bounds.message {
+                return Step::TooLarge(seq);
+            }
+            let fits = is_again
+                || self.ahead.0 == 0
+                || (self.ahead.0 < u64::from(outlet.bounds.messages)
+                    && self.ahead.1.saturating_add(entry.size) <= outlet.bounds.bytes);
+            if !fits || (is_streamed_on && !outlet.is_seen) || (entry.is_rewound && !is_empty) {
+                return Step::Wait;
+            }
+            if let Some(left) = outlet.left.filter(|_| !is_streamed_on) {
+                // The receiver's credit is for whole messages, and what a message costs is known when it is whole.
+                if !entry.is_whole {
+                    return Step::Wait;
+                }
+                spent = entry.whole_cost();
+                if spent > left {
+                    return Step::Want(spent - left);
+                }
+            }
+        }
+        let (at, size) = (self.at, entry.size);
+        let (mut pieces, mut end, mut unloaded) = (Vec::new(), at, 0);
+        if !is_empty {
+            let Some(piece) = entry.piece(at).filter(|piece| piece.batch <= outlet.committed) else {
+                return Step::Wait;
+            };
+            if let Some(left) = outlet.left.filter(|_| is_streamed_on) {
+                spent = cost(piece.len);
+                if spent > left {
+                    return Step::Want(spent - left);
+                }
+            }
+            end = at + piece.len;
+            pieces = match &mut piece.content {
+                Content::Memory(frames) if outlet.is_durable => {
+                    unloaded = piece.len;
+                    let frames = std::mem::take(frames);
+                    piece.content = Content::Stored;
+                    frames
+                }
+                Content::Memory(frames) => frames.clone(),
+                Content::Stored => return Step::Load,
+                Content::Loading => return Step::Wait,
+            };
+        }
+        let millis = |expires: Instant| {
+            let left = expires.saturating_duration_since(now);
+            u64::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+        };
+        let data = Data {
+            flow: self.target_id,
+            offset: seq,
+            tag: entry.tag.clone().filter(|_| at == 0),
+            codec: entry.codec,
+            ttl: entry.expires.map(millis),
+            expired: entry.is_expired,
+            at,
+            parts: if at == 0 { entry.parts.to_vec() } else { Vec::new() },
+            pieces: u16::try_from(pieces.len()).expect("a packet has at most `MAX_PARTS` pieces"),
+        };
+        let streamed = (entry.is_streamed && !is_empty).then_some((seq, at));
+        (self.sending, self.at) = (seq, end);
+        if end == size {
+            self.at = 0;
+            self.again.remove(&seq);
+            if !is_again {
+                self.cursor = seq + 1;
+                self.ahead.0 += 1;
+                self.ahead.1 += size;
+            }
+        }
+        Step::Send {
+            data,
+            pieces,
+            spent,
+            streamed,
+            unloaded,
+        }
+    }
+
+    /// The pieces that are wanted next of the store, at most `most` bytes and one piece.
+    pub(super) fn load(&mut self, most: u64, bounds: Bounds) -> (Vec<PieceId>, u64) {
+        let (mut ids, mut bytes) = (Vec::new(), 0);
+        let (flow, sending, at) = (self.id, self.sending, self.at);
+        let (count, ahead) = LOADED_AHEAD;
+        let from = self.again.first().copied().unwrap_or(self.cursor);
+        let from = if at > 0 { sending } else { from };
+        let (mut messages, mut content) = self.ahead;
+        'entries: for (offset, entry) in self.entries.range_mut(from..).take(count) {
+            let fits = messages < u64::from(bounds.messages) && content + entry.size <= bounds.bytes;
+            if !fits && *offset != from {
+                break;
+            }
+            messages += 1;
+            content += entry.size;
+            let from = if *offset == sending { at } else { 0 };
+            let start = entry.pieces.partition_point(|piece| piece.at < from);
+            for piece in entry.pieces.range_mut(start..) {
+                if ids.len() >= count || (!ids.is_empty() && bytes + piece.len > most.min(ahead)) {
+                    break 'entries;
+                }
+                if matches!(piece.content, Content::Stored) {
+                    piece.content = Content::Loading;
+                    bytes += piece.len;
+                    let (offset, at) = (*offset, piece.at);
+                    ids.push(PieceId { flow, offset, at });
+                }
+            }
+        }
+        (ids, bytes)
+    }
+
+    // Time.
+
+    /// When a message may have waited too long.
+    pub(super) fn expires(&self, ttl: Duration) -> Option<Instant> {
+        let own = self.timed.first().map(|(at, _)| *at);
+        let oldest = self.entries.values().next();
+        let others = oldest.and_then(|entry| entry.arrived.checked_add(ttl));
+        own.into_iter().chain(others).min()
+    }
+
+    /// Messages that have waited too long.
+    pub(super) fn overdue(&self, now: Instant, ttl: Duration, most: usize) -> Vec<u64> {
+        let own = self.timed.iter().take_while(|(at, _)| *at <= now);
+        let mut overdue: Vec<_> = own.map(|(_, seq)| *seq).take(most).collect();
+        let is_old = |entry: &Entry| entry.arrived.checked_add(ttl).is_some_and(|at| at <= now);
+        let others = self.entries.iter().take_while(|(_, entry)| is_old(entry));
+        overdue.extend(others.map(|(seq, _)| *seq).take(most));
+        overdue.sort_unstable();
+        overdue.dedup();
+        overdue
+    }
+
+    /// A message has waited too long: only a mark stays, for its receiver. What is free by that.
+    pub(super) fn bury(&mut self, now: Instant, seq: u64) -> u64 {
+        let Some(entry) = self.entries.get_mut(&seq) else {
+            return 0;
+        };
+        if let Some(at) = entry.expires {
+            self.timed.remove(&(at, seq));
+        }
+        if seq < self.cursor {
+            self.ahead.1 = self.ahead.1.saturating_sub(entry.size);
+        }
+        if seq == self.sending {
+            // Its receiver hears from the start that there is nothing.
+            self.at = 0;
+        }
+        let freed = entry.bury(now);
+        self.streams.remove(&seq);
+        self.rewound.remove(&seq);
+        self.partial = self.partial.filter(|partial| *partial != seq);
+        self.next = self.next.max(seq + 1);
+        self.tombs.insert(seq);
+        self.counts.expired += 1;
+        freed
+    }
+
+    /// The oldest mark, if there are too many.
+    pub(super) fn oldest_tomb(&self) -> Option<u64> {
+        let is_full = self.tombs.len() > MAX_TOMBS;
+        self.tombs.first().copied().filter(|_| is_full)
+    }
+
+    /// All messages go. What they cost, and their bytes in memory.
+    pub(super) fn clear(&mut self) -> (u64, u64) {
+        let entries = std::mem::take(&mut self.entries);
+        let cost = entries.values().map(|entry| entry.cost).sum();
+        let memory = entries.values().map(Entry::memory).sum();
+        self.partial = None;
+        self.rewound.clear();
+        self.streams.clear();
+        self.tombs.clear();
+        self.timed.clear();
+        self.again.clear();
+        (self.at, self.ahead, self.is_listed) = (0, (0, 0), false);
+        (cost, memory)
+    }
+
+    /// Contents that are in the store go from memory. Their bytes.
+    pub(super) fn unload(&mut self, committed: u64) -> u64 {
+        let mut bytes = 0;
+        for piece in self.entries.values_mut().flat_map(|entry| &mut entry.pieces) {
+            if piece.batch <= committed && matches!(piece.content, Content::Memory(_)) {
+                piece.content = Content::Stored;
+                bytes += piece.len;
+            }
+        }
+        bytes
+    }
+
+    /// Whether messages are kept that can still be received.
+    pub(super) fn is_live(&self) -> bool {
+        self.entries.len() > self.tombs.len()
+    }
+
+    // What the store had.
+
+    /// What it costs beside its pieces.
+    pub(super) fn restore_message(&mut self, seq: u64, mut entry: Entry) -> u64 {
+        entry.is_whole = entry.size == 0;
+        entry.cost = if entry.is_whole { cost(0) } else { 0 };
+        let charge = entry.cost;
+        if let Some(at) = entry.expires {
+            self.timed.insert((at, seq));
+        }
+        if entry.is_whole {
+            self.next = self.next.max(seq + 1);
+        } else {
+            self.partial = Some(seq);
+        }
+        self.entries.insert(seq, entry);
+        charge
+    }
+
+    /// What it costs, if it fits.
+    pub(super) fn restore_piece(&mut self, seq: u64, at: u64, len: u64) -> Option<u64> {
+        let entry = self.entries.get_mut(&seq)?;
+        if !entry.restore(at, len) {
+            return None;
+        }
+        if entry.is_whole {
+            self.partial = self.partial.filter(|partial| *partial != seq);
+            self.next = self.next.max(seq + 1);
+        }
+        Some(cost(len))
+    }
+}
+
+/// Checks what a message will be.
+fn begin(now: Instant, data: Data, intake: &Intake) -> Option<Entry> {
+    let mut parts = data.parts.iter();
+    let size = parts.try_fold(0_u64, |sum, len| sum.checked_add(*len))?;
+    let is_good = size <= intake.largest
+        && data.parts.len() <= MAX_PARTS
+        && (data.expired || !data.parts.is_empty())
+        && (!data.expired || data.pieces == 0);
+    if !is_good {
+        return None;
+    }
+    let (parts, size) = if data.expired {
+        (Vec::new(), 0)
+    } else {
+        (data.parts, size)
+    };
+    let mut entry = Entry::new(data.tag, data.codec, parts, size, now);
+    entry.is_expired = data.expired;
+    entry.is_streamed = size > intake.custody;
+    entry.batch = intake.batch;
+    Some(entry)
+}

@@ -1,0 +1,306 @@
+//! What senders send.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::flow::{Accepted, Flow, Intake};
+use super::lanes::Timer;
+use super::ledger::Mark;
+use super::relay::Relay;
+use super::store::{Op, PieceId, Record};
+use crate::federation::core::packet::{Data, FlowKey, Item, MAX_OFFSET, cost};
+
+impl Relay {
+    /// A session of a sender opens a flow.
+    pub(super) fn open(
+        &mut self,
+        index: usize,
+        id: u32,
+        key: FlowKey,
+        from: Option<(u64, u64)>,
+    ) -> Result<(), Option<&'static str>> {
+        let half = &self.halves[index];
+        if half.incoming.contains_key(&id) {
+            return Err(Some("it opens two channels under one number"));
+        }
+        let known = half.sources.get(&key).copied();
+        if known.is_none() && half.sources.len() >= self.limits.channels as usize {
+            return Err(Some("it has too many channels"));
+        }
+        if known.is_some_and(|flow| self.flows[flow].source_id.is_some()) {
+            return Err(Some("it opens a channel twice"));
+        }
+        let flow = match known {
+            Some(flow) if !self.flows[flow].may_open(from) => return Err(Some("nobody counts so far")),
+            None if from.is_some_and(|(_, first)| first >= MAX_OFFSET) => {
+                return Err(Some("nobody counts so far"));
+            }
+            Some(flow) => flow,
+            None => self.make_flow(index, key, from.map(|(epoch, _)| epoch)),
+        };
+        self.halves[index].incoming.insert(id, flow);
+        let is_same = from.is_some_and(|(epoch, _)| epoch == self.flows[flow].source_epoch);
+        let ((epoch, next, held), is_renumbered) = self.flows[flow].open_source(id, from);
+        if known.is_none() || is_renumbered {
+            self.keep_flow(flow);
+        }
+        let opened = Item::Opened {
+            flow: id,
+            epoch,
+            next,
+            held,
+        };
+        self.halves[index].link.push(opened, Vec::new());
+        for seq in self.flows[flow].rewound() {
+            if is_same {
+                self.ask_again(flow, seq);
+            } else {
+                // Whoever could send it again has gone.
+                self.end_message(flow, seq, true);
+            }
+        }
+        self.top_up(index);
+        Ok(())
+    }
+
+    fn make_flow(&mut self, index: usize, key: FlowKey, epoch: Option<u64>) -> usize {
+        let epoch = epoch.unwrap_or_else(|| self.draw_epoch());
+        let id = self.next_flow;
+        self.insert_flow(id, index, key, epoch)
+    }
+
+    pub(super) fn insert_flow(&mut self, id: u64, source: usize, key: FlowKey, epoch: u64) -> usize {
+        self.next_flow = self.next_flow.max(id + 1);
+        let target = self.halves[source].twin;
+        let number = u32::try_from(self.halves[target].targets.len()).unwrap_or(u32::MAX);
+        let flow = Flow::new(id, key.clone(), (source, target), epoch, number);
+        let flow = self.flows.insert(flow);
+        self.flow_ids.insert(id, flow);
+        self.halves[target].targets.push(flow);
+        self.halves[source].sources.insert(key, flow);
+        flow
+    }
+
+    fn keep_flow(&mut self, index: usize) {
+        let flow = &self.flows[index];
+        let half = &self.halves[flow.source];
+        let job = &self.jobs[half.job];
+        self.ledger.add(|| {
+            Op::Keep(Record::Flow {
+                id: flow.id,
+                job: job.id.clone(),
+                from: half.party.clone(),
+                to: half.plays.clone(),
+                key: flow.key.clone(),
+                epoch: flow.epoch,
+                source: (flow.source_epoch, flow.shift),
+            })
+        });
+        self.keep_next(index);
+    }
+
+    pub(super) fn keep_next(&mut self, index: usize) {
+        let (flow, next) = (self.flows[index].id, self.flows[index].next);
+        self.ledger.add(|| Op::Keep(Record::Next { flow, next }));
+    }
+
+    /// Asks a sender for a message again, if it is there; else when it comes back.
+    pub(super) fn ask_again(&mut self, index: usize, seq: u64) {
+        let flow = &self.flows[index];
+        if let Some((id, offset)) = flow.told(seq) {
+            let source = flow.source;
+            let rewind = Item::Rewind { flow: id, offset };
+            self.halves[source].link.push(rewind, Vec::new());
+            self.wake(source);
+        }
+    }
+
+    /// A message, or a piece of one.
+    pub(super) fn take_data(
+        &mut self,
+        now: Instant,
+        index: usize,
+        data: Data,
+        frames: Vec<Bytes>,
+    ) -> Result<(), Option<&'static str>> {
+        let is_durable = self.ledger.is_durable();
+        let half = &mut self.halves[index];
+        let Some(number) = half.incoming.get(&data.flow).copied() else {
+            return Err(Some("it sends on a channel that it has not opened"));
+        };
+        let len = frames.iter().map(|frame| frame.len() as u64).sum();
+        let charge = cost(len);
+        if charge > half.account.left() {
+            return Err(Some("it sends more than it may"));
+        }
+        if self.jobs[half.job].aborted.is_some() {
+            // Nobody will ever receive it.
+            self.quota.spend(&mut half.account, charge);
+            self.quota.release(&mut half.account, charge);
+            return Ok(());
+        }
+        if is_durable && self.ledger.memory > self.limits.memory_bytes {
+            // It comes again, when the store has caught up.
+            return Err(None);
+        }
+        let flow = &mut self.flows[number];
+        let Some(seq) = flow.own(data.offset) else {
+            return Err(Some("nobody counts so far"));
+        };
+        let intake = Intake {
+            largest: self.limits.largest(is_durable),
+            custody: self.limits.custody(is_durable),
+            ttl: self.limits.ttl,
+            batch: self.ledger.batch(),
+        };
+        let (at, is_expired) = (data.at, data.expired);
+        let content = if is_durable { frames.clone() } else { Vec::new() };
+        let accepted = flow.accept(now, seq, data, frames, &intake);
+        let half = &mut self.halves[index];
+        match accepted {
+            Accepted::Wrong => return Err(Some("its message is not as agreed")),
+            Accepted::Idle { is_settled } => {
+                self.quota.spend(&mut half.account, charge);
+                self.quota.release(&mut half.account, charge);
+                if is_settled {
+                    self.tell_source(number, seq, false);
+                }
+                self.top_up(index);
+            }
+            Accepted::Kept {
+                is_first,
+                is_whole,
+                freed,
+                unloaded,
+                dropped,
+            } => {
+                self.quota.spend(&mut half.account, charge);
+                self.quota.release(&mut half.account, freed);
+                self.ledger.memory += len;
+                self.ledger.unload(unloaded);
+                let flow = &mut self.flows[number];
+                if let Some(entry) = flow.entries.get_mut(&seq) {
+                    entry.cost += charge;
+                }
+                if let Some(offset) = dropped {
+                    let flow = flow.id;
+                    self.ledger.add(|| Op::Dropped { flow, offset });
+                }
+                self.write(number, seq, at, (is_first, is_expired), content);
+                self.note_streams(number);
+                if is_first {
+                    self.arm_flow(number);
+                }
+                if is_expired {
+                    // It is at its end for the sender; its receiver will be told.
+                    self.tell_source(number, seq, true);
+                }
+                if is_whole && self.flows[number].is_known(seq) {
+                    self.end_message(number, seq, false);
+                } else {
+                    self.activate(number);
+                }
+                self.top_up(index);
+            }
+        }
+        Ok(())
+    }
+
+    /// What has come is written to the store, and sent on when it is durable.
+    fn write(
+        &mut self,
+        number: usize,
+        seq: u64,
+        at: u64,
+        (is_first, is_expired): (bool, bool),
+        content: Vec<Bytes>,
+    ) {
+        if !self.ledger.is_durable() {
+            return;
+        }
+        let flow = &self.flows[number];
+        let Some(entry) = flow.entries.get(&seq) else {
+            return;
+        };
+        let id = PieceId {
+            flow: flow.id,
+            offset: seq,
+            at,
+        };
+        if is_expired {
+            self.keep_next(number);
+        } else if is_first {
+            let expires_unix_ms = entry.expires.map(|expires| {
+                let after = expires.saturating_duration_since(self.started);
+                let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+                self.unix_ms.saturating_add(after)
+            });
+            self.ledger.add(|| {
+                Op::Keep(Record::Message {
+                    flow: id.flow,
+                    offset: seq,
+                    tag: entry.tag.clone(),
+                    codec: entry.codec,
+                    parts: entry.parts.to_vec(),
+                    expires_unix_ms,
+                })
+            });
+        }
+        if !content.is_empty() {
+            self.ledger.add(|| Op::Piece { id, content });
+        }
+        self.ledger.mark(Mark::Piece {
+            flow: number,
+            seq,
+            at,
+        });
+    }
+
+    /// A sender's session has ended: what it has not sent whole is of no use.
+    pub(super) fn reset_source(&mut self, number: usize) {
+        let partial = self.flows[number].reset_source();
+        let source = self.flows[number].source;
+        if let Some(seq) = partial
+            && let Some(entry) = self.flows[number].forget(seq)
+        {
+            self.ledger.unload(entry.memory());
+            let flow = self.flows[number].id;
+            self.ledger.add(|| Op::Dropped { flow, offset: seq });
+            self.quota.release(&mut self.halves[source].account, entry.cost);
+            self.note_unsent(number);
+        }
+        for seq in self.flows[number].rewound() {
+            self.begin_anew(number, seq);
+        }
+        self.note_streams(number);
+    }
+
+    /// What is here of a message that is not kept whole goes; it has to come again.
+    pub(super) fn begin_anew(&mut self, number: usize, seq: u64) {
+        let (freed, unloaded) = self.flows[number].rewind(seq);
+        self.ledger.unload(unloaded);
+        let source = self.flows[number].source;
+        self.quota.release(&mut self.halves[source].account, freed);
+        self.note_streams(number);
+    }
+
+    pub(super) fn note_streams(&mut self, number: usize) {
+        let flow = &self.flows[number];
+        let (source, has_streams) = (flow.source, flow.has_open_streams());
+        let streaming = &mut self.halves[source].streaming;
+        if has_streams {
+            streaming.insert(number);
+        } else {
+            streaming.remove(&number);
+        }
+    }
+
+    /// Looks in time after what waits too long.
+    pub(super) fn arm_flow(&mut self, number: usize) {
+        let flow = &mut self.flows[number];
+        if let Some(at) = flow.expires(self.limits.ttl) {
+            self.timers.arm(Timer::Flow(number), &mut flow.armed, at);
+        }
+    }
+}

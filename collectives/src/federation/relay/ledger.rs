@@ -1,0 +1,110 @@
+//! What the store is to do, and who waits for it.
+
+use std::collections::VecDeque;
+
+use super::store::{Op, PieceId, Request};
+
+#[derive(Debug)]
+pub(super) struct Ledger {
+    is_durable: bool,
+    ops: Vec<Op>,
+    /// The batch that is open: what is added now is durable with it.
+    batch: u64,
+    committed: u64,
+    marks: VecDeque<(u64, Mark)>,
+    loads: VecDeque<PieceId>,
+    /// The bytes of messages that are in memory, or on their way there.
+    pub(super) memory: u64,
+    /// Flows that wait for memory to load into.
+    pub(super) starved: VecDeque<usize>,
+}
+
+/// Who waits for a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// A half, in this session, that can confirm items.
+    Half { half: usize, session: u64 },
+    /// A piece that may be sent on.
+    Piece { flow: usize, seq: u64, at: u64 },
+}
+
+impl Ledger {
+    pub(super) fn new(is_durable: bool) -> Self {
+        Ledger {
+            is_durable,
+            ops: Vec::new(),
+            batch: u64::from(is_durable),
+            committed: 0,
+            marks: VecDeque::new(),
+            loads: VecDeque::new(),
+            memory: 0,
+            starved: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn is_durable(&self) -> bool {
+        self.is_durable
+    }
+
+    /// The open batch; 0 without a store, where all is held for durable.
+    pub(super) fn batch(&self) -> u64 {
+        self.batch
+    }
+
+    pub(super) fn committed(&self) -> u64 {
+        self.committed
+    }
+
+    /// How many changes the open batch has.
+    pub(super) fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    pub(super) fn add(&mut self, op: impl FnOnce() -> Op) {
+        if self.is_durable {
+            self.ops.push(op());
+        }
+    }
+
+    /// Tells when the open batch is durable.
+    pub(super) fn mark(&mut self, mark: Mark) {
+        if self.is_durable {
+            self.marks.push_back((self.batch, mark));
+        }
+    }
+
+    pub(super) fn load(&mut self, pieces: Vec<PieceId>, bytes: u64) {
+        self.loads.extend(pieces);
+        self.memory += bytes;
+    }
+
+    pub(super) fn unload(&mut self, bytes: u64) {
+        self.memory = self.memory.saturating_sub(bytes);
+    }
+
+    pub(super) fn poll(&mut self) -> Option<Request> {
+        if self.ops.is_empty() {
+            return self.loads.pop_front().map(Request::Load);
+        }
+        let batch = self.batch;
+        self.batch += 1;
+        let ops = std::mem::take(&mut self.ops);
+        Some(Request::Commit { batch, ops })
+    }
+
+    pub(super) fn commit(&mut self, batch: u64) {
+        // Nothing that was not given can have been done.
+        self.committed = self.committed.max(batch.min(self.batch.saturating_sub(1)));
+    }
+
+    /// Somebody whose batch is durable.
+    pub(super) fn next_mark(&mut self) -> Option<Mark> {
+        let committed = self.committed;
+        let mark = self.marks.pop_front_if(|(batch, _)| *batch <= committed)?;
+        Some(mark.1)
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.ops.is_empty() && (!self.is_durable || self.committed + 1 == self.batch)
+    }
+}

@@ -1,0 +1,1 @@
+//! Parties and servers over a bad network.
