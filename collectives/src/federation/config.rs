@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::core::MAX_MEMBERS;
 use super::credentials::{CurveKeys, TlsFiles};
 use super::limits::{LimitError, Limits};
 use super::name::{JobId, Member, PartyId, Role};
@@ -50,6 +51,14 @@ pub enum ConfigError {
         first: Role,
         /// Its second role.
         second: Role,
+    },
+    /// There are more parties than a job may have.
+    #[error("`federation` names {count} parties, which is more than {limit}")]
+    TooMany {
+        /// How many there are.
+        count: usize,
+        /// The limit.
+        limit: usize,
     },
     /// The local party is not among the members.
     #[error("`session.local_id` {local} is not in `federation`, whose members are {members:?}; add it there")]
@@ -317,6 +326,12 @@ impl Config {
                     second: *role,
                 });
             }
+        }
+        if roles.len() > MAX_MEMBERS {
+            return Err(ConfigError::TooMany {
+                count: roles.len(),
+                limit: MAX_MEMBERS,
+            });
         }
         let Some(federation) = roles.get(&self.local).copied() else {
             return Err(ConfigError::NotAMember {

@@ -1,6 +1,7 @@
 //! What moves a node: packets between it and its carrier, time, and whoever waits for it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +13,7 @@ use futures_util::task::AtomicWaker;
 use tokio::time::Sleep;
 
 use super::carrier::{Arrival, Carrier};
+use super::core::packet::Packet;
 use super::core::{Event, FlowKey, Node};
 use super::name::PartyId;
 
@@ -47,9 +49,31 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) node: Node,
-    waiting: HashMap<Topic, Vec<Waker>>,
+    waiting: HashMap<Topic, Waiters>,
     closing: Option<Instant>,
     pub(super) is_ended: bool,
+}
+
+/// Who waits for one thing, nearly always one.
+#[derive(Debug)]
+struct Waiters {
+    first: Waker,
+    others: Vec<Waker>,
+}
+
+/// Who is to be woken, when the state is free: they need it first of all.
+#[derive(Debug, Default)]
+pub(super) struct Woken(Vec<Waker>);
+
+impl Woken {
+    fn add(&mut self, waiters: Waiters) {
+        self.0.push(waiters.first);
+        self.0.extend(waiters.others);
+    }
+
+    fn wake(&mut self) {
+        self.0.drain(..).for_each(Waker::wake);
+    }
 }
 
 impl State {
@@ -58,38 +82,52 @@ impl State {
         if self.waiting.len() >= MAX_TOPICS {
             self.wake_all();
         }
-        let waiting = self.waiting.entry(topic).or_default();
-        if waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+        let waiters = match self.waiting.entry(topic) {
+            Entry::Occupied(waiters) => waiters.into_mut(),
+            Entry::Vacant(place) => {
+                place.insert(Waiters {
+                    first: cx.waker().clone(),
+                    others: Vec::new(),
+                });
+                return;
+            }
+        };
+        if waiters.first.will_wake(cx.waker())
+            || waiters.others.iter().any(|waker| waker.will_wake(cx.waker()))
+        {
             return;
         }
         // Those that have given up are still in the list.
-        if waiting.len() >= MAX_WAITING {
-            waiting.drain(..).for_each(Waker::wake);
+        if waiters.others.len() >= MAX_WAITING {
+            waiters.others.drain(..).for_each(Waker::wake);
         }
-        waiting.push(cx.waker().clone());
-    }
-
-    fn wake(&mut self, topic: &Topic) {
-        if let Some(waiting) = self.waiting.remove(topic) {
-            waiting.into_iter().for_each(Waker::wake);
-        }
+        waiters.others.push(cx.waker().clone());
     }
 
     fn wake_all(&mut self) {
-        self.waiting
-            .drain()
-            .flat_map(|(_, waiting)| waiting)
-            .for_each(Waker::wake);
+        let mut woken = Woken::default();
+        self.find_all(&mut woken);
+        woken.wake();
     }
 
-    /// Wakes whom the node's news are for.
-    fn tell(&mut self) {
+    fn find(&mut self, topic: &Topic, woken: &mut Woken) {
+        if let Some(waiters) = self.waiting.remove(topic) {
+            woken.add(waiters);
+        }
+    }
+
+    fn find_all(&mut self, woken: &mut Woken) {
+        self.waiting.drain().for_each(|(_, waiters)| woken.add(waiters));
+    }
+
+    /// Finds whom the node's news are for.
+    fn tell(&mut self, woken: &mut Woken) {
         while let Some(event) = self.node.poll_event() {
             match event {
-                Event::Arrived { peer, key } => self.wake(&Topic::In(peer, key)),
-                Event::Moved { peer, key } => self.wake(&Topic::Out(peer, key)),
-                Event::Ready => self.wake(&Topic::Ready),
-                Event::Peer { .. } | Event::Over => self.wake_all(),
+                Event::Arrived { peer, key } => self.find(&Topic::In(peer, key), woken),
+                Event::Moved { peer, key } => self.find(&Topic::Out(peer, key), woken),
+                Event::Ready => self.find(&Topic::Ready, woken),
+                Event::Peer { .. } | Event::Over => self.find_all(woken),
             }
         }
     }
@@ -115,10 +153,12 @@ impl Shared {
 
     /// Does something with the node, wakes whom it concerns, and lets the driver see what there is to send.
     pub(super) fn with<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut woken = Woken::default();
         let mut state = self.lock();
         let result = change(&mut state);
-        state.tell();
+        state.tell(&mut woken);
         drop(state);
+        woken.wake();
         self.work();
         result
     }
@@ -165,6 +205,7 @@ pub(super) async fn drive(shared: Arc<Shared>, carrier: impl Carrier) {
     let mut driver = Driver {
         slots: peers.into_iter().map(Slot::new).collect(),
         waiting: Vec::new(),
+        woken: Woken::default(),
         carrier,
         shared,
         sleep: Box::pin(tokio::time::sleep_until(tokio::time::Instant::now())),
@@ -178,6 +219,7 @@ struct Driver<C> {
     slots: Vec<Slot>,
     /// Peers to which there may be something to send.
     waiting: Vec<usize>,
+    woken: Woken,
     sleep: Pin<Box<Sleep>>,
 }
 
@@ -206,12 +248,13 @@ impl<C: Carrier> Driver<C> {
         let is_busy = self.receive(cx) | self.transmit(cx);
         let (timeout, is_over) = {
             let mut state = self.shared.lock();
-            state.tell();
+            state.tell(&mut self.woken);
             let end = state.closing.map(|since| since + state.node.limits().linger);
             let is_over =
                 state.closing.is_some() && (state.node.is_done() || end.is_some_and(|end| now() >= end));
             (state.node.poll_timeout().into_iter().chain(end).min(), is_over)
         };
+        self.woken.wake();
         if is_over {
             // What is left are acknowledgements that others may wait for.
             self.transmit(cx);
@@ -239,9 +282,12 @@ impl<C: Carrier> Driver<C> {
         for _ in 0..BUDGET {
             match self.carrier.poll_recv(cx) {
                 Poll::Ready(Arrival::Packet(packet)) => {
+                    let packet = Packet::decode(packet);
                     let mut state = self.shared.lock();
-                    state.node.handle_packet(now(), packet);
-                    state.tell();
+                    state.node.handle_read(now(), packet);
+                    state.tell(&mut self.woken);
+                    drop(state);
+                    self.woken.wake();
                 }
                 Poll::Ready(Arrival::Lost(id)) => {
                     let mut state = self.shared.lock();
@@ -277,7 +323,8 @@ impl<C: Carrier> Driver<C> {
             let slot = &mut slots[*peer];
             for _ in 0..BUDGET {
                 if slot.packet.is_none() {
-                    slot.packet = shared.lock().node.poll_transmit(now(), *peer);
+                    let packet = shared.lock().node.poll_packet(now(), *peer);
+                    slot.packet = packet.map(Packet::encode);
                 }
                 if slot.packet.is_none() {
                     slot.is_waiting = false;

@@ -41,6 +41,7 @@ pub fn node(data: &[u8]) {
         now,
         node: node_of(0, LOCAL, &[1, 2], now),
         taken: BTreeMap::new(),
+        packets: 0,
     };
     let mut rest = data;
     while let [step, which, count, len, after @ ..] = rest {
@@ -97,8 +98,10 @@ fn tag(number: u8) -> Option<Tag> {
 struct Stage {
     now: Instant,
     node: Node,
-    /// The next offset that the program may be given, by peer, flow and tag.
-    taken: BTreeMap<(usize, FlowKey, Option<String>), u64>,
+    /// The next offset that the program may be given, by peer, flow, numbering and tag.
+    taken: BTreeMap<(usize, FlowKey, Option<u64>, Option<String>), u64>,
+    /// Peers draw no number for two numberings.
+    packets: u64,
 }
 
 impl Stage {
@@ -138,6 +141,7 @@ impl Stage {
                 self.node.handle_packet(now, Message::from(frame));
             }
             _ => {
+                self.packets += 1;
                 let packet = self.packet(step, which, count, body);
                 self.node.handle_packet(now, packet.encode());
             }
@@ -158,8 +162,11 @@ impl Stage {
                 window_messages: u32::from(count),
                 window_bytes: number(body),
                 max_message: number(body.get(8..).unwrap_or_default()),
-                credit: u64::MAX,
-                custody: u64::MAX,
+                credit: match step >> 4 {
+                    11..14 => u64::from(count) * 8,
+                    _ => u64::MAX,
+                },
+                custody: u64::from(which >> 2),
             }),
             9 if step >> 4 == 15 => Content::Refused(
                 [
@@ -175,7 +182,7 @@ impl Stage {
             9 => Content::Ack { gap: count & 1 != 0 },
             _ => Content::Items {
                 seq: if step >> 4 == 15 { number(body) } else { seq },
-                items: vec![item(step, which, count, body, &mut pieces)],
+                items: self.items(step, which, count, body, &mut pieces),
             },
         };
         Packet {
@@ -193,6 +200,19 @@ impl Stage {
         }
     }
 
+    /// One or several.
+    fn items(&self, step: u8, which: u8, count: u8, body: &[u8], pieces: &mut Vec<Bytes>) -> Vec<Item> {
+        let epoch = 100 + self.packets / 4;
+        let first = item(step, which, count, body, epoch, pieces);
+        match body.split_last() {
+            Some((second, body)) if second & 0xc0 == 0xc0 => {
+                let second = item(8 + (second & 7), which, count, body, epoch, pieces);
+                vec![first, second]
+            }
+            _ => vec![first],
+        }
+    }
+
     fn take(&mut self, peer: usize, flow: &FlowKey, tag: Option<Tag>) {
         let expected = self.node.peek(peer, flow, tag.as_ref());
         let taken = self.node.take(peer, flow, tag.as_ref());
@@ -203,7 +223,8 @@ impl Stage {
         );
         let Some(taken) = taken else { return };
         let name = tag.map(|tag| tag.as_str().to_owned());
-        let next = self.taken.entry((peer, flow.clone(), name)).or_default();
+        let entry = (peer, flow.clone(), taken.epoch, name);
+        let next = self.taken.entry(entry).or_default();
         assert!(taken.offset >= *next, "it was taken before");
         *next = taken.offset + 1;
         if let Some(letter) = taken.letter {
@@ -235,10 +256,10 @@ impl Stage {
             assert!(peer.inn.len() <= CHANNELS as usize && peer.out.len() <= CHANNELS as usize);
             for (_, flow) in peer.inn.iter() {
                 let (messages, bytes) = flow.held();
-                // Those that wait, and the tombs of others.
-                assert!(messages <= 2 * WINDOW as usize, "{messages} wait");
+                // Those that wait, the tombs of others, and those of numberings before.
+                assert!(messages <= 3 * WINDOW as usize, "{messages} wait");
                 assert!(
-                    bytes <= limits.window_bytes.max(limits.max_message),
+                    bytes <= 2 * limits.window_bytes.max(limits.max_message),
                     "{bytes} bytes wait"
                 );
                 assert!(
@@ -274,19 +295,20 @@ fn number(body: &[u8]) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-fn item(step: u8, which: u8, count: u8, body: &[u8], pieces: &mut Vec<Bytes>) -> Item {
+fn item(step: u8, which: u8, count: u8, body: &[u8], epoch: u64, pieces: &mut Vec<Bytes>) -> Item {
     let flow = u32::from(count & 3);
+    let before = pieces.len();
     match step % 16 {
         10 => Item::Open {
             flow,
             key: key(which >> 1),
-            from: None,
+            from: body.first().map(|first| (epoch, u64::from(*first))),
         },
         11 => {
             let (next, held) = body.split_at(body.len().min(usize::from(count >> 2) % 9));
             Item::Opened {
                 flow,
-                epoch: 1,
+                epoch: u64::from(which >> 6),
                 next: number(next),
                 held: held.iter().map(|offset| u64::from(*offset)).collect(),
             }
@@ -302,6 +324,13 @@ fn item(step: u8, which: u8, count: u8, body: &[u8], pieces: &mut Vec<Bytes>) ->
                 by: party(2),
                 reason: String::from_utf8_lossy(body).into_owned(),
             },
+            2..5 => Item::Seen { is_up: count != 3 },
+            5..9 => Item::Credit { total: number(body) },
+            9..12 => Item::Rewind {
+                flow: u32::from(which & 3),
+                offset: u64::from(count),
+            },
+            12 => Item::Want { total: number(body) },
             _ => Item::Ready,
         },
         14 => {
@@ -349,7 +378,7 @@ fn item(step: u8, which: u8, count: u8, body: &[u8], pieces: &mut Vec<Bytes>) ->
                 expired: step & 0x20 != 0,
                 at: u64::from(*at),
                 parts: lens.iter().map(|len| u64::from(*len) * long).collect(),
-                pieces: u16::try_from(pieces.len()).expect("there are few"),
+                pieces: u16::try_from(pieces.len() - before).expect("there are few"),
             })
         }
     }

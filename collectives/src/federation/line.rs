@@ -1,5 +1,8 @@
 //! What channels of all kinds do: put messages into flows and take them out, all of a group's or none.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -63,26 +66,37 @@ impl Line {
                 limit: MAX_PARTS - 1,
             });
         }
-        let mut letters = Some(letters);
-        let mut slowest = letters.iter().flatten().map(|(peer, _)| *peer).next();
+        let mut letters = letters;
+        let mut slowest = letters.first().map(|(peer, _)| *peer);
         let sending = self.federation.wait(|state| {
-            for (peer, letter) in letters.iter().flatten() {
+            let is_alone = letters.len() == 1;
+            for (peer, letter) in &letters {
                 self.check(state, *peer)?;
+                // One alone is taken or comes back; of several, all have to have room.
+                if is_alone {
+                    break;
+                }
                 let has_room = state.node.has_room(*peer, &self.key, letter.size());
                 if !has_room.map_err(|rejected| self.rejected(state, *peer, &rejected))? {
                     slowest = Some(*peer);
                     return Ok(Asked::Wait(Topic::Out(*peer, self.key.clone())));
                 }
             }
-            for (peer, letter) in letters.take().into_iter().flatten() {
-                let sent = state.node.send(now(), peer, &self.key, letter, self.ttl);
-                sent.map_err(|rejected| self.rejected(state, peer, &rejected))?;
+            while let Some((peer, letter)) = letters.pop() {
+                match state.node.send(now(), peer, &self.key, letter, self.ttl) {
+                    Ok(()) => {}
+                    Err(Rejected::Full(letter)) => {
+                        letters.push((peer, letter));
+                        return Ok(Asked::Wait(Topic::Out(peer, self.key.clone())));
+                    }
+                    Err(rejected) => return Err(self.rejected(state, peer, &rejected)),
+                }
             }
             Ok(Asked::Answer(()))
         });
-        match tokio::time::timeout(self.timeout, sending).await {
-            Ok(result) => result,
-            Err(_) => Err(self.too_late(slowest, Waiting::Room)),
+        match within(self.timeout, sending).await {
+            Some(result) => result,
+            None => Err(self.too_late(slowest, Waiting::Room)),
         }
     }
 
@@ -94,15 +108,16 @@ impl Line {
     ) -> Result<Vec<(u64, Letter)>, ChannelError> {
         let mut slowest = peers.first().copied();
         let receiving = self.federation.wait(|state| {
+            if let [peer] = *peers
+                && let Some(taken) = state.node.take(peer, &self.key, tag)
+            {
+                let letter = self.content(state, peer, taken)?;
+                return Ok(Asked::Answer(vec![letter]));
+            }
             for peer in peers.iter().copied() {
                 if let Some(is_expired) = state.node.peek(peer, &self.key, tag) {
-                    if is_expired && let Some(Taken { offset, .. }) = state.node.take(peer, &self.key, tag) {
-                        let (channel, party) = (self.key.name.clone(), self.party(state, peer));
-                        return Err(ChannelError::Expired {
-                            channel,
-                            party,
-                            offset,
-                        });
+                    if is_expired && let Some(taken) = state.node.take(peer, &self.key, tag) {
+                        self.content(state, peer, taken)?;
                     }
                     continue;
                 }
@@ -120,13 +135,26 @@ impl Line {
             let letters = taken.filter_map(|taken| Some((taken.offset, taken.letter?)));
             Ok(Asked::Answer(letters.collect()))
         });
-        match tokio::time::timeout(self.timeout, receiving).await {
-            Ok(result) => result,
-            Err(_) => {
+        match within(self.timeout, receiving).await {
+            Some(result) => result,
+            None => {
                 let what = tag.cloned().map_or(Waiting::Message, Waiting::Tagged);
                 Err(self.too_late(slowest, what))
             }
         }
+    }
+
+    /// A message's number and content, unless it has waited too long.
+    fn content(&self, state: &State, peer: usize, taken: Taken) -> Result<(u64, Letter), ChannelError> {
+        let offset = taken.offset;
+        taken
+            .letter
+            .map(|letter| (offset, letter))
+            .ok_or_else(|| ChannelError::Expired {
+                channel: self.key.name.clone(),
+                party: self.party(state, peer),
+                offset,
+            })
     }
 
     pub(super) fn check(&self, state: &State, peer: usize) -> Result<(), ChannelError> {
@@ -218,6 +246,25 @@ impl Line {
     }
 }
 
+/// What comes of `work`, or none if that takes longer. What is ready at once needs no clock.
+pub(super) async fn within<T>(timeout: Duration, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    let mut limit = pin!(None);
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(result));
+        }
+        if limit.is_none() {
+            limit.set(Some(tokio::time::sleep(timeout)));
+        }
+        match limit.as_mut().as_pin_mut() {
+            Some(limit) => limit.poll(cx).map(|()| None),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
 /// Reads a value, whatever codec it is in.
 pub(super) fn decode<T: DeserializeOwned>(codec: u8, body: &[u8]) -> Result<T, String> {
     match codec {
@@ -244,3 +291,6 @@ pub(super) fn raw(tag: Option<Tag>, bytes: bytes::Bytes) -> Letter {
 pub(super) fn is_raw(letter: &Letter) -> bool {
     letter.codec == RAW
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,30 +66,44 @@
 //! # Packets
 //! A carrier's packet is one message. Its first frame is a version (one byte, 1) and a header in
 //! [postcard](https://postcard.jamesmunns.com/wire-format); the frames behind it are content and only content. In the
-//! header, in this order (all numbers are variable-length, texts have their length before them):
+//! header, in this order (all numbers are variable-length, texts and lists have their length before them):
 //!
 //! | field | content |
 //! | --- | --- |
+//! | job | its id |
 //! | from, to | party ids |
 //! | mine, yours | the incarnations of `from` and `to`, drawn when a program starts; 0 for one that is not known yet |
 //! | ack | how many items of the other side have come in this session |
-//! | kind | 0 hello, 1 refused, 2 acknowledgement alone, 3 item |
+//! | kind | 0 hello, 1 refused, 2 acknowledgement alone, 3 items |
 //!
-//! - hello: job id, window in messages, window in bytes, largest message. It is repeated until the other side shows that it
+//! - hello: the list of all parties as the sender's configuration has them, sorted; window in messages, window in bytes,
+//!   largest message; credit and custody, both 2⁶⁴ - 1 between parties. It is repeated until the other side shows that it
 //!   knows this incarnation; a pair of incarnations is a session.
-//! - refused: 0 no member, 1 another job, 2 the id is in use, 3 superseded.
+//! - refused: 0 no member, 1 another job, 2 the id is in use, 3 superseded, 4 other parties are named, 5 not authorized, 6 no
+//!   room.
 //! - acknowledgement: whether an item has come too early (0 or 1). Also a sign of life.
-//! - item: its number in the session and direction, from 0, and what it is:
+//! - items: the number of the first in the session and direction, from 0, and a list of at most 64:
 //!
 //! | item | content |
 //! | --- | --- |
-//! | 0 open | the sender's number for a channel, for this session; kind (0 variable, 1 broadcast); name |
-//! | 1 opened | that number; the next offset that the receiver wants; the list of lower offsets that it has and its program has not received |
-//! | 2 data | number of the channel; offset; tag, if any; codec (0 bytes, 1 postcard, 2 JSON); milliseconds left, if limited; whether it has expired; where in the message these pieces begin; the lengths of all its parts, with the first pieces |
+//! | 0 open | the sender's number for a channel, for this session; kind (0 variable, 1 broadcast); name; epoch and first offset that the sender keeps, if it knows its numbering |
+//! | 1 opened | that number; the epoch; the next offset that the receiver wants; the list of lower offsets that it has and its program has not received |
+//! | 2 data | number of the channel; offset; tag, if any; codec (0 bytes, 1 postcard, 2 JSON); milliseconds left, if limited; whether it has expired; where in the message these pieces begin; the lengths of all its parts, with the first pieces; how many of the packet's frames are its own |
 //! | 3 settled | number of the channel; offset; whether it expired: the sender need not keep the message any longer |
 //! | 4 ready | the sender sees all parties |
 //! | 5 abort | party id, reason |
 //! | 6 leave | the sender has sent its last message |
+//! | 7 credit | a message server: how much may be sent altogether in this session |
+//! | 8 seen | a message server: whether the party is there for which it stands |
+//! | 9 rewind | a message server: number of the channel, offset: the message is wanted again from its start |
+//! | 10 want | to a message server: how much credit the next message needs altogether |
+//!
+//! A packet has at most 1,024 frames of content. To a message server, a piece of a message costs its bytes and 128 more,
+//! and the first piece 8 for each part; a message begins when there is credit for all of it, one that is larger than the
+//! custody when there is some for its next piece and its receiver is there.
+//!
+//! An epoch is a numbering of a channel: offsets of two epochs have nothing to do with each other. A receiver that knows
+//! none takes the sender's, or draws one; when both know one, the sender's counts.
 //!
 //! A channel is opened once in a session; offsets are below 2⁶², and those of the list below the next one. An item that is
 //! not as agreed is not taken, and what comes after it is not taken either.
@@ -123,6 +137,7 @@ mod server_carrier;
 mod stats;
 #[cfg(feature = "federation-redb")]
 mod store;
+mod uplink;
 mod variable;
 
 pub use flexbond_transport::Message;

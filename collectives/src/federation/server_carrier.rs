@@ -2,29 +2,17 @@
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use flexbond_session::socket::{ConnectError, Event, Monitor, OptionError, Options, Socket, SocketType};
+use flexbond_session::socket::{ConnectError, OptionError, Options};
 use flexbond_session::{Endpoint, EndpointError};
 use flexbond_transport::Message;
-use futures_util::StreamExt;
 use thiserror::Error;
 
 use super::carrier::{Arrival, Carrier};
 use super::config::Config;
 use super::credentials::CredentialError;
-use super::direct::MAX_PACKET;
 use super::name::PartyId;
-
-/// As in direct mode: what the server did not get comes again, or nobody waits for it.
-const LINGER: Duration = Duration::from_secs(1);
-/// How many packets wait in the socket at most, and how many bytes: what is urgent waits behind them. One packet may always
-/// wait, however large it is.
-const QUEUED: usize = 256;
-const QUEUED_BYTES: usize = 8 << 20;
-/// The server is asked so often whether it is there, when it says nothing; a connection whose machine is gone ends after
-/// three of these, and is made anew.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+use super::uplink::{News, Uplink, UplinkError};
 
 /// Why the message server cannot be reached, whatever is waited for.
 #[derive(Debug, Error)]
@@ -64,8 +52,7 @@ pub enum ServerCarrierError {
 /// may leave.
 #[derive(Debug)]
 pub struct ServerCarrier {
-    socket: Socket,
-    monitor: Monitor,
+    uplink: Uplink,
     parties: Vec<PartyId>,
     /// With the connection, the way to all of these has broken.
     lost: VecDeque<PartyId>,
@@ -99,25 +86,12 @@ impl ServerCarrier {
         parties: impl IntoIterator<Item = PartyId>,
         options: Options,
     ) -> Result<Self, ServerCarrierError> {
-        // Nothing is queued for a server that is not there: it would be old when it comes.
-        let options = options
-            .immediate(true)
-            .max_message_size(MAX_PACKET)
-            .send_hwm(QUEUED)
-            .send_hwm_bytes(QUEUED_BYTES)
-            .recv_hwm(QUEUED)
-            .recv_hwm_bytes(QUEUED_BYTES)
-            .heartbeat_interval(HEARTBEAT)
-            .heartbeat_timeout(2 * HEARTBEAT)
-            .linger(LINGER);
-        let socket = Socket::with_options(SocketType::Dealer, options)?;
-        let monitor = socket.monitor();
-        socket
-            .connect(&server)
-            .map_err(|source| ServerCarrierError::Connect { server, source })?;
+        let uplink = Uplink::new(&server, options).map_err(|error| match error {
+            UplinkError::Connect(source) => ServerCarrierError::Connect { server, source },
+            UplinkError::Option(error) => error.into(),
+        })?;
         Ok(ServerCarrier {
-            socket,
-            monitor,
+            uplink,
             parties: parties.into_iter().collect(),
             lost: VecDeque::new(),
         })
@@ -126,23 +100,21 @@ impl ServerCarrier {
 
 impl Carrier for ServerCarrier {
     fn poll_send(&mut self, cx: &mut Context<'_>, _: &PartyId, packet: &mut Option<Message>) -> Poll<()> {
-        // What cannot be sent is lost, as on its way: it comes again.
-        self.socket.poll_send(cx, packet).map(drop)
+        self.uplink.poll_send(cx, packet)
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
-        while let Poll::Ready(Some(event)) = self.monitor.poll_next_unpin(cx) {
-            if let Event::Disconnected { .. } = event {
-                self.lost = self.parties.iter().cloned().collect();
+        loop {
+            if let Some(party) = self.lost.pop_front() {
+                return Poll::Ready(Arrival::Lost(party));
             }
-        }
-        if let Some(party) = self.lost.pop_front() {
-            return Poll::Ready(Arrival::Lost(party));
-        }
-        match self.socket.poll_recv(cx) {
-            Poll::Ready(Ok((packet, _))) => Poll::Ready(Arrival::Packet(packet)),
-            // The socket is closed by nobody but this one.
-            _ => Poll::Pending,
+            match self.uplink.poll_news(cx) {
+                Poll::Ready(News::Packet(packet)) => return Poll::Ready(Arrival::Packet(packet)),
+                Poll::Ready(News::Lost) => self.lost = self.parties.iter().cloned().collect(),
+                Poll::Ready(News::Connected) => {}
+                Poll::Ready(News::Refused(reason)) => tracing::warn!("the message server: {reason}"),
+                Poll::Pending => return Poll::Pending,
+            }
         }
     }
 }

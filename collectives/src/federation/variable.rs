@@ -11,7 +11,7 @@ use super::core::{FlowKey, Kind, Letter};
 use super::driver::Topic;
 use super::error::{ChannelError, OpenError, Waiting};
 use super::federation::{Asked, Federation};
-use super::line::{Codec, Line, decode, is_raw, raw};
+use super::line::{Codec, Line, decode, is_raw, raw, within};
 use super::name::{ChannelName, NameError, PartyId, Tag};
 
 /// Values and bytes between this party and another, by the channel's name.
@@ -291,9 +291,9 @@ impl VariableChannel {
         waiting: impl Future<Output = Result<R, ChannelError>>,
         what: Waiting,
     ) -> Result<R, ChannelError> {
-        match tokio::time::timeout(self.line.timeout, waiting).await {
-            Ok(result) => result,
-            Err(_) => Err(self.line.too_late(Some(self.peer), what)),
+        match within(self.line.timeout, waiting).await {
+            Some(result) => result,
+            None => Err(self.line.too_late(Some(self.peer), what)),
         }
     }
 

@@ -96,6 +96,11 @@ impl Credit {
         Err(Starved::Ask(wanted))
     }
 
+    /// The flow goes before the one that waits, which has to ask anew.
+    pub(crate) fn give_way(&mut self, flow: u32) {
+        self.claim.take_if(|claim| claim.flow != flow);
+    }
+
     /// What was taken for the rest of a message that will not come.
     pub(crate) fn refund(&mut self, cost: u64) {
         self.spent = self.spent.saturating_sub(cost);

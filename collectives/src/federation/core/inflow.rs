@@ -152,14 +152,20 @@ impl Inflow {
             .map_or(0, |assembly| assembly.partial.capacity())
     }
 
-    pub(crate) fn accept(&mut self, now: Instant, data: Data, pieces: Vec<Bytes>, bounds: Bounds) -> Arrival {
+    pub(crate) fn accept(
+        &mut self,
+        now: Instant,
+        data: Data,
+        pieces: &mut impl Iterator<Item = Bytes>,
+        bounds: Bounds,
+    ) -> Arrival {
         if data.offset < self.next {
             self.duplicates += 1;
             return Arrival::Duplicate;
         }
         let mut assembly = match (self.assembly.take(), data.at) {
-            (Some(assembly), 0) if data.offset != assembly.offset => return Arrival::Wrong,
-            // Also when its sender has died amid it and a server goes on with another's.
+            (Some(assembly), 0) if data.offset < assembly.offset => return Arrival::Wrong,
+            // Also when its sender has died amid one, and a server goes on with the next of its successor.
             (_, 0) => match self.begin(now, data, bounds) {
                 Some(assembly) => assembly,
                 None => return Arrival::Wrong,

@@ -190,6 +190,12 @@ impl Link {
         self.refuse = Some((incarnation, refusal));
     }
 
+    /// Whom to refuse, and why, if [`handle`](Link::handle) has found someone. Otherwise
+    /// [`poll_transmit`](Link::poll_transmit) says it.
+    pub(crate) fn take_refusal(&mut self) -> Option<(u64, Refusal)> {
+        self.refuse.take()
+    }
+
     /// `bytes` is the size of the packet's content. `acceptable` says of a HELLO whether its sender may take part. Of a
     /// packet with items, it returns how many of them were taken before, if the next one is among them.
     pub(crate) fn handle(
@@ -243,7 +249,7 @@ impl Link {
             self.say_ack = true;
             heard.came_up = true;
         }
-        self.acknowledged(now, header.ack);
+        self.handle_ack(now, header.ack);
         match &header.content {
             Content::Ack { gap: true } => self.go_back(),
             Content::Items { seq, items } => {
@@ -305,7 +311,7 @@ impl Link {
     }
 
     /// The other side has all items with lower numbers.
-    pub(crate) fn acknowledged_to(&self) -> u64 {
+    pub(crate) fn acknowledged(&self) -> u64 {
         self.first
     }
 
@@ -334,7 +340,7 @@ impl Link {
         self.hello_at = now;
     }
 
-    fn acknowledged(&mut self, now: Instant, ack: u64) {
+    fn handle_ack(&mut self, now: Instant, ack: u64) {
         // Nothing above what was sent can have come: such a number is no acknowledgement.
         if ack <= self.first || ack > self.furthest {
             return;
@@ -386,7 +392,10 @@ impl Link {
         }
         self.say_ack |= self.ack_at.take_if(|at| now >= *at).is_some();
         if now >= self.speak_at {
-            self.say_ack = true;
+            // Who is not heard may have started again, and not know of this side: a server waits to be spoken to.
+            let is_heard = self.is_alive(now);
+            self.say_ack |= is_heard;
+            self.say_hello |= !is_heard;
             self.speak_at = now + self.heartbeat;
         }
     }
@@ -395,6 +404,7 @@ impl Link {
     /// lost, all of it.
     pub(crate) fn lost(&mut self) {
         self.is_lost = true;
+        self.say_hello |= self.is_up;
         self.repaired_to = self.furthest;
         self.sent = 0;
         self.resend_at = None;

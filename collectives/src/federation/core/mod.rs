@@ -22,6 +22,6 @@ mod tests;
 pub(crate) use self::inflow::{Bounds, Inflow, Taken};
 pub(crate) use self::node::{Barrier, Event, Node, Rejected, Setup};
 pub(crate) use self::outflow::{Letter, Outflow};
-pub(crate) use self::packet::{FlowKey, Kind, MAX_PARTS, Refusal, sender_of};
+pub(crate) use self::packet::{FlowKey, Kind, MAX_MEMBERS, MAX_PARTS, Refusal, sender_of};
 pub(crate) use self::peer::Peer;
 pub(crate) use super::name::Tag;

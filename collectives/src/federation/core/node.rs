@@ -182,19 +182,22 @@ impl Node {
         letter: Letter,
         ttl: Option<Duration>,
     ) -> Result<(), Rejected> {
-        if !self.has_room(peer, key, letter.size())? {
+        let Some(id) = self.admit(peer, key, letter.size())? else {
             return Err(Rejected::Full(letter));
-        }
+        };
         let expires = ttl.and_then(|ttl| now.checked_add(ttl));
-        if let Some(id) = self.peers[peer].out.number(key) {
-            self.peers[peer].push(id, letter, expires);
-            self.touch(peer);
-        }
+        self.peers[peer].push(id, letter, expires);
+        self.touch(peer);
         Ok(())
     }
 
     /// Whether a message of this size would be taken now. Makes the flow.
     pub(crate) fn has_room(&mut self, peer: usize, key: &FlowKey, size: u64) -> Result<bool, Rejected> {
+        Ok(self.admit(peer, key, size)?.is_some())
+    }
+
+    /// The number of the flow, if it has room for a message of this size.
+    fn admit(&mut self, peer: usize, key: &FlowKey, size: u64) -> Result<Option<u32>, Rejected> {
         self.check(Some(peer)).map_err(Rejected::Over)?;
         let (peer, limit) = (&mut self.peers[peer], self.setup.limits.channels);
         let bounds = peer.bounds;
@@ -203,10 +206,10 @@ impl Node {
             return Err(Rejected::TooLarge { size, limit });
         }
         let id = peer.outflow(key, limit);
-        let Some((_, flow)) = id.and_then(|id| peer.out.at(id)) else {
+        let Some((id, (_, flow))) = id.and_then(|id| Some((id, peer.out.at(id)?))) else {
             return Err(Rejected::TooManyChannels { limit });
         };
-        Ok(flow.has_room(size, bounds.messages, bounds.bytes))
+        Ok(flow.has_room(size, bounds.messages, bounds.bytes).then_some(id))
     }
 
     /// Whether [`take`](Node::take) would give something; if so, whether it has expired.
@@ -364,7 +367,7 @@ impl Node {
         self.events.pop_front()
     }
 
-    /// A peer to which there may be something to say: [`poll_transmit`](Node::poll_transmit) knows. It is named again when
+    /// A peer to which there may be something to say: [`poll_packet`](Node::poll_packet) knows. It is named again when
     /// there may be more.
     pub(crate) fn poll_busy(&mut self) -> Option<usize> {
         let index = self.busy.pop_front()?;

@@ -236,12 +236,17 @@ impl Outflow {
     /// The message is wanted again from its start. As for [`settled`](Outflow::settled).
     pub(crate) fn rewind(&mut self, offset: u64) -> Option<u64> {
         let index = self.find(offset)?;
-        if index < self.cursor {
+        let entry = &mut self.waiting[index];
+        if index < self.cursor || entry.at > 0 {
             self.rewound.insert(offset);
         }
-        let entry = &mut self.waiting[index];
         entry.at = 0;
         Some(std::mem::take(&mut entry.reserved))
+    }
+
+    /// Whether a message is wanted again.
+    pub(crate) fn is_rewound(&self) -> bool {
+        !self.rewound.is_empty()
     }
 
     fn find(&self, offset: u64) -> Option<usize> {
@@ -280,12 +285,15 @@ impl Outflow {
         if (entry.at == 0 && !fits) || (is_heavy && !terms.is_present) {
             return None;
         }
+        let parts = entry.letter.parts.len();
         Some(match (is_heavy, entry.at) {
             // A server may hold only a part of it at a time.
-            (true, at) => cost(terms.piece.min(entry.size - at)),
+            (true, 0) => cost(terms.piece.min(entry.size), parts),
+            (true, at) => cost(terms.piece.min(entry.size - at), 0),
             (false, 0) => {
                 let pieces = entry.size.div_ceil(terms.piece).max(1);
-                cost(0).saturating_mul(pieces).saturating_add(entry.size)
+                let others = cost(0, 0).saturating_mul(pieces - 1);
+                cost(entry.size, parts).saturating_add(others)
             }
             (false, _) => 0,
         })
@@ -315,12 +323,10 @@ impl Outflow {
             pieces: u16::try_from(pieces.len()).expect("a message has at most `MAX_PARTS` parts"),
         };
         entry.at = end;
-        entry.reserved = (entry.reserved + paid).saturating_sub(cost(end - at));
+        entry.reserved = (entry.reserved + paid).saturating_sub(data.cost(end - at));
         if end == entry.size {
-            entry.reserved = 0;
-            if index < self.cursor {
-                self.rewound.remove(&entry.offset);
-            } else {
+            self.rewound.remove(&entry.offset);
+            if index >= self.cursor {
                 self.cursor += 1;
                 self.ahead += entry.size;
             }

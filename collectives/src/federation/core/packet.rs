@@ -25,8 +25,9 @@ pub(crate) const MAX_PARTS: usize = 1024;
 pub(crate) const MAX_BATCH: usize = 64;
 /// How many parties a job has at most.
 pub(crate) const MAX_MEMBERS: usize = 4096;
-/// What an item with content costs beside its content.
+/// What a piece costs beside its bytes, and each part that it names.
 const COST: u64 = 128;
+const COST_OF_PART: u64 = 8;
 /// No message has this offset or a higher one: nobody counts so far, and what is counted on from it does not overflow.
 pub(crate) const MAX_OFFSET: u64 = 1 << 62;
 
@@ -76,7 +77,7 @@ pub(crate) struct Hello {
     pub(crate) window_messages: u32,
     pub(crate) window_bytes: u64,
     pub(crate) max_message: u64,
-    /// The cost of what may be sent at first, see [`cost`]. `u64::MAX`: no credit is kept.
+    /// The cost of what may be sent at first, see [`cost`]. `u64::MAX`: no credit is kept, there is no message server.
     pub(crate) credit: u64,
     /// Messages of more bytes are sent only while the other party is there ([`Item::Seen`]), and their sender keeps them
     /// until they are settled, also when it leaves. `u64::MAX`: there are none.
@@ -150,9 +151,9 @@ pub(crate) enum Item {
     /// Said by a message server: whether the party is there whose place it takes.
     Seen { is_up: bool },
     /// Said by a message server: the message is wanted again from its first piece on. Its receiver's session broke before
-    /// it was whole there.
+    /// it was whole there. It comes before anything else that is not sent yet; what was sent is not sent again.
     Rewind { flow: u32, offset: u64 },
-    /// Said to a message server: the next message needs so much credit altogether.
+    /// Said to a message server: the next message needs so much credit altogether. The last one that was said counts.
     Want { total: u64 },
 }
 
@@ -177,9 +178,20 @@ pub(crate) struct Data {
     pub(crate) pieces: u16,
 }
 
-/// What a message or a piece of one takes from the credit: its bytes, and what there is to keep beside them.
-pub(crate) fn cost(bytes: u64) -> u64 {
-    bytes.saturating_add(COST)
+impl Data {
+    /// What this piece of so many bytes takes from the credit.
+    pub(crate) fn cost(&self, bytes: u64) -> u64 {
+        cost(bytes, self.parts.len())
+    }
+}
+
+/// What a piece of a message takes from the credit: its bytes, and what there is to keep beside them. The first piece
+/// says how many parts the message has.
+pub(crate) fn cost(bytes: u64, parts: usize) -> u64 {
+    (parts as u64)
+        .saturating_mul(COST_OF_PART)
+        .saturating_add(COST)
+        .saturating_add(bytes)
 }
 
 /// A packet that cannot be read.

@@ -26,6 +26,8 @@ pub(crate) struct Peer {
     active: VecDeque<u32>,
     /// Those of them that wait for credit, in the order in which they came to its end.
     starved: VecDeque<u32>,
+    /// Flows in which a message is wanted again. They go before all others.
+    rewinding: VecDeque<u32>,
     /// Of all flows to it.
     counts: Counts,
     credit: Credit,
@@ -78,6 +80,7 @@ impl Peer {
             in_ids: HashMap::new(),
             active: VecDeque::new(),
             starved: VecDeque::new(),
+            rewinding: VecDeque::new(),
             counts: Counts::default(),
             credit: Credit::new(u64::MAX),
             custody: u64::MAX,
@@ -138,7 +141,8 @@ impl Peer {
     pub(crate) fn reset(&mut self) {
         self.in_ids.clear();
         self.inn.iter_mut().for_each(Inflow::reset);
-        self.starved.clear();
+        self.feed();
+        self.rewinding.clear();
         self.has_met = false;
         self.is_seen = false;
         self.is_ready_told = false;
@@ -197,38 +201,72 @@ impl Peer {
             is_present: self.is_seen,
         };
         while self.link.has_room() {
+            let again = self.again();
             if !self.credit.is_short() {
                 self.feed();
             }
-            let Some(id) = self.active.pop_front() else {
+            let Some(id) = again.or_else(|| self.active.pop_front()) else {
                 return;
             };
             self.announce(id);
-            let Some(cost) = self.with_out(id, |flow| flow.prepare(now, &terms)).flatten() else {
-                // Until it is opened, there is room, the other side is there, or more to send.
-                self.credit.release(id);
-                if let Some((_, flow)) = self.out.at(id) {
-                    flow.is_listed = false;
-                }
-                continue;
+            let cost = self.with_out(id, |flow| flow.prepare(now, &terms)).flatten();
+            let starved = match cost {
+                Some(cost) => self.credit.spend(id, cost).err(),
+                None => None,
             };
-            match self.credit.spend(id, cost) {
-                Ok(()) => {}
-                Err(starved) => {
-                    self.starved.push_back(id);
-                    if let Starved::Ask(total) = starved {
-                        self.link.push(Item::Want { total }, Vec::new());
+            if let Some(Starved::Ask(total)) = starved {
+                self.link.push(Item::Want { total }, Vec::new());
+            }
+            match (cost, starved, again) {
+                (Some(cost), None, _) => {
+                    self.give_link(now, id, piece, cost);
+                    if again.is_none() {
+                        self.active.push_back(id);
                     }
-                    continue;
                 }
+                (_, Some(_), None) => self.starved.push_back(id),
+                (_, Some(_), Some(_)) => return,
+                // Until it is opened, there is room, the other side is there, or more to send.
+                (None, None, None) => {
+                    self.credit.release(id);
+                    if let Some((_, flow)) = self.out.at(id) {
+                        flow.is_listed = false;
+                    }
+                }
+                // The other side has gone again.
+                (None, None, Some(_)) => drop(self.rewinding.pop_front()),
             }
-            if let Some((data, pieces)) = self
-                .with_out(id, |flow| flow.next_piece(now, piece, cost))
-                .flatten()
-            {
-                self.link.push(Item::Data(data), pieces);
+        }
+    }
+
+    /// Gives the link the next piece of a flow.
+    fn give_link(&mut self, now: Instant, id: u32, piece: u64, paid: u64) {
+        let next = self.with_out(id, |flow| flow.next_piece(now, piece, paid));
+        if let Some((data, pieces)) = next.flatten() {
+            self.link.push(Item::Data(data), pieces);
+        }
+    }
+
+    /// The flow that goes before all others, if there is one.
+    fn again(&mut self) -> Option<u32> {
+        while let Some(id) = self.rewinding.front().copied() {
+            if self.is_rewound(id) {
+                self.credit.give_way(id);
+                return Some(id);
             }
-            self.active.push_back(id);
+            self.rewinding.pop_front();
+        }
+        None
+    }
+
+    fn is_rewound(&mut self, id: u32) -> bool {
+        self.out.at(id).is_some_and(|(_, flow)| flow.is_rewound())
+    }
+
+    /// A message of a flow is wanted again, if the other side is there.
+    fn hasten(&mut self, id: u32) {
+        if self.is_rewound(id) && !self.rewinding.contains(&id) {
+            self.rewinding.push_back(id);
         }
     }
 
@@ -336,6 +374,7 @@ impl Peer {
         };
         self.give_back(id, refund.unwrap_or(0));
         self.list(id);
+        self.hasten(id);
         true
     }
 
@@ -363,6 +402,7 @@ impl Peer {
             // Messages that go only to a party that is there.
             for id in 0..self.out.len() as u32 {
                 self.list(id);
+                self.hasten(id);
             }
         }
         true
@@ -377,7 +417,7 @@ impl Peer {
         &mut self,
         now: Instant,
         data: Data,
-        pieces: Vec<Bytes>,
+        pieces: &mut impl Iterator<Item = Bytes>,
         bounds: Bounds,
     ) -> Option<(FlowKey, bool)> {
         let (id, offset) = (data.flow, data.offset);

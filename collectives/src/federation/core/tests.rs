@@ -1,7 +1,11 @@
 //! Parties over a network that loses, doubles, reorders, and whose ends die and come back. All by a seed, which a
 //! failing test prints.
 
+mod epochs;
 mod hostile;
+mod packing;
+mod relayed;
+mod stage;
 
 use std::time::{Duration, Instant};
 
@@ -147,7 +151,7 @@ impl Net {
                     .setups
                     .iter()
                     .position(|s| s.local == self.setups[from].peers[peer])
-                    .unwrap();
+                    .unwrap_or(usize::MAX);
                 while let Some(message) = self.nodes[from].poll_transmit(self.now, peer) {
                     let copies = 1 + u32::from(self.random.u32(0..1000) < self.doubled);
                     for _ in 0..copies {
@@ -567,6 +571,23 @@ fn other_jobs_and_strangers_are_kept_apart() {
     );
     assert!(net.nodes[0].foreign > 0);
     assert!(!net.nodes[2].peers()[0].was_up);
+}
+
+#[test]
+fn configurations_that_name_other_parties_do_not_fit() {
+    let mut net = Net::new(2, 1, &limits());
+    net.setups[1].peers.push(party(2));
+    net.nodes[1] = net.make(1);
+    for _ in 0..50 {
+        // Nobody plays the third one.
+        net.step();
+    }
+    for (at, of) in [(0, 1), (1, 0)] {
+        let peer = net.peer(at, of);
+        let refused = Barrier::Refused(Refusal::OtherMembers);
+        assert_eq!(net.nodes[at].check(Some(peer)), Err(refused));
+        assert!(!net.nodes[at].peers()[peer].was_up);
+    }
 }
 
 #[test]

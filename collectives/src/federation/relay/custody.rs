@@ -24,6 +24,7 @@ impl Relay {
             return;
         };
         let flow = &mut self.flows[number];
+        flow.pass(seq);
         flow.counts.settled += 1;
         if entry.is_expired {
             // Its sender knows.

@@ -33,6 +33,9 @@ impl Relay {
         for seq in reconciled.settled {
             self.end_message(number, seq, false);
         }
+        for seq in reconciled.held {
+            self.free_to(number, seq, u64::MAX);
+        }
         for seq in reconciled.lost {
             self.begin_anew(number, seq);
             self.ask_again(number, seq);
@@ -97,19 +100,25 @@ impl Relay {
     pub(super) fn free_streamed(&mut self, index: usize) {
         loop {
             let half = &mut self.halves[index];
-            let to = half.link.acknowledged_to();
+            let to = half.link.acknowledged();
             let Some((_, number, seq, at)) = half.streamed.pop_front_if(|(item, ..)| *item < to) else {
                 return;
             };
-            let flow = &mut self.flows[number];
-            let source = flow.source;
-            if let Some(entry) = flow.entries.get_mut(&seq).filter(|entry| !entry.is_rewound) {
-                let (freed, unloaded) = entry.free_to(at);
-                self.ledger.unload(unloaded);
-                self.quota.release(&mut self.halves[source].account, freed);
-                self.top_up(source);
-                self.wake(source);
-            }
+            self.free_to(number, seq, at);
+        }
+    }
+
+    /// Pieces of a message that is not kept whole go, up to the one at `at`: its receiver has them.
+    pub(super) fn free_to(&mut self, number: usize, seq: u64, at: u64) {
+        let flow = &mut self.flows[number];
+        let source = flow.source;
+        let entry = flow.entries.get_mut(&seq);
+        if let Some(entry) = entry.filter(|entry| entry.is_streamed && !entry.is_rewound) {
+            let (freed, unloaded) = entry.free_to(at);
+            self.ledger.unload(unloaded);
+            self.quota.release(&mut self.halves[source].account, freed);
+            self.top_up(source);
+            self.wake(source);
         }
     }
 

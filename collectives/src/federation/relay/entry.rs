@@ -43,6 +43,8 @@ pub(super) struct Entry {
 pub(super) struct Piece {
     pub(super) at: u64,
     pub(super) len: u64,
+    /// What it takes of a credit.
+    pub(super) cost: u64,
     pub(super) content: Content,
     /// The batch in which the store gets it.
     pub(super) batch: u64,
@@ -78,7 +80,7 @@ impl Entry {
     }
 
     /// Adds what comes next; false if it does not fit into the parts, which changes nothing that matters.
-    pub(super) fn add(&mut self, frames: Vec<Bytes>, batch: u64) -> bool {
+    pub(super) fn add(&mut self, frames: Vec<Bytes>, cost: u64, batch: u64) -> bool {
         let mut place = self.place;
         for frame in &frames {
             place = self.after_empty(place);
@@ -99,29 +101,34 @@ impl Entry {
             self.pieces.push_back(Piece {
                 at: self.come,
                 len,
+                cost,
                 content: Content::Memory(compact(frames)),
                 batch,
             });
             self.come += len;
         }
+        self.cost += cost;
         true
     }
 
-    /// A piece that the store has kept. False if it is not the next one.
-    pub(super) fn restore(&mut self, at: u64, len: u64) -> bool {
+    /// A piece that the store has kept. What it costs, if it is the next one.
+    pub(super) fn restore(&mut self, at: u64, len: u64) -> Option<u64> {
         if at != self.come || len == 0 || len > self.size - self.come {
-            return false;
+            return None;
         }
+        let parts = if at == 0 { self.parts.len() } else { 0 };
+        let cost = cost(len, parts);
         self.pieces.push_back(Piece {
             at,
             len,
+            cost,
             content: Content::Stored,
             batch: 0,
         });
         self.come += len;
-        self.cost = self.cost.saturating_add(cost(len));
+        self.cost = self.cost.saturating_add(cost);
         self.is_whole = self.come == self.size;
-        true
+        Some(cost)
     }
 
     fn after_empty(&self, mut place: (usize, u64)) -> (usize, u64) {
@@ -145,7 +152,7 @@ impl Entry {
     pub(super) fn free_to(&mut self, at: u64) -> (u64, u64) {
         let (mut freed, mut bytes) = (0, 0);
         while let Some(piece) = self.pieces.pop_front_if(|piece| piece.at <= at) {
-            freed += cost(piece.len);
+            freed += piece.cost;
             bytes += piece.len;
         }
         let freed = freed.min(self.cost);
@@ -168,7 +175,7 @@ impl Entry {
         (self.is_expired, self.is_whole, self.is_rewound) = (true, true, false);
         (self.expires, self.arrived) = (None, now);
         (self.size, self.come) = (0, 0);
-        let freed = self.cost.saturating_sub(cost(0));
+        let freed = self.cost.saturating_sub(cost(0, 0));
         self.cost -= freed;
         freed
     }
@@ -181,8 +188,8 @@ impl Entry {
 
     /// What sending all of it takes of a credit.
     pub(super) fn whole_cost(&self) -> u64 {
-        let pieces: u64 = self.pieces.iter().map(|piece| cost(piece.len)).sum();
-        pieces.max(cost(0))
+        let pieces: u64 = self.pieces.iter().map(|piece| piece.cost).sum();
+        pieces.max(cost(0, self.parts.len()))
     }
 }
 

@@ -144,11 +144,24 @@ pub(super) enum Step {
     Wait,
 }
 
+/// What a receiver had of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing that counts.
+    New,
+    /// All of it; its program has not had it.
+    Held,
+    /// Its program has had it, or never will.
+    Had,
+}
+
 /// What a receiver's answer to an opening changes.
 #[derive(Debug, Default)]
 pub(super) struct Reconciled {
     /// Messages that its program has had.
     pub(super) settled: Vec<u64>,
+    /// Messages that it holds, and whose content is not needed as it comes.
+    pub(super) held: Vec<u64>,
     /// Messages that have to be asked for again.
     pub(super) lost: Vec<u64>,
 }
@@ -265,6 +278,7 @@ impl Flow {
         intake: &Intake,
     ) -> Accepted {
         let is_first = data.at == 0;
+        let charge = data.cost(frames.iter().map(|frame| frame.len() as u64).sum());
         let is_open = |entry: &Entry| !entry.is_whole && !entry.is_expired;
         match self.entries.get(&seq) {
             Some(entry) if !is_open(entry) => {
@@ -287,7 +301,7 @@ impl Flow {
             let Some(mut entry) = begin(now, data, intake) else {
                 return Accepted::Wrong;
             };
-            if frames.is_empty() != (entry.size == 0) || !entry.add(frames, intake.batch) {
+            if frames.is_empty() != (entry.size == 0) || !entry.add(frames, charge, intake.batch) {
                 return Accepted::Wrong;
             }
             // What was begun and never ended, of this message or of one that its sender has given up.
@@ -318,7 +332,7 @@ impl Flow {
             }
             self.entries.insert(seq, entry);
         } else if let Some(entry) = self.entries.get_mut(&seq)
-            && (frames.is_empty() || !entry.add(frames, intake.batch))
+            && (frames.is_empty() || !entry.add(frames, charge, intake.batch))
         {
             return Accepted::Wrong;
         }
@@ -372,11 +386,13 @@ impl Flow {
         (self.cursor, self.at, self.ahead) = (next, 0, (0, 0));
         let mut reconciled = Reconciled::default();
         for (seq, entry) in self.entries.range(..next) {
-            if self.target_held.contains(seq) {
+            if !self.target_held.contains(seq) {
+                reconciled.settled.push(*seq);
+            } else if entry.is_whole {
                 self.ahead.0 += 1;
                 self.ahead.1 += entry.size;
-            } else if self.partial != Some(*seq) {
-                reconciled.settled.push(*seq);
+            } else if entry.is_streamed {
+                reconciled.held.push(*seq);
             }
         }
         let streams = self.streams.range(next..);
@@ -385,17 +401,23 @@ impl Flow {
         reconciled
     }
 
-    /// What has come is what the receiver had before. Whether it is at its end.
-    pub(super) fn is_known(&mut self, seq: u64) -> bool {
+    /// What the receiver had of a message when the flow was opened.
+    pub(super) fn standing(&self, seq: u64) -> Standing {
         if !self.is_open || seq >= self.target_next {
-            return false;
+            Standing::New
+        } else if self.target_held.contains(&seq) {
+            Standing::Held
+        } else {
+            Standing::Had
         }
-        let is_held = self.target_held.contains(&seq);
-        if let Some(entry) = self.entries.get(&seq).filter(|_| is_held) {
+    }
+
+    /// A message has come that the receiver holds already.
+    pub(super) fn count_held(&mut self, seq: u64) {
+        if let Some(entry) = self.entries.get(&seq) {
             self.ahead.0 += 1;
             self.ahead.1 += entry.size;
         }
-        !is_held
     }
 
     /// Whether the receiver can have this message, and more of it than it has does not come.
@@ -453,6 +475,11 @@ impl Flow {
         self.rewound.remove(&seq);
         self.partial = self.partial.filter(|partial| *partial != seq);
         Some(entry)
+    }
+
+    /// A message has had its end, and does not come any more, not even the rest of it.
+    pub(super) fn pass(&mut self, seq: u64) {
+        self.next = self.next.max(seq + 1);
     }
 
     /// What is here of a message is dropped; it has to come again. What it cost, and its bytes.
@@ -519,7 +546,7 @@ impl Flow {
                 return Step::Wait;
             };
             if let Some(left) = outlet.left.filter(|_| is_streamed_on) {
-                spent = cost(piece.len);
+                spent = piece.cost;
                 if spent > left {
                     return Step::Want(spent - left);
                 }
@@ -694,7 +721,8 @@ impl Flow {
     /// What it costs beside its pieces.
     pub(super) fn restore_message(&mut self, seq: u64, mut entry: Entry) -> u64 {
         entry.is_whole = entry.size == 0;
-        entry.cost = if entry.is_whole { cost(0) } else { 0 };
+        let cost = cost(0, entry.parts.len());
+        entry.cost = if entry.is_whole { cost } else { 0 };
         let charge = entry.cost;
         if let Some(at) = entry.expires {
             self.timed.insert((at, seq));
@@ -711,14 +739,12 @@ impl Flow {
     /// What it costs, if it fits.
     pub(super) fn restore_piece(&mut self, seq: u64, at: u64, len: u64) -> Option<u64> {
         let entry = self.entries.get_mut(&seq)?;
-        if !entry.restore(at, len) {
-            return None;
-        }
+        let cost = entry.restore(at, len)?;
         if entry.is_whole {
             self.partial = self.partial.filter(|partial| *partial != seq);
             self.next = self.next.max(seq + 1);
         }
-        Some(cost(len))
+        Some(cost)
     }
 }
 

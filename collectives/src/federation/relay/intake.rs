@@ -4,17 +4,18 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::flow::{Accepted, Flow, Intake};
+use super::flow::{Accepted, Flow, Intake, Standing};
 use super::lanes::Timer;
 use super::ledger::Mark;
 use super::relay::Relay;
 use super::store::{Op, PieceId, Record};
-use crate::federation::core::packet::{Data, FlowKey, Item, MAX_OFFSET, cost};
+use crate::federation::core::packet::{Data, FlowKey, Item, MAX_OFFSET};
 
 impl Relay {
     /// A session of a sender opens a flow.
     pub(super) fn open(
         &mut self,
+        now: Instant,
         index: usize,
         id: u32,
         key: FlowKey,
@@ -56,8 +57,8 @@ impl Relay {
             if is_same {
                 self.ask_again(flow, seq);
             } else {
-                // Whoever could send it again has gone.
-                self.end_message(flow, seq, true);
+                // Whoever could send it again has gone: its receiver is told that there was a message.
+                self.bury(now, flow, seq);
             }
         }
         self.top_up(index);
@@ -130,7 +131,7 @@ impl Relay {
             return Err(Some("it sends on a channel that it has not opened"));
         };
         let len = frames.iter().map(|frame| frame.len() as u64).sum();
-        let charge = cost(len);
+        let charge = data.cost(len);
         if charge > half.account.left() {
             return Err(Some("it sends more than it may"));
         }
@@ -179,12 +180,8 @@ impl Relay {
                 self.quota.release(&mut half.account, freed);
                 self.ledger.memory += len;
                 self.ledger.unload(unloaded);
-                let flow = &mut self.flows[number];
-                if let Some(entry) = flow.entries.get_mut(&seq) {
-                    entry.cost += charge;
-                }
                 if let Some(offset) = dropped {
-                    let flow = flow.id;
+                    let flow = self.flows[number].id;
                     self.ledger.add(|| Op::Dropped { flow, offset });
                 }
                 self.write(number, seq, at, (is_first, is_expired), content);
@@ -196,10 +193,15 @@ impl Relay {
                     // It is at its end for the sender; its receiver will be told.
                     self.tell_source(number, seq, true);
                 }
-                if is_whole && self.flows[number].is_known(seq) {
-                    self.end_message(number, seq, false);
-                } else {
-                    self.activate(number);
+                match self.flows[number].standing(seq) {
+                    Standing::New => self.activate(number),
+                    Standing::Had => self.end_message(number, seq, false),
+                    Standing::Held => {
+                        self.free_to(number, seq, at);
+                        if is_whole {
+                            self.flows[number].count_held(seq);
+                        }
+                    }
                 }
                 self.top_up(index);
             }

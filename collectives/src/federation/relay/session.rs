@@ -239,7 +239,7 @@ impl Relay {
             {
                 return Err(None);
             }
-            Item::Open { flow, key, from } => self.open(index, flow, key, from)?,
+            Item::Open { flow, key, from } => self.open(now, index, flow, key, from)?,
             Item::Data(data) => self.take_data(now, index, data, pieces)?,
             Item::Want { total } => self.want(index, total)?,
             Item::Opened {

@@ -116,13 +116,13 @@ pub struct JobEntry {
 }
 
 /// Another server.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ServerEntry {
-    /// Where it listens.
-    #[serde(deserialize_with = "parsed::endpoint")]
-    pub connect: Endpoint,
+    /// Where it listens, if this server connects to it. Of two servers one connects to the other, which leaves this out.
+    #[serde(default, deserialize_with = "parsed::endpoint")]
+    pub connect: Option<Endpoint>,
     /// Its public key of CURVE. This server proves itself with its own.
     #[serde(default, deserialize_with = "parsed::public_key")]
     pub key: Option<String>,
@@ -136,12 +136,19 @@ pub struct ServerEntry {
 impl ServerEntry {
     /// A server that listens there, and reaches these parties.
     #[must_use]
-    pub fn new(connect: Endpoint, parties: impl IntoIterator<Item = PartyId>) -> Self {
+    pub fn at(connect: Endpoint, parties: impl IntoIterator<Item = PartyId>) -> Self {
         ServerEntry {
-            connect,
-            key: None,
-            certificates: Vec::new(),
+            connect: Some(connect),
+            ..ServerEntry::of(parties)
+        }
+    }
+
+    /// A server that connects to this one, and speaks for these parties.
+    #[must_use]
+    pub fn of(parties: impl IntoIterator<Item = PartyId>) -> Self {
+        ServerEntry {
             parties: parties.into_iter().collect(),
+            ..ServerEntry::default()
         }
     }
 }
@@ -259,7 +266,11 @@ impl ServerConfig {
             );
         }
         let has_tls = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Tls(_));
-        let connects_tls = self.servers.values().any(|server| has_tls(&server.connect));
+        let connects_tls = self
+            .servers
+            .values()
+            .filter_map(|server| server.connect.as_ref())
+            .any(has_tls);
         match (self.listen.iter().find(|endpoint| has_tls(endpoint)), &self.tls) {
             (Some(endpoint), None) => {
                 let reason = format!("{endpoint} needs a certificate: give `tls`");

@@ -14,9 +14,10 @@ use tokio::time::Sleep;
 #[cfg(feature = "federation-redb")]
 use super::keeper::{Answer, Keeper};
 use super::report::{EventLevel, ServerEvent, ServerStats};
-use super::ways::{Heard, Ways};
+use super::ways::Ways;
 use crate::federation::driver::now;
 use crate::federation::relay::{Access, Relay, Routes, Way};
+use crate::federation::uplink::{News, Uplink};
 
 /// How many packets are taken at once from one connection, and how many in all before others have their turn.
 const BATCH: NonZeroUsize = NonZeroUsize::new(64).unwrap();
@@ -39,7 +40,7 @@ pub(super) struct Reload {
     /// Numbers of servers that are no more.
     pub(super) removed: Vec<usize>,
     /// Servers that are new, in the order of their numbers.
-    pub(super) added: Vec<(String, flexbond_session::socket::Socket)>,
+    pub(super) added: Vec<(String, Uplink)>,
 }
 
 pub(super) struct Driver {
@@ -56,6 +57,8 @@ pub(super) struct Driver {
     pub(super) draining: Option<Instant>,
     pub(super) sleep: Pin<Box<Sleep>>,
     pub(super) messages: Vec<Message>,
+    /// Connections that have ended, and what has come by them may not be received to its end.
+    pub(super) lost: Vec<Way>,
 }
 
 impl Driver {
@@ -65,8 +68,14 @@ impl Driver {
         if self.obey(cx) {
             return Poll::Ready(());
         }
-        let mut is_busy = self.receive(cx);
+        // Before what was sent is received: what comes last by a connection is told before its end.
         self.watch(cx);
+        let mut is_busy = self.receive(cx);
+        if !is_busy {
+            for way in self.lost.drain(..) {
+                self.relay.handle_lost(way);
+            }
+        }
         is_busy |= self.hear(cx);
         is_busy |= self.keep(cx);
         while let Some(way) = self.ways.next_ready() {
@@ -114,8 +123,8 @@ impl Driver {
             self.ways.remove(number);
             self.relay.handle_lost(Way::Server(number));
         }
-        for (name, socket) in reload.added {
-            self.ways.add(&name, socket);
+        for (name, uplink) in reload.added {
+            self.ways.add(&name, uplink);
         }
         self.ways
             .end(|identity| reload.ended.iter().any(|name| name == identity));
@@ -161,18 +170,13 @@ impl Driver {
         while let Poll::Ready(Some(event)) = self.monitor.poll_next_unpin(cx) {
             match event {
                 Event::Disconnected { peer, reason, .. } => {
-                    if self.ways.forget(&peer) {
-                        self.relay.handle_lost(Way::Party(peer.id()));
-                    }
+                    self.ways.forget(&peer);
+                    self.lost.push(Way::Party(peer.id()));
                     let fields = vec![("peer", peer.to_string()), ("reason", reason.clone())];
                     let text = format!("disconnected: {peer}: {reason}");
                     self.say(ServerEvent::new(EventLevel::Debug, "disconnected", fields, text));
                 }
-                Event::Missed(_) => {
-                    for way in self.ways.sweep() {
-                        self.relay.handle_lost(way);
-                    }
-                }
+                Event::Missed(_) => self.lost.extend(self.ways.sweep()),
                 Event::Ready { peer } => {
                     let identity = peer.user_id().unwrap_or_default().to_owned();
                     let fields = vec![("peer", peer.to_string()), ("identity", identity)];
@@ -198,40 +202,40 @@ impl Driver {
         let mut is_busy = false;
         for number in 0..self.ways.server_count() {
             for turn in 0..BATCH.get() {
-                let Some(heard) = self.ways.poll_server(cx, number) else {
+                let Some((server, news)) = self.ways.poll_server(cx, number) else {
                     break;
                 };
                 is_busy |= turn + 1 == BATCH.get();
-                self.heard(number, heard);
+                self.heard(number, &server, news);
             }
         }
         is_busy
     }
 
-    fn heard(&mut self, number: usize, heard: Heard) {
+    fn heard(&mut self, number: usize, server: &str, news: News) {
         let way = Way::Server(number);
-        let (level, name, server, text) = match heard {
-            Heard::Packet(server, packet) => {
-                return self.relay.handle_packet(now(), way, Some(&server), packet);
+        let (level, name, text) = match news {
+            News::Packet(packet) => {
+                return self.relay.handle_packet(now(), way, Some(server), packet);
             }
-            Heard::Connected(server) => {
+            News::Connected => {
                 let text = format!("connected to server {server}");
-                (EventLevel::Info, "server_connected", server, text)
+                (EventLevel::Info, "server_connected", text)
             }
-            Heard::Lost(server) => {
+            News::Lost => {
                 self.relay.handle_lost(way);
                 let text = format!("the connection to server {server} is lost");
-                (EventLevel::Warn, "server_lost", server, text)
+                (EventLevel::Warn, "server_lost", text)
             }
-            Heard::Refused(server, reason) => {
+            News::Refused(reason) => {
                 let text = format!("server {server} does not let this one in: {reason}");
-                (EventLevel::Error, "server_refuses", server, text)
+                (EventLevel::Error, "server_refuses", text)
             }
         };
         self.say(ServerEvent::new(
             level,
             name,
-            vec![("server", server.to_string())],
+            vec![("server", server.to_owned())],
             text,
         ));
     }

@@ -22,8 +22,9 @@ pub(super) fn endpoints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ve
     texts.iter().map(|text| parsed(text)).collect()
 }
 
-pub(super) fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Endpoint, D::Error> {
-    parsed(&String::deserialize(deserializer)?)
+pub(super) fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Endpoint>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| parsed(&text)).transpose()
 }
 
 /// A public key of CURVE, as text.

@@ -102,8 +102,10 @@ impl Server {
         let mut ways = Ways::new();
         let mut numbers = BTreeMap::new();
         for (name, server) in &config.servers {
-            let number = ways.add(name, sockets.connect(&config, name, server)?);
-            numbers.insert(name.clone(), number);
+            if let Some(endpoint) = &server.connect {
+                let number = ways.add(name, sockets.connect(&config, name, server, endpoint)?);
+                numbers.insert(name.clone(), number);
+            }
         }
         let setup = RelaySetup {
             incarnation: fastrand::u64(1..),
@@ -137,6 +139,7 @@ impl Server {
             draining: None,
             sleep: Box::pin(tokio::time::sleep_until(tokio::time::Instant::now())),
             messages: Vec::new(),
+            lost: Vec::new(),
         };
         Ok(Server {
             endpoints,
@@ -227,11 +230,13 @@ impl Server {
                 continue;
             }
             removed.extend(numbers.remove(&name));
-            if let Some(server) = after {
-                let socket = current.sockets.connect(&config, &name, server)?;
+            if let Some(server) = after
+                && let Some(endpoint) = &server.connect
+            {
+                let uplink = current.sockets.connect(&config, &name, server, endpoint)?;
                 numbers.insert(name.clone(), next_number);
                 next_number += 1;
-                added.push((name, socket));
+                added.push((name, uplink));
             }
         }
         current.sockets.reload(&config)?;

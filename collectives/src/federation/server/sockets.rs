@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flexbond_session::Endpoint;
-use flexbond_session::socket::{Options, Router, Socket, SocketType};
+use flexbond_session::socket::{Options, Router};
 use flexbond_transport::Registry;
 
 use super::admission::Admission;
@@ -11,14 +11,13 @@ use super::config::{ServerConfig, ServerEntry};
 use super::error::ServeError;
 use crate::federation::credentials::CredentialError;
 use crate::federation::direct::MAX_PACKET;
+use crate::federation::uplink::{HEARTBEAT, Uplink, UplinkError};
 
 /// Packets that wait for one peer or from one, and their bytes; one may always wait, however large it is.
 const QUEUED: usize = 256;
 const QUEUED_BYTES: usize = 4 << 20;
 /// The least that may wait for all peers together, and from all of them.
 const LEAST_MEMORY: usize = 256 << 20;
-/// As for parties, see the carrier.
-const HEARTBEAT: Duration = Duration::from_secs(5);
 /// What has not been sent when the server ends comes again.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -94,8 +93,7 @@ impl Sockets {
         name: &str,
         server: &ServerEntry,
     ) -> Result<Options, ServeError> {
-        // Nothing is queued for a server that is not there: it would be old when it comes.
-        let options = self.options(config).immediate(true);
+        let options = self.options(config);
         let Some(key) = &server.key else {
             return Ok(options);
         };
@@ -125,16 +123,16 @@ impl Sockets {
         config: &ServerConfig,
         name: &str,
         server: &ServerEntry,
-    ) -> Result<Socket, ServeError> {
+        endpoint: &Endpoint,
+    ) -> Result<Uplink, ServeError> {
         let options = self.connecting(config, name, server)?;
-        let socket = Socket::with_options(SocketType::Dealer, options)?;
-        socket
-            .connect(&server.connect)
-            .map_err(|source| ServeError::Connect {
+        Uplink::new(endpoint, options).map_err(|error| match error {
+            UplinkError::Connect(source) => ServeError::Connect {
                 server: name.to_owned(),
                 source,
-            })?;
-        Ok(socket)
+            },
+            UplinkError::Option(error) => error.into(),
+        })
     }
 }
 

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use flexbond_session::socket::{Event, Monitor, Peer, Route, Socket};
+use flexbond_session::socket::{Peer, Route};
 use flexbond_transport::Message;
-use futures_util::StreamExt;
 use futures_util::task::AtomicWaker;
 
 use crate::federation::relay::Way;
+use crate::federation::uplink::{News, Uplink};
 
 /// All ways there are.
 pub(super) struct Ways {
@@ -28,10 +28,9 @@ struct Connection {
 }
 
 /// Another server, as this one connects to it.
-pub(super) struct Remote {
-    pub(super) name: Arc<str>,
-    pub(super) socket: Socket,
-    monitor: Monitor,
+struct Remote {
+    name: Arc<str>,
+    uplink: Uplink,
     out: Outgoing,
     is_connected: bool,
 }
@@ -112,9 +111,9 @@ impl Ways {
         (way, identity)
     }
 
-    /// A connection has ended. Whether there was one.
-    pub(super) fn forget(&mut self, peer: &Peer) -> bool {
-        self.connections.remove(&peer.id()).is_some()
+    /// A connection has ended.
+    pub(super) fn forget(&mut self, peer: &Peer) {
+        self.connections.remove(&peer.id());
     }
 
     /// Those that have ended without anybody having been told.
@@ -139,12 +138,11 @@ impl Ways {
     }
 
     /// Adds another server, and returns its number.
-    pub(super) fn add(&mut self, name: &str, socket: Socket) -> usize {
+    pub(super) fn add(&mut self, name: &str, uplink: Uplink) -> usize {
         let number = self.servers.len();
         self.servers.push(Some(Remote {
             name: name.into(),
-            monitor: socket.monitor(),
-            socket,
+            uplink,
             out: Outgoing::new(Way::Server(number), &self.ready),
             is_connected: false,
         }));
@@ -157,38 +155,23 @@ impl Ways {
         }
     }
 
-    pub(super) fn servers(&self) -> impl Iterator<Item = (usize, &Remote)> {
-        let servers = self.servers.iter().enumerate();
-        servers.filter_map(|(number, server)| Some((number, server.as_ref()?)))
-    }
-
     pub(super) fn connected_servers(&self) -> usize {
-        self.servers().filter(|(_, server)| server.is_connected).count()
+        let servers = self.servers.iter().flatten();
+        servers.filter(|server| server.is_connected).count()
     }
 
-    /// The next packet of a server, or none.
-    pub(super) fn poll_server(&mut self, cx: &mut Context<'_>, number: usize) -> Option<Heard> {
+    /// The next thing that comes from a server, or nothing, and its name.
+    pub(super) fn poll_server(&mut self, cx: &mut Context<'_>, number: usize) -> Option<(Arc<str>, News)> {
         let server = self.servers.get_mut(number)?.as_mut()?;
-        while let Poll::Ready(Some(event)) = server.monitor.poll_next_unpin(cx) {
-            match event {
-                Event::Disconnected { .. } => {
-                    server.is_connected = false;
-                    return Some(Heard::Lost(Arc::clone(&server.name)));
-                }
-                Event::Ready { .. } => {
-                    server.is_connected = true;
-                    return Some(Heard::Connected(Arc::clone(&server.name)));
-                }
-                Event::HandshakeFailed { error, .. } => {
-                    return Some(Heard::Refused(Arc::clone(&server.name), error));
-                }
-                _ => {}
-            }
+        let Poll::Ready(news) = server.uplink.poll_news(cx) else {
+            return None;
+        };
+        match &news {
+            News::Connected => server.is_connected = true,
+            News::Lost => server.is_connected = false,
+            _ => {}
         }
-        match server.socket.poll_recv(cx) {
-            Poll::Ready(Ok((packet, _))) => Some(Heard::Packet(Arc::clone(&server.name), packet)),
-            _ => None,
-        }
+        Some((Arc::clone(&server.name), news))
     }
 
     pub(super) fn server_count(&self) -> usize {
@@ -243,17 +226,9 @@ impl Ways {
                     .is_none_or(|server| {
                         let out = &mut server.out;
                         let mut cx = Context::from_waker(&out.waker);
-                        server.socket.poll_send(&mut cx, &mut out.packet).is_ready()
+                        server.uplink.poll_send(&mut cx, &mut out.packet).is_ready()
                     })
             }
         }
     }
-}
-
-/// What comes from another server.
-pub(super) enum Heard {
-    Packet(Arc<str>, Message),
-    Connected(Arc<str>),
-    Lost(Arc<str>),
-    Refused(Arc<str>, String),
 }

@@ -3,17 +3,16 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use flexbond_transport::Message;
 
 use super::{Event, Node};
 use crate::federation::core::link::Heard;
-use crate::federation::core::packet::{Content, Header, Hello, Item, Packet, Refusal};
+use crate::federation::core::packet::{Content, Header, Hello, Item, Packet, PacketError, Refusal};
 use crate::federation::core::peer::{Burnt, bounds};
 
 impl Node {
     /// A packet that cannot be read or is nobody's is counted and forgotten.
-    pub(crate) fn handle_packet(&mut self, now: Instant, message: Message) {
-        let Ok(Packet { header, pieces }) = Packet::decode(message) else {
+    pub(crate) fn handle_read(&mut self, now: Instant, packet: Result<Packet, PacketError>) {
+        let Ok(Packet { header, pieces }) = packet else {
             self.foreign += 1;
             return;
         };
@@ -87,19 +86,27 @@ impl Node {
     ) {
         let mut pieces = pieces.into_iter();
         for (number, item) in items.into_iter().enumerate() {
-            let own: Vec<_> = pieces.by_ref().take(item.pieces()).collect();
+            let mut own = pieces.by_ref().take(item.pieces());
             if number < taken {
+                own.for_each(drop);
                 continue;
             }
-            if !self.handle_item(now, index, item, own) {
+            if !self.handle_item(now, index, item, &mut own) {
                 return;
             }
+            own.for_each(drop);
             self.peers[index].link.take();
         }
     }
 
     /// Whether the item was taken.
-    fn handle_item(&mut self, now: Instant, index: usize, item: Item, pieces: Vec<Bytes>) -> bool {
+    fn handle_item(
+        &mut self,
+        now: Instant,
+        index: usize,
+        item: Item,
+        pieces: &mut impl Iterator<Item = Bytes>,
+    ) -> bool {
         let is_over = self.aborted.is_some();
         let limits = &self.setup.limits;
         let peer = &mut self.peers[index];
@@ -183,8 +190,8 @@ impl Node {
         self.touch(peer);
     }
 
-    /// The next packet for a peer.
-    pub(crate) fn poll_transmit(&mut self, now: Instant, index: usize) -> Option<Message> {
+    /// The next packet for a peer. Writing it down needs no node.
+    pub(crate) fn poll_packet(&mut self, now: Instant, index: usize) -> Option<Packet> {
         self.peers[index].fill(now, self.setup.piece);
         if self.is_leaving {
             self.tell(index);
@@ -217,7 +224,7 @@ impl Node {
                 ack: peer.link.ack(),
                 content,
             };
-            Packet { header, pieces }.encode()
+            Packet { header, pieces }
         });
         self.set_alarm(index);
         packet
@@ -246,5 +253,21 @@ impl Node {
             }
             self.touch(index);
         }
+    }
+}
+
+/// As a whole, for tests.
+#[cfg(any(test, fuzzing))]
+impl Node {
+    pub(crate) fn handle_packet(&mut self, now: Instant, message: flexbond_transport::Message) {
+        self.handle_read(now, Packet::decode(message));
+    }
+
+    pub(crate) fn poll_transmit(
+        &mut self,
+        now: Instant,
+        index: usize,
+    ) -> Option<flexbond_transport::Message> {
+        self.poll_packet(now, index).map(Packet::encode)
     }
 }

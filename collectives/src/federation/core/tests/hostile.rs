@@ -1,105 +1,12 @@
 //! A party that was let in and does not keep to the rules.
 
-use super::super::packet::{Content, Data, Header, Hello, Item, MAX_OFFSET, Packet};
+use super::super::packet::{Content, Data, Hello, Item, MAX_OFFSET};
+use super::stage::{Stage, data, hello, pieces};
 use super::*;
-
-const WINDOW: u32 = 4;
-/// The incarnations of the party that is looked at, and of the other one.
-const LOCAL: u64 = 7;
-const REMOTE: u64 = 9;
-
-/// `a`, before a `b` that says what it likes and acknowledges nothing.
-struct Stage {
-    now: Instant,
-    node: Node,
-}
-
-impl Stage {
-    fn new() -> Self {
-        let now = Instant::now();
-        let setup = Setup {
-            job: JobId::new("job").unwrap(),
-            local: party(0),
-            peers: vec![party(1)],
-            limits: Limits {
-                window_messages: WINDOW,
-                ..limits()
-            },
-            incarnation: LOCAL,
-            piece: 1000,
-        };
-        let mut stage = Stage {
-            now,
-            node: Node::new(setup, now),
-        };
-        stage.hear(Content::Hello(Hello {
-            members: vec![party(0), party(1)],
-            window_messages: 1000,
-            window_bytes: 1 << 20,
-            max_message: 1 << 30,
-            credit: u64::MAX,
-            custody: u64::MAX,
-        }));
-        assert!(stage.node.peers()[0].link.is_up());
-        stage
-    }
-
-    fn hear(&mut self, content: Content) {
-        self.hear_with(content, Vec::new());
-    }
-
-    fn hear_with(&mut self, content: Content, pieces: Vec<Bytes>) {
-        let header = Header {
-            job: JobId::new("job").unwrap(),
-            from: party(1),
-            to: party(0),
-            mine: REMOTE,
-            yours: LOCAL,
-            ack: 0,
-            content,
-        };
-        self.node
-            .handle_packet(self.now, Packet { header, pieces }.encode());
-    }
-
-    /// Whether an item is taken.
-    fn takes(&mut self, mut item: Item, pieces: Vec<Bytes>) -> bool {
-        let seq = self.node.peers()[0].link.ack();
-        if let Item::Data(data) = &mut item {
-            data.pieces = u16::try_from(pieces.len()).unwrap();
-        }
-        let items = vec![item];
-        self.hear_with(Content::Items { seq, items }, pieces);
-        self.node.peers()[0].link.ack() > seq
-    }
-
-    fn opens(&mut self, flow: u32, name: &str) -> bool {
-        let (key, from) = (key(name), None);
-        self.takes(Item::Open { flow, key, from }, Vec::new())
-    }
-
-    fn queued(&self) -> usize {
-        self.node.peers()[0].link.queued().0
-    }
-}
-
-fn data(offset: u64, parts: Vec<u64>) -> Data {
-    Data {
-        flow: 0,
-        offset,
-        tag: None,
-        codec: 0,
-        ttl: None,
-        expired: false,
-        at: 0,
-        parts,
-        pieces: 0,
-    }
-}
 
 #[test]
 fn a_flow_is_opened_once() {
-    let mut stage = Stage::new();
+    let mut stage = Stage::new(hello());
     assert!(stage.opens(0, "x"));
     for (flow, name) in [(0, "x"), (1, "x"), (0, "y")] {
         assert!(!stage.opens(flow, name), "{flow} {name}");
@@ -110,7 +17,7 @@ fn a_flow_is_opened_once() {
 #[test]
 fn answers_that_nobody_acknowledges_are_bounded() {
     for is_resumed in [false, true] {
-        let mut stage = Stage::new();
+        let mut stage = Stage::new(hello());
         assert!(stage.opens(0, "x"));
         if is_resumed {
             stage.node.resume(0, &key("x"), 1).unwrap();
@@ -134,7 +41,7 @@ fn answers_that_nobody_acknowledges_are_bounded() {
 
 #[test]
 fn offsets_that_nobody_counts_to_are_refused() {
-    let mut stage = Stage::new();
+    let mut stage = Stage::new(hello());
     stage.node.send(stage.now, 0, &key("x"), letter(1), None).unwrap();
     let opened = |next| Item::Opened {
         flow: 0,
@@ -156,7 +63,7 @@ fn offsets_that_nobody_counts_to_are_refused() {
 
 #[test]
 fn memory_is_taken_for_what_has_come() {
-    let mut stage = Stage::new();
+    let mut stage = Stage::new(hello());
     assert!(stage.opens(0, "x"));
     let first = data(0, vec![1 << 29]);
     assert!(stage.takes(Item::Data(first), vec![Bytes::from_static(b"xyz")]));
@@ -169,4 +76,91 @@ fn memory_is_taken_for_what_has_come() {
     assert!(stage.takes(Item::Data(rest), vec![Bytes::from(vec![0; 5000])]));
     let room = stage.node.peers()[0].inn.get(&key("x")).unwrap().room();
     assert!((5003..20_000).contains(&room), "{room} bytes for five thousand");
+}
+
+#[test]
+fn what_servers_say_is_not_taken_from_parties() {
+    let mut stage = Stage::new(hello());
+    stage.sends("x", letter(1));
+    assert!(stage.opened(0, 3, 0));
+    for item in [
+        Item::Seen { is_up: true },
+        Item::Credit { total: 1 },
+        Item::Rewind { flow: 0, offset: 0 },
+        Item::Want { total: 1 },
+    ] {
+        assert!(!stage.takes(item, Vec::new()));
+    }
+    assert_eq!(stage.node.peers()[0].wrong, 4);
+    assert!(stage.node.peers()[0].is_alive(stage.now));
+    // What comes behind one is not lost.
+    let seq = stage.node.peers()[0].link.ack();
+    let items = vec![Item::Ready, Item::Want { total: 1 }, Item::Leave];
+    stage.hear(Content::Items { seq, items });
+    assert_eq!(stage.node.peers()[0].link.ack(), seq + 1);
+    assert!(!stage.node.peers()[0].has_left);
+}
+
+#[test]
+fn a_server_that_counts_wrong_does_no_harm() {
+    let mut stage = Stage::new(Hello {
+        credit: 0,
+        custody: 10,
+        ..hello()
+    });
+    stage.sends("x", letter("larger than that"));
+    assert!(stage.opened(0, 3, 0));
+    for is_up in [true, false, true, true] {
+        assert!(stage.takes(Item::Seen { is_up }, Vec::new()));
+    }
+    assert!(!stage.takes(Item::Rewind { flow: 1, offset: 0 }, Vec::new()));
+    for offset in [0, 1, MAX_OFFSET, u64::MAX] {
+        assert!(stage.takes(Item::Rewind { flow: 0, offset }, Vec::new()));
+    }
+    for total in [500, 0, u64::MAX, 1, u64::MAX] {
+        assert!(stage.takes(Item::Credit { total }, Vec::new()));
+    }
+    assert_eq!(pieces(&stage.items()), [(0, 0, 0)]);
+    for _ in 0..1000 {
+        assert!(stage.takes(Item::Rewind { flow: 0, offset: 0 }, Vec::new()));
+    }
+    assert_eq!(pieces(&stage.items()), [(0, 0, 0)]);
+    // Another HELLO of the same process changes nothing.
+    stage.hear(Content::Hello(hello()));
+    assert!(stage.node.peers()[0].is_relayed());
+}
+
+#[test]
+fn numberings_that_change_again_and_again_are_bounded() {
+    for round in 0..100 {
+        let mut stage = Stage::new(hello());
+        for epoch in 0..round {
+            let from = Some((epoch, MAX_OFFSET - 100));
+            assert!(stage.takes(
+                Item::Open {
+                    flow: 0,
+                    key: key("x"),
+                    from
+                },
+                Vec::new()
+            ));
+            for offset in 0..4 {
+                assert!(stage.brings(MAX_OFFSET - 100 + offset, "content"));
+            }
+            stage.restart(hello());
+        }
+        let flow = stage.node.peers()[0].inn.get(&key("x"));
+        let held = flow.map_or((0, 0), Inflow::held);
+        assert!(held.0 <= 8 && held.1 <= 100, "{held:?}");
+    }
+    let mut stage = Stage::new(hello());
+    let from = Some((1, MAX_OFFSET));
+    assert!(!stage.takes(
+        Item::Open {
+            flow: 0,
+            key: key("x"),
+            from
+        },
+        Vec::new()
+    ));
 }
