@@ -101,10 +101,13 @@ impl Relay {
         loop {
             let half = &mut self.halves[index];
             let to = half.link.acknowledged();
-            let Some((_, number, seq, at)) = half.streamed.pop_front_if(|(item, ..)| *item < to) else {
+            let Some((_, number, piece)) = half.streamed.pop_front_if(|(item, ..)| *item < to) else {
                 return;
             };
-            self.free_to(number, seq, at);
+            let entry = self.flows[number].entries.get(&piece.seq);
+            if entry.is_some_and(|entry| entry.turn == piece.turn) {
+                self.free_to(number, piece.seq, piece.at);
+            }
         }
     }
 
@@ -113,7 +116,7 @@ impl Relay {
         let flow = &mut self.flows[number];
         let source = flow.source;
         let entry = flow.entries.get_mut(&seq);
-        if let Some(entry) = entry.filter(|entry| entry.is_streamed && !entry.is_rewound) {
+        if let Some(entry) = entry.filter(|entry| entry.is_streamed) {
             let (freed, unloaded) = entry.free_to(at);
             self.ledger.unload(unloaded);
             self.quota.release(&mut self.halves[source].account, freed);
@@ -148,8 +151,8 @@ impl Relay {
                 } => {
                     half.spent += spent;
                     let item = half.link.push(Item::Data(data), pieces);
-                    if let Some((seq, at)) = streamed {
-                        half.streamed.push_back((item, number, seq, at));
+                    if let Some(piece) = streamed {
+                        half.streamed.push_back((item, number, piece));
                     }
                     half.active.push_back(number);
                     if unloaded > 0 {

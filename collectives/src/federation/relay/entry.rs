@@ -35,6 +35,8 @@ pub(super) struct Entry {
     pub(super) is_expired: bool,
     /// It is handed on as it comes and not kept whole.
     pub(super) is_streamed: bool,
+    /// Another number each time that the message begins.
+    pub(super) turn: u64,
     /// Its sender was asked to begin again, and has not yet.
     pub(super) is_rewound: bool,
 }
@@ -75,6 +77,7 @@ impl Entry {
             is_whole: false,
             is_expired: false,
             is_streamed: false,
+            turn: 0,
             is_rewound: false,
         }
     }

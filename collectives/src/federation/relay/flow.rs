@@ -46,6 +46,7 @@ pub(super) struct Flow {
     /// Messages that are not kept whole.
     streams: BTreeSet<u64>,
     tombs: BTreeSet<u64>,
+    turns: u64,
     /// Those that have a time of their own.
     timed: BTreeSet<(Instant, u64)>,
     pub(super) armed: Option<Instant>,
@@ -129,8 +130,8 @@ pub(super) enum Step {
         pieces: Vec<Bytes>,
         /// What it takes of the receiver's credit.
         spent: u64,
-        /// The message, and where the piece begins, if it is not kept once it is there.
-        streamed: Option<(u64, u64)>,
+        /// The piece, if it is not kept once it is there.
+        streamed: Option<Streamed>,
         /// The bytes that are not in memory any more.
         unloaded: u64,
     },
@@ -142,6 +143,15 @@ pub(super) enum Step {
     Load,
     /// There is nothing to be done before something happens.
     Wait,
+}
+
+/// A piece of a message that is not kept whole.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Streamed {
+    pub(super) seq: u64,
+    /// When the message begins again, pieces from before are none of it.
+    pub(super) turn: u64,
+    pub(super) at: u64,
 }
 
 /// What a receiver had of a message.
@@ -184,6 +194,7 @@ impl Flow {
             rewound: BTreeSet::new(),
             streams: BTreeSet::new(),
             tombs: BTreeSet::new(),
+            turns: 0,
             timed: BTreeSet::new(),
             armed: None,
             target_id,
@@ -246,10 +257,18 @@ impl Flow {
         ((self.source_epoch, next, held), is_new)
     }
 
-    /// The sender's session has ended: what has come of its last message is of no use.
-    pub(super) fn reset_source(&mut self) -> Option<u64> {
+    /// The sender's session has ended: messages at the end that have not come whole are of no use, and may come anew.
+    pub(super) fn reset_source(&mut self) -> Vec<u64> {
         self.source_id = None;
-        self.partial
+        let mut gone = Vec::from_iter(self.partial);
+        while let Some(last) = self.next.checked_sub(1)
+            && self.rewound.contains(&last)
+            && !gone.contains(&last)
+        {
+            self.next = last;
+            gone.push(last);
+        }
+        gone
     }
 
     /// Messages that the sender has to send again, also to a session that has just begun.
@@ -316,6 +335,8 @@ impl Flow {
             entry.expires = ttl
                 .filter(|ttl| *ttl < intake.ttl)
                 .and_then(|ttl| now.checked_add(ttl));
+            self.turns += 1;
+            entry.turn = self.turns;
             if let Some(at) = entry.expires {
                 self.timed.insert((at, seq));
             }
@@ -490,8 +511,12 @@ impl Flow {
         let unloaded = entry.memory();
         let freed = entry.begin_anew();
         entry.is_rewound = true;
-        if self.partial != Some(seq) {
-            self.rewound.insert(seq);
+        self.turns += 1;
+        entry.turn = self.turns;
+        self.rewound.insert(seq);
+        // Its sender may go on with the next before it hears of it.
+        if self.partial.take_if(|partial| *partial == seq).is_some() {
+            self.next = self.next.max(seq + 1);
         }
         (freed, unloaded)
     }
@@ -579,7 +604,8 @@ impl Flow {
             parts: if at == 0 { entry.parts.to_vec() } else { Vec::new() },
             pieces: u16::try_from(pieces.len()).expect("a packet has at most `MAX_PARTS` pieces"),
         };
-        let streamed = (entry.is_streamed && !is_empty).then_some((seq, at));
+        let turn = entry.turn;
+        let streamed = (entry.is_streamed && !is_empty).then_some(Streamed { seq, turn, at });
         (self.sending, self.at) = (seq, end);
         if end == size {
             self.at = 0;

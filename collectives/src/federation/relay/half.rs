@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use super::Way;
+use super::flow::Streamed;
 use super::quota::Account;
 use crate::federation::core::Bounds;
 use crate::federation::core::link::Link;
@@ -59,8 +60,8 @@ pub(super) struct Half {
     pub(super) credit: Option<u64>,
     pub(super) spent: u64,
     pub(super) wanted: u64,
-    /// Pieces that are not kept once they have come: the number of the item, the flow, the message and the place in it.
-    pub(super) streamed: VecDeque<(u64, usize, u64, u64)>,
+    /// Pieces that are not kept once they have come: the number of the item, the flow, and which it is.
+    pub(super) streamed: VecDeque<(u64, usize, Streamed)>,
     pub(super) told: Told,
     pub(super) wrong: u64,
 }

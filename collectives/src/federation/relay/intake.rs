@@ -261,11 +261,12 @@ impl Relay {
 
     /// A sender's session has ended: what it has not sent whole is of no use.
     pub(super) fn reset_source(&mut self, number: usize) {
-        let partial = self.flows[number].reset_source();
+        let gone = self.flows[number].reset_source();
         let source = self.flows[number].source;
-        if let Some(seq) = partial
-            && let Some(entry) = self.flows[number].forget(seq)
-        {
+        for seq in gone {
+            let Some(entry) = self.flows[number].forget(seq) else {
+                continue;
+            };
             self.ledger.unload(entry.memory());
             let flow = self.flows[number].id;
             self.ledger.add(|| Op::Dropped { flow, offset: seq });

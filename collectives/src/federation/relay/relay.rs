@@ -220,14 +220,14 @@ impl Relay {
             let half = &mut self.halves[index];
             let job = &self.jobs[half.job];
             let (limits, is_durable) = (&self.limits, self.ledger.is_durable());
-            let granted = half.account.granted;
             let hello = || {
                 Content::Hello(Hello {
                     members: job.members.clone(),
                     window_messages: u32::MAX,
                     window_bytes: u64::MAX,
                     max_message: limits.largest(is_durable),
-                    credit: granted,
+                    // What is granted is an item: this may be read by a process that it was not meant for.
+                    credit: 0,
                     custody: limits.custody(is_durable),
                 })
             };
