@@ -1,9 +1,10 @@
 //! A channel between two parties.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::try_join;
+use futures_util::future::{poll_immediate, try_join};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -215,8 +216,12 @@ impl VariableChannel {
         T: Serialize + ?Sized,
         R: DeserializeOwned,
     {
-        // Taken last: a value that has come stays there when sending fails.
-        let ((), ()) = try_join(self.send(value), self.arrival()).await?;
+        let mut sending = pin!(self.send(value));
+        match poll_immediate(&mut sending).await {
+            Some(sent) => sent?,
+            // Taken last: a value that has come stays there when sending fails.
+            None => try_join(sending, self.arrival()).await.map(drop)?,
+        }
         self.recv().await
     }
 
@@ -302,12 +307,11 @@ impl VariableChannel {
     }
 
     async fn put(&self, letter: Letter) -> Result<(), ChannelError> {
-        self.line.put(vec![(self.peer, letter)]).await
+        self.line.put(self.peer, letter).await
     }
 
     async fn letter(&self) -> Result<(u64, Letter), ChannelError> {
-        let mut letters = self.line.take(&[self.peer], self.tag.as_ref()).await?;
-        Ok(letters.pop().expect("one was asked for"))
+        self.line.take(self.peer, self.tag.as_ref()).await
     }
 
     async fn value<T: DeserializeOwned>(&self) -> Result<(u64, T, Vec<Bytes>), ChannelError> {

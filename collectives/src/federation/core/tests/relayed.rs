@@ -18,6 +18,7 @@ fn stage(credit: u64, custody: u64) -> Stage {
     let mut stage = Stage::new(Hello {
         credit,
         custody,
+        window_bytes: 64 << 20,
         ..hello()
     });
     for (flow, name) in ["x", "y"].into_iter().enumerate() {
@@ -111,14 +112,15 @@ fn a_message_of_several_pieces_begins_when_there_is_room_for_all() {
 
 #[test]
 fn what_is_not_sent_to_its_end_gives_its_credit_back() {
-    let mut stage = stage(400_000, u64::MAX);
-    stage.sends("x", sized(300_000));
-    assert_eq!(pieces(&stage.items()).len(), 256, "the link takes no more");
-    stage.sends("y", sized(90_000));
+    let whole = |pieces: u64| pieces * 1128 + 8;
+    let mut stage = stage(whole(5000) + 1000, u64::MAX);
+    stage.sends("x", sized(5_000_000));
+    assert_eq!(pieces(&stage.items()).len(), 4096, "the link takes no more");
+    stage.sends("y", sized(900_000));
     settle(&mut stage, 0, 0);
     let items = stage.items();
-    assert_eq!((pieces(&items).len(), wanted(&items)), (90, vec![]));
-    stage.sends("y", sized(90_000));
+    assert_eq!((pieces(&items).len(), wanted(&items)), (900, vec![]));
+    stage.sends("y", sized(900_000));
     assert_eq!(wanted(&stage.items()).len(), 1, "what was sent is spent");
 }
 
