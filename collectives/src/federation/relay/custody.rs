@@ -205,7 +205,8 @@ impl Relay {
         let Some(entry) = flow.entries.get_mut(&seq) else {
             return;
         };
-        if self.ledger.memory > self.limits.memory_bytes / 2
+        let is_awaited = self.halves[flow.target].is_present;
+        if (!is_awaited || self.ledger.memory > self.limits.memory_bytes / 2)
             && let Some(piece) = entry.piece(at)
             && matches!(piece.content, Content::Memory(_))
         {

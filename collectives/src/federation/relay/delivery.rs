@@ -38,7 +38,6 @@ impl Relay {
         }
         for seq in reconciled.lost {
             self.begin_anew(number, seq);
-            self.ask_again(number, seq);
         }
         self.activate(number);
         Ok(())
@@ -91,7 +90,6 @@ impl Relay {
         };
         if !is_here {
             self.begin_anew(number, seq);
-            self.ask_again(number, seq);
         }
         self.activate(number);
     }
@@ -163,6 +161,14 @@ impl Relay {
                 Step::TooLarge(seq) => {
                     flow.is_listed = false;
                     self.bury(now, number, seq);
+                }
+                Step::Ask(seq) => {
+                    // Others of the flow may go on meanwhile.
+                    if self.ask_again(number, seq) {
+                        self.halves[index].active.push_back(number);
+                    } else {
+                        self.flows[number].is_listed = false;
+                    }
                 }
                 Step::Want(short) => {
                     flow.is_listed = false;

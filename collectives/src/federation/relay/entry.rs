@@ -37,8 +37,12 @@ pub(super) struct Entry {
     pub(super) is_streamed: bool,
     /// Another number each time that the message begins.
     pub(super) turn: u64,
-    /// Its sender was asked to begin again, and has not yet.
+    /// It has to begin again, and has not yet.
     pub(super) is_rewound: bool,
+    /// Its sender was asked for that.
+    pub(super) is_asked: bool,
+    /// How much of it is sent, while it is neither none nor all.
+    pub(super) sent: u64,
 }
 
 #[derive(Debug)]
@@ -79,6 +83,8 @@ impl Entry {
             is_streamed: false,
             turn: 0,
             is_rewound: false,
+            is_asked: false,
+            sent: 0,
         }
     }
 
@@ -163,10 +169,11 @@ impl Entry {
         (freed, bytes)
     }
 
-    /// Drops what has come: it comes again from the start. Says what it cost.
+    /// Drops what has come: it has to come again from the start. Says what it cost.
     pub(super) fn begin_anew(&mut self) -> u64 {
         self.pieces.clear();
-        (self.come, self.place, self.is_whole) = (0, (0, 0), false);
+        (self.come, self.sent, self.place, self.is_whole) = (0, 0, (0, 0), false);
+        (self.is_rewound, self.is_asked) = (true, false);
         std::mem::take(&mut self.cost)
     }
 
@@ -177,7 +184,8 @@ impl Entry {
         self.parts = Box::default();
         (self.is_expired, self.is_whole, self.is_rewound) = (true, true, false);
         (self.expires, self.arrived) = (None, now);
-        (self.size, self.come) = (0, 0);
+        // Its receiver hears from the start that there is nothing.
+        (self.size, self.come, self.sent) = (0, 0, 0);
         let freed = self.cost.saturating_sub(cost(0, 0));
         self.cost -= freed;
         freed

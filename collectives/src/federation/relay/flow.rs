@@ -3,7 +3,7 @@
 //! Messages are numbered as the receiver has them. The sender's numbering is the same, but for the rare case that a sender
 //! comes with another one while messages of the old one are still here: then what comes is numbered on from these.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -47,6 +47,8 @@ pub(super) struct Flow {
     streams: BTreeSet<u64>,
     tombs: BTreeSet<u64>,
     turns: u64,
+    /// When messages have come, or become marks, in this order; with some that have gone.
+    ages: VecDeque<(Instant, u64)>,
     /// Those that have a time of their own.
     timed: BTreeSet<(Instant, u64)>,
     pub(super) armed: Option<Instant>,
@@ -60,9 +62,6 @@ pub(super) struct Flow {
     cursor: u64,
     /// Messages that the receiver wants again from their start.
     again: BTreeSet<u64>,
-    /// The message of which a part is sent, and how much of it.
-    sending: u64,
-    at: u64,
     /// Sent and not settled: messages and bytes.
     ahead: (u64, u64),
     /// What the receiver had when it was opened: all below, but of `target_held` its program has not had it.
@@ -137,6 +136,8 @@ pub(super) enum Step {
     },
     /// The receiver never takes this message.
     TooLarge(u64),
+    /// The message has to come again.
+    Ask(u64),
     /// The receiver's credit is too small by so much.
     Want(u64),
     /// The next piece is in the store.
@@ -195,6 +196,7 @@ impl Flow {
             streams: BTreeSet::new(),
             tombs: BTreeSet::new(),
             turns: 0,
+            ages: VecDeque::new(),
             timed: BTreeSet::new(),
             armed: None,
             target_id,
@@ -203,8 +205,6 @@ impl Flow {
             is_listed: false,
             cursor: 0,
             again: BTreeSet::new(),
-            sending: 0,
-            at: 0,
             ahead: (0, 0),
             target_next: 0,
             target_held: HashSet::new(),
@@ -271,9 +271,15 @@ impl Flow {
         gone
     }
 
-    /// Messages that the sender has to send again, also to a session that has just begun.
+    /// Messages that the sender has to send again, which it has not begun to.
     pub(super) fn rewound(&self) -> Vec<u64> {
         self.rewound.iter().copied().collect()
+    }
+
+    /// Whether a message that is not kept whole comes while one before it has to come again, which needs the room.
+    pub(super) fn is_untimely(&self, seq: u64) -> bool {
+        let is_behind = self.rewound.first().is_some_and(|first| *first < seq);
+        is_behind && self.streams.contains(&seq)
     }
 
     /// Of a message that has its end: its offset as the sender has it, if it needs to hear of it.
@@ -324,6 +330,7 @@ impl Flow {
                 return Accepted::Wrong;
             }
             // What was begun and never ended, of this message or of one that its sender has given up.
+            let is_again = self.again.contains(&seq);
             let given_up = self.partial.filter(|_| seq >= self.next);
             for old in [Some(seq), given_up].into_iter().flatten() {
                 if let Some(old_entry) = self.forget(old) {
@@ -351,7 +358,11 @@ impl Flow {
             } else {
                 self.rewound.insert(seq);
             }
+            if is_again {
+                self.again.insert(seq);
+            }
             self.entries.insert(seq, entry);
+            self.age(now, seq);
         } else if let Some(entry) = self.entries.get_mut(&seq)
             && (frames.is_empty() || !entry.add(frames, charge, intake.batch))
         {
@@ -393,7 +404,13 @@ impl Flow {
     /// The receiver's session has ended.
     pub(super) fn reset_target(&mut self) {
         (self.is_announced, self.is_open) = (false, false);
-        (self.cursor, self.at, self.ahead) = (0, 0, (0, 0));
+        let begun = self.again.iter().copied().chain([self.cursor]);
+        for seq in begun.collect::<Vec<_>>() {
+            if let Some(entry) = self.entries.get_mut(&seq) {
+                entry.sent = 0;
+            }
+        }
+        (self.cursor, self.ahead) = (0, (0, 0));
         self.again.clear();
         self.target_next = 0;
         self.target_held.clear();
@@ -404,7 +421,7 @@ impl Flow {
         self.is_open = true;
         self.target_next = next;
         self.target_held = held.into_iter().collect();
-        (self.cursor, self.at, self.ahead) = (next, 0, (0, 0));
+        (self.cursor, self.ahead) = (next, (0, 0));
         let mut reconciled = Reconciled::default();
         for (seq, entry) in self.entries.range(..next) {
             if !self.target_held.contains(seq) {
@@ -418,7 +435,8 @@ impl Flow {
         }
         let streams = self.streams.range(next..);
         let is_lost = |seq: &&u64| self.entries.get(seq).is_some_and(Entry::has_gaps);
-        reconciled.lost = streams.filter(is_lost).copied().collect();
+        // What has come of those behind it would take the room that it needs.
+        reconciled.lost = streams.skip_while(|seq| !is_lost(seq)).copied().collect();
         reconciled
     }
 
@@ -449,7 +467,8 @@ impl Flow {
 
     /// Whether the receiver can have a part of this message.
     pub(super) fn is_begun(&self, seq: u64) -> bool {
-        self.is_open && (seq < self.cursor || (seq == self.sending && self.at > 0))
+        let is_sent = |entry: &Entry| entry.sent > 0;
+        self.is_open && (seq < self.cursor || self.entries.get(&seq).is_some_and(is_sent))
     }
 
     /// Whether the receiver cannot know of this message.
@@ -467,10 +486,8 @@ impl Flow {
 
     /// The receiver wants a message again that it has got, all or a part. Whether it can be: else it has to be asked for.
     pub(super) fn send_again(&mut self, seq: u64) -> Option<bool> {
-        let entry = self.entries.get(&seq)?;
-        if self.sending == seq {
-            self.at = 0;
-        }
+        let entry = self.entries.get_mut(&seq)?;
+        entry.sent = 0;
         if seq < self.cursor {
             self.again.insert(seq);
         }
@@ -483,9 +500,6 @@ impl Flow {
         if seq < self.cursor {
             self.ahead.0 = self.ahead.0.saturating_sub(1);
             self.ahead.1 = self.ahead.1.saturating_sub(entry.size);
-        }
-        if seq == self.sending {
-            self.at = 0;
         }
         self.again.remove(&seq);
         if let Some(at) = entry.expires {
@@ -510,7 +524,6 @@ impl Flow {
         };
         let unloaded = entry.memory();
         let freed = entry.begin_anew();
-        entry.is_rewound = true;
         self.turns += 1;
         entry.turn = self.turns;
         self.rewound.insert(seq);
@@ -526,11 +539,17 @@ impl Flow {
         if !self.is_open {
             return Step::Wait;
         }
-        let from = match self.again.first() {
-            _ if self.at > 0 => self.sending,
-            Some(again) => *again,
-            None => self.cursor,
-        };
+        // While what is wanted again is not here, what was begun goes on.
+        if let Some(again) = self.again.first().copied() {
+            let step = self.step_at(now, outlet, again);
+            if !matches!(step, Step::Wait) {
+                return step;
+            }
+        }
+        self.step_at(now, outlet, self.cursor)
+    }
+
+    fn step_at(&mut self, now: Instant, outlet: &Outlet, from: u64) -> Step {
         let Some((seq, entry)) = self.entries.range_mut(from..).next() else {
             return Step::Wait;
         };
@@ -542,7 +561,7 @@ impl Flow {
         let is_empty = entry.size == 0;
         let is_streamed_on = entry.size > outlet.custody;
         let mut spent = 0;
-        if self.at == 0 {
+        if entry.sent == 0 {
             if entry.size > outlet.bounds.message {
                 return Step::TooLarge(seq);
             }
@@ -550,8 +569,15 @@ impl Flow {
                 || self.ahead.0 == 0
                 || (self.ahead.0 < u64::from(outlet.bounds.messages)
                     && self.ahead.1.saturating_add(entry.size) <= outlet.bounds.bytes);
-            if !fits || (is_streamed_on && !outlet.is_seen) || (entry.is_rewound && !is_empty) {
+            if !fits || (is_streamed_on && !outlet.is_seen) {
                 return Step::Wait;
+            }
+            if entry.is_rewound {
+                return if entry.is_asked {
+                    Step::Wait
+                } else {
+                    Step::Ask(seq)
+                };
             }
             if let Some(left) = outlet.left.filter(|_| !is_streamed_on) {
                 // The receiver's credit is for whole messages, and what a message costs is known when it is whole.
@@ -564,7 +590,7 @@ impl Flow {
                 }
             }
         }
-        let (at, size) = (self.at, entry.size);
+        let (at, size) = (entry.sent, entry.size);
         let (mut pieces, mut end, mut unloaded) = (Vec::new(), at, 0);
         if !is_empty {
             let Some(piece) = entry.piece(at).filter(|piece| piece.batch <= outlet.committed) else {
@@ -606,9 +632,9 @@ impl Flow {
         };
         let turn = entry.turn;
         let streamed = (entry.is_streamed && !is_empty).then_some(Streamed { seq, turn, at });
-        (self.sending, self.at) = (seq, end);
+        entry.sent = end;
         if end == size {
-            self.at = 0;
+            entry.sent = 0;
             self.again.remove(&seq);
             if !is_again {
                 self.cursor = seq + 1;
@@ -628,10 +654,9 @@ impl Flow {
     /// The pieces that are wanted next of the store, at most `most` bytes and one piece.
     pub(super) fn load(&mut self, most: u64, bounds: Bounds) -> (Vec<PieceId>, u64) {
         let (mut ids, mut bytes) = (Vec::new(), 0);
-        let (flow, sending, at) = (self.id, self.sending, self.at);
+        let flow = self.id;
         let (count, ahead) = LOADED_AHEAD;
         let from = self.again.first().copied().unwrap_or(self.cursor);
-        let from = if at > 0 { sending } else { from };
         let (mut messages, mut content) = self.ahead;
         'entries: for (offset, entry) in self.entries.range_mut(from..).take(count) {
             let fits = messages < u64::from(bounds.messages) && content + entry.size <= bounds.bytes;
@@ -640,8 +665,8 @@ impl Flow {
             }
             messages += 1;
             content += entry.size;
-            let from = if *offset == sending { at } else { 0 };
-            let start = entry.pieces.partition_point(|piece| piece.at < from);
+            let sent = entry.sent;
+            let start = entry.pieces.partition_point(|piece| piece.at < sent);
             for piece in entry.pieces.range_mut(start..) {
                 if ids.len() >= count || (!ids.is_empty() && bytes + piece.len > most.min(ahead)) {
                     break 'entries;
@@ -659,11 +684,25 @@ impl Flow {
 
     // Time.
 
+    fn age(&mut self, now: Instant, seq: u64) {
+        self.ages.push_back((now, seq));
+        if self.ages.len() > 2 * self.entries.len() + 16 {
+            let entries = &self.entries;
+            let is_there =
+                |(at, seq): &(Instant, u64)| entries.get(seq).is_some_and(|entry| entry.arrived == *at);
+            self.ages.retain(is_there);
+        }
+    }
+
     /// When a message may have waited too long.
-    pub(super) fn expires(&self, ttl: Duration) -> Option<Instant> {
+    pub(super) fn expires(&mut self, ttl: Duration) -> Option<Instant> {
+        while let Some((at, seq)) = self.ages.front()
+            && self.entries.get(seq).is_none_or(|entry| entry.arrived != *at)
+        {
+            self.ages.pop_front();
+        }
         let own = self.timed.first().map(|(at, _)| *at);
-        let oldest = self.entries.values().next();
-        let others = oldest.and_then(|entry| entry.arrived.checked_add(ttl));
+        let others = self.ages.front().and_then(|(at, _)| at.checked_add(ttl));
         own.into_iter().chain(others).min()
     }
 
@@ -671,9 +710,11 @@ impl Flow {
     pub(super) fn overdue(&self, now: Instant, ttl: Duration, most: usize) -> Vec<u64> {
         let own = self.timed.iter().take_while(|(at, _)| *at <= now);
         let mut overdue: Vec<_> = own.map(|(_, seq)| *seq).take(most).collect();
-        let is_old = |entry: &Entry| entry.arrived.checked_add(ttl).is_some_and(|at| at <= now);
-        let others = self.entries.iter().take_while(|(_, entry)| is_old(entry));
-        overdue.extend(others.map(|(seq, _)| *seq).take(most));
+        let is_old = |at: &Instant| at.checked_add(ttl).is_some_and(|at| at <= now);
+        let others = self.ages.iter().take_while(|(at, _)| is_old(at));
+        let is_there =
+            |(at, seq): &&(Instant, u64)| self.entries.get(seq).is_some_and(|entry| entry.arrived == *at);
+        overdue.extend(others.filter(is_there).map(|(_, seq)| *seq).take(most));
         overdue.sort_unstable();
         overdue.dedup();
         overdue
@@ -690,11 +731,8 @@ impl Flow {
         if seq < self.cursor {
             self.ahead.1 = self.ahead.1.saturating_sub(entry.size);
         }
-        if seq == self.sending {
-            // Its receiver hears from the start that there is nothing.
-            self.at = 0;
-        }
         let freed = entry.bury(now);
+        self.age(now, seq);
         self.streams.remove(&seq);
         self.rewound.remove(&seq);
         self.partial = self.partial.filter(|partial| *partial != seq);
@@ -720,8 +758,9 @@ impl Flow {
         self.streams.clear();
         self.tombs.clear();
         self.timed.clear();
+        self.ages.clear();
         self.again.clear();
-        (self.at, self.ahead, self.is_listed) = (0, (0, 0), false);
+        (self.ahead, self.is_listed) = ((0, 0), false);
         (cost, memory)
     }
 
@@ -758,7 +797,9 @@ impl Flow {
         } else {
             self.partial = Some(seq);
         }
+        let arrived = entry.arrived;
         self.entries.insert(seq, entry);
+        self.age(arrived, seq);
         charge
     }
 

@@ -53,13 +53,14 @@ impl Relay {
             held,
         };
         self.halves[index].link.push(opened, Vec::new());
-        for seq in self.flows[flow].rewound() {
-            if is_same {
-                self.ask_again(flow, seq);
-            } else {
-                // Whoever could send it again has gone: its receiver is told that there was a message.
+        if !is_same {
+            // Whoever could send them again has gone: their receiver is told that there were messages.
+            for seq in self.flows[flow].rewound() {
                 self.bury(now, flow, seq);
             }
+        }
+        if !self.flows[flow].entries.is_empty() {
+            self.activate(flow);
         }
         self.top_up(index);
         Ok(())
@@ -106,15 +107,21 @@ impl Relay {
         self.ledger.add(|| Op::Keep(Record::Next { flow, next }));
     }
 
-    /// Asks a sender for a message again, if it is there; else when it comes back.
-    pub(super) fn ask_again(&mut self, index: usize, seq: u64) {
-        let flow = &self.flows[index];
-        if let Some((id, offset)) = flow.told(seq) {
-            let source = flow.source;
-            let rewind = Item::Rewind { flow: id, offset };
-            self.halves[source].link.push(rewind, Vec::new());
-            self.wake(source);
-        }
+    /// Asks a sender for a message again, if it is there; else it will be when it comes back.
+    pub(super) fn ask_again(&mut self, index: usize, seq: u64) -> bool {
+        let flow = &mut self.flows[index];
+        let Some((id, offset)) = flow.told(seq) else {
+            return false;
+        };
+        let Some(entry) = flow.entries.get_mut(&seq) else {
+            return false;
+        };
+        entry.is_asked = true;
+        let source = flow.source;
+        let rewind = Item::Rewind { flow: id, offset };
+        self.halves[source].link.push(rewind, Vec::new());
+        self.wake(source);
+        true
     }
 
     /// A message, or a piece of one.
@@ -185,6 +192,9 @@ impl Relay {
                     self.ledger.add(|| Op::Dropped { flow, offset });
                 }
                 self.write(number, seq, at, (is_first, is_expired), content);
+                if self.flows[number].is_untimely(seq) {
+                    self.begin_anew(number, seq);
+                }
                 self.note_streams(number);
                 if is_first {
                     self.arm_flow(number);

@@ -487,7 +487,7 @@ impl Net {
             .chain(stores.map(|(at, _)| *at))
             .chain(flying)
             .min();
-        next.unwrap_or(self.now + Duration::from_millis(1)).max(self.now)
+        next.unwrap_or(self.now + Duration::from_secs(3600)).max(self.now)
     }
 
     fn step(&mut self) {
