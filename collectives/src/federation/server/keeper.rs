@@ -17,7 +17,9 @@ use crate::federation::store::{FileStore, StoreError};
 /// How often a store is tried that could not be used.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Requests that are under way at once. While the store is busy with these, what comes meanwhile becomes one commit.
-const UNDER_WAY: usize = 4;
+const UNDER_WAY: usize = 64;
+/// When there was no room, so many bytes are committed at once.
+const LITTLE: u64 = 256 << 10;
 /// So many changes are committed together at most.
 const TOGETHER: usize = 65_536;
 
@@ -215,6 +217,9 @@ impl Thread {
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
+        if self.is_in_trouble {
+            return self.commit_some();
+        }
         let mut together: Vec<Op> = Vec::new();
         let mut batches = Vec::new();
         while together.len() < TOGETHER
@@ -247,12 +252,38 @@ impl Thread {
         result
     }
 
+    /// The first changes of the queue, as many as need little room. Changes come in the order of what has caused them, and
+    /// are acknowledged when their batch is complete: the first ones alone are as good as a connection that broke there.
+    fn commit_some(&mut self) -> Result<(), StoreError> {
+        let Some(Request::Commit { batch, ops }) = self.queue.front_mut() else {
+            return Ok(());
+        };
+        let mut room = LITTLE;
+        let count = ops.iter().take_while(|op| {
+            let has_room = room > 0;
+            room = room.saturating_sub(FileStore::weight(op));
+            has_room
+        });
+        let count = count.count();
+        self.store.commit(&ops[..count])?;
+        ops.drain(..count);
+        if ops.is_empty() {
+            let (batch, content) = (*batch, self.store.content());
+            self.queue.pop_front();
+            self.tell(Answer::Committed { batch, content });
+        }
+        Ok(())
+    }
+
     /// For a while, does what can be done though nothing new can be kept.
     fn get_by(&mut self) {
         let again = Instant::now() + AGAIN;
         let mut done = 0;
         while !self.is_ending {
-            self.remove_and_load(done);
+            let has_removed = self.remove_and_load(done);
+            if has_removed && done > 0 {
+                return;
+            }
             done = self.queue.len();
             match self
                 .asked
@@ -267,17 +298,15 @@ impl Thread {
     }
 
     /// What is settled makes room, and what is there can be read. Both may be done again, in their order, when the commits
-    /// before them are. The first `done` of the queue had their turn.
-    fn remove_and_load(&mut self, done: usize) {
+    /// before them are. The first `done` of the queue had their turn. Whether something was removed.
+    fn remove_and_load(&mut self, done: usize) -> bool {
         let is_removal = |op: &&Op| matches!(op, Op::Settled { .. } | Op::Dropped { .. });
         let commits = self.queue.iter().skip(done).filter_map(|request| match request {
             Request::Commit { ops, .. } => Some(ops),
             Request::Load(_) => None,
         });
         let removals: Vec<Op> = commits.flatten().filter(is_removal).cloned().collect();
-        if !removals.is_empty() {
-            let _ = self.store.commit(&removals);
-        }
+        let has_removed = !removals.is_empty() && self.store.commit(&removals).is_ok();
         let mut left = VecDeque::new();
         for (at, request) in std::mem::take(&mut self.queue).into_iter().enumerate() {
             match request {
@@ -289,6 +318,7 @@ impl Thread {
             }
         }
         self.queue = left;
+        has_removed
     }
 
     fn tell_loaded(&self, piece: PieceId, content: Option<Vec<Bytes>>) {

@@ -152,7 +152,7 @@ impl FileStore {
     /// # Errors
     /// [`StoreError::Full`] and [`StoreError::Io`] may pass; a retry is sound.
     pub(crate) fn commit(&mut self, ops: &[Op]) -> Result<(), StoreError> {
-        let more = ops.iter().map(weight).sum();
+        let more = ops.iter().map(Self::weight).sum();
         if more > 0 {
             self.check_room(more)?;
         }
@@ -171,18 +171,18 @@ impl FileStore {
         Ok(())
     }
 
+    /// What a change takes of the room, about.
+    pub(crate) fn weight(op: &Op) -> u64 {
+        match op {
+            Op::Piece { content, .. } => content.iter().map(|buffer| buffer.len() as u64 + 64).sum(),
+            Op::Keep(Record::Message { .. }) => 256,
+            _ => 0,
+        }
+    }
+
     /// The buffers of a piece that was committed; none if it is not there.
     pub(crate) fn load(&mut self, piece: PieceId) -> Result<Option<Vec<Bytes>>, StoreError> {
         self.with(|database| load(database, piece))
-    }
-}
-
-/// What a commit takes of the room.
-fn weight(op: &Op) -> u64 {
-    match op {
-        Op::Piece { content, .. } => content.iter().map(|buffer| buffer.len() as u64 + 64).sum(),
-        Op::Keep(Record::Message { .. }) => 256,
-        _ => 0,
     }
 }
 
