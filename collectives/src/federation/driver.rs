@@ -50,6 +50,8 @@ pub(super) struct Shared {
 pub(super) struct State {
     pub(super) node: Node,
     waiting: HashMap<Topic, Waiters>,
+    /// How many of these wait for a flow to a peer. Of such news there are many, and few wait for them.
+    waiting_out: usize,
     closing: Option<Instant>,
     pub(super) is_ended: bool,
 }
@@ -82,9 +84,11 @@ impl State {
         if self.waiting.len() >= MAX_TOPICS {
             self.wake_all();
         }
+        let is_out = matches!(topic, Topic::Out(..));
         let waiters = match self.waiting.entry(topic) {
             Entry::Occupied(waiters) => waiters.into_mut(),
             Entry::Vacant(place) => {
+                self.waiting_out += usize::from(is_out);
                 place.insert(Waiters {
                     first: cx.waker().clone(),
                     others: Vec::new(),
@@ -112,11 +116,13 @@ impl State {
 
     fn find(&mut self, topic: &Topic, woken: &mut Woken) {
         if let Some(waiters) = self.waiting.remove(topic) {
+            self.waiting_out -= usize::from(matches!(topic, Topic::Out(..)));
             woken.add(waiters);
         }
     }
 
     fn find_all(&mut self, woken: &mut Woken) {
+        self.waiting_out = 0;
         self.waiting.drain().for_each(|(_, waiters)| woken.add(waiters));
     }
 
@@ -125,6 +131,7 @@ impl State {
         while let Some(event) = self.node.poll_event() {
             match event {
                 Event::Arrived { peer, key } => self.find(&Topic::In(peer, key), woken),
+                Event::Moved { .. } if self.waiting_out == 0 => {}
                 Event::Moved { peer, key } => self.find(&Topic::Out(peer, key), woken),
                 Event::Ready => self.find(&Topic::Ready, woken),
                 Event::Peer { .. } | Event::Over => self.find_all(woken),
@@ -139,6 +146,7 @@ impl Shared {
             state: Mutex::new(State {
                 node,
                 waiting: HashMap::new(),
+                waiting_out: 0,
                 closing: None,
                 is_ended: false,
             }),
