@@ -17,6 +17,7 @@
 //! | line | when |
 //! | --- | --- |
 //! | `{"next":17}` | it begins with so many entries in its ledger |
+//! | `{"first":12}` | it goes on to send with this entry |
 //! | `{"received":64}` | now and then |
 //! | `{"sent":170,"received":180}` | it is done: both inputs have ended, and all has arrived |
 //! | `{"error":"…"}` | an entry is not the one that comes next; it ends with status 1 |
@@ -30,7 +31,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use flexbond_collectives::federation::{ChannelError, Config, Federation, VariableChannel};
 use futures_util::future::try_join;
 
@@ -39,8 +39,8 @@ const LINE: u64 = 21;
 /// How many entries are received between two lines of output.
 const OFTEN: u64 = 32;
 
-/// An entry, whose content is a buffer beside it: its number, and whether it is the last one.
-type Entry = (u64, bool);
+/// An entry: its number, whether it is the last one, and its content.
+type Entry = (u64, bool, String);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -89,10 +89,11 @@ async fn give(channel: &VariableChannel, local: &str, has_ended: &AtomicBool) ->
             position => break position?,
         }
     };
+    say(&serde_json::json!({ "first": number }));
     loop {
         let is_last = has_ended.load(Ordering::Acquire);
-        let entry: Entry = (number, is_last);
-        match channel.send_with(&entry, vec![content(local, number)]).await {
+        let entry: Entry = (number, is_last, content(local, number));
+        match channel.send(&entry).await {
             // It has sent nothing.
             Err(ChannelError::Timeout { .. }) => continue,
             sent => sent?,
@@ -108,15 +109,16 @@ async fn give(channel: &VariableChannel, local: &str, has_ended: &AtomicBool) ->
 async fn take(channel: &VariableChannel, other: &str, mut ledger: Ledger) -> Result<u64, Box<dyn Error>> {
     channel.resume_at(ledger.next)?;
     loop {
-        let ((number, is_last), buffers) = match channel.recv_with::<Entry>().await {
+        let (offset, (number, is_last, text)) = match channel.recv_numbered::<Entry>().await {
             Err(ChannelError::Timeout { .. }) => continue,
             received => received?,
         };
         // Nothing is awaited before it is written down.
-        if number != ledger.next {
-            return Err(format!("{} was to come, and {number} came", ledger.next).into());
+        if (offset, number) != (ledger.next, ledger.next) {
+            let next = ledger.next;
+            return Err(format!("{next} was to come, and {number} came as message {offset}").into());
         }
-        if buffers != [content(other, number)] {
+        if text != content(other, number) {
             return Err(format!("the content of {number} is not what {other} has sent").into());
         }
         ledger.add()?;
@@ -130,17 +132,12 @@ async fn take(channel: &VariableChannel, other: &str, mut ledger: Ledger) -> Res
 }
 
 /// What a party sends as its entry of this number; now and then much.
-fn content(party: &str, number: u64) -> Bytes {
-    let size = match number % 97 {
-        96 => 200_000,
-        _ => number * 31 % 3_000,
+fn content(party: &str, number: u64) -> String {
+    let times = match number % 97 {
+        96 => 20_000,
+        _ => number * 31 % 300,
     };
-    let seed = party.bytes().fold(number, |sum, byte| sum + u64::from(byte));
-    let block: Vec<u8> = (0..=250)
-        .map(|index: u64| (seed + index).to_le_bytes()[0])
-        .collect();
-    let blocks = block.iter().copied().cycle();
-    blocks.take(usize::try_from(size).unwrap_or(0)).collect()
+    format!("{party} {number:06} ").repeat(usize::try_from(times).unwrap_or(0))
 }
 
 /// A file with a line for each entry.

@@ -60,7 +60,7 @@ impl Contender for Flexbond {
             let odd = odd
                 .map(|party| name(party).parse())
                 .collect::<std::result::Result<Vec<_>, _>>()?;
-            let server = ServerEntry::new(next.parse()?, odd);
+            let server = ServerEntry::at(next.parse()?, odd);
             config.servers.insert("next".to_owned(), server);
         }
         let mut server = Server::bind(config).await?;
