@@ -247,3 +247,29 @@ fn who_leaves_waits_for_what_a_server_does_not_keep() {
     stage.hear(Content::Ack { gap: false });
     assert!(stage.node.is_done(), "the server has the other one");
 }
+
+#[test]
+fn pieces_are_no_larger_than_what_a_server_keeps() {
+    let now = Instant::now();
+    let mut net = Net::new(2, 1, &limits());
+    net.setups[0].piece = 1 << 20;
+    let node = net.make(0);
+    let mut stage = Stage::with(
+        node,
+        net.incarnations,
+        now,
+        Hello {
+            credit: 1 << 30,
+            custody: 3000,
+            window_bytes: 1 << 20,
+            ..hello()
+        },
+    );
+    stage.sends("x", sized(7000));
+    stage.sends("x", sized(3000));
+    stage.items();
+    assert!(stage.opened(0, 3, 0));
+    seen(&mut stage, true);
+    let pieces = pieces(&stage.items());
+    assert_eq!(pieces, [(0, 0, 0), (0, 0, 3000), (0, 0, 6000), (0, 1, 0)]);
+}
