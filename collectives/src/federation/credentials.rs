@@ -108,10 +108,11 @@ pub(super) fn below(folder: &Path, path: &mut PathBuf) {
 mod curve {
     use std::fs::File;
     use std::io::Read;
+    use std::path::Path;
 
-    use flexbond_session::socket::{Certificate, CurveClient, KeyPair, PublicKey};
+    use flexbond_session::socket::{Certificate, CurveClient, KeyPair, Options, PublicKey};
 
-    use super::*;
+    use super::CredentialError;
 
     /// Bytes of a file with keys, at most: what is larger is another file.
     const LONGEST: u64 = 64 << 10;
@@ -188,7 +189,7 @@ mod tls {
         ClientCertificates, Tls, TlsClient, TlsIdentity, TlsOptions, TlsServer, TlsSettingsError, TrustRoots,
     };
 
-    use super::*;
+    use super::{CredentialError, TlsFiles};
 
     impl TlsFiles {
         /// What a transport needs that connects, and that listens if `listens`.

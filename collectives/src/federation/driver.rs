@@ -53,6 +53,8 @@ pub(super) struct State {
     /// How many of these wait for a flow to a peer. Of such news there are many, and few wait for them.
     waiting_out: usize,
     closing: Option<Instant>,
+    /// The driver ends at once, and says nothing.
+    has_vanished: bool,
     pub(super) is_ended: bool,
     /// How it stands with the server, if one carries the packets.
     pub(super) server: Option<ServerWay>,
@@ -150,6 +152,7 @@ impl Shared {
                 waiting: HashMap::new(),
                 waiting_out: 0,
                 closing: None,
+                has_vanished: false,
                 is_ended: false,
                 server: None,
             }),
@@ -177,6 +180,14 @@ impl Shared {
     /// There may be something to send.
     pub(super) fn work(&self) {
         self.work.wake();
+    }
+
+    /// The driver ends at once.
+    pub(super) fn vanish(&self) {
+        let mut state = self.lock();
+        state.has_vanished = true;
+        drop(state);
+        self.work();
     }
 
     /// Nothing more will be sent; the driver ends when the others have everything, or the linger is over.
@@ -256,6 +267,9 @@ impl Slot {
 impl<C: Carrier> Driver<C> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.work.register(cx.waker());
+        if self.shared.lock().has_vanished {
+            return Poll::Ready(());
+        }
         let is_busy = self.receive(cx) | self.transmit(cx);
         let (timeout, is_over) = {
             let mut state = self.shared.lock();

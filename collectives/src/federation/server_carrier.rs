@@ -38,7 +38,7 @@ pub enum ServerCarrierError {
         /// The address.
         server: Endpoint,
         /// Why.
-        source: ConnectError,
+        source: Box<ConnectError>,
     },
     /// An option of the socket is out of bounds.
     #[error(transparent)]
@@ -89,7 +89,10 @@ impl ServerCarrier {
         options: Options,
     ) -> Result<Self, ServerCarrierError> {
         let uplink = Uplink::new(&server, options).map_err(|error| match error {
-            UplinkError::Connect(source) => ServerCarrierError::Connect { server, source },
+            UplinkError::Connect(source) => ServerCarrierError::Connect {
+                server,
+                source: Box::new(source),
+            },
             UplinkError::Option(error) => error.into(),
         })?;
         Ok(ServerCarrier {

@@ -147,7 +147,10 @@ impl Relay {
                 aborted: None,
             })
         });
-        let index = self.jobs.insert(Job::new(id.clone(), members, scope, now));
+        let incarnation = self.draw_incarnation();
+        let index = self
+            .jobs
+            .insert(Job::new(id.clone(), incarnation, members, scope, now));
         self.job_ids.insert(id.clone(), index);
         let job = &mut self.jobs[index];
         let timer = Timer::Job(index);
@@ -163,13 +166,30 @@ impl Relay {
         self.halves[one].twin = two;
         self.halves[two].twin = one;
         for half in [one, two] {
-            if let Some(server) = self.routes.server(&self.halves[half].party) {
-                let way = Way::Server(server);
-                self.halves[half].way = Some(way);
-                self.lanes.join(way, half);
-            }
+            self.route(half);
         }
         one
+    }
+
+    /// The half of a party that is reached through another server goes there; that of one which was, and is not, nowhere.
+    pub(super) fn route(&mut self, index: usize) {
+        let half = &mut self.halves[index];
+        let way = self.routes.server(&half.party).map(Way::Server);
+        let is_routed = matches!(half.way, Some(Way::Server(_)));
+        if half.way == way || (way.is_none() && !is_routed) {
+            return;
+        }
+        let old = std::mem::replace(&mut half.way, way);
+        if let Some(old) = old {
+            self.lanes.leave(old, index);
+            half.link.lost();
+            self.jobs[half.job].parties[half.member].lost(old);
+            self.set_present(index, false);
+        }
+        if let Some(way) = way {
+            self.lanes.join(way, index);
+        }
+        self.wake(index);
     }
 
     fn make_half(&mut self, now: Instant, index: usize, member: usize, other: usize) -> usize {
@@ -179,7 +199,7 @@ impl Relay {
         let of_pair = self.limits.of_pair(self.ledger.is_durable());
         let of_pair = self.quota.add(QuotaKind::Pair, of_pair);
         let account = Account::new([self.scope, job.scope, of_party, of_pair]);
-        let link = Link::new(self.incarnation, &self.times, now);
+        let link = Link::new(job.incarnation, &self.times, now);
         let half = Half::new(index, (party, plays), member, link, account);
         let half = self.halves.insert(half);
         job.halves.insert((member, other), half);

@@ -37,7 +37,9 @@ impl Relay {
             offset: seq,
             expired,
         });
-        let last = self.flows[number].entries.last_key_value();
+        // Only whole messages say in the store how far it has come.
+        let mut others = self.flows[number].entries.iter().rev();
+        let last = others.find(|(_, entry)| entry.is_whole && !entry.is_expired);
         if last.is_none_or(|(last, _)| last + 1 < next) {
             self.keep_next(number);
         }
@@ -107,16 +109,16 @@ impl Relay {
             let is_tomb = flow.entries.get(seq).is_none_or(|entry| entry.is_expired);
             if is_tomb {
                 self.remove_message(number, *seq);
-            } else if !(is_present && flow.is_begun(*seq)) {
+            } else if is_present && flow.is_begun(*seq) {
                 // What its receiver has, it counts itself.
+                self.flows[number].postpone(now, *seq, now + LOOK_AGAIN);
+            } else {
                 self.bury(now, number, *seq);
                 count += 1;
             }
         }
         let flow = &mut self.flows[number];
         if let Some(at) = flow.expires(self.limits.ttl) {
-            let is_postponed = overdue.len() < MAX_OVERDUE && at <= now;
-            let at = if is_postponed { now + LOOK_AGAIN } else { at };
             self.timers.arm(Timer::Flow(number), &mut flow.armed, at);
         }
         if count > 0 {
@@ -218,6 +220,7 @@ impl Relay {
 
     /// The content of a piece is here.
     pub(super) fn take_loaded(&mut self, id: PieceId, content: Vec<Bytes>) {
+        self.ledger.loaded(id);
         let len: u64 = content.iter().map(|frame| frame.len() as u64).sum();
         let number = self.flow_ids.get(&id.flow).copied();
         let flow = number.and_then(|number| self.flows.get_mut(number));
@@ -226,10 +229,29 @@ impl Relay {
         match (number, piece) {
             (Some(number), Some(piece)) if matches!(piece.content, Content::Loading) && piece.len == len => {
                 piece.content = Content::Memory(content);
+                self.ledger.memory += len;
                 self.activate(number);
             }
             // The message has come to its end meanwhile.
-            _ => self.ledger.unload(len),
+            _ => self.feed_loads(),
+        }
+    }
+
+    /// The store has no such piece.
+    pub(super) fn miss(&mut self, id: PieceId) {
+        self.ledger.loaded(id);
+        self.feed_loads();
+        let Some(number) = self.flow_ids.get(&id.flow).copied() else {
+            return;
+        };
+        let Some(flow) = self.flows.get_mut(number) else {
+            return;
+        };
+        let entry = flow.entries.get_mut(&id.offset);
+        let piece = entry.and_then(|entry| entry.piece(id.at));
+        if piece.is_some_and(|piece| matches!(piece.content, Content::Loading)) {
+            // It will never be whole again: its receiver is told that there was a message.
+            self.bury(self.now, number, id.offset);
         }
     }
 
@@ -242,8 +264,8 @@ impl Relay {
         }
         let flow = &mut self.flows[number];
         let bounds = self.halves[flow.target].bounds;
-        let (pieces, bytes) = flow.load(most, bounds);
-        self.ledger.load(pieces, bytes);
+        let pieces = flow.load(most, bounds);
+        self.ledger.load(pieces);
     }
 
     /// Flows that have waited for memory go on.

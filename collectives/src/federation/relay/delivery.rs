@@ -6,6 +6,9 @@ use super::flow::{Outlet, Step};
 use super::relay::Relay;
 use crate::federation::core::packet::{Item, MAX_OFFSET};
 
+/// How many messages that a receiver holds are remembered, of all channels, until they come again from their sender.
+const MAX_HELD: usize = 1 << 16;
+
 impl Relay {
     /// A receiver has answered the opening of a flow.
     pub(super) fn opened(
@@ -29,10 +32,14 @@ impl Relay {
         if next >= MAX_OFFSET || held.iter().any(|offset| *offset >= next) {
             return Err(Some("nobody counts so far"));
         }
-        let reconciled = flow.opened(next, held);
+        let half = &mut self.halves[index];
+        let most = MAX_HELD.saturating_sub(half.remembered);
+        let reconciled = flow.opened(next, held, most);
+        half.remembered += reconciled.remembered;
         for seq in reconciled.settled {
             self.end_message(number, seq, false);
         }
+        self.answer_pending(number);
         for seq in reconciled.held {
             self.free_to(number, seq, u64::MAX);
         }
@@ -58,8 +65,10 @@ impl Relay {
         let Some(number) = self.target(index, id).filter(|flow| self.flows[*flow].is_open) else {
             return Err(Some("it has a message of a channel that it was not told of"));
         };
-        let flow = &self.flows[number];
-        if flow.is_sent(seq) {
+        let flow = &mut self.flows[number];
+        let was_held = flow.let_go(seq);
+        self.halves[index].remembered -= usize::from(was_held);
+        if was_held || flow.is_sent(seq) {
             self.end_message(number, seq, expired);
             self.activate(number);
         } else if flow.is_unknown(seq) {

@@ -60,6 +60,8 @@ pub(super) struct Half {
     pub(super) credit: Option<u64>,
     pub(super) spent: u64,
     pub(super) wanted: u64,
+    /// How many messages it holds that may come again from their sender.
+    pub(super) remembered: usize,
     /// Pieces that are not kept once they have come: the number of the item, the flow, and which it is.
     pub(super) streamed: VecDeque<(u64, usize, Streamed)>,
     pub(super) told: Told,
@@ -117,6 +119,7 @@ impl Half {
             credit: None,
             spent: 0,
             wanted: 0,
+            remembered: 0,
             streamed: VecDeque::new(),
             told: Told::default(),
             wrong: 0,
@@ -147,6 +150,7 @@ impl Half {
         self.starved.clear();
         self.credit = None;
         (self.spent, self.wanted) = (0, 0);
+        self.remembered = 0;
         self.streamed.clear();
         self.told = Told::default();
     }

@@ -15,7 +15,6 @@ impl Relay {
     /// A session of a sender opens a flow.
     pub(super) fn open(
         &mut self,
-        now: Instant,
         index: usize,
         id: u32,
         key: FlowKey,
@@ -40,10 +39,45 @@ impl Relay {
             Some(flow) => flow,
             None => self.make_flow(index, key, from.map(|(epoch, _)| epoch)),
         };
+        let twin = &self.halves[self.halves[index].twin];
+        let is_pending = from.is_none() && !self.flows[flow].is_met;
+        if is_pending && twin.is_present {
+            // What the receiver has is not for a new sender to send.
+            let known = &mut self.flows[flow];
+            (known.is_pending, known.source_id) = (true, Some(id));
+            self.halves[index].incoming.insert(id, flow);
+            self.activate(flow);
+            return Ok(());
+        }
+        if is_pending {
+            self.flows[flow].leap();
+        }
+        self.answer(index, id, flow, from, known.is_none());
+        Ok(())
+    }
+
+    /// A receiver has said how far it has come, or is not there to say it: a new sender is answered that has waited.
+    pub(super) fn answer_pending(&mut self, number: usize) {
+        let flow = &mut self.flows[number];
+        if !std::mem::take(&mut flow.is_pending) {
+            return;
+        }
+        if !flow.is_met {
+            flow.leap();
+        }
+        if let Some(id) = flow.source_id {
+            let source = flow.source;
+            self.answer(source, id, number, None, false);
+            self.wake(source);
+        }
+    }
+
+    /// Tells a sender what is here of a flow.
+    fn answer(&mut self, index: usize, id: u32, flow: usize, from: Option<(u64, u64)>, is_new: bool) {
         self.halves[index].incoming.insert(id, flow);
         let is_same = from.is_some_and(|(epoch, _)| epoch == self.flows[flow].source_epoch);
         let ((epoch, next, held), is_renumbered) = self.flows[flow].open_source(id, from);
-        if known.is_none() || is_renumbered {
+        if is_new || is_renumbered {
             self.keep_flow(flow);
         }
         let opened = Item::Opened {
@@ -56,20 +90,23 @@ impl Relay {
         if !is_same {
             // Whoever could send them again has gone: their receiver is told that there were messages.
             for seq in self.flows[flow].rewound() {
-                self.bury(now, flow, seq);
+                self.bury(self.now, flow, seq);
             }
         }
         if !self.flows[flow].entries.is_empty() {
             self.activate(flow);
         }
         self.top_up(index);
-        Ok(())
     }
 
     fn make_flow(&mut self, index: usize, key: FlowKey, epoch: Option<u64>) -> usize {
+        // A numbering that the sender has already is perhaps the receiver's, too.
+        let is_known = epoch.is_some();
         let epoch = epoch.unwrap_or_else(|| self.draw_epoch());
         let id = self.next_flow;
-        self.insert_flow(id, index, key, epoch)
+        let flow = self.insert_flow(id, index, key, epoch);
+        self.flows[flow].is_met = !is_known;
+        flow
     }
 
     pub(super) fn insert_flow(&mut self, id: u64, source: usize, key: FlowKey, epoch: u64) -> usize {
@@ -190,6 +227,7 @@ impl Relay {
                 if let Some(offset) = dropped {
                     let flow = self.flows[number].id;
                     self.ledger.add(|| Op::Dropped { flow, offset });
+                    self.keep_next(number);
                 }
                 self.write(number, seq, at, (is_first, is_expired), content);
                 if self.flows[number].is_untimely(seq) {
@@ -280,6 +318,7 @@ impl Relay {
             self.ledger.unload(entry.memory());
             let flow = self.flows[number].id;
             self.ledger.add(|| Op::Dropped { flow, offset: seq });
+            self.keep_next(number);
             self.quota.release(&mut self.halves[source].account, entry.cost);
             self.note_unsent(number);
         }

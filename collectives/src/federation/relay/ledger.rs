@@ -1,6 +1,6 @@
 //! What the store is to do, and who waits for it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::store::{Op, PieceId, Request};
 
@@ -20,6 +20,8 @@ pub(super) struct Ledger {
     committed: u64,
     marks: VecDeque<(u64, Mark)>,
     loads: VecDeque<PieceId>,
+    /// What the store was asked for and has not given, and the bytes that are kept free for it.
+    loading: BTreeMap<PieceId, u64>,
     /// The bytes of messages that are in memory, or on their way there.
     pub(super) memory: u64,
     /// Flows that wait for memory to load into.
@@ -46,6 +48,7 @@ impl Ledger {
             committed: 0,
             marks: VecDeque::new(),
             loads: VecDeque::new(),
+            loading: BTreeMap::new(),
             memory: 0,
             starved: VecDeque::new(),
         }
@@ -99,9 +102,25 @@ impl Ledger {
         }
     }
 
-    pub(super) fn load(&mut self, pieces: Vec<PieceId>, bytes: u64) {
-        self.loads.extend(pieces);
-        self.memory += bytes;
+    /// What has changed since the last batch is none of the store's business.
+    pub(super) fn forget_changes(&mut self) {
+        self.ops.clear();
+    }
+
+    /// Asks for pieces, with their lengths.
+    pub(super) fn load(&mut self, pieces: Vec<(PieceId, u64)>) {
+        for (piece, len) in pieces {
+            self.loads.push_back(piece);
+            self.memory += len;
+            *self.loading.entry(piece).or_default() += len;
+        }
+    }
+
+    /// A piece that was asked for is here, or does not exist: its bytes do not count as being loaded any more.
+    pub(super) fn loaded(&mut self, piece: PieceId) {
+        if let Some(len) = self.loading.remove(&piece) {
+            self.unload(len);
+        }
     }
 
     pub(super) fn unload(&mut self, bytes: u64) {

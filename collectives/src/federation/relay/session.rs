@@ -19,7 +19,7 @@ impl Relay {
         let Packet { header, pieces } = packet;
         let bytes = pieces.iter().map(bytes::Bytes::len).sum();
         if let Content::Refused(refusal) = header.content
-            && header.yours == self.incarnation
+            && header.yours == self.jobs[self.halves[index].job].incarnation
         {
             let (job, party) = (header.job.clone(), header.to.clone());
             self.tell(RelayEvent::Refused { job, party, refusal });
@@ -125,6 +125,9 @@ impl Relay {
                 self.tell(RelayEvent::Lost { job, party });
             }
             self.unload_targets(index);
+            for place in 0..self.halves[index].targets.len() {
+                self.answer_pending(self.halves[index].targets[place]);
+            }
         }
         let twin = self.halves[index].twin;
         self.inform(twin);
@@ -239,7 +242,7 @@ impl Relay {
             {
                 return Err(None);
             }
-            Item::Open { flow, key, from } => self.open(now, index, flow, key, from)?,
+            Item::Open { flow, key, from } => self.open(index, flow, key, from)?,
             Item::Data(data) => self.take_data(now, index, data, pieces)?,
             Item::Want { total } => self.want(index, total)?,
             Item::Opened {

@@ -1,7 +1,6 @@
 //! What a store of messages does, and what it keeps.
 
 use bytes::Bytes;
-use thiserror::Error;
 
 use crate::federation::core::{FlowKey, Tag};
 use crate::federation::name::{JobId, PartyId};
@@ -19,6 +18,7 @@ pub(crate) struct PieceId {
 }
 
 /// Keeps messages over the server's end. It is called on a thread of its own and may block.
+#[cfg(test)]
 pub(crate) trait Store: Send + 'static {
     /// Shows all that is kept, without contents: jobs, then parties, flows, messages and pieces, each in the order of
     /// their keys.
@@ -41,7 +41,8 @@ pub(crate) trait Store: Send + 'static {
 }
 
 /// What a store cannot do.
-#[derive(Debug, Error)]
+#[cfg(test)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
     /// There is no room on the device.
     #[error("the store's device is full")]

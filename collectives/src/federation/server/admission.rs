@@ -122,6 +122,7 @@ pub(super) struct Proofs {
     certificates: Vec<String>,
 }
 
+#[derive(Clone, Copy)]
 enum Proof<'p> {
     Key(&'p str),
     Certificate(&'p str),

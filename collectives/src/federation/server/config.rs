@@ -201,8 +201,8 @@ impl ServerConfig {
         let place = path.display().to_string();
         let text = read(path)?;
         let mut config = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("json") => parse_json(&text, place),
-            Some("toml") => parse_toml(&text, place),
+            Some("json") => parse_json(&text, &place),
+            Some("toml") => parse_toml(&text, &place),
             _ => Err(ServerConfigError::Format {
                 path: path.to_owned(),
             }),
@@ -216,7 +216,7 @@ impl ServerConfig {
     /// # Errors
     /// [`ServerConfigError`] says what is wrong, and where.
     pub fn from_json(text: &str) -> Result<Self, ServerConfigError> {
-        parse_json(text, "(JSON)".to_owned())
+        parse_json(text, "(JSON)")
     }
 
     /// Reads TOML, without [`validate`](ServerConfig::validate).
@@ -224,7 +224,7 @@ impl ServerConfig {
     /// # Errors
     /// [`ServerConfigError`] says what is wrong, and where.
     pub fn from_toml(text: &str) -> Result<Self, ServerConfigError> {
-        parse_toml(text, "(TOML)".to_owned())
+        parse_toml(text, "(TOML)")
     }
 
     fn below(&mut self, folder: &Path) {
@@ -384,24 +384,24 @@ fn is_near(endpoint: &Endpoint) -> bool {
     }
 }
 
-fn parse_json(text: &str, place: String) -> Result<ServerConfig, ServerConfigError> {
+fn parse_json(text: &str, place: &str) -> Result<ServerConfig, ServerConfigError> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let config = parsed(&mut deserializer, &place)?;
+    let config = parsed(&mut deserializer, place)?;
     deserializer.end().map_err(|error| ServerConfigError::Syntax {
-        place,
+        place: place.to_owned(),
         key: String::new(),
         reason: error.to_string(),
     })?;
     Ok(config)
 }
 
-fn parse_toml(text: &str, place: String) -> Result<ServerConfig, ServerConfigError> {
+fn parse_toml(text: &str, place: &str) -> Result<ServerConfig, ServerConfigError> {
     let deserializer = toml::Deserializer::parse(text).map_err(|error| ServerConfigError::Syntax {
-        place: place.clone(),
+        place: place.to_owned(),
         key: String::new(),
         reason: error.to_string().trim_end().to_owned(),
     })?;
-    parsed(deserializer, &place)
+    parsed(deserializer, place)
 }
 
 fn parsed<'de, T, D>(deserializer: D, place: &str) -> Result<T, ServerConfigError>

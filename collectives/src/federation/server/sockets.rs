@@ -110,7 +110,7 @@ impl Sockets {
         for endpoint in &config.listen {
             let bound = router.bind(endpoint).await.map_err(|source| ServeError::Bind {
                 endpoint: endpoint.clone(),
-                source,
+                source: Box::new(source),
             })?;
             endpoints.push(bound);
         }
@@ -129,7 +129,7 @@ impl Sockets {
         Uplink::new(endpoint, options).map_err(|error| match error {
             UplinkError::Connect(source) => ServeError::Connect {
                 server: name.to_owned(),
-                source,
+                source: Box::new(source),
             },
             UplinkError::Option(error) => error.into(),
         })
