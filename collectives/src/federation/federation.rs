@@ -283,6 +283,18 @@ impl Federation {
         .await;
     }
 
+    /// Whether nothing of what was sent is here alone any more: the other parties have it, or a message server has it in
+    /// custody. After [`close`](Federation::close), whether that came to its end within the linger.
+    #[must_use]
+    pub fn is_handed_over(&self) -> bool {
+        self.inner.shared.lock().node.is_done()
+    }
+
+    /// Goes without a word, as a program that dies: others hear that this party is away, and not that it has left.
+    pub(super) fn vanish(&self) {
+        self.inner.shared.vanish();
+    }
+
     pub(super) fn shared(&self) -> &Shared {
         &self.inner.shared
     }
