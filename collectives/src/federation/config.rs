@@ -308,7 +308,7 @@ impl Config {
             Ok(file) => Self::from_parts(file),
             Err(error) => Err(ConfigError::Syntax {
                 place,
-                reason: error.to_string().trim_end().to_owned(),
+                reason: toml_reason(text, &error),
             }),
         }
     }
@@ -455,6 +455,22 @@ impl Config {
     pub fn bounds(&self) -> &Limits {
         &self.limits
     }
+}
+
+/// Where a TOML text is wrong, and how, in one line.
+pub(super) fn toml_reason(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message();
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return message.to_owned();
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before
+        .chars()
+        .rev()
+        .take_while(|character| *character != '\n')
+        .count()
+        + 1;
+    format!("line {line}, column {column}: {message}")
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {

@@ -48,7 +48,7 @@ pub struct CurveKeys {
     /// The file with this party's secret key, as `flexbond keygen` and pyzmq write it. In a file, a relative path counts
     /// from the folder of the configuration.
     pub secret_file: PathBuf,
-    /// The server's public key: 40 characters (Z85).
+    /// The server's public key: 40 characters (Z85), as `flexbond keygen` prints it.
     pub server_key: String,
 }
 

@@ -46,5 +46,5 @@ pub(crate) use self::relay::{Relay, RelaySetup, Way};
 pub(crate) use self::routes::Routes;
 pub use self::stats::{JobStats, PartyStats, RelayStats};
 #[cfg(test)]
-pub(crate) use self::store::{FlowId, Store};
+pub(crate) use self::store::FlowId;
 pub(crate) use self::store::{Op, PieceId, Record, Request};

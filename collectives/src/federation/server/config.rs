@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::ServerConfigError;
 use super::parsed;
+use crate::federation::config::toml_reason;
 use crate::federation::credentials::{TlsFiles, below};
 use crate::federation::name::{JobId, PartyId};
 use crate::federation::relay::RelayLimits;
@@ -95,7 +96,7 @@ impl ServerKeys {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct PartyEntry {
-    /// Its public key of CURVE: 40 characters (Z85).
+    /// Its public key of CURVE: 40 characters (Z85), as `flexbond keygen` prints it.
     #[serde(deserialize_with = "parsed::public_key")]
     pub key: Option<String>,
     /// Names of its certificates: `DNS:host`, `IP:address`, `email:address`, `URI:uri`, `CN:name` or
@@ -323,8 +324,9 @@ impl ServerConfig {
                 );
             }
             is_anybody |= key.is_some() || !certificates.is_empty();
-            let proofs = key.iter().map(|key| format!("key {key}"));
-            for proof in proofs.chain(certificates.iter().map(|name| format!("certificate {name}"))) {
+            let proofs = key.iter().map(|key| format!("key {}", parsed::same_key(key)));
+            let certificates = certificates.iter().map(|name| parsed::same_certificate(name));
+            for proof in proofs.chain(certificates.map(|name| format!("certificate {name}"))) {
                 if let Some(first) = owners.insert(proof.clone(), owner.clone()) {
                     return entry(&owner, format!("its {proof} is also that of {first}"));
                 }
@@ -342,7 +344,13 @@ impl ServerConfig {
     fn check_servers(&self) -> Result<(), ServerConfigError> {
         let mut ways: BTreeMap<&PartyId, &String> = BTreeMap::new();
         for (name, server) in &self.servers {
-            if self.parties.keys().any(|party| party.as_str() == name) {
+            let others = self.servers.values().flat_map(|server| &server.parties);
+            if self
+                .parties
+                .keys()
+                .chain(others)
+                .any(|party| party.as_str() == name)
+            {
                 return entry(
                     format!("servers.{name}"),
                     "a party has this name, too; rename one",
@@ -386,7 +394,7 @@ fn is_near(endpoint: &Endpoint) -> bool {
 
 fn parse_json(text: &str, place: &str) -> Result<ServerConfig, ServerConfigError> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let config = parsed(&mut deserializer, place)?;
+    let config = parsed(&mut deserializer, place, ToString::to_string)?;
     deserializer.end().map_err(|error| ServerConfigError::Syntax {
         place: place.to_owned(),
         key: String::new(),
@@ -399,26 +407,32 @@ fn parse_toml(text: &str, place: &str) -> Result<ServerConfig, ServerConfigError
     let deserializer = toml::Deserializer::parse(text).map_err(|error| ServerConfigError::Syntax {
         place: place.to_owned(),
         key: String::new(),
-        reason: error.to_string().trim_end().to_owned(),
+        reason: toml_reason(text, &error),
     })?;
-    parsed(deserializer, place)
+    parsed(deserializer, place, |error| toml_reason(text, error))
 }
 
-fn parsed<'de, T, D>(deserializer: D, place: &str) -> Result<T, ServerConfigError>
+fn parsed<'de, T, D>(
+    deserializer: D,
+    place: &str,
+    reason: impl Fn(&D::Error) -> String,
+) -> Result<T, ServerConfigError>
 where
     T: DeserializeOwned,
     D: serde::Deserializer<'de>,
 {
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let key = error.path().to_string();
+        // What it does not know it calls so.
+        let key = key.trim_end_matches(['?', '.']);
         ServerConfigError::Syntax {
             place: place.to_owned(),
-            key: if key == "." {
+            key: if key.is_empty() {
                 String::new()
             } else {
                 format!("`{key}`")
             },
-            reason: error.inner().to_string().trim_end().to_owned(),
+            reason: reason(error.inner()),
         }
     })
 }

@@ -41,7 +41,9 @@ impl Sockets {
     }
 
     /// Takes over the lists and certificates of another configuration.
-    pub(super) fn reload(&self, config: &ServerConfig) -> Result<(), ServeError> {
+    ///
+    /// Returns the generation of the lists: who was let in by older ones may have to go.
+    pub(super) fn reload(&self, config: &ServerConfig) -> Result<u64, ServeError> {
         #[cfg(feature = "tls")]
         if let (Some(tls), Some(files)) = (&self.tls, &config.tls) {
             let listens = listens_tls(config);

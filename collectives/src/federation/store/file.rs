@@ -180,9 +180,9 @@ impl FileStore {
         }
     }
 
-    /// The buffers of a piece that was committed; none if it is not there.
-    pub(crate) fn load(&mut self, piece: PieceId) -> Result<Option<Vec<Bytes>>, StoreError> {
-        self.with(|database| load(database, piece))
+    /// The buffers of each of these pieces; none of one that is not there.
+    pub(crate) fn load(&mut self, pieces: &[PieceId]) -> Result<Vec<Option<Vec<Bytes>>>, StoreError> {
+        self.with(|database| load(database, pieces))
     }
 }
 
