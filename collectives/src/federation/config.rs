@@ -12,6 +12,7 @@ use super::core::MAX_MEMBERS;
 use super::credentials::{CurveKeys, TlsFiles};
 use super::limits::{LimitError, Limits};
 use super::name::{JobId, Member, PartyId, Role};
+use super::nats::{NatsOptions, is_nats};
 
 /// The largest configuration file in bytes.
 const MAX_FILE: u64 = 16 << 20;
@@ -90,6 +91,14 @@ pub enum ConfigError {
         /// Which key.
         key: &'static str,
     },
+    /// A key does not fit to a server of NATS, or is for one where there is none.
+    #[error("`{key}` {reason}")]
+    Nats {
+        /// Which key.
+        key: &'static str,
+        /// What it must be.
+        reason: &'static str,
+    },
     /// A limit is out of its bounds.
     #[error("`limits`")]
     Limit(#[from] LimitError),
@@ -98,9 +107,11 @@ pub enum ConfigError {
 /// Who takes part in a job, which of them this is, and what it holds at most.
 ///
 /// # Files
-/// JSON or TOML; a key that is not in this example is an error that names it, except for `tls`, see [`TlsFiles`]. `role`,
-/// `server`, `curve`, `addresses`, `limits` and any of the three roles may be left out. All parties need the same job id and
-/// the same members. Where there is a `server`, parties are reached by it alone, and `addresses` are not looked at.
+/// JSON or TOML; a key that is not in this example is an error that names it, except for `tls`, see [`TlsFiles`], and
+/// `nats`, see [`NatsOptions`]. `role`, `server`, `curve`, `addresses`, `limits` and any of the three roles may be left out.
+/// All parties need the same job id and the same members. Where there is a `server`, parties are reached by it alone, and
+/// `addresses` are not looked at. A `server` of the form `nats://host:4222` is one of NATS with JetStream, or several with
+/// commas between them.
 ///
 /// ```
 /// use flexbond_collectives::federation::{Config, Role};
@@ -137,6 +148,7 @@ pub struct Config {
     server: Option<String>,
     curve: Option<CurveKeys>,
     tls: Option<TlsFiles>,
+    nats: Option<NatsOptions>,
     addresses: BTreeMap<PartyId, String>,
     limits: Limits,
 }
@@ -147,6 +159,7 @@ struct File {
     server: Option<String>,
     curve: Option<CurveKeys>,
     tls: Option<TlsFiles>,
+    nats: Option<NatsOptions>,
     session: Session,
     federation: Parties,
     #[serde(default)]
@@ -186,6 +199,7 @@ impl Config {
             server: None,
             curve: None,
             tls: None,
+            nats: None,
             addresses: BTreeMap::new(),
             limits: Limits::default(),
         }
@@ -216,6 +230,13 @@ impl Config {
     #[must_use]
     pub fn tls(mut self, files: TlsFiles) -> Self {
         self.tls = Some(files);
+        self
+    }
+
+    /// Sets how the job is kept in NATS JetStream.
+    #[must_use]
+    pub fn nats(mut self, options: NatsOptions) -> Self {
+        self.nats = Some(options);
         self
     }
 
@@ -251,6 +272,7 @@ impl Config {
         if let Some(folder) = path.parent() {
             config.curve.iter_mut().for_each(|keys| keys.below(folder));
             config.tls.iter_mut().for_each(|files| files.below(folder));
+            config.nats.iter_mut().for_each(|options| options.below(folder));
         }
         Ok(config)
     }
@@ -286,7 +308,7 @@ impl Config {
             Ok(file) => Self::from_parts(file),
             Err(error) => Err(ConfigError::Syntax {
                 place,
-                reason: error.to_string().trim_end().to_owned(),
+                reason: toml_reason(text, &error),
             }),
         }
     }
@@ -305,6 +327,7 @@ impl Config {
             server: file.server,
             curve: file.curve,
             tls: file.tls,
+            nats: file.nats,
             addresses: file.addresses,
             limits: file.limits,
         };
@@ -353,7 +376,22 @@ impl Config {
         if let (None, Some((key, _))) = (&self.server, keys.into_iter().find(|(_, is_there)| *is_there)) {
             return Err(ConfigError::NoServer { key });
         }
+        self.validate_nats()
+            .map_err(|(key, reason)| ConfigError::Nats { key, reason })?;
         Ok(self.limits.validate()?)
+    }
+
+    fn validate_nats(&self) -> Result<(), (&'static str, &'static str)> {
+        let is_there = self.server.as_deref().is_some_and(is_nats);
+        match &self.nats {
+            Some(_) if !is_there => Err(("nats", "is for a `server` of the form \"nats://host:4222\"")),
+            _ if is_there && self.curve.is_some() => Err((
+                "curve",
+                "is not for servers of NATS; they know `nats.credentials` and `tls`",
+            )),
+            Some(options) => options.validate(),
+            None => Ok(()),
+        }
     }
 
     /// The job.
@@ -400,6 +438,12 @@ impl Config {
         self.tls.as_ref()
     }
 
+    /// How the job is kept in NATS JetStream.
+    #[must_use]
+    pub fn nats_options(&self) -> Option<&NatsOptions> {
+        self.nats.as_ref()
+    }
+
     /// Where parties listen that are reached directly.
     #[must_use]
     pub fn addresses(&self) -> &BTreeMap<PartyId, String> {
@@ -411,6 +455,22 @@ impl Config {
     pub fn bounds(&self) -> &Limits {
         &self.limits
     }
+}
+
+/// Where a TOML text is wrong, and how, in one line.
+pub(super) fn toml_reason(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message();
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return message.to_owned();
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before
+        .chars()
+        .rev()
+        .take_while(|character| *character != '\n')
+        .count()
+        + 1;
+    format!("line {line}, column {column}: {message}")
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {

@@ -6,6 +6,9 @@ use super::config::{Config, ConfigError};
 use super::direct::{DirectCarrier, DirectError};
 use super::error::JoinError;
 use super::federation::Federation;
+#[cfg(feature = "nats")]
+use super::nats::NatsCarrier;
+use super::nats::{NatsError, is_nats};
 use super::server_carrier::{ServerCarrier, ServerCarrierError};
 
 /// Why a party does not take part in the job of its configuration.
@@ -24,6 +27,12 @@ pub enum ConnectError {
     /// The message server cannot be reached, whatever is waited for.
     #[error(transparent)]
     Server(#[from] ServerCarrierError),
+    /// The NATS server cannot be reached, or lacks something.
+    #[error(transparent)]
+    Nats(#[from] NatsError),
+    /// The server is one of NATS, and the program was built without it.
+    #[error("`server` is one of NATS; this program was built without the feature `nats`")]
+    NoNats,
     /// This party cannot listen, or another can never be reached.
     #[error(transparent)]
     Direct(#[from] DirectError),
@@ -43,6 +52,9 @@ impl Federation {
     /// Dropping the future leaves nothing behind.
     pub async fn connect(config: Config) -> Result<Federation, ConnectError> {
         config.validate()?;
+        if config.server().is_some_and(is_nats) {
+            return Self::connect_nats(config).await;
+        }
         if config.server().is_some() {
             let carrier = ServerCarrier::from_config(&config)?;
             return Ok(Federation::join(config, carrier)?);
@@ -52,5 +64,17 @@ impl Federation {
         }
         let carrier = DirectCarrier::from_config(&config).await?;
         Ok(Federation::join(config, carrier)?)
+    }
+
+    #[cfg(feature = "nats")]
+    async fn connect_nats(config: Config) -> Result<Federation, ConnectError> {
+        let carrier = NatsCarrier::from_config(&config).await?;
+        Ok(Federation::join(config, carrier)?)
+    }
+
+    #[cfg(not(feature = "nats"))]
+    #[expect(clippy::unused_async, reason = "with the feature it waits")]
+    async fn connect_nats(_: Config) -> Result<Federation, ConnectError> {
+        Err(ConnectError::NoNats)
     }
 }

@@ -48,7 +48,7 @@ pub struct CurveKeys {
     /// The file with this party's secret key, as `flexbond keygen` and pyzmq write it. In a file, a relative path counts
     /// from the folder of the configuration.
     pub secret_file: PathBuf,
-    /// The server's public key: 40 characters (Z85), or 64 hexadecimal digits.
+    /// The server's public key: 40 characters (Z85), as `flexbond keygen` prints it.
     pub server_key: String,
 }
 
@@ -108,10 +108,11 @@ pub(super) fn below(folder: &Path, path: &mut PathBuf) {
 mod curve {
     use std::fs::File;
     use std::io::Read;
+    use std::path::Path;
 
-    use flexbond_session::socket::{Certificate, CurveClient, KeyPair, PublicKey};
+    use flexbond_session::socket::{Certificate, CurveClient, KeyPair, Options, PublicKey};
 
-    use super::*;
+    use super::CredentialError;
 
     /// Bytes of a file with keys, at most: what is larger is another file.
     const LONGEST: u64 = 64 << 10;
@@ -188,7 +189,7 @@ mod tls {
         ClientCertificates, Tls, TlsClient, TlsIdentity, TlsOptions, TlsServer, TlsSettingsError, TrustRoots,
     };
 
-    use super::*;
+    use super::{CredentialError, TlsFiles};
 
     impl TlsFiles {
         /// What a transport needs that connects, and that listens if `listens`.

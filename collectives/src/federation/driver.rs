@@ -12,7 +12,7 @@ use flexbond_transport::Message;
 use futures_util::task::AtomicWaker;
 use tokio::time::Sleep;
 
-use super::carrier::{Arrival, Carrier};
+use super::carrier::{Arrival, Carrier, ServerWay};
 use super::core::packet::Packet;
 use super::core::{Event, FlowKey, Node};
 use super::name::PartyId;
@@ -53,7 +53,11 @@ pub(super) struct State {
     /// How many of these wait for a flow to a peer. Of such news there are many, and few wait for them.
     waiting_out: usize,
     closing: Option<Instant>,
+    /// The driver ends at once, and says nothing.
+    has_vanished: bool,
     pub(super) is_ended: bool,
+    /// How it stands with the server, if one carries the packets.
+    pub(super) server: Option<ServerWay>,
 }
 
 /// Who waits for one thing, nearly always one.
@@ -148,7 +152,9 @@ impl Shared {
                 waiting: HashMap::new(),
                 waiting_out: 0,
                 closing: None,
+                has_vanished: false,
                 is_ended: false,
+                server: None,
             }),
             work: AtomicWaker::new(),
         })
@@ -174,6 +180,14 @@ impl Shared {
     /// There may be something to send.
     pub(super) fn work(&self) {
         self.work.wake();
+    }
+
+    /// The driver ends at once.
+    pub(super) fn vanish(&self) {
+        let mut state = self.lock();
+        state.has_vanished = true;
+        drop(state);
+        self.work();
     }
 
     /// Nothing more will be sent; the driver ends when the others have everything, or the linger is over.
@@ -253,6 +267,9 @@ impl Slot {
 impl<C: Carrier> Driver<C> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.work.register(cx.waker());
+        if self.shared.lock().has_vanished {
+            return Poll::Ready(());
+        }
         let is_busy = self.receive(cx) | self.transmit(cx);
         let (timeout, is_over) = {
             let mut state = self.shared.lock();
@@ -303,6 +320,7 @@ impl<C: Carrier> Driver<C> {
                         state.node.handle_lost(peer);
                     }
                 }
+                Poll::Ready(Arrival::Server(way)) => self.shared.lock().server = Some(way),
                 Poll::Pending => return false,
             }
         }

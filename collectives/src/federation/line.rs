@@ -25,6 +25,18 @@ pub enum Codec {
     Json,
 }
 
+/// What a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Encoding {
+    /// Bytes without further meaning.
+    Bytes,
+    /// A value.
+    Value(Codec),
+    /// A value in a codec that is not known here.
+    Unknown(u8),
+}
+
 /// Bytes without further meaning.
 const RAW: u8 = 0;
 const POSTCARD: u8 = 1;
@@ -314,6 +326,24 @@ pub(super) fn raw(tag: Option<Tag>, bytes: bytes::Bytes) -> Letter {
         tag,
         codec: RAW,
         parts: vec![bytes],
+    }
+}
+
+pub(super) fn code(encoding: Encoding) -> u8 {
+    match encoding {
+        Encoding::Bytes => RAW,
+        Encoding::Value(Codec::Postcard) => POSTCARD,
+        Encoding::Value(Codec::Json) => JSON,
+        Encoding::Unknown(other) => other,
+    }
+}
+
+pub(super) fn encoding(letter: &Letter) -> Encoding {
+    match letter.codec {
+        RAW => Encoding::Bytes,
+        POSTCARD => Encoding::Value(Codec::Postcard),
+        JSON => Encoding::Value(Codec::Json),
+        other => Encoding::Unknown(other),
     }
 }
 

@@ -10,6 +10,7 @@ mod contact;
 mod demo;
 mod dump;
 mod failure;
+mod federation;
 mod gauge;
 mod generate;
 mod group;
@@ -71,6 +72,7 @@ enum Command {
     Group(Box<group::GroupCommand>),
     Launch(launch::Launch),
     Serve(Box<serve::Serve>),
+    Federation(federation::FederationCommand),
     Keygen(keygen::Keygen),
     Completions(completions::Completions),
 }
@@ -127,6 +129,7 @@ pub fn flexbond() -> ExitCode {
         Command::Group(command) => command.run(),
         Command::Launch(command) => command.run(),
         Command::Serve(command) => command.run(),
+        Command::Federation(command) => command.run(),
         Command::Keygen(command) => command.run(),
         Command::Completions(command) => command.run(arguments_of),
     })

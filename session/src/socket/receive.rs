@@ -181,17 +181,21 @@ impl Socket {
         let core = self.core();
         let direct = core.turn.is_direct();
         let wait = async {
+            let since = core.spin.wait(direct);
             if let Some(found) = core.spin.until(&mut take, direct).await? {
+                core.spin.waited(since);
                 return Ok(found);
             }
             // The last look was just now: the next is worth its price only with the waker registered (REQ/REP over
             // inproc on one thread looked four times a message, now twice).
             let mut looked = true;
-            poll_fn(|cx| match std::mem::take(&mut looked) {
+            let found = poll_fn(|cx| match std::mem::take(&mut looked) {
                 true => self.poll_registered(cx, &mut take),
                 false => self.poll_take(cx, &mut take),
             })
-            .await
+            .await;
+            core.spin.waited(since);
+            found
         };
         match self.options().recv_timeout {
             None => wait.await,

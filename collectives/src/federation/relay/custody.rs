@@ -14,6 +14,8 @@ use crate::federation::core::packet::Item;
 
 /// How many messages that have waited too long are looked after at once.
 const MAX_OVERDUE: usize = 256;
+/// How many bytes are loaded for one receiver before it has acknowledged them.
+const MAX_LOADED: u64 = 16 << 20;
 /// When to look again whether a receiver has got what has waited too long.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
@@ -37,7 +39,9 @@ impl Relay {
             offset: seq,
             expired,
         });
-        let last = self.flows[number].entries.last_key_value();
+        // Only whole messages say in the store how far it has come.
+        let mut others = self.flows[number].entries.iter().rev();
+        let last = others.find(|(_, entry)| entry.is_whole && !entry.is_expired);
         if last.is_none_or(|(last, _)| last + 1 < next) {
             self.keep_next(number);
         }
@@ -107,16 +111,16 @@ impl Relay {
             let is_tomb = flow.entries.get(seq).is_none_or(|entry| entry.is_expired);
             if is_tomb {
                 self.remove_message(number, *seq);
-            } else if !(is_present && flow.is_begun(*seq)) {
+            } else if is_present && flow.is_begun(*seq) {
                 // What its receiver has, it counts itself.
+                self.flows[number].postpone(now, *seq, now + LOOK_AGAIN);
+            } else {
                 self.bury(now, number, *seq);
                 count += 1;
             }
         }
         let flow = &mut self.flows[number];
         if let Some(at) = flow.expires(self.limits.ttl) {
-            let is_postponed = overdue.len() < MAX_OVERDUE && at <= now;
-            let at = if is_postponed { now + LOOK_AGAIN } else { at };
             self.timers.arm(Timer::Flow(number), &mut flow.armed, at);
         }
         if count > 0 {
@@ -191,6 +195,13 @@ impl Relay {
                     }
                     self.wake(half);
                 }
+                Mark::Answer { flow, session } => {
+                    let source = self.flows.get(flow).map(|flow| flow.source);
+                    let half = source.and_then(|source| self.halves.get(source));
+                    if half.is_some_and(|half| half.session == session) {
+                        self.answer_pending(flow, true);
+                    }
+                }
                 Mark::Piece { flow, seq, at } => self.written(flow, seq, at),
             }
         }
@@ -218,6 +229,7 @@ impl Relay {
 
     /// The content of a piece is here.
     pub(super) fn take_loaded(&mut self, id: PieceId, content: Vec<Bytes>) {
+        self.end_load(id);
         let len: u64 = content.iter().map(|frame| frame.len() as u64).sum();
         let number = self.flow_ids.get(&id.flow).copied();
         let flow = number.and_then(|number| self.flows.get_mut(number));
@@ -226,24 +238,70 @@ impl Relay {
         match (number, piece) {
             (Some(number), Some(piece)) if matches!(piece.content, Content::Loading) && piece.len == len => {
                 piece.content = Content::Memory(content);
+                self.ledger.memory += len;
                 self.activate(number);
             }
             // The message has come to its end meanwhile.
-            _ => self.ledger.unload(len),
+            _ => self.feed_loads(),
+        }
+    }
+
+    fn end_load(&mut self, id: PieceId) {
+        let len = self.ledger.loaded(id);
+        let flow = self.flow_ids.get(&id.flow).and_then(|flow| self.flows.get(*flow));
+        if let Some(target) = flow.map(|flow| flow.target) {
+            let half = &mut self.halves[target];
+            half.loading = half.loading.saturating_sub(len);
+            self.queue_loads(target);
+        }
+    }
+
+    /// Flows to a receiver that have waited for others to be loaded go on.
+    pub(super) fn queue_loads(&mut self, index: usize) {
+        for flow in std::mem::take(&mut self.halves[index].queued_loads) {
+            self.activate(flow);
+        }
+    }
+
+    /// The store has no such piece.
+    pub(super) fn miss(&mut self, id: PieceId) {
+        self.end_load(id);
+        self.feed_loads();
+        let Some(number) = self.flow_ids.get(&id.flow).copied() else {
+            return;
+        };
+        let Some(flow) = self.flows.get_mut(number) else {
+            return;
+        };
+        let entry = flow.entries.get_mut(&id.offset);
+        let piece = entry.and_then(|entry| entry.piece(id.at));
+        if piece.is_some_and(|piece| matches!(piece.content, Content::Loading)) {
+            // It will never be whole again: its receiver is told that there was a message.
+            self.bury(self.now, number, id.offset);
         }
     }
 
     /// Asks the store for what is sent next, if there is memory for it.
     pub(super) fn load(&mut self, number: usize) {
-        let most = self.limits.memory_bytes.saturating_sub(self.ledger.memory);
-        if most == 0 {
+        let left = self.limits.memory_bytes.saturating_sub(self.ledger.memory);
+        let flow = &mut self.flows[number];
+        let half = &mut self.halves[flow.target];
+        // One who does not take what is loaded must leave memory for others, who always get a piece.
+        let of_half = half.loading + half.link.queued().1 as u64;
+        let most = (self.limits.memory_bytes / 8)
+            .min(MAX_LOADED)
+            .saturating_sub(of_half);
+        if of_half > 0 && most == 0 {
+            half.queued_loads.push(number);
+            return;
+        }
+        if of_half > 0 && left == 0 {
             self.ledger.starved.push_back(number);
             return;
         }
-        let flow = &mut self.flows[number];
-        let bounds = self.halves[flow.target].bounds;
-        let (pieces, bytes) = flow.load(most, bounds);
-        self.ledger.load(pieces, bytes);
+        let pieces = flow.load(most.min(left), half.bounds);
+        half.loading += pieces.iter().map(|(_, len)| len).sum::<u64>();
+        self.ledger.load(pieces);
     }
 
     /// Flows that have waited for memory go on.

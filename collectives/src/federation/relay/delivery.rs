@@ -6,6 +6,9 @@ use super::flow::{Outlet, Step};
 use super::relay::Relay;
 use crate::federation::core::packet::{Item, MAX_OFFSET};
 
+/// How many messages that a receiver holds are remembered, of all channels, until they come again from their sender.
+const MAX_HELD: usize = 1 << 12;
+
 impl Relay {
     /// A receiver has answered the opening of a flow.
     pub(super) fn opened(
@@ -26,13 +29,17 @@ impl Relay {
         if flow.epoch != epoch {
             return Err(Some("it has another numbering than it was told"));
         }
-        if next >= MAX_OFFSET || held.iter().any(|offset| *offset >= next) {
+        if next > MAX_OFFSET || held.iter().any(|offset| *offset >= next) {
             return Err(Some("nobody counts so far"));
         }
-        let reconciled = flow.opened(next, held);
+        let half = &mut self.halves[index];
+        let most = MAX_HELD.saturating_sub(half.remembered);
+        let reconciled = flow.opened(next, held, most);
+        half.remembered += reconciled.remembered;
         for seq in reconciled.settled {
             self.end_message(number, seq, false);
         }
+        self.answer_pending(number, false);
         for seq in reconciled.held {
             self.free_to(number, seq, u64::MAX);
         }
@@ -58,8 +65,10 @@ impl Relay {
         let Some(number) = self.target(index, id).filter(|flow| self.flows[*flow].is_open) else {
             return Err(Some("it has a message of a channel that it was not told of"));
         };
-        let flow = &self.flows[number];
-        if flow.is_sent(seq) {
+        let flow = &mut self.flows[number];
+        let was_held = flow.let_go(seq);
+        self.halves[index].remembered -= usize::from(was_held);
+        if was_held || flow.is_sent(seq) {
             self.end_message(number, seq, expired);
             self.activate(number);
         } else if flow.is_unknown(seq) {
@@ -96,6 +105,18 @@ impl Relay {
 
     /// What the party has acknowledged of messages that are not kept whole goes.
     pub(super) fn free_streamed(&mut self, index: usize) {
+        let half = &mut self.halves[index];
+        let to = half.link.acknowledged();
+        let mut lent = 0;
+        while let Some((_, bytes)) = half.lent.pop_front_if(|(item, _)| *item < to) {
+            lent += bytes;
+        }
+        if lent > 0 {
+            self.ledger.unload(lent);
+            self.feed_loads();
+            self.queue_loads(index);
+            self.wake(index);
+        }
         loop {
             let half = &mut self.halves[index];
             let to = half.link.acknowledged();
@@ -123,9 +144,18 @@ impl Relay {
         }
     }
 
+    /// Whether a link has room, and memory may be taken for what it has not acknowledged: a piece always.
+    fn may_lend(&self, index: usize) -> bool {
+        let half = &self.halves[index];
+        let has_memory = !self.ledger.is_durable()
+            || half.lent.is_empty()
+            || self.ledger.memory <= self.limits.memory_bytes;
+        half.link.has_room() && has_memory
+    }
+
     /// Gives a link what it has room for.
     pub(super) fn fill(&mut self, now: Instant, index: usize) {
-        while self.halves[index].link.has_room()
+        while self.may_lend(index)
             && let Some(number) = self.halves[index].active.pop_front()
         {
             self.announce(index, number);
@@ -154,8 +184,7 @@ impl Relay {
                     }
                     half.active.push_back(number);
                     if unloaded > 0 {
-                        self.ledger.unload(unloaded);
-                        self.feed_loads();
+                        half.lent.push_back((item, unloaded));
                     }
                 }
                 Step::TooLarge(seq) => {

@@ -56,6 +56,12 @@ pub(super) struct Flow {
     pub(super) target_id: u32,
     pub(super) is_announced: bool,
     pub(super) is_open: bool,
+    /// Whether its numbering is one that the receiver cannot be ahead in.
+    pub(super) is_met: bool,
+    /// A new sender waits for the receiver to say how far it has come, or for the store.
+    pub(super) is_pending: bool,
+    /// Whether the store was told of the flow.
+    pub(super) is_kept: bool,
     /// Whether it is in the list of those that have something to send.
     pub(super) is_listed: bool,
     /// All before it are sent.
@@ -66,6 +72,8 @@ pub(super) struct Flow {
     ahead: (u64, u64),
     /// What the receiver had when it was opened: all below, but of `target_held` its program has not had it.
     target_next: u64,
+    /// What comes from here on is sent, whatever it had.
+    target_end: u64,
     target_held: HashSet<u64>,
     pub(super) counts: Counts,
 }
@@ -175,6 +183,8 @@ pub(super) struct Reconciled {
     pub(super) held: Vec<u64>,
     /// Messages that have to be asked for again.
     pub(super) lost: Vec<u64>,
+    /// How many others it holds that may come again.
+    pub(super) remembered: usize,
 }
 
 impl Flow {
@@ -202,11 +212,15 @@ impl Flow {
             target_id,
             is_announced: false,
             is_open: false,
+            is_met: true,
+            is_pending: false,
+            is_kept: false,
             is_listed: false,
             cursor: 0,
             again: BTreeSet::new(),
             ahead: (0, 0),
             target_next: 0,
+            target_end: 0,
             target_held: HashSet::new(),
             counts: Counts::default(),
         }
@@ -233,7 +247,10 @@ impl Flow {
         self.source_id = Some(id);
         let mut is_new = false;
         match from {
-            None => self.told_from = self.next,
+            None => {
+                self.next = self.next.max(self.target_next);
+                self.told_from = self.next;
+            }
             Some((epoch, first)) if epoch == self.source_epoch => {
                 self.told_from = first.wrapping_add(self.shift);
                 is_new = self.told_from > self.next;
@@ -244,6 +261,7 @@ impl Flow {
                 self.source_epoch = epoch;
                 if self.entries.is_empty() && !self.is_announced {
                     (self.epoch, self.next, self.shift) = (epoch, first, 0);
+                    self.is_met = false;
                 } else {
                     self.shift = self.next.wrapping_sub(first);
                 }
@@ -257,11 +275,19 @@ impl Flow {
         ((self.source_epoch, next, held), is_new)
     }
 
+    /// A new sender begins, and the receiver cannot say how far it has come: it cannot have come so far as to know what is
+    /// numbered from here.
+    pub(super) fn leap(&mut self) {
+        self.next = self.next.saturating_add(MAX_HELD as u64).min(MAX_OFFSET - 1);
+        self.is_met = true;
+    }
+
     /// The sender's session has ended: messages at the end that have not come whole are of no use, and may come anew.
     pub(super) fn reset_source(&mut self) -> Vec<u64> {
-        self.source_id = None;
+        (self.source_id, self.is_pending) = (None, false);
         let mut gone = Vec::from_iter(self.partial);
         while let Some(last) = self.next.checked_sub(1)
+            && last >= self.cursor
             && self.rewound.contains(&last)
             && !gone.contains(&last)
         {
@@ -417,14 +443,14 @@ impl Flow {
     }
 
     /// The receiver has said what it has.
-    pub(super) fn opened(&mut self, next: u64, held: Vec<u64>) -> Reconciled {
-        self.is_open = true;
+    pub(super) fn opened(&mut self, next: u64, held: Vec<u64>, most: usize) -> Reconciled {
+        (self.is_open, self.is_met) = (true, true);
         self.target_next = next;
-        self.target_held = held.into_iter().collect();
+        let held: HashSet<u64> = held.into_iter().collect();
         (self.cursor, self.ahead) = (next, (0, 0));
         let mut reconciled = Reconciled::default();
         for (seq, entry) in self.entries.range(..next) {
-            if !self.target_held.contains(seq) {
+            if !held.contains(seq) {
                 reconciled.settled.push(*seq);
             } else if entry.is_whole {
                 self.ahead.0 += 1;
@@ -433,6 +459,15 @@ impl Flow {
                 reconciled.held.push(*seq);
             }
         }
+        // Of what is not here, or not all of it, only so much is remembered; more is sent again, and does no harm.
+        let is_whole = |seq: &u64| self.entries.get(seq).is_some_and(|entry| entry.is_whole);
+        let mut to_come: Vec<_> = held.into_iter().filter(|seq| !is_whole(seq)).collect();
+        to_come.retain(|seq| *seq >= self.next || self.entries.contains_key(seq));
+        to_come.sort_unstable();
+        self.target_end = to_come.get(most).map_or(next, |more| *more);
+        to_come.truncate(most);
+        reconciled.remembered = to_come.len();
+        self.target_held = to_come.into_iter().collect();
         let streams = self.streams.range(next..);
         let is_lost = |seq: &&u64| self.entries.get(seq).is_some_and(Entry::has_gaps);
         // What has come of those behind it would take the room that it needs.
@@ -442,13 +477,18 @@ impl Flow {
 
     /// What the receiver had of a message when the flow was opened.
     pub(super) fn standing(&self, seq: u64) -> Standing {
-        if !self.is_open || seq >= self.target_next {
+        if !self.is_open || seq >= self.target_end {
             Standing::New
         } else if self.target_held.contains(&seq) {
             Standing::Held
         } else {
             Standing::Had
         }
+    }
+
+    /// The receiver's program has a message that it had held, and that may not have come again here.
+    pub(super) fn let_go(&mut self, seq: u64) -> bool {
+        self.target_held.remove(&seq)
     }
 
     /// A message has come that the receiver holds already.
@@ -651,8 +691,8 @@ impl Flow {
         }
     }
 
-    /// The pieces that are wanted next of the store, at most `most` bytes and one piece.
-    pub(super) fn load(&mut self, most: u64, bounds: Bounds) -> (Vec<PieceId>, u64) {
+    /// The pieces that are wanted next of the store and their lengths, at most `most` bytes and one piece.
+    pub(super) fn load(&mut self, most: u64, bounds: Bounds) -> Vec<(PieceId, u64)> {
         let (mut ids, mut bytes) = (Vec::new(), 0);
         let flow = self.id;
         let (count, ahead) = LOADED_AHEAD;
@@ -675,11 +715,11 @@ impl Flow {
                     piece.content = Content::Loading;
                     bytes += piece.len;
                     let (offset, at) = (*offset, piece.at);
-                    ids.push(PieceId { flow, offset, at });
+                    ids.push((PieceId { flow, offset, at }, piece.len));
                 }
             }
         }
-        (ids, bytes)
+        ids
     }
 
     // Time.
@@ -718,6 +758,19 @@ impl Flow {
         overdue.sort_unstable();
         overdue.dedup();
         overdue
+    }
+
+    /// A message has waited too long, but its receiver may have it: it is looked after again at `at`.
+    pub(super) fn postpone(&mut self, now: Instant, seq: u64, at: Instant) {
+        let Some(entry) = self.entries.get_mut(&seq) else {
+            return;
+        };
+        entry.arrived = now;
+        if let Some(old) = entry.expires.replace(at) {
+            self.timed.remove(&(old, seq));
+        }
+        self.timed.insert((at, seq));
+        self.age(now, seq);
     }
 
     /// A message has waited too long: only a mark stays, for its receiver. What is free by that.

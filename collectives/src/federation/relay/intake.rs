@@ -15,7 +15,6 @@ impl Relay {
     /// A session of a sender opens a flow.
     pub(super) fn open(
         &mut self,
-        now: Instant,
         index: usize,
         id: u32,
         key: FlowKey,
@@ -41,9 +40,63 @@ impl Relay {
             None => self.make_flow(index, key, from.map(|(epoch, _)| epoch)),
         };
         self.halves[index].incoming.insert(id, flow);
+        if from.is_none() && self.waits_for_answer(index, flow) {
+            let flow = &mut self.flows[flow];
+            (flow.is_pending, flow.source_id) = (true, Some(id));
+            return Ok(());
+        }
+        self.answer(index, id, flow, from);
+        Ok(())
+    }
+
+    /// Whether a new sender has to wait until it is known what is here of a flow.
+    fn waits_for_answer(&mut self, index: usize, flow: usize) -> bool {
+        if !self.flows[flow].is_met {
+            let twin = self.halves[index].twin;
+            if self.halves[twin].is_present {
+                // What the receiver has is not for a new sender to send.
+                self.activate(flow);
+                return true;
+            }
+            self.flows[flow].leap();
+        }
+        // What the store has not got may be gone in a moment, and its sender is gone already.
+        let session = self.halves[index].session;
+        self.flows[flow].is_kept && self.ledger.mark_last(Mark::Answer { flow, session })
+    }
+
+    /// A receiver has said how far it has come, or is not there to say it, or `is_durable`: a new sender is answered that
+    /// has waited for it.
+    pub(super) fn answer_pending(&mut self, number: usize, is_durable: bool) {
+        let flow = &mut self.flows[number];
+        if !flow.is_pending {
+            return;
+        }
+        if !flow.is_met {
+            flow.leap();
+        }
+        let (source, id) = (flow.source, flow.source_id);
+        let session = self.halves[source].session;
+        let mark = Mark::Answer {
+            flow: number,
+            session,
+        };
+        let is_kept = flow.is_kept;
+        if !is_durable && is_kept && self.ledger.mark_last(mark) {
+            return;
+        }
+        self.flows[number].is_pending = false;
+        if let Some(id) = id {
+            self.answer(source, id, number, None);
+            self.wake(source);
+        }
+    }
+
+    /// Tells a sender what is here of a flow.
+    fn answer(&mut self, index: usize, id: u32, flow: usize, from: Option<(u64, u64)>) {
         let is_same = from.is_some_and(|(epoch, _)| epoch == self.flows[flow].source_epoch);
         let ((epoch, next, held), is_renumbered) = self.flows[flow].open_source(id, from);
-        if known.is_none() || is_renumbered {
+        if is_renumbered || !std::mem::replace(&mut self.flows[flow].is_kept, true) {
             self.keep_flow(flow);
         }
         let opened = Item::Opened {
@@ -56,20 +109,23 @@ impl Relay {
         if !is_same {
             // Whoever could send them again has gone: their receiver is told that there were messages.
             for seq in self.flows[flow].rewound() {
-                self.bury(now, flow, seq);
+                self.bury(self.now, flow, seq);
             }
         }
         if !self.flows[flow].entries.is_empty() {
             self.activate(flow);
         }
         self.top_up(index);
-        Ok(())
     }
 
     fn make_flow(&mut self, index: usize, key: FlowKey, epoch: Option<u64>) -> usize {
+        // A numbering that the sender has already is perhaps the receiver's, too.
+        let is_known = epoch.is_some();
         let epoch = epoch.unwrap_or_else(|| self.draw_epoch());
         let id = self.next_flow;
-        self.insert_flow(id, index, key, epoch)
+        let flow = self.insert_flow(id, index, key, epoch);
+        self.flows[flow].is_met = !is_known;
+        flow
     }
 
     pub(super) fn insert_flow(&mut self, id: u64, source: usize, key: FlowKey, epoch: u64) -> usize {
@@ -153,6 +209,9 @@ impl Relay {
             return Err(None);
         }
         let flow = &mut self.flows[number];
+        if flow.is_pending {
+            return Err(Some("it sends on a channel before it was answered"));
+        }
         let Some(seq) = flow.own(data.offset) else {
             return Err(Some("nobody counts so far"));
         };
@@ -190,6 +249,7 @@ impl Relay {
                 if let Some(offset) = dropped {
                     let flow = self.flows[number].id;
                     self.ledger.add(|| Op::Dropped { flow, offset });
+                    self.keep_next(number);
                 }
                 self.write(number, seq, at, (is_first, is_expired), content);
                 if self.flows[number].is_untimely(seq) {
@@ -243,7 +303,9 @@ impl Relay {
         if is_expired {
             self.keep_next(number);
         } else if is_first {
-            let expires_unix_ms = entry.expires.map(|expires| {
+            // The server's own time for it does not begin anew with each start.
+            let last = self.now.checked_add(self.limits.ttl);
+            let expires_unix_ms = entry.expires.or(last).map(|expires| {
                 let after = expires.saturating_duration_since(self.started);
                 let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
                 self.unix_ms.saturating_add(after)
@@ -280,6 +342,7 @@ impl Relay {
             self.ledger.unload(entry.memory());
             let flow = self.flows[number].id;
             self.ledger.add(|| Op::Dropped { flow, offset: seq });
+            self.keep_next(number);
             self.quota.release(&mut self.halves[source].account, entry.cost);
             self.note_unsent(number);
         }

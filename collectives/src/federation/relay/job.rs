@@ -13,6 +13,9 @@ const MAX_RETIRED: usize = 8;
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) id: JobId,
+    /// The server's incarnation in this job: a job that was forgotten and begins again has another, so that nobody goes on
+    /// where its halves were.
+    pub(super) incarnation: u64,
     /// Sorted.
     pub(super) members: Vec<PartyId>,
     /// As `members`.
@@ -54,10 +57,17 @@ pub(super) enum Process {
 }
 
 impl Job {
-    pub(super) fn new(id: JobId, members: Vec<PartyId>, scope: ScopeId, now: Instant) -> Self {
+    pub(super) fn new(
+        id: JobId,
+        incarnation: u64,
+        members: Vec<PartyId>,
+        scope: ScopeId,
+        now: Instant,
+    ) -> Self {
         let parties = members.iter().map(|_| Party::default()).collect();
         Job {
             id,
+            incarnation,
             members,
             parties,
             halves: BTreeMap::new(),
@@ -86,6 +96,10 @@ impl Party {
             return Process::Second;
         }
         Process::New
+    }
+
+    pub(super) fn incarnation(&self) -> Option<u64> {
+        self.incarnation
     }
 
     /// Another process is the party from now on.

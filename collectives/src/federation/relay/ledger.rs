@@ -1,6 +1,6 @@
 //! What the store is to do, and who waits for it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::store::{Op, PieceId, Request};
 
@@ -20,6 +20,8 @@ pub(super) struct Ledger {
     committed: u64,
     marks: VecDeque<(u64, Mark)>,
     loads: VecDeque<PieceId>,
+    /// What the store was asked for and has not given, and the bytes that are kept free for it.
+    loading: BTreeMap<PieceId, u64>,
     /// The bytes of messages that are in memory, or on their way there.
     pub(super) memory: u64,
     /// Flows that wait for memory to load into.
@@ -31,6 +33,8 @@ pub(super) struct Ledger {
 pub(super) enum Mark {
     /// A half, in this session, that can confirm items.
     Half { half: usize, session: u64 },
+    /// A new sender can be told what is here of a flow.
+    Answer { flow: usize, session: u64 },
     /// A piece that may be sent on.
     Piece { flow: usize, seq: u64, at: u64 },
 }
@@ -46,6 +50,7 @@ impl Ledger {
             committed: 0,
             marks: VecDeque::new(),
             loads: VecDeque::new(),
+            loading: BTreeMap::new(),
             memory: 0,
             starved: VecDeque::new(),
         }
@@ -99,9 +104,35 @@ impl Ledger {
         }
     }
 
-    pub(super) fn load(&mut self, pieces: Vec<PieceId>, bytes: u64) {
-        self.loads.extend(pieces);
-        self.memory += bytes;
+    /// Tells when all that has changed so far is durable; false if it is.
+    pub(super) fn mark_last(&mut self, mark: Mark) -> bool {
+        let last = self.batch.saturating_sub(u64::from(self.ops.is_empty()));
+        if !self.is_durable || last <= self.committed {
+            return false;
+        }
+        self.marks.push_back((last, mark));
+        true
+    }
+
+    /// What has changed since the last batch is none of the store's business.
+    pub(super) fn forget_changes(&mut self) {
+        self.ops.clear();
+    }
+
+    /// Asks for pieces, with their lengths.
+    pub(super) fn load(&mut self, pieces: Vec<(PieceId, u64)>) {
+        for (piece, len) in pieces {
+            self.loads.push_back(piece);
+            self.memory += len;
+            *self.loading.entry(piece).or_default() += len;
+        }
+    }
+
+    /// A piece that was asked for is here, or does not exist: its bytes, which do not count as being loaded any more.
+    pub(super) fn loaded(&mut self, piece: PieceId) -> u64 {
+        let len = self.loading.remove(&piece).unwrap_or(0);
+        self.unload(len);
+        len
     }
 
     pub(super) fn unload(&mut self, bytes: u64) {

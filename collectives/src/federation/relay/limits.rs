@@ -35,13 +35,15 @@ pub struct RelayLimits {
     pub channels: u32,
     /// The largest message in bytes. Default: 1 GiB; from 1 to 2⁴⁰.
     pub message: u64,
-    /// How long a message waits for its receiver at most, whatever its sender says. Default: 7 days; at least 1 s.
+    /// How long a message waits for its receiver at most, whatever its sender says. Default: 7 days; from 1 s to 10 years.
     #[serde(rename = "ttl_ms", with = "millis")]
     pub ttl: Duration,
-    /// A job of which nobody is connected and nothing is kept is forgotten after so long. Default: 1 h; at least 1 s.
+    /// A job of which nobody is connected and nothing is kept is forgotten after so long. Default: 1 h; from 1 s to 10
+    /// years.
     #[serde(rename = "job_idle_ms", with = "millis")]
     pub job_idle: Duration,
-    /// A job that was aborted is forgotten after so long; until then, all who come are told. Default: 24 h; at least 1 s.
+    /// A job that was aborted is forgotten after so long; until then, all who come are told. Default: 24 h; from
+    /// 1 s to 10 years.
     #[serde(rename = "aborted_ms", with = "millis")]
     pub aborted: Duration,
     /// As [`Limits::retry`]. Default: 1 s; from 10 ms to 1 h.
@@ -50,7 +52,7 @@ pub struct RelayLimits {
     /// As [`Limits::heartbeat`]. Default: 500 ms; at most a third of `dead_after`, at least 1 ms.
     #[serde(rename = "heartbeat_ms", with = "millis")]
     pub heartbeat: Duration,
-    /// As [`Limits::dead_after`]. Default: 3 s.
+    /// As [`Limits::dead_after`]. Default: 3 s; at most 10 years.
     #[serde(rename = "dead_after_ms", with = "millis")]
     pub dead_after: Duration,
 }
@@ -87,6 +89,8 @@ impl Default for RelayLimits {
 /// The least that a bound on bytes of messages may be.
 const LEAST: u64 = 1 << 20;
 const SECOND: Duration = Duration::from_secs(1);
+/// The longest time that may be given.
+const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
 impl RelayLimits {
     /// Whether all limits are in their bounds.
@@ -95,6 +99,7 @@ impl RelayLimits {
     /// The first that is not.
     pub fn validate(&self) -> Result<(), LimitError> {
         let least = "must be at least 1 MiB";
+        let (times, time) = (SECOND..=LONGEST, "must be from 1 s to 10 years");
         let checks = [
             (self.memory_bytes >= LEAST, "memory_bytes", least),
             (self.store_bytes >= LEAST, "store_bytes", least),
@@ -130,9 +135,14 @@ impl RelayLimits {
                 "message",
                 "must be from 1 to 2^40 bytes",
             ),
-            (self.ttl >= SECOND, "ttl", "must be at least 1 s"),
-            (self.job_idle >= SECOND, "job_idle", "must be at least 1 s"),
-            (self.aborted >= SECOND, "aborted", "must be at least 1 s"),
+            (times.contains(&self.ttl), "ttl", time),
+            (times.contains(&self.job_idle), "job_idle", time),
+            (times.contains(&self.aborted), "aborted", time),
+            (
+                self.dead_after <= LONGEST,
+                "dead_after",
+                "must be at most 10 years",
+            ),
         ];
         match checks.into_iter().find(|(is_good, ..)| !is_good) {
             Some((_, limit, reason)) => Err(LimitError { limit, reason }),

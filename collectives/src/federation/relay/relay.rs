@@ -24,6 +24,7 @@ use crate::federation::name::{JobId, PartyId};
 
 /// How many answers to strangers, and events that nobody asks for, are kept.
 const MAX_REPLIES: usize = 1024;
+const MAX_OWN_REPLIES: usize = 16;
 const MAX_EVENTS: usize = 1024;
 
 /// How a server is set up.
@@ -59,6 +60,8 @@ pub(crate) struct Relay {
     pub(super) access: Access,
     pub(super) routes: Routes,
     pub(super) started: Instant,
+    /// What it was told last.
+    pub(super) now: Instant,
     pub(super) unix_ms: u64,
     pub(super) jobs: Arena<Job>,
     pub(super) job_ids: BTreeMap<JobId, usize>,
@@ -76,6 +79,8 @@ pub(crate) struct Relay {
     pub(super) next_flow: FlowId,
     epochs: u64,
     pub(super) sessions: u64,
+    /// How many jobs have begun.
+    begun: u64,
     pub(super) is_draining: bool,
     pub(super) counts: Totals,
 }
@@ -108,6 +113,7 @@ impl Relay {
             access: setup.access,
             routes: setup.routes,
             started: now,
+            now,
             unix_ms: setup.unix_ms,
             jobs: Arena::new(),
             job_ids: BTreeMap::new(),
@@ -125,6 +131,7 @@ impl Relay {
             next_flow: 1,
             epochs: setup.epochs,
             sessions: 0,
+            begun: 0,
             is_draining: false,
             counts: Totals::default(),
         }
@@ -132,6 +139,7 @@ impl Relay {
 
     /// A packet has come. `identity` is what its connection has proved to be; none where that is switched off.
     pub(crate) fn handle_packet(&mut self, now: Instant, way: Way, identity: Option<&str>, packet: Message) {
+        self.now = now;
         let Ok(packet) = Packet::decode(packet) else {
             self.counts.unreadable += 1;
             return;
@@ -162,9 +170,15 @@ impl Relay {
             ack: 0,
             content: Content::Refused(refusal),
         };
+        self.reply(way, header);
+    }
+
+    /// Says something that is not part of a session.
+    pub(super) fn reply(&mut self, way: Way, header: Header) {
         let pieces = Vec::new();
         // Who is not told asks again.
-        if self.replies.len() < MAX_REPLIES {
+        let own = self.replies.iter().filter(|(to, _)| *to == way).count();
+        if self.replies.len() < MAX_REPLIES && own < MAX_OWN_REPLIES {
             self.replies.push_back((way, Packet { header, pieces }.encode()));
         }
     }
@@ -189,11 +203,18 @@ impl Relay {
         self.take_loaded(piece, content);
     }
 
+    /// The store has no such piece: the message has come to its end meanwhile, or the store is damaged.
+    pub(crate) fn handle_missing(&mut self, piece: PieceId) {
+        self.miss(piece);
+        self.serve();
+    }
+
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
         let mut due = Vec::new();
         while let Some(timer) = self.timers.due(now) {
             due.push(timer);
@@ -210,7 +231,8 @@ impl Relay {
 
     /// The next packet, and where it goes.
     pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<(Way, Message)> {
-        if let Some(reply) = self.replies.pop_front() {
+        self.now = now;
+        if let Some(reply) = self.poll_reply() {
             return Some(reply);
         }
         while let Some((way, index)) = self.lanes.next() {
@@ -238,7 +260,7 @@ impl Relay {
                     job: job.id.clone(),
                     from: half.plays.clone(),
                     to: half.party.clone(),
-                    mine: self.incarnation,
+                    mine: job.incarnation,
                     yours,
                     ack: half.link.ack(),
                     content,
@@ -254,6 +276,12 @@ impl Relay {
             }
         }
         None
+    }
+
+    fn poll_reply(&mut self) -> Option<(Way, Message)> {
+        let mut replies = self.replies.iter();
+        let first = replies.position(|(way, _)| !self.lanes.is_blocked(*way))?;
+        self.replies.remove(first)
     }
 
     /// Nothing is sent on a way that is full, until it is not.
@@ -275,9 +303,13 @@ impl Relay {
         self.access = access;
     }
 
-    /// How parties are reached whose pairs begin from now on.
+    /// How parties are reached from now on.
     pub(crate) fn set_routes(&mut self, routes: Routes) {
         self.routes = routes;
+        let all: Vec<_> = self.halves.iter().map(|(index, _)| index).collect();
+        for index in all {
+            self.route(index);
+        }
     }
 
     /// Nobody begins a session any more.
@@ -294,6 +326,13 @@ impl Relay {
         if self.events.len() < MAX_EVENTS {
             self.events.push_back(event);
         }
+    }
+
+    /// What the server is known by in one job more; not 0.
+    pub(super) fn draw_incarnation(&mut self) -> u64 {
+        self.begun += 1;
+        let step = (self.begun - 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.incarnation.wrapping_add(step).max(1)
     }
 
     /// A number that nobody has had.

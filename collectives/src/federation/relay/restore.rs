@@ -10,6 +10,12 @@ impl Relay {
     /// Takes up what the store has; before anything else, in the order of [`Store::restore`](super::Store::restore). What
     /// cannot be is left out.
     pub(crate) fn restore(&mut self, record: Record) {
+        self.take_up(record);
+        // The store has it.
+        self.ledger.forget_changes();
+    }
+
+    fn take_up(&mut self, record: Record) {
         let now = self.started;
         match record {
             Record::Job {
@@ -53,6 +59,7 @@ impl Relay {
                 let flow = self.insert_flow(id, half, key, epoch);
                 let flow = &mut self.flows[flow];
                 (flow.source_epoch, flow.shift) = source;
+                flow.is_kept = true;
             }
             Record::Next { flow, next } => {
                 if let Some(flow) = self.flow_ids.get(&flow) {

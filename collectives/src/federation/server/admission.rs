@@ -8,7 +8,7 @@ use flexbond_session::async_trait;
 use flexbond_session::socket::CertificateAllow;
 #[cfg(feature = "curve")]
 use flexbond_session::socket::CurveAllow;
-use flexbond_session::socket::{AuthRequest, Authenticator, Decision};
+use flexbond_session::socket::{AuthRequest, Authenticator, Decision, Peer};
 
 use super::config::ServerConfig;
 use super::error::ServerConfigError;
@@ -20,9 +20,14 @@ pub(super) struct Admission {
     lists: Arc<RwLock<Lists>>,
 }
 
+/// What a peer's judgement has beside its name: the generation of the lists that it was let in by.
+const GENERATION: &str = "X-Generation";
+
 /// Whom each proof is of.
 #[derive(Clone, Default)]
 struct Lists {
+    /// How often they were replaced.
+    generation: u64,
     #[cfg(feature = "curve")]
     keys: Option<CurveAllow>,
     #[cfg(feature = "tls")]
@@ -36,12 +41,23 @@ impl Admission {
         })
     }
 
-    /// Connections from now on are judged by another configuration.
-    pub(super) fn replace(&self, config: &ServerConfig) -> Result<(), ServerConfigError> {
-        let lists = Lists::new(config)?;
-        *self.lists.write().unwrap_or_else(PoisonError::into_inner) = lists;
-        Ok(())
+    /// Connections from now on are judged by another configuration. Returns its generation.
+    pub(super) fn replace(&self, config: &ServerConfig) -> Result<u64, ServerConfigError> {
+        let mut lists = Lists::new(config)?;
+        let mut current = self.lists.write().unwrap_or_else(PoisonError::into_inner);
+        let generation = current.generation + 1;
+        lists.generation = generation;
+        *current = lists;
+        Ok(generation)
     }
+}
+
+/// The generation of the lists that a peer was let in by; 0 where nobody is judged.
+pub(super) fn generation(peer: &Peer) -> u64 {
+    let bytes = peer
+        .auth_metadata(GENERATION)
+        .and_then(|bytes| bytes.try_into().ok());
+    bytes.map_or(0, u64::from_be_bytes)
 }
 
 impl Lists {
@@ -58,6 +74,23 @@ impl Lists {
             }
         }
         Ok(lists)
+    }
+
+    #[allow(
+        clippy::unused_async,
+        reason = "without keys and certificates there is nobody to ask"
+    )]
+    async fn decide(self, request: AuthRequest) -> Decision {
+        #[cfg(feature = "curve")]
+        if let Some(keys) = self.keys {
+            return keys.authenticate(request).await;
+        }
+        #[cfg(feature = "tls")]
+        if request.identity.is_some() {
+            return self.certificates.authenticate(request).await;
+        }
+        let _ = request;
+        Decision::deny("it shows neither a key nor a certificate")
     }
 
     #[allow(
@@ -101,16 +134,9 @@ fn missing(key: &str, proof: &str, feature: &'static str) -> CredentialError {
 impl Authenticator for Admission {
     async fn authenticate(&self, request: AuthRequest) -> Decision {
         let lists = self.lists.read().unwrap_or_else(PoisonError::into_inner).clone();
-        #[cfg(feature = "curve")]
-        if let Some(keys) = lists.keys {
-            return keys.authenticate(request).await;
-        }
-        #[cfg(feature = "tls")]
-        if request.identity.is_some() {
-            return lists.certificates.authenticate(request).await;
-        }
-        let _ = (lists, request);
-        Decision::deny("it shows neither a key nor a certificate")
+        let generation = lists.generation.to_be_bytes().to_vec();
+        let decision = lists.decide(request).await;
+        decision.with_metadata(GENERATION, generation)
     }
 }
 
@@ -122,6 +148,7 @@ pub(super) struct Proofs {
     certificates: Vec<String>,
 }
 
+#[derive(Clone, Copy)]
 enum Proof<'p> {
     Key(&'p str),
     Certificate(&'p str),

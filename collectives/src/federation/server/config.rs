@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::ServerConfigError;
 use super::parsed;
+use crate::federation::config::toml_reason;
 use crate::federation::credentials::{TlsFiles, below};
 use crate::federation::name::{JobId, PartyId};
 use crate::federation::relay::RelayLimits;
@@ -95,7 +96,7 @@ impl ServerKeys {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct PartyEntry {
-    /// Its public key of CURVE: 40 characters (Z85), or 64 hexadecimal digits.
+    /// Its public key of CURVE: 40 characters (Z85), as `flexbond keygen` prints it.
     #[serde(deserialize_with = "parsed::public_key")]
     pub key: Option<String>,
     /// Names of its certificates: `DNS:host`, `IP:address`, `email:address`, `URI:uri`, `CN:name` or
@@ -201,8 +202,8 @@ impl ServerConfig {
         let place = path.display().to_string();
         let text = read(path)?;
         let mut config = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("json") => parse_json(&text, place),
-            Some("toml") => parse_toml(&text, place),
+            Some("json") => parse_json(&text, &place),
+            Some("toml") => parse_toml(&text, &place),
             _ => Err(ServerConfigError::Format {
                 path: path.to_owned(),
             }),
@@ -216,7 +217,7 @@ impl ServerConfig {
     /// # Errors
     /// [`ServerConfigError`] says what is wrong, and where.
     pub fn from_json(text: &str) -> Result<Self, ServerConfigError> {
-        parse_json(text, "(JSON)".to_owned())
+        parse_json(text, "(JSON)")
     }
 
     /// Reads TOML, without [`validate`](ServerConfig::validate).
@@ -224,7 +225,7 @@ impl ServerConfig {
     /// # Errors
     /// [`ServerConfigError`] says what is wrong, and where.
     pub fn from_toml(text: &str) -> Result<Self, ServerConfigError> {
-        parse_toml(text, "(TOML)".to_owned())
+        parse_toml(text, "(TOML)")
     }
 
     fn below(&mut self, folder: &Path) {
@@ -316,9 +317,16 @@ impl ServerConfig {
             if !certificates.is_empty() && self.tls.is_none() {
                 return entry(format!("{owner}.certificates"), "give `tls`");
             }
+            if self.curve.is_some() && key.is_none() && !certificates.is_empty() {
+                return entry(
+                    format!("{owner}.certificates"),
+                    "with `curve`, all come by their keys: give it a `key`, or leave out `curve`",
+                );
+            }
             is_anybody |= key.is_some() || !certificates.is_empty();
-            let proofs = key.iter().map(|key| format!("key {key}"));
-            for proof in proofs.chain(certificates.iter().map(|name| format!("certificate {name}"))) {
+            let proofs = key.iter().map(|key| format!("key {}", parsed::same_key(key)));
+            let certificates = certificates.iter().map(|name| parsed::same_certificate(name));
+            for proof in proofs.chain(certificates.map(|name| format!("certificate {name}"))) {
                 if let Some(first) = owners.insert(proof.clone(), owner.clone()) {
                     return entry(&owner, format!("its {proof} is also that of {first}"));
                 }
@@ -336,7 +344,13 @@ impl ServerConfig {
     fn check_servers(&self) -> Result<(), ServerConfigError> {
         let mut ways: BTreeMap<&PartyId, &String> = BTreeMap::new();
         for (name, server) in &self.servers {
-            if self.parties.keys().any(|party| party.as_str() == name) {
+            let others = self.servers.values().flat_map(|server| &server.parties);
+            if self
+                .parties
+                .keys()
+                .chain(others)
+                .any(|party| party.as_str() == name)
+            {
                 return entry(
                     format!("servers.{name}"),
                     "a party has this name, too; rename one",
@@ -370,47 +384,55 @@ fn is_near(endpoint: &Endpoint) -> bool {
         Endpoint::Tcp(address) | Endpoint::Tls(address) => match address.host() {
             Host::V4(address) => address.is_loopback(),
             Host::V6 { address, .. } => address.is_loopback(),
+            // It is nobody else's name (RFC 6761, section 6.3).
+            Host::Name { name, .. } => name.eq_ignore_ascii_case("localhost"),
             _ => false,
         },
         _ => false,
     }
 }
 
-fn parse_json(text: &str, place: String) -> Result<ServerConfig, ServerConfigError> {
+fn parse_json(text: &str, place: &str) -> Result<ServerConfig, ServerConfigError> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let config = parsed(&mut deserializer, &place)?;
+    let config = parsed(&mut deserializer, place, ToString::to_string)?;
     deserializer.end().map_err(|error| ServerConfigError::Syntax {
-        place,
+        place: place.to_owned(),
         key: String::new(),
         reason: error.to_string(),
     })?;
     Ok(config)
 }
 
-fn parse_toml(text: &str, place: String) -> Result<ServerConfig, ServerConfigError> {
+fn parse_toml(text: &str, place: &str) -> Result<ServerConfig, ServerConfigError> {
     let deserializer = toml::Deserializer::parse(text).map_err(|error| ServerConfigError::Syntax {
-        place: place.clone(),
+        place: place.to_owned(),
         key: String::new(),
-        reason: error.to_string().trim_end().to_owned(),
+        reason: toml_reason(text, &error),
     })?;
-    parsed(deserializer, &place)
+    parsed(deserializer, place, |error| toml_reason(text, error))
 }
 
-fn parsed<'de, T, D>(deserializer: D, place: &str) -> Result<T, ServerConfigError>
+fn parsed<'de, T, D>(
+    deserializer: D,
+    place: &str,
+    reason: impl Fn(&D::Error) -> String,
+) -> Result<T, ServerConfigError>
 where
     T: DeserializeOwned,
     D: serde::Deserializer<'de>,
 {
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let key = error.path().to_string();
+        // What it does not know it calls so.
+        let key = key.trim_end_matches(['?', '.']);
         ServerConfigError::Syntax {
             place: place.to_owned(),
-            key: if key == "." {
+            key: if key.is_empty() {
                 String::new()
             } else {
                 format!("`{key}`")
             },
-            reason: error.inner().to_string().trim_end().to_owned(),
+            reason: reason(error.inner()),
         }
     })
 }

@@ -35,6 +35,8 @@ pub(super) enum Command {
 pub(super) struct Reload {
     pub(super) access: Access,
     pub(super) routes: Routes,
+    /// That of the lists of who is let in.
+    pub(super) generation: u64,
     /// Names whose connections end, for they prove themselves otherwise now, or not at all.
     pub(super) ended: Vec<String>,
     /// Numbers of servers that are no more.
@@ -126,8 +128,9 @@ impl Driver {
         for (name, uplink) in reload.added {
             self.ways.add(&name, uplink);
         }
-        self.ways
-            .end(|identity| reload.ended.iter().any(|name| name == identity));
+        for way in self.ways.end(reload.ended, reload.generation) {
+            self.relay.handle_lost(way);
+        }
         self.relay.set_access(reload.access);
         self.relay.set_routes(reload.routes);
     }
@@ -156,7 +159,10 @@ impl Driver {
                 return false;
             };
             taken += self.messages.len();
-            let (way, identity) = self.ways.accept(route);
+            let Some((way, identity)) = self.ways.accept(route) else {
+                self.messages.clear();
+                continue;
+            };
             let now = now();
             for packet in self.messages.drain(..) {
                 self.relay.handle_packet(now, way, identity.as_deref(), packet);
@@ -178,6 +184,10 @@ impl Driver {
                 }
                 Event::Missed(_) => self.lost.extend(self.ways.sweep()),
                 Event::Ready { peer } => {
+                    // Known before it says anything, so that it can be ended.
+                    if let Some(route) = self.router.route(&peer) {
+                        self.ways.accept(route);
+                    }
                     let identity = peer.user_id().unwrap_or_default().to_owned();
                     let fields = vec![("peer", peer.to_string()), ("identity", identity)];
                     let text = format!("connected: {peer}");
@@ -254,7 +264,7 @@ impl Driver {
             match answer {
                 Answer::Committed { batch, .. } => self.relay.handle_committed(batch),
                 Answer::Loaded { piece, content } => self.relay.handle_loaded(piece, content),
-                Answer::Gone => {}
+                Answer::Gone { piece } => self.relay.handle_missing(piece),
                 Answer::Trouble { is_full, text } => {
                     let name = if is_full { "store_full" } else { "store_trouble" };
                     let more = "; nothing new is acknowledged until that is over";

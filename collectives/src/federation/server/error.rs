@@ -90,7 +90,7 @@ pub enum ServeError {
         /// Where.
         endpoint: Endpoint,
         /// Why.
-        source: BindError,
+        source: Box<BindError>,
     },
     /// Another server can never be connected to.
     #[error("cannot connect to `servers.{server}`")]
@@ -98,7 +98,7 @@ pub enum ServeError {
         /// Its name.
         server: String,
         /// Why.
-        source: ConnectError,
+        source: Box<ConnectError>,
     },
     /// An option of a socket is out of bounds.
     #[error(transparent)]

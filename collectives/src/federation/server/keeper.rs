@@ -67,7 +67,9 @@ pub(super) enum Answer {
         content: Vec<Bytes>,
     },
     /// A piece that is not there, for it was settled meanwhile.
-    Gone,
+    Gone {
+        piece: PieceId,
+    },
     /// It cannot be used, and is tried again.
     Trouble {
         is_full: bool,
@@ -126,7 +128,7 @@ impl Keeper {
                     self.status.content = *content;
                     self.status.commits += 1;
                 }
-                Answer::Loaded { .. } | Answer::Gone => self.under_way -= 1,
+                Answer::Loaded { .. } | Answer::Gone { .. } => self.under_way -= 1,
                 Answer::Trouble { is_full, text } => self.status.trouble = Some((*is_full, text.clone())),
                 Answer::Well => self.status.trouble = None,
             }
@@ -201,18 +203,46 @@ impl Thread {
         }
     }
 
-    /// Does all that is in the queue, in its order; commits that follow each other are one.
+    /// Does all that is in the queue: first reads what is there, which commits need not come before, then the rest in its
+    /// order; commits that follow each other are one.
     fn work(&mut self) -> Result<(), StoreError> {
+        self.load(0)?;
         while let Some(request) = self.queue.front() {
             if let Request::Load(piece) = request {
                 let piece = *piece;
-                let content = self.store.load(piece)?;
+                let mut content = self.store.load(&[piece])?;
                 self.queue.pop_front();
-                self.tell_loaded(piece, content);
+                self.tell_loaded(piece, content.pop().flatten());
                 continue;
             }
             self.commit()?;
         }
+        Ok(())
+    }
+
+    /// Reads all pieces of the queue that are there, but not of its first `done` requests.
+    fn load(&mut self, done: usize) -> Result<(), StoreError> {
+        let pieces = self.queue.iter().skip(done).filter_map(|request| match request {
+            Request::Load(piece) => Some(*piece),
+            Request::Commit { .. } => None,
+        });
+        let pieces: Vec<PieceId> = pieces.collect();
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        let mut contents = self.store.load(&pieces)?.into_iter();
+        let mut left = VecDeque::new();
+        for (at, request) in std::mem::take(&mut self.queue).into_iter().enumerate() {
+            match request {
+                Request::Load(piece) if at >= done => match contents.next().flatten() {
+                    Some(content) => self.tell_loaded(piece, Some(content)),
+                    // Perhaps it is in a commit before this.
+                    None => left.push_back(request),
+                },
+                other => left.push_back(other),
+            }
+        }
+        self.queue = left;
         Ok(())
     }
 
@@ -307,24 +337,15 @@ impl Thread {
         });
         let removals: Vec<Op> = commits.flatten().filter(is_removal).cloned().collect();
         let has_removed = !removals.is_empty() && self.store.commit(&removals).is_ok();
-        let mut left = VecDeque::new();
-        for (at, request) in std::mem::take(&mut self.queue).into_iter().enumerate() {
-            match request {
-                Request::Load(piece) if at >= done => match self.store.load(piece) {
-                    Ok(Some(content)) => self.tell_loaded(piece, Some(content)),
-                    _ => left.push_back(request),
-                },
-                other => left.push_back(other),
-            }
-        }
-        self.queue = left;
+        // What cannot be read now is read later.
+        let _ = self.load(done);
         has_removed
     }
 
     fn tell_loaded(&self, piece: PieceId, content: Option<Vec<Bytes>>) {
         self.tell(match content {
             Some(content) => Answer::Loaded { piece, content },
-            None => Answer::Gone,
+            None => Answer::Gone { piece },
         });
     }
 

@@ -57,6 +57,24 @@ pub(super) fn certificates<'de, D: Deserializer<'de>>(deserializer: D) -> Result
     Ok(texts)
 }
 
+/// The text that all writings of one key have in common.
+pub(super) fn same_key(text: &str) -> String {
+    #[cfg(feature = "curve")]
+    if let Ok(key) = text.parse::<flexbond_session::socket::PublicKey>() {
+        return key.to_string();
+    }
+    text.to_owned()
+}
+
+/// The text that all writings of one certificate's name have in common.
+pub(super) fn same_certificate(text: &str) -> String {
+    #[cfg(feature = "tls")]
+    if let Ok(name) = text.parse::<flexbond_session::socket::CertificateName>() {
+        return name.folded().to_string();
+    }
+    text.to_owned()
+}
+
 fn parsed<T: FromStr<Err: fmt::Display>, E: serde::de::Error>(text: &str) -> Result<T, E> {
     text.parse()
         .map_err(|error: T::Err| E::custom(format_args!("{text:?}: {error}")))

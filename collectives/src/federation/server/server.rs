@@ -26,6 +26,8 @@ use crate::federation::store::FileStore;
 
 /// How many events wait for who reads them, before those that come are left out.
 const EVENTS: usize = 1024;
+/// Nobody waits longer for an end.
+const LONG: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// How many commands wait.
 const COMMANDS: usize = 16;
 
@@ -116,14 +118,21 @@ impl Server {
             epochs: fastrand::u64(..),
             unix_ms: unix_ms(),
         };
-        let relay = Relay::new(setup, now());
-        #[cfg(feature = "federation-redb")]
-        let (relay, keeper) = restored(&config, relay).await?;
         #[cfg(not(feature = "federation-redb"))]
         if config.store.is_some() {
             return Err(ServeError::NoStore);
         }
+        // First, for a store that was opened is closed by a thread. Who connects already has to wait.
         let (router, endpoints) = sockets.listen(&config).await?;
+        let relay = Relay::new(setup, now());
+        #[cfg(feature = "federation-redb")]
+        let (relay, keeper) = match restored(&config, relay).await {
+            Ok(restored) => restored,
+            Err(error) => {
+                router.close().await;
+                return Err(error);
+            }
+        };
         let (commands, asked) = mpsc::channel(COMMANDS);
         let (told, events) = mpsc::channel(EVENTS);
         let driver = Driver {
@@ -209,6 +218,8 @@ impl Server {
         config.validate()?;
         let mut current = self.current.lock().await;
         check_same(&current.config, &config)?;
+        // From here on nothing is waited for: all is taken over, or nothing.
+        let place = self.commands.reserve().await.map_err(|_| ServeError::Ended)?;
         let changed = |name: &String| current.config.servers.get(name) != config.servers.get(name);
         let names: BTreeSet<&String> = current
             .config
@@ -239,7 +250,7 @@ impl Server {
                 added.push((name, uplink));
             }
         }
-        current.sockets.reload(&config)?;
+        let generation = current.sockets.reload(&config)?;
         let (before, after) = (proofs(&current.config), proofs(&config));
         let ended = before
             .into_iter()
@@ -247,6 +258,7 @@ impl Server {
         let reload = Reload {
             access: access(&config),
             routes: routes(&config, &numbers),
+            generation,
             ended: ended.map(|(name, _)| name).collect(),
             removed,
             added,
@@ -255,7 +267,8 @@ impl Server {
         current.numbers = numbers;
         current.next_number = next_number;
         let (done, is_done) = oneshot::channel();
-        self.command(Command::Reload(Box::new(reload), done)).await?;
+        place.send(Command::Reload(Box::new(reload), done));
+        drop(current);
         is_done.await.map_err(|_| ServeError::Ended)
     }
 
@@ -263,7 +276,7 @@ impl Server {
     /// [`ended`](Server::ended) waits for that.
     pub async fn drain(&self, grace: Duration) {
         // One that has ended is drained.
-        let _ = self.command(Command::Drain(now() + grace)).await;
+        let _ = self.command(Command::Drain(now() + grace.min(LONG))).await;
     }
 
     /// Waits until it has ended after [`drain`](Server::drain), and says what it held then.

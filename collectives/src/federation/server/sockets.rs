@@ -41,7 +41,9 @@ impl Sockets {
     }
 
     /// Takes over the lists and certificates of another configuration.
-    pub(super) fn reload(&self, config: &ServerConfig) -> Result<(), ServeError> {
+    ///
+    /// Returns the generation of the lists: who was let in by older ones may have to go.
+    pub(super) fn reload(&self, config: &ServerConfig) -> Result<u64, ServeError> {
         #[cfg(feature = "tls")]
         if let (Some(tls), Some(files)) = (&self.tls, &config.tls) {
             let listens = listens_tls(config);
@@ -110,7 +112,7 @@ impl Sockets {
         for endpoint in &config.listen {
             let bound = router.bind(endpoint).await.map_err(|source| ServeError::Bind {
                 endpoint: endpoint.clone(),
-                source,
+                source: Box::new(source),
             })?;
             endpoints.push(bound);
         }
@@ -129,7 +131,7 @@ impl Sockets {
         Uplink::new(endpoint, options).map_err(|error| match error {
             UplinkError::Connect(source) => ServeError::Connect {
                 server: name.to_owned(),
-                source,
+                source: Box::new(source),
             },
             UplinkError::Option(error) => error.into(),
         })

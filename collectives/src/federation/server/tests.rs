@@ -17,6 +17,10 @@ async fn within<T>(work: impl Future<Output = T>) -> T {
         .expect("it takes too long")
 }
 
+async fn is_pending(mut work: std::pin::Pin<&mut impl Future>) -> bool {
+    std::future::poll_fn(|cx| std::task::Poll::Ready(work.as_mut().poll(cx).is_pending())).await
+}
+
 fn id(name: &str) -> PartyId {
     name.parse().unwrap()
 }
@@ -241,6 +245,81 @@ async fn errors_say_what_is_in_the_way() {
     assert!(error.to_string().contains("in use by another process"), "{error}");
 }
 
+#[tokio::test]
+async fn a_server_may_be_given_all_the_time_there_is_to_end() {
+    let mut server = Server::bind(config()).await.unwrap();
+    within(server.shutdown(Duration::MAX)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_bind_that_fails_leaves_the_store_free() {
+    let taken = Server::bind(config()).await.unwrap();
+    let folder = TempDir::new().unwrap();
+    for _ in 0..3 {
+        let mut wrong = kept(&folder);
+        wrong.listen = taken.endpoints().to_vec();
+        let error = Server::bind(wrong).await.unwrap_err();
+        assert!(matches!(error, ServeError::Bind { .. }), "{error}");
+    }
+    Server::bind(kept(&folder)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reload_that_is_dropped_changes_nothing() {
+    let north = Server::bind(config()).await.unwrap();
+    let south = Server::bind(config()).await.unwrap();
+    let with = |name: &str| {
+        let mut changed = config();
+        let server = ServerEntry::at(north.endpoints()[0].clone(), [id("b")]);
+        changed.servers.insert(name.to_owned(), server);
+        changed
+    };
+    // So many commands wait that there is no place, while the driver does not run.
+    let mut waiting: Vec<_> = (0..16).map(|_| Box::pin(south.stats())).collect();
+    for stats in &mut waiting {
+        assert!(is_pending(stats.as_mut()).await);
+    }
+    let mut reload = Box::pin(south.reload(with("north")));
+    assert!(is_pending(reload.as_mut()).await);
+    drop(reload);
+    drop(waiting);
+    within(south.reload(with("north-2"))).await.unwrap();
+    let (a, b) = (party(&south, "a").await, party(&north, "b").await);
+    within(a.variable("x", "b").unwrap().send(&1)).await.unwrap();
+    assert_eq!(
+        within(b.variable("x", "a").unwrap().recv::<i32>()).await.unwrap(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn what_waits_goes_to_a_server_that_is_added() {
+    let mut north = config();
+    north
+        .servers
+        .insert("south".to_owned(), ServerEntry::of([id("a")]));
+    let north = Server::bind(north).await.unwrap();
+    let mut south = Server::bind(config()).await.unwrap();
+    let a = party(&south, "a").await;
+    within(a.variable("x", "b").unwrap().send(&1)).await.unwrap();
+    within(async {
+        while south.next_event().await.expect("it runs").name != "joined" {}
+        while south.stats().await.unwrap().relay.held_bytes == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let mut changed = config();
+    let server = ServerEntry::at(north.endpoints()[0].clone(), [id("b")]);
+    changed.servers.insert("north".to_owned(), server);
+    within(south.reload(changed)).await.unwrap();
+    let b = party(&north, "b").await;
+    assert_eq!(
+        within(b.variable("x", "a").unwrap().recv::<i32>()).await.unwrap(),
+        1
+    );
+}
+
 #[cfg(feature = "curve")]
 mod keys {
     use std::path::{Path, PathBuf};
@@ -343,6 +422,36 @@ mod keys {
     }
 
     #[tokio::test]
+    async fn a_party_that_does_not_come_in_is_told() {
+        /// Until all that is known of b is this.
+        async fn until(a: &Federation, presence: Presence) {
+            within(async {
+                while a.presence(&id("b")) != Some(presence) {
+                    a.ready(Duration::from_millis(20)).await.unwrap_err();
+                }
+            })
+            .await;
+        }
+        let mut site = Site::new(&["a"]);
+        let server = Server::bind(site.config.clone()).await.unwrap();
+        keys(site.folder.path(), "stranger");
+        let stranger = site.party(&server, "a", "stranger").await;
+        until(&stranger, Presence::ServerRefuses).await;
+        let error = stranger.ready(Duration::ZERO).await.unwrap_err().to_string();
+        assert!(
+            error.contains("party b is out of reach")
+                || error.contains("b is out of reach: the message server"),
+            "{error}"
+        );
+        site.server_key = keys(site.folder.path(), "other").1;
+        until(&site.party(&server, "a", "a").await, Presence::ServerRefuses).await;
+        let a = Federation::connect(party_config("127.0.0.1:1", "a", &["a", "b"]))
+            .await
+            .unwrap();
+        until(&a, Presence::NoServer).await;
+    }
+
+    #[tokio::test]
     async fn a_reload_ends_whose_key_is_gone_and_lets_in_who_is_new() {
         let mut site = Site::new(&["a"]);
         let mut server = Server::bind(site.config.clone()).await.unwrap();
@@ -362,6 +471,32 @@ mod keys {
         let (to_b, to_a) = (a.variable("x", "b").unwrap(), b.variable("x", "a").unwrap());
         within(to_b.send(&1)).await.unwrap();
         assert_eq!(within(to_a.recv::<i32>()).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_silent_connection_with_a_replaced_key_ends_at_the_reload() {
+        use flexbond_session::socket::{CurveClient, Options, Socket, SocketType};
+
+        let mut site = Site::new(&["b"]);
+        let stolen = generate_keys().unwrap();
+        let mut entry = PartyEntry::default();
+        entry.key = Some(stolen.public().to_string());
+        site.config.parties.insert(id("a"), entry);
+        let mut server = Server::bind(site.config.clone()).await.unwrap();
+        let client = CurveClient::new(site.server_key.parse().unwrap(), stolen);
+        let thief = Socket::with_options(SocketType::Dealer, Options::new().curve_client(client)).unwrap();
+        thief.connect(&server.endpoints()[0]).unwrap();
+        event(&mut server, "connected").await;
+
+        site.admit("a");
+        server.reload(site.config.clone()).await.unwrap();
+        let ended = event(&mut server, "disconnected").await;
+        assert!(
+            ended.to_string().contains("the configuration has changed"),
+            "{ended}"
+        );
+        let rejected = event(&mut server, "rejected").await;
+        assert!(rejected.to_string().contains("is not on the list"), "{rejected}");
     }
 
     #[tokio::test]

@@ -8,12 +8,18 @@ use flexbond_session::socket::{Peer, Route};
 use flexbond_transport::Message;
 use futures_util::task::AtomicWaker;
 
+use super::admission::generation;
 use crate::federation::relay::Way;
 use crate::federation::uplink::{News, Uplink};
+
+/// Why a connection is ended.
+const CHANGED: &str = "the configuration has changed";
 
 /// All ways there are.
 pub(super) struct Ways {
     connections: HashMap<u64, Connection>,
+    /// From which generation of the lists on somebody is who they say, by name.
+    since: HashMap<String, u64>,
     /// By the number that routes have; none where a server was taken out of the configuration.
     servers: Vec<Option<Remote>>,
     ready: Arc<Ready>,
@@ -82,6 +88,7 @@ impl Ways {
     pub(super) fn new() -> Self {
         Ways {
             connections: HashMap::new(),
+            since: HashMap::new(),
             servers: Vec::new(),
             ready: Arc::default(),
         }
@@ -92,13 +99,19 @@ impl Ways {
         self.ready.driver.register(cx.waker());
     }
 
-    /// The way of a connection from which something has come, and what it has proved to be.
-    pub(super) fn accept(&mut self, route: Route) -> (Way, Option<Arc<str>>) {
+    /// The way of a connection, and what it has proved to be; none if that is nobody any more.
+    pub(super) fn accept(&mut self, route: Route) -> Option<(Way, Option<Arc<str>>)> {
         let way = Way::Party(route.id());
         if let Some(connection) = self.connections.get(&route.id()) {
-            return (way, connection.identity.clone());
+            return Some((way, connection.identity.clone()));
         }
-        let identity: Option<Arc<str>> = route.peer().user_id().map(Arc::from);
+        let peer = route.peer();
+        let identity: Option<Arc<str>> = peer.user_id().map(Arc::from);
+        let since = identity.as_deref().and_then(|identity| self.since.get(identity));
+        if since.is_some_and(|since| generation(&peer) < *since) {
+            route.end(CHANGED);
+            return None;
+        }
         // One that has ended has told all its news already; what it has said last is heard.
         if route.is_ready() {
             let connection = Connection {
@@ -108,7 +121,7 @@ impl Ways {
             };
             self.connections.insert(connection.route.id(), connection);
         }
-        (way, identity)
+        Some((way, identity))
     }
 
     /// A connection has ended.
@@ -124,13 +137,23 @@ impl Ways {
         ended.map(|(id, _)| Way::Party(id)).collect()
     }
 
-    /// Ends the connections of those that are not let in as they were.
-    pub(super) fn end(&self, is_over: impl Fn(&str) -> bool) {
-        for connection in self.connections.values() {
-            if connection.identity.as_deref().is_some_and(&is_over) {
-                connection.route.end("the configuration has changed");
+    /// Ends the connections of those who prove themselves otherwise from this generation of the lists on, or not at all.
+    /// What they have said and was not heard yet is not heard any more.
+    pub(super) fn end(&mut self, names: Vec<String>, since: u64) -> Vec<Way> {
+        self.since.extend(names.into_iter().map(|name| (name, since)));
+        let since = &self.since;
+        let ended = self.connections.extract_if(|_, connection| {
+            let since = connection
+                .identity
+                .as_deref()
+                .and_then(|identity| since.get(identity));
+            let is_over = since.is_some_and(|since| generation(&connection.route.peer()) < *since);
+            if is_over {
+                connection.route.end(CHANGED);
             }
-        }
+            is_over
+        });
+        ended.map(|(id, _)| Way::Party(id)).collect()
     }
 
     pub(super) fn connections(&self) -> usize {

@@ -180,9 +180,9 @@ impl FileStore {
         }
     }
 
-    /// The buffers of a piece that was committed; none if it is not there.
-    pub(crate) fn load(&mut self, piece: PieceId) -> Result<Option<Vec<Bytes>>, StoreError> {
-        self.with(|database| load(database, piece))
+    /// The buffers of each of these pieces; none of one that is not there.
+    pub(crate) fn load(&mut self, pieces: &[PieceId]) -> Result<Vec<Option<Vec<Bytes>>>, StoreError> {
+        self.with(|database| load(database, pieces))
     }
 }
 
@@ -205,7 +205,7 @@ fn open(path: &Path, cache: usize) -> Result<Database, StoreError> {
     if !file.metadata().map_err(failed)?.is_file() {
         return Err(failed(io::Error::other("it is no regular file")));
     }
-    let backend = FileBackend::new(file).map_err(|error| open_error(path, error.into()))?;
+    let backend = FileBackend::new(file).map_err(|error| open_error(path, error))?;
     let database = Builder::new().set_cache_size(cache).create_with_backend(backend);
     let database = database.map_err(|error| open_error(path, error))?;
     if is_new {

@@ -1,7 +1,7 @@
 //! What is in the file.
 
 use bytes::{Bytes, BytesMut};
-use redb::{Database, ReadableDatabase, ReadableTable};
+use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable};
 use serde::de::DeserializeOwned;
 
 use super::failure::Failure;
@@ -102,11 +102,20 @@ pub(super) fn restore(database: &Database, visit: &mut dyn FnMut(Record)) -> Res
     Ok(())
 }
 
-/// The buffers of a piece; none if it is not there.
-pub(super) fn load(database: &Database, piece: PieceId) -> Result<Option<Vec<Bytes>>, Failure> {
+/// What [`FileStore::load`](super::FileStore::load) returns.
+pub(super) fn load(database: &Database, pieces: &[PieceId]) -> Result<Vec<Option<Vec<Bytes>>>, Failure> {
     let reading = database.begin_read()?;
+    let rows = reading.open_table(PIECES)?;
+    let contents = reading.open_table(CONTENTS)?;
+    pieces.iter().map(|piece| load_one(&rows, &contents, *piece)).collect()
+}
+
+fn load_one(
+    pieces: &ReadOnlyTable<(u64, u64, u64), &'static [u8]>,
+    contents: &ReadOnlyTable<(u64, u64, u64, u32), &'static [u8]>,
+    piece: PieceId,
+) -> Result<Option<Vec<Bytes>>, Failure> {
     let PieceId { flow, offset, at } = piece;
-    let pieces = reading.open_table(PIECES)?;
     let Some(row) = pieces.get((flow, offset, at))? else {
         return Ok(None);
     };
@@ -116,7 +125,6 @@ pub(super) fn load(database: &Database, piece: PieceId) -> Result<Option<Vec<Byt
         Bytes::copy_from_slice(inline)
     } else {
         let mut bytes = BytesMut::new();
-        let contents = reading.open_table(CONTENTS)?;
         for entry in contents.range((flow, offset, at, 0)..=(flow, offset, at, u32::MAX))? {
             let (_, chunk) = entry?;
             if bytes.is_empty() {

@@ -148,12 +148,12 @@ fn what_was_committed_is_there_after_a_restart() {
             offset,
             at: 0,
         };
-        assert!(store.load(id).unwrap().unwrap() == *content, "message {offset}");
+        assert!(store.load(&[id]).unwrap() == [Some(content.clone())], "message {offset}");
         let len: usize = content.iter().map(Bytes::len).sum();
         assert!(records.contains(&Record::Piece { id, len: len as u64 }));
     }
     let (flow, offset, at) = (1, 0, 1);
-    assert!(store.load(PieceId { flow, offset, at }).unwrap().is_none());
+    assert!(store.load(&[PieceId { flow, offset, at }]).unwrap() == [None]);
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn found(path: &Path) -> BTreeMap<(u64, u64), Vec<Bytes>> {
     let mut found = BTreeMap::new();
     for record in records(&mut store) {
         if let Record::Piece { id, .. } = record {
-            found.insert((id.flow, id.offset), store.load(id).unwrap().unwrap());
+            found.insert((id.flow, id.offset), store.load(&[id]).unwrap().remove(0).unwrap());
         }
     }
     found
@@ -343,7 +343,7 @@ fn a_damaged_file_is_an_error_and_no_panic() {
         });
         if restored.is_ok() {
             for id in pieces {
-                let _ = store.load(id);
+                let _ = store.load(&[id]);
             }
             let _ = store.commit(&[settled(1, 1)]);
         }

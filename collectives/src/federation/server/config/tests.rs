@@ -39,6 +39,42 @@ fn the_example_is_the_defaults_and_has_every_key() {
         (1, 1, 1)
     );
     assert_eq!(config.limits, RelayLimits::default());
+    let limits = serde_json::to_value(RelayLimits::default()).unwrap();
+    for key in limits.as_object().unwrap().keys() {
+        let lines = ServerConfig::EXAMPLE
+            .lines()
+            .map(|line| line.trim_start_matches(['#', ' ']));
+        assert!(
+            lines
+                .into_iter()
+                .any(|line| line.starts_with(&format!("{key} = "))),
+            "{key} is missing"
+        );
+    }
+}
+
+#[test]
+fn nobody_is_two() {
+    let print = "ab".repeat(32);
+    let start = "listen = 'tls://127.0.0.1:0'\n[tls]\nauthorities='a'\ncertificate='c'\nprivate_key='k'\n";
+    for (one, two) in [
+        ("DNS:bank.example".to_owned(), "DNS:Bank.Example.".to_owned()),
+        (
+            format!("SHA256:{print}"),
+            format!("SHA256:{}", print.to_uppercase()),
+        ),
+        ("IP:::1".to_owned(), "IP:0:0:0:0:0:0:0:1".to_owned()),
+    ] {
+        let text =
+            format!("{start}[parties.a]\ncertificates = '{one}'\n[parties.b]\ncertificates = '{two}'\n");
+        let error = error(&text);
+        assert!(
+            cfg!(not(feature = "tls")) || error.contains("is also that of parties.a"),
+            "{error}"
+        );
+    }
+    let error = error("[servers.north]\nparties = [\"hub\"]\n[servers.hub]\nparties = [\"b\"]");
+    assert_eq!(error, "`servers.hub`: a party has this name, too; rename one");
 }
 
 #[test]
@@ -77,6 +113,20 @@ fn errors_name_the_key_and_the_line() {
         "{json}"
     );
     assert!(ServerConfig::from_json("{} x").is_err());
+    let json = ServerConfig::from_json("{\"listen\": \"tcp://127.0.0.1:0\",}")
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        json,
+        "the configuration (JSON) is wrong: trailing comma at line 1 column 32"
+    );
+    let toml = ServerConfig::from_toml("[limits]\nmemory_bytes = -1")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        !toml.contains('\n') && toml.contains("at `limits.memory_bytes`: line 2, column 16: invalid value"),
+        "{toml}"
+    );
 }
 
 #[test]
@@ -137,4 +187,34 @@ fn paths_count_from_the_folder_of_the_file() {
         ServerConfig::from_file(folder.path().join("none.toml")),
         Err(ServerConfigError::Read { .. })
     ));
+}
+
+#[test]
+fn localhost_is_this_machine() {
+    let config = ServerConfig::from_toml("listen = 'tcp://LocalHost:9370'").unwrap();
+    config.validate().unwrap();
+}
+
+#[cfg(all(feature = "curve", feature = "tls"))]
+#[test]
+fn a_party_that_can_never_come_is_found() {
+    let text = "
+        listen = 'tls://127.0.0.1:0'
+        [curve]
+        secret_file = 's'
+        [tls]
+        authorities = 'a'
+        certificate = 'c'
+        private_key = 'k'
+        [parties.a]
+        certificates = 'DNS:a'
+    ";
+    assert_eq!(
+        ServerConfig::from_toml(text)
+            .unwrap()
+            .validate()
+            .unwrap_err()
+            .to_string(),
+        "`parties.a.certificates`: with `curve`, all come by their keys: give it a `key`, or leave out `curve`"
+    );
 }
