@@ -1,11 +1,15 @@
 //! Looking for messages for a moment before sleeping, where latency is worth a processor.
 
+mod bets;
+mod forecast;
+mod post;
 #[cfg(feature = "mesh")]
 mod watch;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use bets::Bets;
 #[cfg(feature = "mesh")]
 pub(crate) use watch::{Next, Watch};
 
@@ -23,6 +27,8 @@ pub(crate) struct Spin {
     /// Waits that sleep at once before the next one looks, and how many those will be the next time.
     asleep: AtomicU32,
     pause: AtomicU32,
+    /// In place of all that: how long each wait looks is up to those before.
+    bets: Option<Box<Bets>>,
     #[cfg(feature = "mesh")]
     watches: watch::Watches,
 }
@@ -51,8 +57,30 @@ impl Spin {
             misses: AtomicU32::new(0),
             asleep: AtomicU32::new(0),
             pause: AtomicU32::new(Self::FIRST_PAUSE),
+            bets: None,
             #[cfg(feature = "mesh")]
             watches: watch::Watches::default(),
+        }
+    }
+
+    /// Each wait looks for as long as those before it say that it pays; none does where there is but one processor.
+    pub(crate) fn adaptive() -> Self {
+        Spin {
+            bets: post::has_processors().then(Box::default),
+            ..Spin::new(Duration::ZERO, Rivals::Few)
+        }
+    }
+
+    /// Now, where it learns from how long a wait that begins [lasts](Self::waited). It does not from those for tasks of
+    /// this process (`direct`), nor where the time is fixed.
+    pub(crate) fn wait(&self, direct: bool) -> Option<Instant> {
+        (self.bets.is_some() && !direct).then(Instant::now)
+    }
+
+    /// The wait that began then is over.
+    pub(crate) fn waited(&self, since: Option<Instant>) {
+        if let (Some(since), Some(bets)) = (since, &self.bets) {
+            bets.waited(since.elapsed());
         }
     }
 
@@ -79,6 +107,12 @@ impl Spin {
         mut look: impl FnMut() -> Result<Option<T>, E>,
         direct: bool,
     ) -> Result<Option<T>, E> {
+        if let Some(bets) = &self.bets
+            && !direct
+            && let Some(bet) = bets.place()
+        {
+            return bets.look(bet, look).await;
+        }
         if !self.begins() {
             if direct {
                 return Ok(None);
@@ -168,6 +202,38 @@ mod tests {
             assert!(looks(&spin, false) > 1, "patient again");
         }
         assert_eq!(looks(&spin, false), 1);
+    }
+
+    #[test]
+    fn what_adapts_looks_where_waits_are_short_and_once_where_they_are_long() {
+        let taught = |time| {
+            let spin = Spin {
+                bets: Some(Box::default()),
+                ..Spin::new(Duration::ZERO, Rivals::Few)
+            };
+            for _ in 0..10 {
+                spin.bets.as_deref().expect("it learns").waited(time);
+            }
+            spin
+        };
+        // A machine that is busy may give it time for no more than one look.
+        assert!((0..100).any(|_| looks(&taught(Duration::from_micros(10)), false) > 1));
+        let spin = taught(Duration::from_micros(10));
+        assert_eq!(looks(&spin, true), 0, "not for tasks of this process");
+        assert_eq!(spin.wait(true), None);
+        let spin = taught(Duration::from_millis(10));
+        for _ in 0..100 {
+            assert_eq!(looks(&spin, false), 1);
+        }
+        assert!(finds(&spin));
+    }
+
+    #[test]
+    fn with_one_processor_nothing_adapts() {
+        let several = std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
+        let spin = Spin::adaptive();
+        assert_eq!(spin.bets.is_some(), several);
+        assert_eq!(spin.wait(false).is_some(), several);
     }
 
     #[test]

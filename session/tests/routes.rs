@@ -5,7 +5,7 @@ mod harness;
 
 use std::future::poll_fn;
 use std::num::NonZeroUsize;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use flexbond_session::Message;
 use flexbond_session::socket::{Dealer, Route, Router, SendErrorKind};
@@ -26,6 +26,14 @@ async fn batch(router: &Router) -> (Route, Vec<Message>) {
         .await
         .expect("received");
     (route, messages)
+}
+
+async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Option<T> {
+    poll_fn(|cx| match poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 #[tokio::test]
@@ -51,6 +59,18 @@ async fn each_peers_messages_come_with_the_way_back_to_it() {
             seen.push((route.id(), message));
         }
     }
+    // Polled for, there is a batch when a message has come, and none before.
+    let mut messages = Vec::new();
+    assert!(
+        poll_once(|cx| router.poll_recv_batch(cx, &mut messages, MOST))
+            .await
+            .is_none()
+    );
+    within("send", near.send("one more")).await.unwrap();
+    let polled = poll_fn(|cx| router.poll_recv_batch(cx, &mut messages, MOST));
+    let route = within("a batch", polled).await.expect("received");
+    assert_eq!((messages.len(), &*messages[0][0]), (1, &b"one more"[..]));
+    assert!(route.is_ready());
     for dealer in [&far, &near] {
         for n in 0..3 {
             let answer = within("an answer", dealer.recv()).await.unwrap();

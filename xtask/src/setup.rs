@@ -52,6 +52,12 @@ pub const LIBZMQ: Need = need("libzmq3-dev", "benches", &["pkg-config", "--exist
 pub const PKG_CONFIG: Need = need("pkg-config", "benches", &["pkg-config", "--version"]);
 /// Counts instructions.
 pub const VALGRIND: Need = need("valgrind", "instruction counts", &["valgrind", "--version"]);
+/// The NATS server, with JetStream. Debian has it among the programs of the administrator.
+pub const NATS_SERVER: Need = need(
+    "nats-server",
+    "tests of federated jobs",
+    &["sh", "-c", "PATH=$PATH:/usr/sbin nats-server --version"],
+);
 /// Compiles programs for Open MPI. Large, and only for comparison: no command installs it.
 pub const OPENMPI: Need = need(
     "libopenmpi-dev",
@@ -66,7 +72,7 @@ pub const OPENMPI_BIN: Need = need(
 );
 
 /// Everything that any command installs.
-pub const ALL: [Need; 9] = [
+pub const ALL: [Need; 10] = [
     PYTHON,
     PYTHON_VENV,
     CXX,
@@ -76,6 +82,7 @@ pub const ALL: [Need; 9] = [
     PKG_CONFIG,
     LIBZMQ,
     VALGRIND,
+    NATS_SERVER,
 ];
 
 const fn need(package: &'static str, purpose: &'static str, probe: &'static [&'static str]) -> Need {

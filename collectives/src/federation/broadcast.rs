@@ -198,7 +198,9 @@ impl BroadcastChannel {
             let letter = self.letter(Operation::Scatter, value)?;
             Ok((*peer, letter))
         });
-        self.line.put(letters.collect::<Result<_, ChannelError>>()?).await
+        self.line
+            .put_all(letters.collect::<Result<_, ChannelError>>()?)
+            .await
     }
 
     /// Group: receives this party's value of those that the root scatters.
@@ -325,7 +327,7 @@ impl BroadcastChannel {
         let peers = self.as_root(instead)?;
         let letter = self.letter(operation, value)?;
         self.line
-            .put(peers.iter().map(|peer| (*peer, letter.clone())).collect())
+            .put_all(peers.iter().map(|peer| (*peer, letter.clone())).collect())
             .await
     }
 
@@ -336,12 +338,12 @@ impl BroadcastChannel {
         value: &T,
     ) -> Result<(), ChannelError> {
         let letter = self.letter(operation, value)?;
-        self.line.put(vec![(root, letter)]).await
+        self.line.put(root, letter).await
     }
 
     async fn recv_all<T: DeserializeOwned>(&self, operation: Operation) -> Result<Vec<T>, ChannelError> {
         let peers = self.as_root(operation.name())?;
-        let letters = self.line.take(peers, None).await?;
+        let letters = self.line.take_all(peers).await?;
         let values = letters.into_iter().zip(&self.group);
         values
             .map(|((offset, letter), party)| self.read(operation, party, offset, &letter))
@@ -354,8 +356,7 @@ impl BroadcastChannel {
         instead: &'static str,
     ) -> Result<T, ChannelError> {
         let root = self.as_group(instead)?;
-        let mut letters = self.line.take(&[root], None).await?;
-        let (offset, letter) = letters.pop().expect("one was asked for");
+        let (offset, letter) = self.line.take(root, None).await?;
         self.read(operation, &self.root, offset, &letter)
     }
 

@@ -9,8 +9,10 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::core::MAX_MEMBERS;
+use super::credentials::{CurveKeys, TlsFiles};
 use super::limits::{LimitError, Limits};
 use super::name::{JobId, Member, PartyId, Role};
+use super::nats::{NatsOptions, is_nats};
 
 /// The largest configuration file in bytes.
 const MAX_FILE: u64 = 16 << 20;
@@ -83,6 +85,20 @@ pub enum ConfigError {
         /// The party.
         party: PartyId,
     },
+    /// There are keys for a server, and no server.
+    #[error("`{key}` is for a message server; give `server` too")]
+    NoServer {
+        /// Which key.
+        key: &'static str,
+    },
+    /// A key does not fit to a server of NATS, or is for one where there is none.
+    #[error("`{key}` {reason}")]
+    Nats {
+        /// Which key.
+        key: &'static str,
+        /// What it must be.
+        reason: &'static str,
+    },
     /// A limit is out of its bounds.
     #[error("`limits`")]
     Limit(#[from] LimitError),
@@ -91,14 +107,18 @@ pub enum ConfigError {
 /// Who takes part in a job, which of them this is, and what it holds at most.
 ///
 /// # Files
-/// JSON or TOML; a key that is not in this example is an error that names it. `role`, `server`, `addresses`, `limits` and
-/// any of the three roles may be left out. All parties need the same job id and the same members.
+/// JSON or TOML; a key that is not in this example is an error that names it, except for `tls`, see [`TlsFiles`], and
+/// `nats`, see [`NatsOptions`]. `role`, `server`, `curve`, `addresses`, `limits` and any of the three roles may be left out.
+/// All parties need the same job id and the same members. Where there is a `server`, parties are reached by it alone, and
+/// `addresses` are not looked at. A `server` of the form `nats://host:4222` is one of NATS with JetStream, or several with
+/// commas between them.
 ///
 /// ```
 /// use flexbond_collectives::federation::{Config, Role};
 ///
 /// let config = Config::from_json(r#"{
 ///     "server": "relay.example:9370",
+///     "curve": {"secret_file": "bank-a.key_secret", "server_key": "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"},
 ///     "session": {"role": "guest", "local_id": "bank-a", "job_id": "churn-7"},
 ///     "federation": {"guest": ["bank-a"], "host": ["bank-b", 10000], "arbiter": ["auditor"]},
 ///     "addresses": {"bank-b": "tcp://10.0.0.2:9371"},
@@ -126,6 +146,9 @@ pub struct Config {
     role: Option<Role>,
     members: Vec<Member>,
     server: Option<String>,
+    curve: Option<CurveKeys>,
+    tls: Option<TlsFiles>,
+    nats: Option<NatsOptions>,
     addresses: BTreeMap<PartyId, String>,
     limits: Limits,
 }
@@ -134,6 +157,9 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 struct File {
     server: Option<String>,
+    curve: Option<CurveKeys>,
+    tls: Option<TlsFiles>,
+    nats: Option<NatsOptions>,
     session: Session,
     federation: Parties,
     #[serde(default)]
@@ -171,6 +197,9 @@ impl Config {
             role: None,
             members: Vec::new(),
             server: None,
+            curve: None,
+            tls: None,
+            nats: None,
             addresses: BTreeMap::new(),
             limits: Limits::default(),
         }
@@ -180,6 +209,34 @@ impl Config {
     #[must_use]
     pub fn member(mut self, id: PartyId, role: Role) -> Self {
         self.members.push(Member { id, role });
+        self
+    }
+
+    /// Sets where the message server is: `host:port`, or an endpoint.
+    #[must_use]
+    pub fn by_server(mut self, server: impl Into<String>) -> Self {
+        self.server = Some(server.into());
+        self
+    }
+
+    /// Sets the keys for the message server.
+    #[must_use]
+    pub fn curve(mut self, keys: CurveKeys) -> Self {
+        self.curve = Some(keys);
+        self
+    }
+
+    /// Sets the certificates for a message server at a `tls://` endpoint.
+    #[must_use]
+    pub fn tls(mut self, files: TlsFiles) -> Self {
+        self.tls = Some(files);
+        self
+    }
+
+    /// Sets how the job is kept in NATS JetStream.
+    #[must_use]
+    pub fn nats(mut self, options: NatsOptions) -> Self {
+        self.nats = Some(options);
         self
     }
 
@@ -205,13 +262,19 @@ impl Config {
         let path = path.as_ref();
         let place = format!("{}", path.display());
         let text = read(path)?;
-        match path.extension().and_then(|extension| extension.to_str()) {
+        let mut config = match path.extension().and_then(|extension| extension.to_str()) {
             Some("json") => Self::parse_json(&text, place),
             Some("toml") => Self::parse_toml(&text, place),
             _ => Err(ConfigError::Format {
                 path: path.to_owned(),
             }),
+        }?;
+        if let Some(folder) = path.parent() {
+            config.curve.iter_mut().for_each(|keys| keys.below(folder));
+            config.tls.iter_mut().for_each(|files| files.below(folder));
+            config.nats.iter_mut().for_each(|options| options.below(folder));
         }
+        Ok(config)
     }
 
     /// Reads JSON.
@@ -245,7 +308,7 @@ impl Config {
             Ok(file) => Self::from_parts(file),
             Err(error) => Err(ConfigError::Syntax {
                 place,
-                reason: error.to_string().trim_end().to_owned(),
+                reason: toml_reason(text, &error),
             }),
         }
     }
@@ -262,6 +325,9 @@ impl Config {
                 .flat_map(|(role, ids)| ids.into_iter().map(move |id| Member { id, role }))
                 .collect(),
             server: file.server,
+            curve: file.curve,
+            tls: file.tls,
+            nats: file.nats,
             addresses: file.addresses,
             limits: file.limits,
         };
@@ -306,7 +372,26 @@ impl Config {
         if let Some(party) = self.addresses.keys().find(|party| !roles.contains_key(*party)) {
             return Err(ConfigError::AddressOfNobody { party: party.clone() });
         }
+        let keys = [("curve", self.curve.is_some()), ("tls", self.tls.is_some())];
+        if let (None, Some((key, _))) = (&self.server, keys.into_iter().find(|(_, is_there)| *is_there)) {
+            return Err(ConfigError::NoServer { key });
+        }
+        self.validate_nats()
+            .map_err(|(key, reason)| ConfigError::Nats { key, reason })?;
         Ok(self.limits.validate()?)
+    }
+
+    fn validate_nats(&self) -> Result<(), (&'static str, &'static str)> {
+        let is_there = self.server.as_deref().is_some_and(is_nats);
+        match &self.nats {
+            Some(_) if !is_there => Err(("nats", "is for a `server` of the form \"nats://host:4222\"")),
+            _ if is_there && self.curve.is_some() => Err((
+                "curve",
+                "is not for servers of NATS; they know `nats.credentials` and `tls`",
+            )),
+            Some(options) => options.validate(),
+            None => Ok(()),
+        }
     }
 
     /// The job.
@@ -341,6 +426,24 @@ impl Config {
         self.server.as_deref()
     }
 
+    /// The keys for the message server.
+    #[must_use]
+    pub fn curve_keys(&self) -> Option<&CurveKeys> {
+        self.curve.as_ref()
+    }
+
+    /// The certificates for the message server.
+    #[must_use]
+    pub fn tls_files(&self) -> Option<&TlsFiles> {
+        self.tls.as_ref()
+    }
+
+    /// How the job is kept in NATS JetStream.
+    #[must_use]
+    pub fn nats_options(&self) -> Option<&NatsOptions> {
+        self.nats.as_ref()
+    }
+
     /// Where parties listen that are reached directly.
     #[must_use]
     pub fn addresses(&self) -> &BTreeMap<PartyId, String> {
@@ -352,6 +455,22 @@ impl Config {
     pub fn bounds(&self) -> &Limits {
         &self.limits
     }
+}
+
+/// Where a TOML text is wrong, and how, in one line.
+pub(super) fn toml_reason(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message();
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return message.to_owned();
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before
+        .chars()
+        .rev()
+        .take_while(|character| *character != '\n')
+        .count()
+        + 1;
+    format!("line {line}, column {column}: {message}")
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {

@@ -23,7 +23,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Packets may be large: only so many wait in a socket.
 const QUEUED: usize = 32;
 /// The largest piece of a message, and the header before it.
-const MAX_PACKET: usize = (1 << 30) + (2 << 20);
+pub(super) const MAX_PACKET: usize = (1 << 30) + (2 << 20);
 
 /// Why a party cannot be reached, or cannot listen.
 #[derive(Debug, Error)]

@@ -12,7 +12,7 @@ use flexbond_transport::Message;
 use futures_util::task::AtomicWaker;
 use tokio::time::Sleep;
 
-use super::carrier::{Arrival, Carrier};
+use super::carrier::{Arrival, Carrier, ServerWay};
 use super::core::packet::Packet;
 use super::core::{Event, FlowKey, Node};
 use super::name::PartyId;
@@ -50,8 +50,14 @@ pub(super) struct Shared {
 pub(super) struct State {
     pub(super) node: Node,
     waiting: HashMap<Topic, Waiters>,
+    /// How many of these wait for a flow to a peer. Of such news there are many, and few wait for them.
+    waiting_out: usize,
     closing: Option<Instant>,
+    /// The driver ends at once, and says nothing.
+    has_vanished: bool,
     pub(super) is_ended: bool,
+    /// How it stands with the server, if one carries the packets.
+    pub(super) server: Option<ServerWay>,
 }
 
 /// Who waits for one thing, nearly always one.
@@ -82,9 +88,11 @@ impl State {
         if self.waiting.len() >= MAX_TOPICS {
             self.wake_all();
         }
+        let is_out = matches!(topic, Topic::Out(..));
         let waiters = match self.waiting.entry(topic) {
             Entry::Occupied(waiters) => waiters.into_mut(),
             Entry::Vacant(place) => {
+                self.waiting_out += usize::from(is_out);
                 place.insert(Waiters {
                     first: cx.waker().clone(),
                     others: Vec::new(),
@@ -112,11 +120,13 @@ impl State {
 
     fn find(&mut self, topic: &Topic, woken: &mut Woken) {
         if let Some(waiters) = self.waiting.remove(topic) {
+            self.waiting_out -= usize::from(matches!(topic, Topic::Out(..)));
             woken.add(waiters);
         }
     }
 
     fn find_all(&mut self, woken: &mut Woken) {
+        self.waiting_out = 0;
         self.waiting.drain().for_each(|(_, waiters)| woken.add(waiters));
     }
 
@@ -125,6 +135,7 @@ impl State {
         while let Some(event) = self.node.poll_event() {
             match event {
                 Event::Arrived { peer, key } => self.find(&Topic::In(peer, key), woken),
+                Event::Moved { .. } if self.waiting_out == 0 => {}
                 Event::Moved { peer, key } => self.find(&Topic::Out(peer, key), woken),
                 Event::Ready => self.find(&Topic::Ready, woken),
                 Event::Peer { .. } | Event::Over => self.find_all(woken),
@@ -139,8 +150,11 @@ impl Shared {
             state: Mutex::new(State {
                 node,
                 waiting: HashMap::new(),
+                waiting_out: 0,
                 closing: None,
+                has_vanished: false,
                 is_ended: false,
+                server: None,
             }),
             work: AtomicWaker::new(),
         })
@@ -166,6 +180,14 @@ impl Shared {
     /// There may be something to send.
     pub(super) fn work(&self) {
         self.work.wake();
+    }
+
+    /// The driver ends at once.
+    pub(super) fn vanish(&self) {
+        let mut state = self.lock();
+        state.has_vanished = true;
+        drop(state);
+        self.work();
     }
 
     /// Nothing more will be sent; the driver ends when the others have everything, or the linger is over.
@@ -245,6 +267,9 @@ impl Slot {
 impl<C: Carrier> Driver<C> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.work.register(cx.waker());
+        if self.shared.lock().has_vanished {
+            return Poll::Ready(());
+        }
         let is_busy = self.receive(cx) | self.transmit(cx);
         let (timeout, is_over) = {
             let mut state = self.shared.lock();
@@ -295,6 +320,7 @@ impl<C: Carrier> Driver<C> {
                         state.node.handle_lost(peer);
                     }
                 }
+                Poll::Ready(Arrival::Server(way)) => self.shared.lock().server = Some(way),
                 Poll::Pending => return false,
             }
         }

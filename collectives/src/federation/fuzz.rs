@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use flexbond_transport::Message;
 
+use super::core::link::MAX_ITEMS;
 use super::core::packet::{Content, Data, Header, Hello, Item, Packet, Refusal, sender_of};
 use super::core::{FlowKey, Kind, Letter, Node, Setup};
 use super::limits::Limits;
@@ -283,7 +284,7 @@ impl Stage {
 /// Items that may wait for an acknowledgement: data, and for each flow its opening, the answer to one, and ends of
 /// messages, those that the peer caused and those that were held when it had caused as many as it may.
 fn most_queued() -> usize {
-    256 + 4 + CHANNELS as usize * (1 + 1 + 3 * WINDOW as usize)
+    MAX_ITEMS + 4 + CHANNELS as usize * (1 + 1 + 3 * WINDOW as usize)
 }
 
 /// Up to eight bytes, little endian.

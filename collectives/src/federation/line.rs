@@ -25,6 +25,18 @@ pub enum Codec {
     Json,
 }
 
+/// What a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Encoding {
+    /// Bytes without further meaning.
+    Bytes,
+    /// A value.
+    Value(Codec),
+    /// A value in a codec that is not known here.
+    Unknown(u8),
+}
+
 /// Bytes without further meaning.
 const RAW: u8 = 0;
 const POSTCARD: u8 = 1;
@@ -52,45 +64,49 @@ impl Line {
         }
     }
 
-    /// Sends one message to each of these, or none at all.
-    pub(super) async fn put(&self, letters: Vec<(usize, Letter)>) -> Result<(), ChannelError> {
-        let count = letters
-            .iter()
-            .map(|(_, letter)| letter.parts.len())
-            .max()
-            .unwrap_or(0);
-        if count > MAX_PARTS {
-            return Err(ChannelError::TooManyBuffers {
-                channel: self.key.name.clone(),
-                count: count - 1,
-                limit: MAX_PARTS - 1,
-            });
-        }
-        let mut letters = letters;
-        let mut slowest = letters.first().map(|(peer, _)| *peer);
+    /// Sends one message.
+    pub(super) async fn put(&self, peer: usize, letter: Letter) -> Result<(), ChannelError> {
+        self.check_parts(&letter)?;
+        let mut letter = Some(letter);
         let sending = self.federation.wait(|state| {
-            let is_alone = letters.len() == 1;
-            for (peer, letter) in &letters {
-                self.check(state, *peer)?;
-                // One alone is taken or comes back; of several, all have to have room.
-                if is_alone {
-                    break;
+            self.check(state, peer)?;
+            let Some(taken) = letter.take() else {
+                return Ok(Asked::Answer(()));
+            };
+            match state.node.send(now(), peer, &self.key, taken, self.ttl) {
+                Ok(()) => Ok(Asked::Answer(())),
+                Err(Rejected::Full(full)) => {
+                    letter = Some(full);
+                    Ok(Asked::Wait(Topic::Out(peer, self.key.clone())))
                 }
+                Err(rejected) => Err(self.rejected(state, peer, &rejected)),
+            }
+        });
+        match within(self.timeout, sending).await {
+            Some(result) => result,
+            None => Err(self.too_late(Some(peer), Waiting::Room)),
+        }
+    }
+
+    /// Sends one message to each of these, or none at all.
+    pub(super) async fn put_all(&self, letters: Vec<(usize, Letter)>) -> Result<(), ChannelError> {
+        letters
+            .iter()
+            .try_for_each(|(_, letter)| self.check_parts(letter))?;
+        let mut letters = Some(letters);
+        let mut slowest = letters.iter().flatten().map(|(peer, _)| *peer).next();
+        let sending = self.federation.wait(|state| {
+            for (peer, letter) in letters.iter().flatten() {
+                self.check(state, *peer)?;
                 let has_room = state.node.has_room(*peer, &self.key, letter.size());
                 if !has_room.map_err(|rejected| self.rejected(state, *peer, &rejected))? {
                     slowest = Some(*peer);
                     return Ok(Asked::Wait(Topic::Out(*peer, self.key.clone())));
                 }
             }
-            while let Some((peer, letter)) = letters.pop() {
-                match state.node.send(now(), peer, &self.key, letter, self.ttl) {
-                    Ok(()) => {}
-                    Err(Rejected::Full(letter)) => {
-                        letters.push((peer, letter));
-                        return Ok(Asked::Wait(Topic::Out(peer, self.key.clone())));
-                    }
-                    Err(rejected) => return Err(self.rejected(state, peer, &rejected)),
-                }
+            for (peer, letter) in letters.take().into_iter().flatten() {
+                let sent = state.node.send(now(), peer, &self.key, letter, self.ttl);
+                sent.map_err(|rejected| self.rejected(state, peer, &rejected))?;
             }
             Ok(Asked::Answer(()))
         });
@@ -100,48 +116,73 @@ impl Line {
         }
     }
 
+    fn check_parts(&self, letter: &Letter) -> Result<(), ChannelError> {
+        match letter.parts.len() {
+            ..=MAX_PARTS => Ok(()),
+            count => Err(ChannelError::TooManyBuffers {
+                channel: self.key.name.clone(),
+                count: count - 1,
+                limit: MAX_PARTS - 1,
+            }),
+        }
+    }
+
+    /// Receives one message.
+    pub(super) async fn take(&self, peer: usize, tag: Option<&Tag>) -> Result<(u64, Letter), ChannelError> {
+        let receiving = self
+            .federation
+            .wait(|state| match state.node.take(peer, &self.key, tag) {
+                Some(taken) => self.content(state, peer, taken).map(Asked::Answer),
+                None => self.await_one(state, peer),
+            });
+        match within(self.timeout, receiving).await {
+            Some(result) => result,
+            None => Err(self.nothing_came(Some(peer), tag)),
+        }
+    }
+
     /// Receives one message of each of these, or none at all. In their order.
-    pub(super) async fn take(
-        &self,
-        peers: &[usize],
-        tag: Option<&Tag>,
-    ) -> Result<Vec<(u64, Letter)>, ChannelError> {
+    pub(super) async fn take_all(&self, peers: &[usize]) -> Result<Vec<(u64, Letter)>, ChannelError> {
         let mut slowest = peers.first().copied();
         let receiving = self.federation.wait(|state| {
-            if let [peer] = *peers
-                && let Some(taken) = state.node.take(peer, &self.key, tag)
-            {
-                let letter = self.content(state, peer, taken)?;
-                return Ok(Asked::Answer(vec![letter]));
-            }
             for peer in peers.iter().copied() {
-                if let Some(is_expired) = state.node.peek(peer, &self.key, tag) {
-                    if is_expired && let Some(taken) = state.node.take(peer, &self.key, tag) {
-                        self.content(state, peer, taken)?;
+                match state.node.peek(peer, &self.key, None) {
+                    Some(false) => {}
+                    Some(true) => {
+                        let taken = state.node.take(peer, &self.key, None);
+                        taken.map(|taken| self.content(state, peer, taken)).transpose()?;
                     }
-                    continue;
+                    None => {
+                        slowest = Some(peer);
+                        return self.await_one(state, peer);
+                    }
                 }
-                self.check(state, peer)?;
-                if state.node.peers()[peer].has_left {
-                    let (channel, party) = (self.key.name.clone(), self.party(state, peer));
-                    return Err(ChannelError::Left { channel, party });
-                }
-                slowest = Some(peer);
-                return Ok(Asked::Wait(Topic::In(peer, self.key.clone())));
             }
             let taken = peers
                 .iter()
-                .filter_map(|peer| state.node.take(*peer, &self.key, tag));
+                .filter_map(|peer| state.node.take(*peer, &self.key, None));
             let letters = taken.filter_map(|taken| Some((taken.offset, taken.letter?)));
             Ok(Asked::Answer(letters.collect()))
         });
         match within(self.timeout, receiving).await {
             Some(result) => result,
-            None => {
-                let what = tag.cloned().map_or(Waiting::Message, Waiting::Tagged);
-                Err(self.too_late(slowest, what))
-            }
+            None => Err(self.nothing_came(slowest, None)),
         }
+    }
+
+    /// There is no message: waits for one, if there may be one.
+    fn await_one<R>(&self, state: &State, peer: usize) -> Result<Asked<R>, ChannelError> {
+        self.check(state, peer)?;
+        if state.node.peers()[peer].has_left {
+            let (channel, party) = (self.key.name.clone(), self.party(state, peer));
+            return Err(ChannelError::Left { channel, party });
+        }
+        Ok(Asked::Wait(Topic::In(peer, self.key.clone())))
+    }
+
+    fn nothing_came(&self, peer: Option<usize>, tag: Option<&Tag>) -> ChannelError {
+        let what = tag.cloned().map_or(Waiting::Message, Waiting::Tagged);
+        self.too_late(peer, what)
     }
 
     /// A message's number and content, unless it has waited too long.
@@ -285,6 +326,24 @@ pub(super) fn raw(tag: Option<Tag>, bytes: bytes::Bytes) -> Letter {
         tag,
         codec: RAW,
         parts: vec![bytes],
+    }
+}
+
+pub(super) fn code(encoding: Encoding) -> u8 {
+    match encoding {
+        Encoding::Bytes => RAW,
+        Encoding::Value(Codec::Postcard) => POSTCARD,
+        Encoding::Value(Codec::Json) => JSON,
+        Encoding::Unknown(other) => other,
+    }
+}
+
+pub(super) fn encoding(letter: &Letter) -> Encoding {
+    match letter.codec {
+        RAW => Encoding::Bytes,
+        POSTCARD => Encoding::Value(Codec::Postcard),
+        JSON => Encoding::Value(Codec::Json),
+        other => Encoding::Unknown(other),
     }
 }
 

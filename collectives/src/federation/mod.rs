@@ -47,6 +47,7 @@
 //! | --- | --- |
 //! | [`MemoryNetwork`] | parties of one process: tests, simulations; nothing is copied |
 //! | [`DirectCarrier`] | parties that can connect to each other, over tcp, ipc or any transport of sockets |
+//! | `NatsCarrier` | parties that meet at NATS JetStream, one server or a cluster, with the feature `nats` |
 //! | one of your own | anything that takes messages of several frames, even one that loses, doubles and reorders them |
 //!
 //! # What is promised
@@ -116,7 +117,9 @@
 mod broadcast;
 mod carrier;
 mod config;
+mod connect;
 mod core;
+mod credentials;
 mod direct;
 mod driver;
 mod error;
@@ -127,28 +130,48 @@ mod federation;
 pub mod fuzz;
 mod limits;
 mod line;
+mod look;
 mod memory;
 mod name;
+mod nats;
 #[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "the server's driver uses it")
+    not(feature = "federation-redb"),
+    allow(dead_code, reason = "a server without a store asks for none")
 )]
 mod relay;
+mod server;
+mod server_carrier;
 mod stats;
+#[cfg(feature = "federation-redb")]
+mod store;
+mod uplink;
 mod variable;
 
 pub use flexbond_transport::Message;
 
 pub use self::broadcast::BroadcastChannel;
-pub use self::carrier::{Arrival, Carrier};
+pub use self::carrier::{Arrival, Carrier, ServerWay};
 pub use self::config::{Config, ConfigError};
+pub use self::connect::ConnectError;
+pub use self::credentials::{CredentialError, CurveKeys, TlsFiles};
 pub use self::direct::{DirectCarrier, DirectError};
 pub use self::error::{ChannelError, JoinError, OpenError, Over, Presence, RefusedReason, Waiting};
 pub use self::federation::Federation;
 pub use self::limits::{LimitError, Limits};
-pub use self::line::Codec;
+pub use self::line::{Codec, Encoding};
+pub use self::look::{JobStatus, PartyStatus, Stock};
 pub use self::memory::{MemoryCarrier, MemoryNetwork};
 pub use self::name::{ChannelName, JobId, MAX_NAME, Member, NameError, PartyId, Role, Tag};
+#[cfg(feature = "nats")]
+pub use self::nats::NatsCarrier;
+pub use self::nats::{NatsError, NatsOptions};
 pub use self::relay::{JobStats, PartyStats, RelayLimits, RelayStats};
+pub use self::server::{
+    EventLevel, JobEntry, PartyEntry, ServeError, Server, ServerConfig, ServerConfigError, ServerEntry,
+    ServerEvent, ServerKeys, ServerStats, StoreStats,
+};
+pub use self::server_carrier::{ServerCarrier, ServerCarrierError};
 pub use self::stats::{ChannelStats, PeerStats};
-pub use self::variable::VariableChannel;
+#[cfg(feature = "federation-redb")]
+pub use self::store::StoreError;
+pub use self::variable::{Received, VariableChannel};

@@ -1,9 +1,10 @@
 //! A channel between two parties.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::try_join;
+use futures_util::future::{poll_immediate, try_join};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -11,7 +12,7 @@ use super::core::{FlowKey, Kind, Letter};
 use super::driver::Topic;
 use super::error::{ChannelError, OpenError, Waiting};
 use super::federation::{Asked, Federation};
-use super::line::{Codec, Line, decode, is_raw, raw, within};
+use super::line::{Codec, Encoding, Line, code, decode, encoding, is_raw, raw, within};
 use super::name::{ChannelName, NameError, PartyId, Tag};
 
 /// Values and bytes between this party and another, by the channel's name.
@@ -39,6 +40,30 @@ pub struct VariableChannel {
     peer: usize,
     remote: PartyId,
     tag: Option<Tag>,
+}
+
+/// A message as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Received {
+    /// Its number in its channel and direction.
+    pub offset: u64,
+    /// What its first part is.
+    pub encoding: Encoding,
+    /// The value, or bytes; and the buffers that came with it.
+    pub parts: Vec<Bytes>,
+}
+
+impl Received {
+    /// A message as it might come.
+    #[must_use]
+    pub fn new(offset: u64, encoding: Encoding, parts: Vec<Bytes>) -> Self {
+        Received {
+            offset,
+            encoding,
+            parts,
+        }
+    }
 }
 
 impl VariableChannel {
@@ -148,6 +173,26 @@ impl VariableChannel {
         self.put(raw(self.tag.clone(), bytes.into())).await
     }
 
+    /// Sends a message as it is: `parts` are the value, written in that encoding already, or bytes, and buffers. At most
+    /// 1,024 parts; without any, the value is empty.
+    ///
+    /// # Errors
+    /// [`ChannelError`]; nothing was sent.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, nothing was sent.
+    pub async fn send_any(&self, encoding: Encoding, mut parts: Vec<Bytes>) -> Result<(), ChannelError> {
+        if parts.is_empty() {
+            parts.push(Bytes::new());
+        }
+        self.put(Letter {
+            tag: self.tag.clone(),
+            codec: code(encoding),
+            parts,
+        })
+        .await
+    }
+
     /// Receives the next value.
     ///
     /// # Errors
@@ -202,6 +247,22 @@ impl VariableChannel {
         }
     }
 
+    /// Receives the next message as it came, whatever was sent.
+    ///
+    /// # Errors
+    /// As for [`recv`](VariableChannel::recv).
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, no message was taken.
+    pub async fn recv_any(&self) -> Result<Received, ChannelError> {
+        let (offset, letter) = self.letter().await?;
+        Ok(Received {
+            offset,
+            encoding: encoding(&letter),
+            parts: letter.parts,
+        })
+    }
+
     /// Sends a value and receives one, at the same time.
     ///
     /// # Errors
@@ -215,8 +276,12 @@ impl VariableChannel {
         T: Serialize + ?Sized,
         R: DeserializeOwned,
     {
-        // Taken last: a value that has come stays there when sending fails.
-        let ((), ()) = try_join(self.send(value), self.arrival()).await?;
+        let mut sending = pin!(self.send(value));
+        match poll_immediate(&mut sending).await {
+            Some(sent) => sent?,
+            // Taken last: a value that has come stays there when sending fails.
+            None => try_join(sending, self.arrival()).await.map(drop)?,
+        }
         self.recv().await
     }
 
@@ -302,12 +367,11 @@ impl VariableChannel {
     }
 
     async fn put(&self, letter: Letter) -> Result<(), ChannelError> {
-        self.line.put(vec![(self.peer, letter)]).await
+        self.line.put(self.peer, letter).await
     }
 
     async fn letter(&self) -> Result<(u64, Letter), ChannelError> {
-        let mut letters = self.line.take(&[self.peer], self.tag.as_ref()).await?;
-        Ok(letters.pop().expect("one was asked for"))
+        self.line.take(self.peer, self.tag.as_ref()).await
     }
 
     async fn value<T: DeserializeOwned>(&self) -> Result<(u64, T, Vec<Bytes>), ChannelError> {

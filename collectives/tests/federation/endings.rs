@@ -6,15 +6,21 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use flexbond_collectives::federation::{
-    Arrival, Carrier, ChannelError, Config, Federation, JoinError, Limits, MemoryCarrier, MemoryNetwork,
-    Message, Over, PartyId, Presence, RefusedReason, Role,
+    Arrival, Carrier, ChannelError, Config, Federation, JoinError, MemoryCarrier, MemoryNetwork, Message,
+    Over, PartyId, Presence, RefusedReason, Role,
 };
 
-use crate::{config, join, parties, within};
+use crate::network::{Network, over_all_networks};
+use crate::{config, join, within};
 
-#[tokio::test(start_paused = true)]
-async fn an_abort_ends_what_all_wait_for() {
-    let [a, b, c] = parties(["a", "b", "c"], &Limits::default());
+over_all_networks!(
+    an_abort_ends_what_all_wait_for,
+    messages_for_a_program_that_starts_later_wait,
+    of_two_with_one_id_the_second_is_told,
+);
+
+async fn an_abort_ends_what_all_wait_for(network: Network) {
+    let [a, b, c] = network.parties(["a", "b", "c"], &network.limits()).await;
     for party in [&a, &b, &c] {
         within(party.ready(Duration::from_secs(30))).await.unwrap();
     }
@@ -145,36 +151,36 @@ async fn a_program_that_says_what_it_has_gets_the_rest() {
     within(to_b.delivered()).await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
-async fn messages_for_a_program_that_starts_later_wait() {
-    let network = MemoryNetwork::new();
-    let names = ["a", "b"];
-    let a = join(&network, config("a", &names));
+async fn messages_for_a_program_that_starts_later_wait(network: Network) {
+    let config = |name| config(name, &["a", "b"]).limits(network.limits());
+    let a = network.join(config("a")).await;
     let to_b = a.variable("x", "b").unwrap();
     for i in 0..10 {
         to_b.send(&i).await.unwrap();
     }
-    tokio::time::sleep(Duration::from_secs(3600)).await;
+    // An hour where time is virtual, and a moment where it is not.
+    tokio::time::sleep(network.pause()).await;
     assert_eq!(a.presence(&"b".parse().unwrap()), Some(Presence::Unseen));
-    let b = join(&network, config("b", &names));
+    let b = network.join(config("b")).await;
     let from_a = b.variable("x", "a").unwrap();
     for i in 0..10 {
         assert_eq!(within(from_a.recv::<i32>()).await.unwrap(), i);
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn of_two_with_one_id_the_second_is_told() {
-    let network = MemoryNetwork::new();
-    let names = ["a", "b"];
-    let a = join(&network, config("a", &names));
-    let b = join(&network, config("b", &names));
+async fn of_two_with_one_id_the_second_is_told(network: Network) {
+    let config = |name| config(name, &["a", "b"]).limits(network.limits());
+    let a = network.join(config("a")).await;
+    let b = network.join(config("b")).await;
     within(a.ready(Duration::from_secs(30))).await.unwrap();
-    let second = join(&network, config("b", &names));
-    let error = within(second.ready(Duration::from_secs(10))).await.unwrap_err();
+    let second = network.join(config("b")).await;
+    let after = network.time(10);
+    let error = within(second.ready(after)).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "after 10s, not all parties see each other: a refuses this party: another process with this id is there"
+        format!(
+            "after {after:?}, not all parties see each other: a refuses this party: another process with this id is there"
+        )
     );
     let swap = async { tokio::join!(exchange(&a, "b"), exchange(&b, "a")) };
     assert_eq!(

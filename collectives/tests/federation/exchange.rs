@@ -4,11 +4,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use flexbond_collectives::federation::{
-    ChannelError, Codec, JoinError, Limits, MemoryNetwork, OpenError, PartyId, Presence, Role, Waiting,
+    ChannelError, Codec, JoinError, MemoryNetwork, OpenError, PartyId, Presence, Role, Waiting,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{config, join, parties, within};
+use crate::network::{Network, over_all_networks};
+use crate::{config, within};
+
+over_all_networks!(
+    any_type_in_either_codec,
+    a_sender_waits_for_room_and_says_whom_it_waits_for,
+    a_receiver_is_told_why_nothing_comes,
+    all_of_a_group_reduce_and_meet,
+    different_calls_on_one_channel_are_found_out,
+    channels_lead_to_other_parties_of_the_job,
+    all_wait_for_all,
+);
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Model {
@@ -23,9 +34,8 @@ fn model() -> Model {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn any_type_in_either_codec() {
-    let [a, b] = parties(["a", "b"], &Limits::default());
+async fn any_type_in_either_codec(network: Network) {
+    let [a, b] = network.parties(["a", "b"], &network.limits()).await;
     let (to_b, from_a) = (a.variable("x", "b").unwrap(), b.variable("x", "a").unwrap());
     for codec in [Codec::Postcard, Codec::Json] {
         to_b.clone().with_codec(codec).send(&model()).await.unwrap();
@@ -44,7 +54,8 @@ async fn any_type_in_either_codec() {
 
 #[tokio::test(start_paused = true)]
 async fn buffers_are_not_copied() {
-    let [a, b] = parties(["a", "b"], &Limits::default());
+    let network = Network::Memory(MemoryNetwork::new());
+    let [a, b] = network.parties(["a", "b"], &network.limits()).await;
     let (to_b, from_a) = (a.variable("x", "b").unwrap(), b.variable("x", "a").unwrap());
     let large = Bytes::from(vec![7; 10 << 20]);
     to_b.send_bytes(large.clone()).await.unwrap();
@@ -75,11 +86,10 @@ async fn buffers_are_not_copied() {
     ));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_sender_waits_for_room_and_says_whom_it_waits_for() {
-    let limits = Limits::new().window_messages(2);
-    let [a, b] = parties(["a", "b"], &limits);
-    let to_b = a.variable("x", "b").unwrap().with_timeout(Duration::from_secs(5));
+async fn a_sender_waits_for_room_and_says_whom_it_waits_for(network: Network) {
+    let limits = network.limits().window_messages(2);
+    let [a, b] = network.parties(["a", "b"], &limits).await;
+    let to_b = a.variable("x", "b").unwrap().with_timeout(network.time(5));
     to_b.send(&0).await.unwrap();
     to_b.send(&1).await.unwrap();
     let error = within(to_b.send(&2)).await.unwrap_err();
@@ -98,23 +108,22 @@ async fn a_sender_waits_for_room_and_says_whom_it_waits_for() {
     within(to_b.delivered()).await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_receiver_is_told_why_nothing_comes() {
-    let network = MemoryNetwork::new();
-    let a = join(&network, config("a", &["a", "b"]));
-    let from_b = a
-        .variable("x", "b")
-        .unwrap()
-        .with_timeout(Duration::from_secs(10));
+async fn a_receiver_is_told_why_nothing_comes(network: Network) {
+    let after = network.time(10);
+    let config = |name| config(name, &["a", "b"]).limits(network.limits());
+    let a = network.join(config("a")).await;
+    let from_b = a.variable("x", "b").unwrap().with_timeout(after);
     let error = within(from_b.tagged("t").unwrap().recv::<i32>())
         .await
         .unwrap_err()
         .to_string();
     assert_eq!(
         error,
-        "channel x: waiting for a message with tag `t` took more than 10s; party b has not been heard of"
+        format!(
+            "channel x: waiting for a message with tag `t` took more than {after:?}; party b has not been heard of"
+        )
     );
-    let b = join(&network, config("b", &["a", "b"]));
+    let b = network.join(config("b")).await;
     within(a.ready(Duration::from_secs(20))).await.unwrap();
     b.variable("x", "a").unwrap().send(&5).await.unwrap();
     b.close().await;
@@ -129,7 +138,8 @@ async fn a_receiver_is_told_why_nothing_comes() {
 
 #[tokio::test(start_paused = true)]
 async fn dropped_futures_lose_nothing() {
-    let [a, b] = parties(["a", "b"], &Limits::default());
+    let network = Network::Memory(MemoryNetwork::new());
+    let [a, b] = network.parties(["a", "b"], &network.limits()).await;
     let (to_b, from_a) = (a.variable("x", "b").unwrap(), b.variable("x", "a").unwrap());
     for i in 0..20 {
         // Dropped while it waits, and with luck when the message is just there.
@@ -146,10 +156,9 @@ async fn dropped_futures_lose_nothing() {
     assert!(got.is_sorted());
 }
 
-#[tokio::test(start_paused = true)]
-async fn all_of_a_group_reduce_and_meet() {
+async fn all_of_a_group_reduce_and_meet(network: Network) {
     let names = ["a", "b", "c", "d"];
-    let all = parties(names, &Limits::default());
+    let all = network.parties(names, &network.limits()).await;
     // The third party is the root, and the first is not in it.
     let work = all[1..].iter().map(|party| async move {
         let channel = party.broadcast("sums", "c", ["b", "d"]).unwrap();
@@ -172,9 +181,8 @@ async fn all_of_a_group_reduce_and_meet() {
     );
 }
 
-#[tokio::test(start_paused = true)]
-async fn different_calls_on_one_channel_are_found_out() {
-    let [a, b] = parties(["a", "b"], &Limits::default());
+async fn different_calls_on_one_channel_are_found_out(network: Network) {
+    let [a, b] = network.parties(["a", "b"], &network.limits()).await;
     let [root, member] = [&a, &b].map(|party| party.broadcast("x", "a", ["b"]).unwrap());
     root.broadcast(&1).await.unwrap();
     let error = within(member.recv_scatter::<i32>())
@@ -191,9 +199,8 @@ async fn different_calls_on_one_channel_are_found_out() {
     assert_eq!(error, "channel x: 2 values for a group of 1");
 }
 
-#[tokio::test(start_paused = true)]
-async fn channels_lead_to_other_parties_of_the_job() {
-    let [a, _b] = parties(["a", "b"], &Limits::default());
+async fn channels_lead_to_other_parties_of_the_job(network: Network) {
+    let [a, _b] = network.parties(["a", "b"], &network.limits()).await;
     assert_eq!(
         a.variable("x", "c").unwrap_err().to_string(),
         r#"party c is not in this job, whose members are ["a", "b"]"#
@@ -211,19 +218,21 @@ async fn channels_lead_to_other_parties_of_the_job() {
     );
 }
 
-#[tokio::test(start_paused = true)]
-async fn all_wait_for_all() {
-    let network = MemoryNetwork::new();
+async fn all_wait_for_all(network: Network) {
     let names = ["a", "b", "c"];
-    let [a, b] = ["a", "b"].map(|name| join(&network, config(name, &names)));
-    let error = within(a.ready(Duration::from_secs(5))).await.unwrap_err();
+    let config = |name| config(name, &names).limits(network.limits());
+    let (a, b) = (network.join(config("a")).await, network.join(config("b")).await);
+    let after = network.time(20);
+    let error = within(a.ready(after)).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "after 5s, not all parties see each other: b is there, but does not see all others yet, \
-         c has not been heard of"
+        format!(
+            "after {after:?}, not all parties see each other: b is there, but does not see all others yet, \
+             c has not been heard of"
+        )
     );
     assert!(matches!(error, JoinError::Timeout { .. }));
-    let c = join(&network, config("c", &names));
+    let c = network.join(config("c")).await;
     for party in [a, b, c] {
         within(party.ready(Duration::from_secs(30))).await.unwrap();
     }

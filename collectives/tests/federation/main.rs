@@ -3,13 +3,17 @@
 mod demo;
 mod endings;
 mod exchange;
+#[cfg(feature = "nats")]
+#[path = "../nats/server.rs"]
+mod nats_server;
+mod network;
 
 use std::future::Future;
 use std::time::Duration;
 
-use flexbond_collectives::federation::{Config, Federation, Limits, MemoryNetwork, Role};
+use flexbond_collectives::federation::{Config, Federation, MemoryNetwork, Role};
 
-/// No test waits longer for anything, in virtual time.
+/// No test waits longer for anything, most of them in virtual time.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A job whose first party is the guest and whose others are hosts.
@@ -25,12 +29,6 @@ fn config(local: &str, parties: &[&str]) -> Config {
 fn join(network: &MemoryNetwork, config: Config) -> Federation {
     let carrier = network.carrier(config.local().clone());
     Federation::join(config, carrier).unwrap()
-}
-
-/// All parties, in one network and in order.
-fn parties<const N: usize>(names: [&str; N], limits: &Limits) -> [Federation; N] {
-    let network = MemoryNetwork::new();
-    names.map(|name| join(&network, config(name, &names).limits(limits.clone())))
 }
 
 /// Ends with an error what takes too long.

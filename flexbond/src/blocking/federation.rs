@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use super::CallError;
 use super::runtime::{enter, wait};
 use crate::collectives::federation::{
-    self, Carrier, ChannelError, Codec, Config, DirectCarrier, DirectError, JoinError, NameError, OpenError,
-    Over, PartyId,
+    self, Carrier, ChannelError, Codec, Config, ConnectError, DirectCarrier, DirectError, JoinError,
+    NameError, OpenError, Over, PartyId,
 };
 
 /// A party that takes part in a job; see [`federation::Federation`] for its rules.
@@ -64,6 +64,16 @@ impl Federation {
         Ok(Federation {
             inner: federation::Federation::join(config, carrier)?,
         })
+    }
+
+    /// Takes part in the job of `config`, in the mode that it asks for: by its `server` if it has one, else directly by its
+    /// `addresses`. Who is not there yet is not waited for.
+    ///
+    /// # Errors
+    /// [`ConnectError`] within [`CallError`] says which key of the configuration is wrong.
+    pub fn connect(config: Config) -> Result<Self, CallError<ConnectError>> {
+        let inner = wait(federation::Federation::connect(config))??;
+        Ok(Federation { inner })
     }
 
     /// Listens at this party's address in the configuration, and connects to all others. What it returns is for

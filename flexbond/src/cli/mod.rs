@@ -10,6 +10,7 @@ mod contact;
 mod demo;
 mod dump;
 mod failure;
+mod federation;
 mod gauge;
 mod generate;
 mod group;
@@ -29,6 +30,7 @@ mod quantity;
 mod record;
 mod replay;
 mod report;
+mod serve;
 mod socket;
 mod source;
 mod span;
@@ -69,6 +71,8 @@ enum Command {
     Merge(Box<merge::MergeCommand>),
     Group(Box<group::GroupCommand>),
     Launch(launch::Launch),
+    Serve(Box<serve::Serve>),
+    Federation(federation::FederationCommand),
     Keygen(keygen::Keygen),
     Completions(completions::Completions),
 }
@@ -124,6 +128,8 @@ pub fn flexbond() -> ExitCode {
         Command::Merge(command) => command.run(),
         Command::Group(command) => command.run(),
         Command::Launch(command) => command.run(),
+        Command::Serve(command) => command.run(),
+        Command::Federation(command) => command.run(),
         Command::Keygen(command) => command.run(),
         Command::Completions(command) => command.run(arguments_of),
     })

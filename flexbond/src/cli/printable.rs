@@ -14,6 +14,24 @@ fn steers(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// JSON whose texts steer no terminal. Such characters are in texts only, where they can be written as numbers.
+pub(crate) fn unsteered(json: &str) -> String {
+    let steers = |c: char| {
+        (c.is_control() && !c.is_ascii())
+            || matches!(c, '\u{7f}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !json.contains(steers) {
+        return json.to_owned();
+    }
+    json.chars().fold(String::new(), |mut text, c| {
+        match steers(c) {
+            true => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => text.push(c),
+        }
+        text
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -35,8 +35,10 @@ pub struct Options {
     /// its machine is gone is noticed within about half a minute, also while much is sent to it. Longer for servers whose
     /// handlers keep their only thread busy. Where they say that no other attempt is
     /// made, calls fail with [`Unconnected`](crate::CallError::Unconnected) from then on. Its `spin`, here and in the
-    /// server's options, makes calls that follow each other quicker (32 B over tcp, between two cores: 17 µs instead of
-    /// 82 µs) for a core that is busy while it waits.
+    /// server's options, is [`Auto`](socket::Spin::Auto): where answers come within some tens of microseconds, the client
+    /// looks for them instead of sleeping, which makes calls that follow each other several times as quick (32 B over tcp,
+    /// between two cores: 12 µs instead of 55 µs) and takes a core meanwhile. [`Off`](socket::Spin::Off) leaves it to
+    /// others.
     pub socket: socket::Options,
 }
 
@@ -51,6 +53,7 @@ impl Default for Options {
             wait_for_connection: true,
             linger: Duration::from_secs(5),
             socket: socket::Options::new()
+                .spin(socket::Spin::Auto)
                 .heartbeat_interval(Duration::from_secs(10))
                 .stall_timeout(Duration::from_secs(10))
                 .reconnect_interval(Duration::from_millis(50))

@@ -23,7 +23,7 @@ use super::pattern::{Pattern, pattern};
 use super::security::mechanism;
 use super::stats::{Counters, PeerStats, SharedCounter, Stats};
 use super::turn::{Company, Turn};
-use super::{Limit, LimitAction, Options, Peer, SlowPeer};
+use super::{self as socket, Limit, LimitAction, Options, Peer, SlowPeer};
 use crate::spin::{Rivals, Spin};
 
 /// What all tasks of one socket share: its rules, its options and its peers.
@@ -149,7 +149,11 @@ impl Core {
             (Limit::RecvMemory, options.unread_capacity()),
         );
         let crowd = Crowd::new(options.max_peers_per_address);
-        let spin = Spin::new(options.spin, Rivals::Few);
+        let spin = match options.spin {
+            socket::Spin::Off => Spin::new(Duration::ZERO, Rivals::Few),
+            socket::Spin::For(limit) => Spin::new(limit, Rivals::Few),
+            socket::Spin::Auto => Spin::adaptive(),
+        };
         let waits = matches!(
             socket_type,
             SocketType::Push | SocketType::Dealer | SocketType::Req | SocketType::Pair

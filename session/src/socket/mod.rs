@@ -114,7 +114,7 @@ pub use flexbond_wire::zmtp::curve::{
 pub use flexbond_wire::zmtp::{Credentials, Secret, SocketType, Version};
 pub use limit::{Limit, LimitAction, LimitCounts, LimitMeter};
 pub use monitor::{Event, Monitor};
-pub use options::{OptionError, Options, ReconnectStop, RouterNotify, SlowPeer, XpubVerbosity};
+pub use options::{OptionError, Options, ReconnectStop, RouterNotify, SlowPeer, Spin, XpubVerbosity};
 pub use peer::Peer;
 pub use proxy::{Passed, Proxy, ProxyError, Traffic};
 pub use route::Route;

@@ -17,7 +17,7 @@ use flexbond_wire::zmtp::curve::KeyPair;
 
 mod policy;
 
-pub use policy::{ReconnectStop, RouterNotify, SlowPeer, XpubVerbosity};
+pub use policy::{ReconnectStop, RouterNotify, SlowPeer, Spin, XpubVerbosity};
 
 /// The settings of one socket: libzmq's options under their names, in Rust's types.
 ///
@@ -146,16 +146,9 @@ pub struct Options {
     pub unsent_buffer: Option<usize>,
     /// Kernel receive buffer in bytes. Default: the system's.
     pub recv_buffer: Option<usize>,
-    /// How long `recv`, `recv_from` and `recv_many` look again and again for a message before they sleep; at most
-    /// [`Options::MAX_SPIN`]. Default zero: they look once more, after the
-    /// other tasks of their thread had their turn, and sleep.
-    ///
-    /// Waking a thread that sleeps takes some 30 µs, twice in a round trip; one that looks is there at once. The price
-    /// is a processor that is busy for up to this long each time the socket waits, although the other tasks of its
-    /// thread still run. It learns: where looking never pays (messages come later, or who sends them needs this very
-    /// processor), it is tried less and less. Best on a runtime of one thread; where several workers wait for the
-    /// system's events, another one may have to be woken.
-    pub spin: Duration,
+    /// How long `recv`, `recv_from` and `recv_many` look again and again for a message before they sleep. Default
+    /// [`Spin::Off`]: they look once.
+    pub spin: Spin,
     /// TCP keepalive. Default: the system's.
     pub tcp_keepalive: Option<Keepalive>,
     /// Lets `*` and host names mean IPv6 too. Default off.
@@ -260,7 +253,7 @@ impl Default for Options {
             send_buffer: None,
             unsent_buffer: None,
             recv_buffer: None,
-            spin: Duration::ZERO,
+            spin: Spin::Off,
             tcp_keepalive: None,
             ipv6: false,
             router_mandatory: false,
@@ -311,7 +304,7 @@ impl Options {
     /// What waits for all peers or from all of them: 4 GiB, or all that there can be where addresses have 32 bits.
     const MEMORY: usize = (1_usize << 30).saturating_mul(4);
 
-    /// The longest [`spin`](Self::spin).
+    /// The longest [`Spin::For`].
     pub const MAX_SPIN: Duration = Duration::from_millis(10);
 
     /// The defaults.
@@ -333,7 +326,7 @@ impl Options {
         send_hwm_bytes: usize, recv_hwm_bytes: usize, send_memory: usize, recv_memory: impl Into<Option<usize>>, max_peers: usize,
         max_peers_per_endpoint: usize, max_peers_per_address: usize, max_handshakes: usize, max_subscriptions: usize,
         max_subscription_bytes: usize, subscription_memory: usize, backlog: u32, send_buffer: impl Into<Option<usize>>,
-        unsent_buffer: impl Into<Option<usize>>, recv_buffer: impl Into<Option<usize>>, spin: Duration,
+        unsent_buffer: impl Into<Option<usize>>, recv_buffer: impl Into<Option<usize>>, spin: impl Into<Spin>,
         tcp_keepalive: impl Into<Option<Keepalive>>, ipv6: bool,
         router_mandatory: bool, router_handover: bool, router_notify: RouterNotify, probe_router: bool,
         req_relaxed: bool, req_correlate: bool, xpub_verbosity: XpubVerbosity, xpub_manual: bool,
@@ -434,7 +427,9 @@ impl Options {
                 "longer than 6553.5 s, the most that the wire can say",
             );
         }
-        if self.spin > Self::MAX_SPIN {
+        if let Spin::For(time) = self.spin
+            && time > Self::MAX_SPIN
+        {
             return error("spin", "longer than 10 ms; whoever waits longer should sleep");
         }
         for (option, limit) in [

@@ -62,15 +62,17 @@ impl Socket {
         limit: usize,
     ) -> Result<Route, RecvError> {
         tokio::task::coop::consume_budget().await;
-        self.wait_for(|| {
-            let core = self.core();
-            if core.is_closed() {
-                return Err(RecvError::Closed);
-            }
-            let from = core.pattern.recv_batch(messages, limit)?;
-            Ok(from.map(|(lane, peer)| Route::new(Arc::clone(core), lane, peer)))
-        })
-        .await
+        self.wait_for(|| self.take_batch(messages, limit)).await
+    }
+
+    /// Polls as [`recv_batch`](Self::recv_batch) does, and wakes the context's task when there may be a batch.
+    pub(super) fn poll_recv_batch(
+        &self,
+        cx: &mut Context<'_>,
+        messages: &mut Vec<Message>,
+        limit: usize,
+    ) -> Poll<Result<Route, RecvError>> {
+        self.poll_take(cx, || self.take_batch(messages, limit))
     }
 
     /// Receives the next message if there is one already.
@@ -129,6 +131,15 @@ impl Socket {
         Ok((count > 0).then_some(count))
     }
 
+    fn take_batch(&self, messages: &mut Vec<Message>, limit: usize) -> Found<Route> {
+        let core = self.core();
+        if core.is_closed() {
+            return Err(RecvError::Closed);
+        }
+        let from = core.pattern.recv_batch(messages, limit)?;
+        Ok(from.map(|(lane, peer)| Route::new(Arc::clone(core), lane, peer)))
+    }
+
     /// Takes now or, with the task's waker registered, after all.
     fn poll_take<T>(
         &self,
@@ -170,17 +181,21 @@ impl Socket {
         let core = self.core();
         let direct = core.turn.is_direct();
         let wait = async {
+            let since = core.spin.wait(direct);
             if let Some(found) = core.spin.until(&mut take, direct).await? {
+                core.spin.waited(since);
                 return Ok(found);
             }
             // The last look was just now: the next is worth its price only with the waker registered (REQ/REP over
             // inproc on one thread looked four times a message, now twice).
             let mut looked = true;
-            poll_fn(|cx| match std::mem::take(&mut looked) {
+            let found = poll_fn(|cx| match std::mem::take(&mut looked) {
                 true => self.poll_registered(cx, &mut take),
                 false => self.poll_take(cx, &mut take),
             })
-            .await
+            .await;
+            core.spin.waited(since);
+            found
         };
         match self.options().recv_timeout {
             None => wait.await,

@@ -342,6 +342,19 @@ impl Router {
         self.socket.recv_batch(messages, limit.get()).await
     }
 
+    /// Polls for a batch as [`recv_batch`](Self::recv_batch) takes it, and wakes the context's task when there may be one.
+    ///
+    /// # Errors
+    /// [`RecvError`]; no message was taken.
+    pub fn poll_recv_batch(
+        &self,
+        cx: &mut Context<'_>,
+        messages: &mut Vec<Message>,
+        limit: NonZeroUsize,
+    ) -> Poll<Result<Route, RecvError>> {
+        self.socket.poll_recv_batch(cx, messages, limit.get())
+    }
+
     /// The way to a peer that may not have sent anything yet; none unless it is connected now.
     #[must_use]
     pub fn route(&self, peer: &Peer) -> Option<Route> {

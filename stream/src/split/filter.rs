@@ -32,7 +32,7 @@ pub use parser::{FilterError, FilterErrorKind};
 /// - A field that is not there, or cannot be compared, fails every comparison but `!=`, which is always the contrary of
 ///   `=`.
 ///
-/// A filter is at most 4096 bytes long.
+/// A filter is at most 4096 bytes long, also when it is written with spaces and quotes where they belong.
 ///
 /// ```
 /// use flexbond_stream::Header;
@@ -211,7 +211,13 @@ impl FromStr for Filter {
     type Err = FilterError;
 
     fn from_str(text: &str) -> Result<Self, FilterError> {
-        parser::parse(text)
+        let filter = parser::parse(text)?;
+        // What is written, to a file of a split for instance, must be readable.
+        let written = filter.to_string().len();
+        match written > Self::MAX_SIZE {
+            true => Err(FilterError::too_long(written)),
+            false => Ok(filter),
+        }
     }
 }
 

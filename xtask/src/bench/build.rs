@@ -27,6 +27,8 @@ pub(super) const OPENMPI: &str = "openmpi";
 pub(super) struct Contender {
     pub(super) name: &'static str,
     pub(super) program: PathBuf,
+    /// What the names of its settings begin with, where a program is measured under several names.
+    pub(super) ways: &'static str,
 }
 
 /// The programs of groups and collectives that were built, by their names after `peer-`.
@@ -61,7 +63,11 @@ pub(super) fn contenders(
     let mut contenders = Vec::new();
     for &(name, program) in programs {
         match build(workspace, program) {
-            Ok(program) => contenders.push(Contender { name, program }),
+            Ok(program) => contenders.push(Contender {
+                name,
+                program,
+                ways: "",
+            }),
             Err(error) if name == OURS => return Err(error),
             Err(error) => {
                 report.miss_all(name, &format!("it cannot be built: {error:#}"));
@@ -167,6 +173,8 @@ pub(super) fn versions(workspace: &Workspace) -> Option<String> {
         "camure",
         "quinn-udp",
         "flexbond-rpc",
+        "flexbond-collectives",
+        "redb",
         "tarpc",
         "tonic",
         "capnp-rpc",

@@ -14,7 +14,7 @@ pub(super) struct Heading {
     pub(super) size: usize,
 }
 
-/// One case of sockets: two processes, or two sides in one.
+/// One case of sockets: two processes, or two sides in one. Or of parties and the servers that they talk by.
 #[derive(Clone, Debug)]
 pub(super) struct Case {
     pub(super) heading: Heading,
@@ -24,17 +24,29 @@ pub(super) struct Case {
     pub(super) words: Vec<String>,
     /// The setting that flexbond has here, where its best one would hide what is asked.
     pub(super) ours: Option<&'static str>,
-    /// Which of the two processes measures.
+    /// Which of the processes measures.
     pub(super) measures: Side,
     /// What is read from the results; the first one decides between settings.
     pub(super) metrics: Vec<Metric>,
 }
 
-/// One of the two processes.
+/// One of the two processes, or all of them that have parties in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Bind,
     Connect,
+    Parties(Cast),
+}
+
+/// How many processes there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cast {
+    /// The first of two passes on to the second what is for the parties there.
+    pub(super) servers: usize,
+    /// Those that the parties are spread over.
+    pub(super) processes: usize,
+    /// How many of these there are really.
+    pub(super) present: usize,
 }
 
 /// A number read from the results.
@@ -91,7 +103,8 @@ impl Better {
 pub(super) struct Outcome {
     /// Of the one that measured; of groups and collectives that of the coordinator, sender or rank 0.
     pub(super) measured: Value,
-    /// Of the other, when there are two; of groups a list of those of all others.
+    /// Of the other, when there are two; of groups a list of those of all others. Of parties `parties` is a list of what
+    /// all have measured, and `ended` and `servers` of what parties and servers said when they ended.
     pub(super) other: Value,
 }
 

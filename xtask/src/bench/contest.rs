@@ -44,7 +44,7 @@ impl Timing {
 /// One case, and those who take part.
 pub(super) struct Contest<'a> {
     case: &'a Case,
-    contenders: &'a [Contender],
+    contenders: &'a [&'a Contender],
     timing: Timing,
     folder: &'a Path,
 }
@@ -59,7 +59,12 @@ struct Entrant {
 }
 
 impl<'a> Contest<'a> {
-    pub(super) fn new(case: &'a Case, contenders: &'a [Contender], timing: Timing, folder: &'a Path) -> Self {
+    pub(super) fn new(
+        case: &'a Case,
+        contenders: &'a [&'a Contender],
+        timing: Timing,
+        folder: &'a Path,
+    ) -> Self {
         Contest {
             case,
             contenders,
@@ -130,7 +135,10 @@ impl<'a> Contest<'a> {
             return Ok(None);
         };
         let settings = match run::settings(&contender.program, self.case) {
-            Ok(Ok(settings)) => settings,
+            Ok(Ok(mut settings)) => {
+                settings.retain(|(setting, _)| setting.starts_with(contender.ways));
+                settings
+            }
             Ok(Err(why)) => {
                 report.miss(&self.case.heading, name, &why);
                 return Ok(None);

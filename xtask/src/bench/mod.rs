@@ -7,6 +7,7 @@ mod chart;
 mod collectives;
 mod contest;
 mod crew;
+mod federation;
 mod figures;
 mod groups;
 mod lab;
@@ -14,6 +15,7 @@ mod machine;
 mod markdown;
 mod ranks;
 mod record;
+mod relayed;
 mod roster;
 mod rpc;
 mod run;
@@ -56,9 +58,14 @@ use roster::{AnyCase, Field, GROUPS, Manner};
 ///
 /// `rpc`: calls over tcp beside tarpc, tonic, capnp-rpc and plain streams, with the best of each contender's settings;
 /// ours over ipc and inproc, too. Says how far the bars are reached. 10,000 connections need as many open files (`ulimit -n`).
+///
+/// `federation`: two parties that swap values by a message server, beside servers made with tonic (by single calls, by
+/// streams, and by streams of batches) and bare TCP; a tensor of 256 MiB, with the memory that it takes; messages kept on
+/// disk beside redb's own inserts; many parties, many jobs, and two servers one after the other. Says how far the bars are
+/// reached.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only this group of cases: sockets, groups, collectives, streams or rpc.
+    /// Only this group of cases: sockets, groups, collectives, streams, rpc or federation.
     group: Option<String>,
     /// One short run of each; good to see that everything works, too short for conclusions.
     #[arg(long)]
@@ -126,7 +133,8 @@ pub fn run(args: &Args) -> Result<()> {
         write(&folder, &report)?;
     }
     println!("{}", table::render(&report));
-    for line in bars::table(&rpc::bars(), &report) {
+    let bars: Vec<_> = rpc::bars().into_iter().chain(federation::bars()).collect();
+    for line in bars::table(&bars, &report) {
         println!("{line}");
     }
     println!("written: {}", folder.join("report.{json,md,svg}").display());
@@ -138,7 +146,12 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Those that are missing were named when they failed.
 fn print_programs(field: &Field) {
-    for contender in field.contenders.iter().chain(&field.callers) {
+    for contender in field
+        .contenders
+        .iter()
+        .chain(&field.callers)
+        .chain(&field.parties)
+    {
         println!("{:<20} {}", contender.name, contender.program.display());
     }
     for (name, program) in &field.programs {

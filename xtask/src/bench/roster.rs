@@ -7,11 +7,12 @@ use anyhow::Result;
 use super::build::{self, Contender, OPENMPI, PEERS, Programs};
 use super::case::{Case, Heading};
 use super::contest::{self, Contest, Timing};
+use super::federation::FederationCase;
 use super::lab::LabCase;
 use super::ranks::{self, RanksCase};
 use super::record::Report;
 use super::streams::{self, StreamCase};
-use super::{OURS, collectives, groups, rpc, sockets};
+use super::{OURS, collectives, federation, groups, rpc, sockets};
 use crate::workspace::Workspace;
 
 /// Cases of one kind.
@@ -19,13 +20,13 @@ pub(super) struct Group {
     pub(super) name: &'static str,
     /// Whom flexbond is set beside, in the order of reports.
     pub(super) peers: &'static [&'static str],
-    /// The programs that are built for it, where sockets and rpc do not bring theirs.
+    /// The programs that are built for it, where sockets, rpc and federation do not bring theirs.
     programs: &'static [&'static str],
     cases: fn(quick: bool) -> Vec<AnyCase>,
 }
 
 /// All groups, in the order in which they are measured.
-pub(super) const GROUPS: [Group; 5] = [
+pub(super) const GROUPS: [Group; 6] = [
     Group {
         name: "sockets",
         peers: &PEERS,
@@ -61,6 +62,12 @@ pub(super) const GROUPS: [Group; 5] = [
         programs: &[],
         cases: |_| rpc::cases().into_iter().map(AnyCase::Rpc).collect(),
     },
+    Group {
+        name: "federation",
+        peers: &federation::PEERS,
+        programs: &[],
+        cases: |_| federation::cases().into_iter().map(AnyCase::Federation).collect(),
+    },
 ];
 
 /// A case of any group.
@@ -71,6 +78,7 @@ pub(super) enum AnyCase {
     Ranks(RanksCase),
     Streams(StreamCase),
     Rpc(Case),
+    Federation(FederationCase),
 }
 
 /// The cases of one group, or of all.
@@ -87,6 +95,8 @@ pub(super) struct Field {
     pub(super) contenders: Vec<Contender>,
     /// Those of remote calls.
     pub(super) callers: Vec<Contender>,
+    /// Those of parties that talk by a server.
+    pub(super) parties: Vec<Contender>,
     pub(super) programs: Programs,
 }
 
@@ -103,12 +113,14 @@ impl Field {
         let mut field = Field {
             contenders: Vec::new(),
             callers: Vec::new(),
+            parties: Vec::new(),
             programs: Programs::new(),
         };
         for group in GROUPS.iter().filter(|group| is_wanted(group)) {
             match group.name {
                 "sockets" => field.contenders = build::sockets(workspace, report)?,
                 "rpc" => field.callers = build::contenders(workspace, &rpc::PROGRAMS, report)?,
+                "federation" => field.parties = federation::contenders(workspace, report)?,
                 _ => {
                     let programs = build::programs(workspace, group.programs, report);
                     field.programs.extend(programs);
@@ -139,6 +151,7 @@ impl Manner {
             "collectives" => collectives::rules(self.runs),
             "streams" => streams::rules(self.quick, self.runs),
             "rpc" => rpc::rules(self.runs, self.timing().window_ms),
+            "federation" => federation::rules(self.runs, self.timing().window_ms),
             _ => contest::rules(self.runs, self.timing()),
         }
     }
@@ -148,6 +161,7 @@ impl AnyCase {
     pub(super) fn heading(&self) -> &Heading {
         match self {
             AnyCase::Sockets(case) | AnyCase::Rpc(case) => &case.heading,
+            AnyCase::Federation(case) => &case.case.heading,
             AnyCase::Lab(case) => &case.heading,
             AnyCase::Ranks(case) => &case.heading,
             AnyCase::Streams(case) => case.heading(),
@@ -159,8 +173,13 @@ impl AnyCase {
     pub(super) fn hold(&self, field: &Field, manner: Manner, folder: &Path, report: &mut Report) -> bool {
         let runs = manner.runs;
         match self {
-            AnyCase::Sockets(case) => contest(case, &field.contenders, manner, folder, report),
-            AnyCase::Rpc(case) => contest(case, &field.callers, manner, folder, report),
+            AnyCase::Sockets(case) => contest(case, field.contenders.iter(), manner, folder, report),
+            AnyCase::Rpc(case) => contest(case, field.callers.iter(), manner, folder, report),
+            AnyCase::Federation(case) => {
+                let players = field.parties.iter();
+                let players = players.filter(|contender| case.players.contains(&contender.name));
+                contest(&case.case, players, manner, folder, report)
+            }
             AnyCase::Lab(case) => case.hold(&field.programs, runs, report),
             AnyCase::Ranks(case) => case.hold(&field.programs, runs, report),
             AnyCase::Streams(case) => case.hold(&field.programs, runs, folder, report),
@@ -169,14 +188,15 @@ impl AnyCase {
 }
 
 /// Measures contenders that have settings of their own.
-fn contest(
+fn contest<'a>(
     case: &Case,
-    contenders: &[Contender],
+    contenders: impl Iterator<Item = &'a Contender>,
     manner: Manner,
     folder: &Path,
     report: &mut Report,
 ) -> bool {
-    let contest = Contest::new(case, contenders, manner.timing(), folder);
+    let contenders: Vec<&Contender> = contenders.collect();
+    let contest = Contest::new(case, &contenders, manner.timing(), folder);
     let held = contest.hold(manner.runs, report);
     if let Err(error) = &held {
         report.miss(&case.heading, OURS, &format!("{error:#}"));

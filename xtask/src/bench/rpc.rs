@@ -19,6 +19,11 @@ const CAPNP: &str = "capnp-rpc";
 
 /// The name of the cases that make one call after the other.
 const ONE: &str = "echo, one at a time";
+/// Other ways to wait than the default, and the settings for them.
+const WAYS: [(&str, &str); 2] = [
+    ("without spinning", "current-thread-asleep"),
+    ("spinning for 200 µs", "current-thread-spin"),
+];
 /// Calls under way, and connections, of the cases that have many.
 const MANY: usize = 10_000;
 
@@ -29,7 +34,9 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(echo("tcp", size));
     }
     cases.push(sequential("tcp"));
-    cases.push(asleep("tcp"));
+    for (name, setting) in WAYS {
+        cases.push(waiting("tcp", name, setting));
+    }
     for (name, traffic) in [
         ("array as argument and result", "both"),
         ("array as argument", "take"),
@@ -57,13 +64,11 @@ pub(super) fn bars() -> Vec<Bar> {
         bar("echo, 64 in flight tcp 32 B", times(2.0, &[TARPC, TONIC])),
         bar("echo, 64 in flight tcp 4 KiB", times(1.5, &[TARPC, TONIC, CAPNP])),
     ];
-    for setting in ["", ", without spinning"] {
-        for percentile in ["p50", "p99"] {
-            let record = format!("{ONE}{setting} {percentile} tcp 32 B");
-            bars.push(bar(&record, times(1.0, &[TARPC])));
-            bars.push(bar(&record, times(1.0 / 0.85, &[TONIC])));
-            bars.push(bar(&record, Reach::OfRaw(1.0 / 1.1)));
-        }
+    for percentile in ["p50", "p99"] {
+        let record = format!("{ONE} {percentile} tcp 32 B");
+        bars.push(bar(&record, times(1.0, &[TARPC])));
+        bars.push(bar(&record, times(1.0 / 0.85, &[TONIC])));
+        bars.push(bar(&record, Reach::OfRaw(1.0 / 1.1)));
     }
     for way in ["argument and result", "argument", "result"] {
         bars.push(bar(&format!("array as {way} tcp 64 MiB"), Reach::OfRaw(0.7)));
@@ -126,8 +131,10 @@ fn rate(outcome: &Outcome) -> Option<f64> {
     Some(outcome.number("messages")? / outcome.number("seconds")?)
 }
 
+/// With default options: the peers sleep while they wait, as the raw ping-pong does, and flexbond looks as long as it pays.
 fn sequential(transport: &'static str) -> Case {
     Case {
+        ours: Some("current-thread"),
         metrics: vec![
             metric(" p50", "µs", Better::Lower, |outcome| outcome.number("p50_us")),
             metric(" p99", "µs", Better::Lower, |outcome| outcome.number("p99_us")),
@@ -137,16 +144,16 @@ fn sequential(transport: &'static str) -> Case {
     }
 }
 
-/// Flexbond as it is by itself: it sleeps while it waits, as the peers and the raw ping-pong do.
-fn asleep(transport: &'static str) -> Case {
-    let spinning = sequential(transport);
+/// The same with options that say how flexbond waits.
+fn waiting(transport: &'static str, name: &str, setting: &'static str) -> Case {
+    let default = sequential(transport);
     Case {
-        ours: Some("current-thread"),
+        ours: Some(setting),
         heading: Heading {
-            name: format!("{ONE}, without spinning"),
-            ..spinning.heading
+            name: format!("{ONE}, {name}"),
+            ..default.heading
         },
-        ..spinning
+        ..default
     }
 }
 

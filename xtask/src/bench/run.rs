@@ -11,21 +11,22 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 use super::case::{Case, Outcome, Side};
+use super::relayed;
 
 /// How long any one step may take beyond the measured time.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 /// Between the last connect and the start of the traffic: handshakes and subscriptions.
-const SETTLE: Duration = Duration::from_millis(60);
+pub(super) const SETTLE: Duration = Duration::from_millis(60);
 
 /// A program that answers line by line. Killed when dropped.
-struct Program {
+pub(super) struct Program {
     child: Child,
     input: Option<ChildStdin>,
     lines: Receiver<Value>,
 }
 
 impl Program {
-    fn start(program: &Path, words: &[String]) -> Result<Program> {
+    pub(super) fn start(program: &Path, words: &[String]) -> Result<Program> {
         let mut child = Command::new(program)
             .args(words)
             .stdin(Stdio::piped())
@@ -48,7 +49,7 @@ impl Program {
     }
 
     /// Waits for the line that has `key`.
-    fn expect(&self, key: &str, limit: Duration) -> Result<Value> {
+    pub(super) fn expect(&self, key: &str, limit: Duration) -> Result<Value> {
         let deadline = Instant::now() + limit;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -65,13 +66,13 @@ impl Program {
         }
     }
 
-    fn go(&mut self) -> Result<()> {
+    pub(super) fn go(&mut self) -> Result<()> {
         let input = self.input.as_mut().context("no standard input")?;
         input.write_all(b"go\n")?;
         Ok(input.flush()?)
     }
 
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.input = None;
     }
 }
@@ -104,7 +105,7 @@ pub(super) fn settings(program: &Path, case: &Case) -> Result<Result<Vec<(String
         .collect()))
 }
 
-fn words(role: &str, case: &Case, endpoint: &str, more: &[String]) -> Vec<String> {
+pub(super) fn words(role: &str, case: &Case, endpoint: &str, more: &[String]) -> Vec<String> {
     let mut words = vec![
         role.to_owned(),
         format!("case={}", case.traffic),
@@ -128,6 +129,9 @@ pub(super) fn measure(program: &Path, case: &Case, more: &[String], folder: &Pat
         .filter_map(|word| word.split_once("_ms=")?.1.parse::<u64>().ok())
         .sum();
     let limit = PATIENCE + Duration::from_millis(window);
+    if let Side::Parties(cast) = case.measures {
+        return relayed::measure(program, case, cast, more, limit, folder);
+    }
     if case.heading.transport == "inproc" {
         let mut both = Program::start(program, &words("inproc", case, "inproc://bench", more))?;
         both.expect("ready", PATIENCE)?;
@@ -163,7 +167,7 @@ pub(super) fn measure(program: &Path, case: &Case, more: &[String], folder: &Pat
     }
     let (measuring, other) = match case.measures {
         Side::Bind => (&bind, &mut connect),
-        Side::Connect => (&connect, &mut bind),
+        Side::Connect | Side::Parties(_) => (&connect, &mut bind),
     };
     let measured = measuring.expect("seconds", limit)?;
     other.end();

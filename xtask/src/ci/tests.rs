@@ -69,6 +69,8 @@ pub(super) fn workspace(run: &mut Run) -> Result<()> {
         .current_dir(&run.workspace.root)
         .args(["--workspace", "--features", &run.workspace.all_features()])
         .args(["--lib", "--bins"])
+        // Without the server its tests only say so; `setup` has seen to it.
+        .env("FLEXBOND_REQUIRE_NATS", "1")
         .args(targets.iter().flat_map(|target| ["--test", target]));
     let lines = process::run_keeping(&mut command, is_worth_repeating)?;
     if lines.is_empty() {

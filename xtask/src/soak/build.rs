@@ -13,6 +13,8 @@ pub(super) struct Programs {
     pub(super) flexbond: PathBuf,
     /// The example of flexbond-rpc that serves small functions.
     pub(super) calculator: PathBuf,
+    /// The example of flexbond-collectives that keeps a ledger of what another party sends it.
+    pub(super) ledger: PathBuf,
     /// A folder of this command's own.
     pub(super) scratch: PathBuf,
 }
@@ -33,10 +35,21 @@ pub(super) fn programs(workspace: &Workspace) -> Result<Programs> {
             "--all-features",
         ],
     )?;
+    build(
+        workspace,
+        &[
+            "--package",
+            "flexbond-collectives",
+            "--example",
+            "ledger",
+            "--all-features",
+        ],
+    )?;
     let built = workspace.target.join("debug");
     Ok(Programs {
         flexbond: built.join(format!("flexbond{}", std::env::consts::EXE_SUFFIX)),
         calculator: built.join(format!("examples/calculator{}", std::env::consts::EXE_SUFFIX)),
+        ledger: built.join(format!("examples/ledger{}", std::env::consts::EXE_SUFFIX)),
         scratch: workspace.target.join("soak"),
     })
 }

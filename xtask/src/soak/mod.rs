@@ -4,6 +4,7 @@ mod build;
 mod crew;
 mod descriptors;
 mod disk;
+mod federation;
 mod flapping;
 mod hostile;
 mod judge;
@@ -56,7 +57,7 @@ struct Case {
     run: fn(&mut Stage<'_>) -> Result<()>,
 }
 
-const CASES: [Case; 9] = [
+const CASES: [Case; 10] = [
     Case {
         name: "flapping",
         what: "500 peers that connect, talk and cut, again and again",
@@ -96,6 +97,11 @@ const CASES: [Case; 9] = [
         name: "partition",
         what: "networks that fall apart and heal",
         run: partition::run,
+    },
+    Case {
+        name: "federation",
+        what: "kill -9 of a message server and its parties, at random",
+        run: federation::run,
     },
     Case {
         name: "hostile",

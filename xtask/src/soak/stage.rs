@@ -144,6 +144,10 @@ impl<'a> Stage<'a> {
         &self.programs.calculator
     }
 
+    pub(super) fn ledger_path(&self) -> &Path {
+        &self.programs.ledger
+    }
+
     /// Starts `flexbond` with these arguments.
     ///
     /// # Errors

@@ -227,6 +227,7 @@ impl Inflow {
         {
             return None;
         }
+        let lens = if data.expired { Vec::new() } else { data.parts };
         Some(Assembly {
             offset: data.offset,
             tag: data.tag,
@@ -234,10 +235,10 @@ impl Inflow {
             expires: data
                 .ttl
                 .and_then(|ttl| now.checked_add(Duration::from_millis(ttl))),
-            lens: if data.expired { Vec::new() } else { data.parts },
             size: if data.expired { 0 } else { size },
             at: 0,
-            parts: Vec::new(),
+            parts: Vec::with_capacity(lens.len().min(4)),
+            lens,
             partial: BytesMut::new(),
         })
     }

@@ -20,8 +20,9 @@ use super::packet::{Content, Header, Item, MAX_BATCH, MAX_PARTS, Refusal};
 use crate::federation::limits::Limits;
 use crate::federation::name::MAX_NAME;
 
-/// How many items may be sent and not yet acknowledged before no more data is added.
-pub(crate) const MAX_ITEMS: usize = 256;
+/// How many items may be sent and not yet acknowledged before no more data is added. Who commits to a disk before it
+/// acknowledges has to have many at a time.
+pub(crate) const MAX_ITEMS: usize = 4096;
 /// As many bytes of content likewise; one piece more may be added.
 const MAX_BYTES: usize = 16 << 20;
 /// The content of a packet in bytes, and of its header, from which on no item is added.
@@ -188,12 +189,6 @@ impl Link {
     /// Tells this incarnation of the other side that it may not take part.
     pub(crate) fn refuse(&mut self, incarnation: u64, refusal: Refusal) {
         self.refuse = Some((incarnation, refusal));
-    }
-
-    /// Whom to refuse, and why, if [`handle`](Link::handle) has found someone. Otherwise
-    /// [`poll_transmit`](Link::poll_transmit) says it.
-    pub(crate) fn take_refusal(&mut self) -> Option<(u64, Refusal)> {
-        self.refuse.take()
     }
 
     /// `bytes` is the size of the packet's content. `acceptable` says of a HELLO whether its sender may take part. Of a
@@ -454,7 +449,9 @@ impl Link {
         let (start, most) = if is_probe { (0, 1) } else { (self.sent, MAX_BATCH) };
         let first = self.queue.get(start)?;
         let seq = self.first + start as u64;
-        let (mut items, mut pieces) = (Vec::new(), Vec::with_capacity(first.pieces.len()));
+        let count = most.min(self.queue.len() - start);
+        let mut items = Vec::with_capacity(count);
+        let mut pieces = Vec::with_capacity(first.pieces.len().max(count));
         let (mut bytes, mut header) = (0, 0);
         for queued in self.queue.range(start..).take(most) {
             header += header_size(&queued.item);
@@ -481,7 +478,11 @@ impl Link {
     fn spoken(&mut self, now: Instant) {
         self.speak_at = now + self.heartbeat;
         self.acked = self.confirmed;
-        (self.unacked_bytes, self.ack_at) = (0, None);
+        self.ack_at = None;
+        // What is not confirmed yet counts on.
+        if self.confirmed == self.expected {
+            self.unacked_bytes = 0;
+        }
         self.is_urgent &= self.confirmed < self.expected;
     }
 

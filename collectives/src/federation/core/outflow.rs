@@ -389,7 +389,7 @@ fn millis(left: Duration) -> u64 {
 /// The bytes from `at` to `end` of parts laid end to end, cut where a part ends. Nothing is copied. Empty parts have no
 /// piece: their lengths say all.
 fn cut(parts: &[Bytes], at: u64, end: u64) -> Vec<Bytes> {
-    let mut pieces = Vec::new();
+    let mut pieces = Vec::with_capacity(parts.len().min(1));
     let mut start = 0_u64;
     for part in parts {
         let len = part.len() as u64;

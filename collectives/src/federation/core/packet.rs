@@ -29,6 +29,7 @@ pub(crate) const MAX_MEMBERS: usize = 4096;
 const COST: u64 = 128;
 const COST_OF_PART: u64 = 8;
 /// No message has this offset or a higher one: nobody counts so far, and what is counted on from it does not overflow.
+/// It can be the next one, and never comes.
 pub(crate) const MAX_OFFSET: u64 = 1 << 62;
 
 #[derive(Clone, Debug, PartialEq)]

@@ -14,6 +14,9 @@ use super::packet::{Data, FlowKey, Hello, Item, MAX_OFFSET, Refusal};
 use crate::federation::limits::Limits;
 use crate::federation::name::PartyId;
 
+/// Messages are not cut into smaller pieces than this, in bytes.
+const MIN_PIECE: u64 = 1 << 10;
+
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) id: PartyId,
@@ -195,6 +198,8 @@ impl Peer {
 
     /// Gives the link what it has room for.
     pub(crate) fn fill(&mut self, now: Instant, piece: u64) {
+        // A server that cannot keep a message as large as that cannot keep such a piece either.
+        let piece = piece.min(self.custody.max(MIN_PIECE));
         let terms = Terms {
             piece,
             bounds: self.bounds,
@@ -301,7 +306,7 @@ impl Peer {
         limits: &Limits,
     ) -> bool {
         // Once in a session: each opening is answered.
-        if self.in_ids.contains_key(&id) || from.is_some_and(|(_, first)| first >= MAX_OFFSET) {
+        if self.in_ids.contains_key(&id) || from.is_some_and(|(_, first)| first > MAX_OFFSET) {
             return false;
         }
         let number = self.inn.make(key, limits.channels, |_| Inflow::default());
@@ -338,7 +343,7 @@ impl Peer {
 
     /// The other side has answered the opening of a flow. Which one, if that can be right.
     pub(crate) fn opened(&mut self, id: u32, epoch: u64, next: u64, held: &[u64]) -> Option<FlowKey> {
-        if next >= MAX_OFFSET || held.iter().any(|offset| *offset >= next) {
+        if next > MAX_OFFSET || held.iter().any(|offset| *offset >= next) {
             return None;
         }
         if !self.with_out(id, |flow| flow.opened(epoch, next, held))? {

@@ -4,10 +4,17 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::store::{Op, PieceId, Request};
 
+/// A batch of so many bytes of content is closed: where the store has little room, it takes one after the other.
+const LARGE: u64 = 256 << 10;
+
 #[derive(Debug)]
 pub(super) struct Ledger {
     is_durable: bool,
     ops: Vec<Op>,
+    /// The bytes of content in the open batch.
+    bytes: u64,
+    /// Batches that are closed and not given yet.
+    closed: VecDeque<(u64, Vec<Op>)>,
     /// The batch that is open: what is added now is durable with it.
     batch: u64,
     committed: u64,
@@ -44,6 +51,8 @@ impl Ledger {
         Ledger {
             is_durable,
             ops: Vec::new(),
+            bytes: 0,
+            closed: VecDeque::new(),
             batch: u64::from(is_durable),
             committed: 0,
             marks: VecDeque::new(),
@@ -75,8 +84,25 @@ impl Ledger {
 
     pub(super) fn add(&mut self, op: impl FnOnce() -> Op) {
         if self.is_durable {
-            self.ops.push(op());
+            let op = op();
+            if let Op::Piece { content, .. } = &op {
+                self.bytes += content.iter().map(|buffer| buffer.len() as u64).sum::<u64>();
+            }
+            self.ops.push(op);
         }
+    }
+
+    /// Closes the open batch if it is large. Not between the changes of one cause.
+    pub(super) fn divide(&mut self) {
+        if self.bytes >= LARGE {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        self.closed.push_back((self.batch, std::mem::take(&mut self.ops)));
+        self.batch += 1;
+        self.bytes = 0;
     }
 
     /// Tells when the open batch is durable.
@@ -122,13 +148,13 @@ impl Ledger {
     }
 
     pub(super) fn poll(&mut self) -> Option<Request> {
-        if self.ops.is_empty() {
-            return self.loads.pop_front().map(Request::Load);
+        if self.closed.is_empty() && !self.ops.is_empty() {
+            self.close();
         }
-        let batch = self.batch;
-        self.batch += 1;
-        let ops = std::mem::take(&mut self.ops);
-        Some(Request::Commit { batch, ops })
+        if let Some((batch, ops)) = self.closed.pop_front() {
+            return Some(Request::Commit { batch, ops });
+        }
+        self.loads.pop_front().map(Request::Load)
     }
 
     pub(super) fn commit(&mut self, batch: u64) {

@@ -38,9 +38,13 @@ mod store;
 mod tests;
 
 pub(crate) use self::access::Access;
-pub(crate) use self::event::{QuotaKind, RelayEvent};
+#[cfg(test)]
+pub(crate) use self::event::QuotaKind;
+pub(crate) use self::event::RelayEvent;
 pub use self::limits::RelayLimits;
 pub(crate) use self::relay::{Relay, RelaySetup, Way};
 pub(crate) use self::routes::Routes;
 pub use self::stats::{JobStats, PartyStats, RelayStats};
-pub(crate) use self::store::{FlowId, Op, PieceId, Record, Request, Store, StoreError};
+#[cfg(test)]
+pub(crate) use self::store::FlowId;
+pub(crate) use self::store::{Op, PieceId, Record, Request};

@@ -150,6 +150,7 @@ impl Relay {
             Err(None) => self.counts.foreign += 1,
         }
         self.serve();
+        self.ledger.divide();
     }
 
     /// Tells the sender of a packet that it may not take part.

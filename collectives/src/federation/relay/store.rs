@@ -1,7 +1,6 @@
 //! What a store of messages does, and what it keeps.
 
 use bytes::Bytes;
-use thiserror::Error;
 
 use crate::federation::core::{FlowKey, Tag};
 use crate::federation::name::{JobId, PartyId};
@@ -16,42 +15,6 @@ pub(crate) struct PieceId {
     pub(crate) offset: u64,
     /// Where in the message it begins.
     pub(crate) at: u64,
-}
-
-/// Keeps messages over the server's end. It is called on a thread of its own and may block.
-pub(crate) trait Store: Send + 'static {
-    /// Shows all that is kept, without contents: jobs, then parties, flows, messages and pieces, each in the order of
-    /// their keys.
-    ///
-    /// # Errors
-    /// Nothing has changed.
-    fn restore(&mut self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError>;
-
-    /// Does all of `ops` in their order, or nothing. It is durable when this returns.
-    ///
-    /// # Errors
-    /// Nothing has changed. The same may be tried again.
-    fn commit(&mut self, ops: Vec<Op>) -> Result<(), StoreError>;
-
-    /// The content of a piece, cut as it was given.
-    ///
-    /// # Errors
-    /// Nothing has changed. The same may be tried again.
-    fn load(&mut self, piece: PieceId) -> Result<Vec<Bytes>, StoreError>;
-}
-
-/// What a store cannot do.
-#[derive(Debug, Error)]
-pub(crate) enum StoreError {
-    /// There is no room on the device.
-    #[error("the store's device is full")]
-    Full(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// What was asked for is not there.
-    #[error("the store has no piece at {} of message {} of flow {}", .0.at, .0.offset, .0.flow)]
-    Missing(PieceId),
-    /// The device, or the file on it, is damaged.
-    #[error("the store fails")]
-    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// What the core wants from the store's thread. Requests are done in their order.
@@ -127,6 +90,6 @@ pub(crate) enum Record {
         /// When its sender's time for it is over, in milliseconds since 1970.
         expires_unix_ms: Option<u64>,
     },
-    /// A piece that is kept, and its length in bytes: shown by [`Store::restore`] in order, never given to be kept.
+    /// A piece that is kept, and its length in bytes: shown in order when the server starts, never given to be kept.
     Piece { id: PieceId, len: u64 },
 }

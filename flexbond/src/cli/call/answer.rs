@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::cli::Failure;
+use crate::cli::printable::unsteered;
 use crate::rpc::AnyTensor;
 use crate::rpc::envelope::Codec;
 use crate::transport::Frame;
@@ -104,24 +105,6 @@ fn list(value: &Value, buffers: &[Frame]) -> Option<Value> {
         true => serde_json::from_slice(&list.body).ok(),
         false => None,
     }
-}
-
-/// JSON whose texts steer no terminal. Such characters are in texts only, where they can be written as numbers.
-fn unsteered(json: &str) -> String {
-    let steers = |c: char| {
-        (c.is_control() && !c.is_ascii())
-            || matches!(c, '\u{7f}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    if !json.contains(steers) {
-        return json.to_owned();
-    }
-    json.chars().fold(String::new(), |mut text, c| {
-        match steers(c) {
-            true => text.push_str(&format!("\\u{:04x}", u32::from(c))),
-            false => text.push(c),
-        }
-        text
-    })
 }
 
 /// Writes raw bytes to a file, those of several buffers to as many.

@@ -9,6 +9,18 @@ use crate::cli::printable::printable;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Exposition {
     families: Vec<Family>,
+    health: Option<Health>,
+}
+
+/// How a program is, in a word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Health {
+    /// The word.
+    pub(crate) status: &'static str,
+    /// Whether it does all that it should.
+    pub(crate) is_well: bool,
+    /// What else there is to say.
+    pub(crate) detail: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -31,6 +43,16 @@ impl Exposition {
     /// No numbers.
     pub(crate) fn new() -> Self {
         Exposition::default()
+    }
+
+    /// Says how the program is, for who asks for that alone.
+    pub(crate) fn set_health(&mut self, health: Health) {
+        self.health = Some(health);
+    }
+
+    /// How the program is, if it says so.
+    pub(super) fn health(&self) -> Option<&Health> {
+        self.health.as_ref()
     }
 
     /// Adds a number that only grows. `name` is without the suffix `_total`. Values of labels may be others' words.

@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 
 use super::Failure;
 use super::failure::note;
-pub(crate) use exposition::Exposition;
+pub(crate) use exposition::{Exposition, Health};
 
 /// Scrapes that wait for the program.
 const WAITING: usize = 4;

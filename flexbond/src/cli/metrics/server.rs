@@ -16,8 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
-use super::Exposition;
 use super::negotiation::Format;
+use super::{Exposition, Health};
 
 /// Connections at once; more wait in the system's queue.
 const CONNECTIONS: usize = 16;
@@ -75,8 +75,9 @@ async fn answer<B>(request: &Request<B>, asked: &Asked) -> Response<Full<Bytes>>
         refused.headers_mut().insert(header::ALLOW, allowed);
         return refused;
     }
-    match request.uri().path() {
-        "/metrics" => {}
+    let path = request.uri().path();
+    match path {
+        "/metrics" | "/health" => {}
         "/" => return plain(StatusCode::OK, "flexbond: the counters are at /metrics\n"),
         _ => return plain(StatusCode::NOT_FOUND, "the counters are at /metrics\n"),
     }
@@ -87,6 +88,10 @@ async fn answer<B>(request: &Request<B>, asked: &Asked) -> Response<Full<Bytes>>
         .filter_map(|value| value.to_str().ok());
     let format = Format::accepted(&accept.collect::<Vec<_>>().join(","));
     match timeout(ANSWER_LIMIT, ask(asked)).await {
+        Ok(Some(exposition)) if path == "/health" => match exposition.health() {
+            Some(health) => healthy(health),
+            None => plain(StatusCode::NOT_FOUND, "the counters are at /metrics\n"),
+        },
         Ok(Some(exposition)) => respond(
             StatusCode::OK,
             format.content_type(),
@@ -94,6 +99,19 @@ async fn answer<B>(request: &Request<B>, asked: &Asked) -> Response<Full<Bytes>>
         ),
         _ => plain(StatusCode::SERVICE_UNAVAILABLE, "the program is busy\n"),
     }
+}
+
+/// In JSON, and in the code for who looks at that alone.
+fn healthy(health: &Health) -> Response<Full<Bytes>> {
+    let mut value = serde_json::json!({"status": health.status});
+    if let Some(detail) = &health.detail {
+        value["detail"] = detail.as_str().into();
+    }
+    let status = match health.is_well {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    respond(status, "application/json", format!("{value}\n").into())
 }
 
 async fn ask(asked: &Asked) -> Option<Exposition> {
@@ -135,6 +153,11 @@ mod tests {
                 if answers {
                     let mut exposition = Exposition::new();
                     exposition.counter("frames", "Frames.", &[], 7);
+                    exposition.set_health(Health {
+                        status: "store full",
+                        is_well: false,
+                        detail: Some("no \"room\"".to_owned()),
+                    });
                     let _ = reply.send(exposition);
                 }
             }
@@ -170,6 +193,17 @@ mod tests {
         let text = exchange(b"HEAD /metrics HTTP/1.1\r\nHost: a\r\n\r\n", true).await;
         assert!(
             text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("\r\n\r\n"),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn how_the_program_is_stands_in_the_code_and_in_the_text() {
+        let text = exchange(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n", true).await;
+        assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
+        assert!(text.contains("content-type: application/json"), "{text}");
+        assert!(
+            text.ends_with("\r\n\r\n{\"detail\":\"no \\\"room\\\"\",\"status\":\"store full\"}\n"),
             "{text}"
         );
     }

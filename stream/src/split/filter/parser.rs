@@ -19,8 +19,8 @@ pub struct FilterError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FilterErrorKind {
-    /// It is longer than [`Filter::MAX_SIZE`].
-    #[error("the filter has {0} bytes, more than {max}", max = Filter::MAX_SIZE)]
+    /// It is longer than [`Filter::MAX_SIZE`], or would be when it is written out.
+    #[error("the filter has {0} bytes when it is written out, more than {max}", max = Filter::MAX_SIZE)]
     TooLong(usize),
     /// The name of a field must be here.
     #[error("the name of a field is missing")]
@@ -66,6 +66,13 @@ impl FilterError {
     pub fn position(&self) -> usize {
         self.position
     }
+
+    pub(super) fn too_long(size: usize) -> Self {
+        FilterError {
+            kind: FilterErrorKind::TooLong(size),
+            position: Filter::MAX_SIZE,
+        }
+    }
 }
 
 impl fmt::Display for FilterError {
@@ -78,10 +85,7 @@ impl std::error::Error for FilterError {}
 
 pub(super) fn parse(text: &str) -> Result<Filter, FilterError> {
     if text.len() > Filter::MAX_SIZE {
-        return Err(FilterError {
-            kind: FilterErrorKind::TooLong(text.len()),
-            position: Filter::MAX_SIZE,
-        });
+        return Err(FilterError::too_long(text.len()));
     }
     let mut parser = Parser { text, position: 0 };
     let mut any = vec![vec![parser.term()?]];

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use flexbond_rpc::client;
 use flexbond_rpc::server;
+use flexbond_session::socket::Spin;
 use flexbond_rpc::{Buffer, Client, Failure, Methods, Server};
 use peer_harness::rpc::{Args, Call, Calls, Contender, Traffic};
 use peer_harness::{Result, Setting, Support, Threads};
@@ -12,15 +13,18 @@ use serde_bytes::{ByteBuf, Bytes};
 /// From here on bytes travel beside the body, and are not copied.
 const LARGE: usize = 64 << 10;
 
-/// The name of the setting where both sides look for messages for a moment before they sleep, and for how long.
+/// The names of the settings where both sides sleep at once, or look for messages for a fixed time before they do.
+const SLEEPS: &str = "current-thread-asleep";
 const SPINS: &str = "current-thread-spin";
+/// That time.
 const SPIN: Duration = Duration::from_micros(200);
 
-/// How long a side looks before it sleeps.
-fn spin(args: &Args) -> Duration {
-    match args.setting == SPINS {
-        true => SPIN,
-        false => Duration::ZERO,
+/// How a side waits, if not as it does by default.
+fn spin(args: &Args) -> Option<Spin> {
+    match args.setting.as_str() {
+        SLEEPS => Some(Spin::Off),
+        SPINS => Some(Spin::For(SPIN)),
+        _ => None,
     }
 }
 
@@ -46,8 +50,13 @@ impl Contender for Flexbond {
         // Where many calls are under way there is nothing to wait for.
         if args.traffic == Traffic::Sequential {
             settings.push(Setting {
+                name: SLEEPS,
+                about: "as current-thread, and Spin::Off on both sides",
+                threads: Threads::Current,
+            });
+            settings.push(Setting {
                 name: SPINS,
-                about: "as current-thread, and Options::spin of 200 µs on both sides",
+                about: "as current-thread, and Spin::For 200 µs on both sides",
                 threads: Threads::Current,
             });
         }
@@ -69,7 +78,7 @@ impl Contender for Flexbond {
                 Ok::<_, Failure>(())
             })?;
         let mut options = server::Options::default();
-        options.socket.spin = spin(&args);
+        options.socket.spin = spin(&args).unwrap_or(options.socket.spin);
         let server = Server::with_options(methods, options)?;
         bound(server.bind(args.endpoint.as_str()).await?.to_string());
         tokio::spawn(server.run()).await?;
@@ -78,7 +87,7 @@ impl Contender for Flexbond {
 
     async fn connect(args: &Args) -> Result<Client> {
         let mut options = client::Options::default();
-        options.socket.spin = spin(args);
+        options.socket.spin = spin(args).unwrap_or(options.socket.spin);
         Ok(Client::with_options(args.endpoint.as_str(), options)?)
     }
 

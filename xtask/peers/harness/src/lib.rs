@@ -13,6 +13,7 @@
 mod args;
 mod contender;
 mod control;
+pub mod federation;
 mod latency;
 mod meter;
 mod program;

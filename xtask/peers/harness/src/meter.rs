@@ -60,6 +60,12 @@ impl Meter {
         &self.counters[index]
     }
 
+    /// How many loops there are.
+    #[must_use]
+    pub fn loops(&self) -> usize {
+        self.counters.len()
+    }
+
     /// Messages counted and lost so far, by all loops.
     #[must_use]
     pub fn totals(&self) -> (u64, u64) {

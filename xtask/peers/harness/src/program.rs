@@ -45,7 +45,7 @@ pub(crate) fn tell_failures(run: impl FnOnce() -> Result<()>) {
 }
 
 /// The setting of this name; none when the bench was told all that it asked for.
-pub(crate) fn chosen(role: Role, support: Support, name: &str) -> Result<Option<Setting>> {
+pub(crate) fn chosen(is_list: bool, support: Support, name: &str) -> Result<Option<Setting>> {
     let settings = match support {
         Support::Settings(settings) => settings,
         Support::Missing(why) => {
@@ -53,7 +53,7 @@ pub(crate) fn chosen(role: Role, support: Support, name: &str) -> Result<Option<
             return Ok(None);
         }
     };
-    if role == Role::List {
+    if is_list {
         let list: Vec<Value> = settings
             .iter()
             .map(|setting| json!({ "name": setting.name, "about": setting.about }))
@@ -81,7 +81,7 @@ fn run<C: Contender>() -> Result<()> {
     if let Support::Settings(settings) = &mut support {
         settings.retain(|setting| !(alone && matches!(setting.threads, Threads::Multi(_))));
     }
-    let Some(setting) = chosen(args.role, support, &args.setting)? else {
+    let Some(setting) = chosen(args.role == Role::List, support, &args.setting)? else {
         return Ok(());
     };
     // A queue without bound must not take the machine down.

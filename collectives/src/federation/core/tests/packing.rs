@@ -1,6 +1,6 @@
 //! Items go together, and acknowledgements with them.
 
-use super::super::link::Link;
+use super::super::link::{Link, MAX_ITEMS};
 use super::super::packet::{Content, Header, Item, Packet};
 use super::stage::{Stage, data, hello};
 use super::*;
@@ -136,7 +136,7 @@ fn an_acknowledgement_waits_for_something_to_go_with() {
 fn an_acknowledgement_that_is_waited_for_goes_at_once() {
     let mut stage = open_stage();
     // Half of the window.
-    for _ in 0..127 {
+    for _ in 0..MAX_ITEMS / 2 - 1 {
         assert!(stage.takes(Item::Ready, Vec::new()));
         assert_eq!(stage.says(), []);
     }

@@ -18,6 +18,7 @@ fn stage(credit: u64, custody: u64) -> Stage {
     let mut stage = Stage::new(Hello {
         credit,
         custody,
+        window_bytes: 64 << 20,
         ..hello()
     });
     for (flow, name) in ["x", "y"].into_iter().enumerate() {
@@ -111,14 +112,15 @@ fn a_message_of_several_pieces_begins_when_there_is_room_for_all() {
 
 #[test]
 fn what_is_not_sent_to_its_end_gives_its_credit_back() {
-    let mut stage = stage(400_000, u64::MAX);
-    stage.sends("x", sized(300_000));
-    assert_eq!(pieces(&stage.items()).len(), 256, "the link takes no more");
-    stage.sends("y", sized(90_000));
+    let whole = |pieces: u64| pieces * 1128 + 8;
+    let mut stage = stage(whole(5000) + 1000, u64::MAX);
+    stage.sends("x", sized(5_000_000));
+    assert_eq!(pieces(&stage.items()).len(), 4096, "the link takes no more");
+    stage.sends("y", sized(900_000));
     settle(&mut stage, 0, 0);
     let items = stage.items();
-    assert_eq!((pieces(&items).len(), wanted(&items)), (90, vec![]));
-    stage.sends("y", sized(90_000));
+    assert_eq!((pieces(&items).len(), wanted(&items)), (900, vec![]));
+    stage.sends("y", sized(900_000));
     assert_eq!(wanted(&stage.items()).len(), 1, "what was sent is spent");
 }
 
@@ -244,4 +246,30 @@ fn who_leaves_waits_for_what_a_server_does_not_keep() {
     assert!(stage.items().contains(&Item::Leave));
     stage.hear(Content::Ack { gap: false });
     assert!(stage.node.is_done(), "the server has the other one");
+}
+
+#[test]
+fn pieces_are_no_larger_than_what_a_server_keeps() {
+    let now = Instant::now();
+    let mut net = Net::new(2, 1, &limits());
+    net.setups[0].piece = 1 << 20;
+    let node = net.make(0);
+    let mut stage = Stage::with(
+        node,
+        net.incarnations,
+        now,
+        Hello {
+            credit: 1 << 30,
+            custody: 3000,
+            window_bytes: 1 << 20,
+            ..hello()
+        },
+    );
+    stage.sends("x", sized(7000));
+    stage.sends("x", sized(3000));
+    stage.items();
+    assert!(stage.opened(0, 3, 0));
+    seen(&mut stage, true);
+    let pieces = pieces(&stage.items());
+    assert_eq!(pieces, [(0, 0, 0), (0, 0, 3000), (0, 0, 6000), (0, 1, 0)]);
 }

@@ -12,6 +12,7 @@ pub(super) const REMOTE: u64 = 9;
 pub(super) struct Stage {
     pub(super) now: Instant,
     pub(super) node: Node,
+    local: u64,
     /// The incarnation of `b`, and what it acknowledges.
     pub(super) mine: u64,
     pub(super) ack: u64,
@@ -43,9 +44,15 @@ impl Stage {
             incarnation: LOCAL,
             piece: 1000,
         };
+        Stage::with(Node::new(setup, now), LOCAL, now, hello)
+    }
+
+    /// The same with another node, whose incarnation is `local`.
+    pub(super) fn with(node: Node, local: u64, now: Instant, hello: Hello) -> Self {
         let mut stage = Stage {
             now,
-            node: Node::new(setup, now),
+            node,
+            local,
             mine: REMOTE,
             ack: 0,
         };
@@ -72,7 +79,7 @@ impl Stage {
             from: party(1),
             to: party(0),
             mine: self.mine,
-            yours: LOCAL,
+            yours: self.local,
             ack: self.ack,
             content,
         };

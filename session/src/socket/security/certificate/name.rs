@@ -48,8 +48,9 @@ pub struct CertificateNameError {
 }
 
 impl CertificateName {
-    /// As names are compared.
-    pub(super) fn folded(self) -> Self {
+    /// The name as names are compared: of hosts, without regard to case and to the dot of the root.
+    #[must_use]
+    pub fn folded(self) -> Self {
         match self {
             CertificateName::Name(PeerName::Dns(mut name)) => {
                 name.make_ascii_lowercase();

@@ -51,7 +51,7 @@ pub fn block_on<T>(threads: Threads, is_local: bool, side: impl Future<Output = 
 
 fn run<C: Contender>() -> Result<()> {
     let args = Args::read()?;
-    let Some(setting) = chosen(args.role, C::support(&args), &args.setting)? else {
+    let Some(setting) = chosen(args.role == Role::List, C::support(&args), &args.setting)? else {
         return Ok(());
     };
     allow_connections();

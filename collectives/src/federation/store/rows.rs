@@ -1,0 +1,123 @@
+//! The tables and what stands in their rows.
+
+use bytes::{Bytes, BytesMut};
+use redb::TableDefinition;
+use serde::{Deserialize, Serialize};
+
+use crate::federation::core::{FlowKey, Tag};
+use crate::federation::name::{JobId, PartyId};
+
+/// The version of the format.
+pub(super) const FORMAT: u64 = 1;
+
+/// What every file has, so that others are known as such.
+pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+pub(super) const JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("jobs");
+pub(super) const PAIRS: TableDefinition<'_, (&str, &str, &str), &[u8]> = TableDefinition::new("pairs");
+pub(super) const FLOWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("flows");
+pub(super) const NEXTS: TableDefinition<'_, u64, u64> = TableDefinition::new("nexts");
+pub(super) const JOB_FLOWS: TableDefinition<'_, (&str, u64), ()> = TableDefinition::new("job_flows");
+pub(super) const MESSAGES: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("messages");
+pub(super) const PIECES: TableDefinition<'_, (u64, u64, u64), &[u8]> = TableDefinition::new("pieces");
+pub(super) const CONTENTS: TableDefinition<'_, (u64, u64, u64, u32), &[u8]> =
+    TableDefinition::new("contents");
+
+/// A piece of so many bytes stands in its row. All rows are read when the server starts, so they are short.
+pub(super) const INLINE: usize = 2048;
+/// Bytes of a chunk: with what a page has beside it, 128 KiB.
+pub(super) const CHUNK: usize = (128 << 10) - 256;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct JobRow {
+    pub(super) members: Vec<PartyId>,
+    /// By whom it was aborted, and why.
+    pub(super) aborted: Option<(PartyId, String)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct PairRow {
+    pub(super) ready: bool,
+    pub(super) left: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct FlowRow {
+    pub(super) job: JobId,
+    pub(super) from: PartyId,
+    pub(super) to: PartyId,
+    pub(super) key: FlowKey,
+    pub(super) epoch: u64,
+    pub(super) source: (u64, u64),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct MessageRow {
+    pub(super) tag: Option<Tag>,
+    pub(super) codec: u8,
+    pub(super) parts: Vec<u64>,
+    pub(super) expires_unix_ms: Option<u64>,
+}
+
+/// A row of `pieces`: the lengths of the buffers, then the bytes if they are few.
+pub(super) fn piece_row(content: &[Bytes]) -> Vec<u8> {
+    let lens: Vec<u64> = content.iter().map(|buffer| buffer.len() as u64).collect();
+    let mut row = row(&lens);
+    if size(&lens) <= INLINE as u64 {
+        content.iter().for_each(|buffer| row.extend_from_slice(buffer));
+    }
+    row
+}
+
+/// What [`piece_row`] has written: the lengths, and the bytes that are in the row.
+pub(super) fn read_piece(row: &[u8]) -> Option<(Vec<u64>, &[u8])> {
+    let (lens, rest) = postcard::take_from_bytes::<Vec<u64>>(row).ok()?;
+    let expected = match size(&lens) {
+        size if size <= INLINE as u64 => size,
+        _ => 0,
+    };
+    (rest.len() as u64 == expected).then_some((lens, rest))
+}
+
+/// How many bytes buffers of these lengths have.
+pub(super) fn size(lens: &[u64]) -> u64 {
+    lens.iter().fold(0, |sum, len| sum.saturating_add(*len))
+}
+
+/// Chunks of the buffers laid end to end. What stands whole within one buffer is not copied.
+pub(super) fn chunks(content: &[Bytes]) -> impl Iterator<Item = Bytes> {
+    let mut rest: std::collections::VecDeque<Bytes> = content.iter().cloned().collect();
+    std::iter::from_fn(move || {
+        while rest.front().is_some_and(Bytes::is_empty) {
+            rest.pop_front();
+        }
+        let first = rest.front_mut()?;
+        if first.len() >= CHUNK || rest.len() == 1 {
+            let first = rest.front_mut()?;
+            return Some(first.split_to(CHUNK.min(first.len())));
+        }
+        let mut chunk = BytesMut::with_capacity(CHUNK);
+        while chunk.len() < CHUNK
+            && let Some(buffer) = rest.front_mut()
+        {
+            chunk.extend_from_slice(&buffer.split_to(buffer.len().min(CHUNK - chunk.len())));
+            if buffer.is_empty() {
+                rest.pop_front();
+            }
+        }
+        Some(chunk.freeze())
+    })
+}
+
+/// The buffers, from their bytes laid end to end.
+pub(super) fn buffers(lens: &[u64], mut bytes: Bytes) -> Option<Vec<Bytes>> {
+    let mut content = Vec::with_capacity(lens.len());
+    for len in lens {
+        let len = usize::try_from(*len).ok().filter(|len| *len <= bytes.len())?;
+        content.push(bytes.split_to(len));
+    }
+    bytes.is_empty().then_some(content)
+}
+
+pub(super) fn row(value: &impl Serialize) -> Vec<u8> {
+    postcard::to_allocvec(value).expect("names and numbers always have a representation")
+}

@@ -1,0 +1,57 @@
+//! `flexbond federation recv`.
+
+use std::time::Duration;
+
+use super::Recv;
+use super::place::{failure_of_channel, join, watch};
+use super::value::line;
+use crate::cli::console;
+use crate::cli::failure::{Exit, Failure, note};
+use crate::cli::interrupt::Interrupt;
+use crate::cli::output::Stop;
+use crate::collectives::federation::{Config, Federation, Received};
+
+/// How long the sender has to take note.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+impl Recv {
+    pub(super) async fn run(&self, config: Config) -> Result<Exit, Failure> {
+        let mut interrupt = Interrupt::listen()
+            .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
+        let federation = join(config, &self.from, self.timeout).await?;
+        let received = tokio::select! {
+            received = self.recv(&federation) => received?,
+            failure = watch(&federation, &self.from) => return Err(failure),
+            number = interrupt.wait() => {
+                note("interrupted: no message was taken");
+                return Ok(Exit::Signal(number));
+            }
+        };
+        let printed = console::print(&format!("{}\n", line(&received)));
+        // The sender keeps it until it knows.
+        let is_told = tokio::time::timeout(FAREWELL, federation.close()).await.is_ok();
+        if !(is_told && federation.is_handed_over()) {
+            note("the sender could not be told that the message has come; it may come again");
+        }
+        match printed {
+            Ok(()) | Err(Stop::ReaderGone) => Ok(Exit::Done),
+            Err(Stop::Failure(failure)) => Err(failure),
+        }
+    }
+
+    async fn recv(&self, federation: &Federation) -> Result<Received, Failure> {
+        let channel = federation
+            .variable(&self.channel, &self.from)
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        let channel = match &self.tag {
+            Some(tag) => channel
+                .tagged(tag)
+                .map_err(|error| Failure::usage(error.to_string()))?,
+            None => channel,
+        };
+        channel
+            .recv_any()
+            .await
+            .map_err(|error| failure_of_channel(&error))
+    }
+}

@@ -1,0 +1,66 @@
+//! `flexbond federation send`.
+
+use bytes::Bytes;
+
+use super::Send;
+use super::place::{failure_of_channel, join, watch};
+use crate::cli::failure::{Exit, Failure, note};
+use crate::cli::interrupt::Interrupt;
+use crate::collectives::federation::{Config, Encoding, Federation, Over};
+
+impl Send {
+    pub(super) async fn run(
+        &self,
+        config: Config,
+        encoding: Encoding,
+        parts: Vec<Bytes>,
+    ) -> Result<Exit, Failure> {
+        let mut interrupt = Interrupt::listen()
+            .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
+        let federation = join(config, &self.to, self.timeout).await?;
+        tokio::select! {
+            sent = self.send(&federation, encoding, parts) => sent.map(|()| Exit::Done),
+            failure = watch(&federation, &self.to) => Err(failure),
+            number = interrupt.wait() => {
+                note("interrupted: nobody has taken the message over");
+                Ok(Exit::Signal(number))
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        federation: &Federation,
+        encoding: Encoding,
+        parts: Vec<Bytes>,
+    ) -> Result<(), Failure> {
+        let channel = federation
+            .variable(&self.channel, &self.to)
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        let channel = match &self.tag {
+            Some(tag) => channel
+                .tagged(tag)
+                .map_err(|error| Failure::usage(error.to_string()))?,
+            None => channel,
+        };
+        channel
+            .send_any(encoding, parts)
+            .await
+            .map_err(|error| failure_of_channel(&error))?;
+        federation.close().await;
+        let over = federation.over().await;
+        if !federation.is_handed_over() || matches!(over, Over::Superseded) {
+            let seen = federation
+                .presence(&self.to)
+                .map_or_else(String::new, |seen| format!("; party {} {seen}", self.to));
+            return Err(Failure::timed_out(format!(
+                "after {:?}, nobody has taken the message over{seen}",
+                self.timeout
+            )));
+        }
+        match over {
+            Over::Aborted { .. } => Err(Failure::new(over.to_string())),
+            _ => Ok(()),
+        }
+    }
+}
