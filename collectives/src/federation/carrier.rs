@@ -37,4 +37,19 @@ pub enum Arrival {
     Packet(Message),
     /// The way to that party has broken. It may be back at once; if it died, its successor is let in without waiting.
     Lost(PartyId),
+    /// What is known of the server that carries packets for all parties. Without such a server, this is never said.
+    Server(ServerWay),
+}
+
+/// How it stands with a message server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerWay {
+    /// There is a connection.
+    Reached,
+    /// There is none, and it is tried again and again.
+    Unreachable,
+    /// The server does not let this party in, or is not the one whose key the configuration names. It is tried again and
+    /// again.
+    Refused,
 }

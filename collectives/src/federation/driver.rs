@@ -12,7 +12,7 @@ use flexbond_transport::Message;
 use futures_util::task::AtomicWaker;
 use tokio::time::Sleep;
 
-use super::carrier::{Arrival, Carrier};
+use super::carrier::{Arrival, Carrier, ServerWay};
 use super::core::packet::Packet;
 use super::core::{Event, FlowKey, Node};
 use super::name::PartyId;
@@ -56,6 +56,8 @@ pub(super) struct State {
     /// The driver ends at once, and says nothing.
     has_vanished: bool,
     pub(super) is_ended: bool,
+    /// How it stands with the server, if one carries the packets.
+    pub(super) server: Option<ServerWay>,
 }
 
 /// Who waits for one thing, nearly always one.
@@ -152,6 +154,7 @@ impl Shared {
                 closing: None,
                 has_vanished: false,
                 is_ended: false,
+                server: None,
             }),
             work: AtomicWaker::new(),
         })
@@ -317,6 +320,7 @@ impl<C: Carrier> Driver<C> {
                         state.node.handle_lost(peer);
                     }
                 }
+                Poll::Ready(Arrival::Server(way)) => self.shared.lock().server = Some(way),
                 Poll::Pending => return false,
             }
         }

@@ -59,6 +59,10 @@ pub enum Presence {
     Silent(Duration),
     /// Nothing is known of it: the message server, which would say, has not been heard of for so long.
     ServerSilent(Duration),
+    /// Nothing is known of it: the message server, which would say, cannot be connected to.
+    NoServer,
+    /// Nothing is known of it: the message server does not let this party in, or is not the one whose key this party knows.
+    ServerRefuses,
     /// It has ended in good order.
     Left,
     /// It does not let this party take part.
@@ -75,6 +79,11 @@ impl std::fmt::Display for Presence {
             Presence::ServerSilent(time) => write!(
                 f,
                 "is out of reach: the message server has not been heard of for {time:.1?}"
+            ),
+            Presence::NoServer => f.write_str("is out of reach: the message server cannot be connected to"),
+            Presence::ServerRefuses => f.write_str(
+                "is out of reach: the message server and this party do not accept each other; \
+                 see `server`, and `curve` or `tls`, in the configuration",
             ),
             Presence::Left => f.write_str("has left"),
             Presence::Refuses(reason) => write!(f, "refuses this party: {reason}"),

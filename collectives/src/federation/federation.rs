@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::broadcast::BroadcastChannel;
-use super::carrier::Carrier;
+use super::carrier::{Carrier, ServerWay};
 use super::config::Config;
 use super::core::{Barrier, Kind, Node, Refusal, Setup};
 use super::driver::{Shared, State, Topic, drive, now};
@@ -350,6 +350,8 @@ pub(super) fn presence(state: &State, peer: usize, now: Instant) -> Presence {
     match (peer.refused, peer.link.heard()) {
         (Some(refusal), _) => Presence::Refuses(refusal.into()),
         _ if peer.has_left => Presence::Left,
+        _ if state.server == Some(ServerWay::Unreachable) => Presence::NoServer,
+        _ if state.server == Some(ServerWay::Refused) => Presence::ServerRefuses,
         _ if peer.is_alive(now) => Presence::Present,
         (None, Some(heard)) if peer.is_relayed() && !peer.link.is_alive(now) => {
             Presence::ServerSilent(now.saturating_duration_since(heard))

@@ -150,7 +150,7 @@ mod variable;
 pub use flexbond_transport::Message;
 
 pub use self::broadcast::BroadcastChannel;
-pub use self::carrier::{Arrival, Carrier};
+pub use self::carrier::{Arrival, Carrier, ServerWay};
 pub use self::config::{Config, ConfigError};
 pub use self::connect::ConnectError;
 pub use self::credentials::{CredentialError, CurveKeys, TlsFiles};

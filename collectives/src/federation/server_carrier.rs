@@ -8,7 +8,7 @@ use flexbond_session::{Endpoint, EndpointError};
 use flexbond_transport::Message;
 use thiserror::Error;
 
-use super::carrier::{Arrival, Carrier};
+use super::carrier::{Arrival, Carrier, ServerWay};
 use super::config::Config;
 use super::credentials::CredentialError;
 use super::name::PartyId;
@@ -56,6 +56,8 @@ pub struct ServerCarrier {
     parties: Vec<PartyId>,
     /// With the connection, the way to all of these has broken.
     lost: VecDeque<PartyId>,
+    /// How it stands with the server, as was told.
+    told: Option<ServerWay>,
 }
 
 impl ServerCarrier {
@@ -97,6 +99,7 @@ impl ServerCarrier {
             uplink,
             parties: parties.into_iter().collect(),
             lost: VecDeque::new(),
+            told: None,
         })
     }
 }
@@ -111,7 +114,12 @@ impl Carrier for ServerCarrier {
             if let Some(party) = self.lost.pop_front() {
                 return Poll::Ready(Arrival::Lost(party));
             }
-            match self.uplink.poll_news(cx) {
+            let news = self.uplink.poll_news(cx);
+            let way = self.uplink.way();
+            if news.is_pending() && self.told.replace(way) != Some(way) {
+                return Poll::Ready(Arrival::Server(way));
+            }
+            match news {
                 Poll::Ready(News::Packet(packet)) => return Poll::Ready(Arrival::Packet(packet)),
                 Poll::Ready(News::Lost) => self.lost = self.parties.iter().cloned().collect(),
                 Poll::Ready(News::Connected) => {}

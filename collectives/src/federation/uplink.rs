@@ -9,6 +9,7 @@ use flexbond_transport::Message;
 use futures_util::StreamExt;
 use thiserror::Error;
 
+use super::carrier::ServerWay;
 use super::direct::MAX_PACKET;
 
 /// What the server did not get at the end comes again, or nobody waits for it.
@@ -28,6 +29,7 @@ pub(super) struct Uplink {
     monitor: Monitor,
     /// It has ended, and what has come by it may not be read to its end.
     is_ending: bool,
+    way: ServerWay,
 }
 
 /// Why there is none, whatever is waited for.
@@ -72,6 +74,7 @@ impl Uplink {
             socket,
             monitor,
             is_ending: false,
+            way: ServerWay::Unreachable,
         })
     }
 
@@ -81,15 +84,30 @@ impl Uplink {
         self.socket.poll_send(cx, packet).map(drop)
     }
 
+    /// How it stands with the server, as of the last [`poll_news`](Uplink::poll_news).
+    pub(super) fn way(&self) -> ServerWay {
+        self.way
+    }
+
     pub(super) fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<News> {
         // Events come before packets that are older than they are.
         while !self.is_ending
             && let Poll::Ready(Some(event)) = self.monitor.poll_next_unpin(cx)
         {
             match event {
-                Event::Disconnected { .. } => self.is_ending = true,
-                Event::Ready { .. } => return Poll::Ready(News::Connected),
-                Event::HandshakeFailed { error, .. } => return Poll::Ready(News::Refused(error)),
+                Event::Disconnected { .. } => {
+                    self.is_ending = true;
+                    self.way = ServerWay::Unreachable;
+                }
+                Event::ConnectFailed { .. } => self.way = ServerWay::Unreachable,
+                Event::Ready { .. } => {
+                    self.way = ServerWay::Reached;
+                    return Poll::Ready(News::Connected);
+                }
+                Event::HandshakeFailed { error, .. } => {
+                    self.way = ServerWay::Refused;
+                    return Poll::Ready(News::Refused(error));
+                }
                 _ => {}
             }
         }

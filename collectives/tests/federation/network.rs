@@ -17,28 +17,42 @@ pub(crate) enum Network {
     /// In real time, as all that follow.
     #[cfg(feature = "nats")]
     Nats(NatsServer),
-    /// A message server, with the folder of its store if it has one.
     #[cfg(feature = "tcp")]
-    Server(Server, Option<tempfile::TempDir>),
+    Server(Box<Hub>),
+}
+
+/// A message server.
+#[cfg(feature = "tcp")]
+pub(crate) struct Hub {
+    server: Server,
+    /// Where its store is, if it has one.
+    _folder: Option<tempfile::TempDir>,
+}
+
+#[cfg(feature = "tcp")]
+impl Hub {
+    async fn start(folder: Option<tempfile::TempDir>) -> Network {
+        let mut config = ServerConfig::new();
+        config.listen = vec!["tcp://127.0.0.1:0".parse().unwrap()];
+        config.store = folder.as_ref().map(|folder| folder.path().join("store.redb"));
+        Network::Server(Box::new(Hub {
+            server: Server::bind(config).await.unwrap(),
+            _folder: folder,
+        }))
+    }
 }
 
 impl Network {
     /// A message server that keeps all in memory.
     #[cfg(feature = "tcp")]
     pub(crate) async fn server() -> Self {
-        let mut config = ServerConfig::new();
-        config.listen = vec!["tcp://127.0.0.1:0".parse().unwrap()];
-        Network::Server(Server::bind(config).await.unwrap(), None)
+        Hub::start(None).await
     }
 
     /// A message server with a store.
     #[cfg(all(feature = "tcp", feature = "federation-redb"))]
     pub(crate) async fn stored() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut config = ServerConfig::new();
-        config.listen = vec!["tcp://127.0.0.1:0".parse().unwrap()];
-        config.store = Some(folder.path().join("store.redb"));
-        Network::Server(Server::bind(config).await.unwrap(), Some(folder))
+        Hub::start(Some(tempfile::tempdir().unwrap())).await
     }
 
     pub(crate) async fn join(&self, config: Config) -> Federation {
@@ -48,8 +62,8 @@ impl Network {
                 Federation::join(config, carrier).unwrap()
             }
             #[cfg(feature = "tcp")]
-            Network::Server(server, _) => {
-                let config = config.by_server(server.endpoints()[0].to_string());
+            Network::Server(hub) => {
+                let config = config.by_server(hub.server.endpoints()[0].to_string());
                 Federation::connect(config).await.unwrap()
             }
             #[cfg(feature = "nats")]

@@ -37,7 +37,7 @@ pub struct Options {
     /// made, calls fail with [`Unconnected`](crate::CallError::Unconnected) from then on. Its `spin`, here and in the
     /// server's options, is [`Auto`](socket::Spin::Auto): where answers come within some tens of microseconds, the client
     /// looks for them instead of sleeping, which makes calls that follow each other several times as quick (32 B over tcp,
-    /// between two cores: 11 µs instead of 56 µs) and takes a core meanwhile. [`Off`](socket::Spin::Off) leaves it to
+    /// between two cores: 12 µs instead of 55 µs) and takes a core meanwhile. [`Off`](socket::Spin::Off) leaves it to
     /// others.
     pub socket: socket::Options,
 }

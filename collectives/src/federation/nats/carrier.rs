@@ -77,6 +77,9 @@ impl Line {
     }
 }
 
+/// The answer to a ticket, which is under way.
+type Answering = Pin<Box<dyn Future<Output = (u64, Result<Answer, Failure>)> + Send>>;
+
 enum Session {
     Waiting(Pin<Box<Sleep>>),
     Opening(Pin<Box<dyn Future<Output = Result<Feeds, NatsError>> + Send>>),
@@ -87,7 +90,7 @@ struct Running {
     depot: Depot,
     feeds: Feeds,
     requests: Requests,
-    answers: FuturesUnordered<Pin<Box<dyn Future<Output = (u64, Result<Answer, Failure>)> + Send>>>,
+    answers: FuturesUnordered<Answering>,
     sleep: Pin<Box<Sleep>>,
     since: tokio::time::Instant,
 }
@@ -226,7 +229,7 @@ impl Running {
                 break;
             };
             self.depot
-                .handle_stored(now(), stored.map_err(|failure| failure.0)?);
+                .handle_stored(now(), &stored.map_err(|failure| failure.0)?);
             is_news = true;
         }
         if self.depot.poll_timeout().is_some_and(|at| at <= now()) {

@@ -393,7 +393,7 @@ impl Depot {
     }
 
     /// A message of the streams that this party follows.
-    pub(super) fn handle_stored(&mut self, now: Instant, stored: Stored) {
+    pub(super) fn handle_stored(&mut self, now: Instant, stored: &Stored) {
         if self.clock.is_none() || stored.time > self.server_clock(now) {
             self.clock = Some((stored.time, now));
         }
@@ -401,7 +401,7 @@ impl Depot {
             Some(Place::Data { from, key }) => {
                 self.cursor = self.cursor.max(stored.seq);
                 if let Some(index) = self.by_id.get(&from).copied() {
-                    self.handle_data(now, index, key, stored);
+                    self.handle_data(now, index, &key, stored);
                 }
             }
             Some(Place::Done { to, key }) => {
@@ -429,8 +429,8 @@ impl Depot {
         self.look_around(now);
     }
 
-    fn handle_data(&mut self, now: Instant, index: usize, key: FlowKey, stored: Stored) {
-        let Some(parcel) = parcel(&stored) else {
+    fn handle_data(&mut self, now: Instant, index: usize, key: &FlowKey, stored: &Stored) {
+        let Some(parcel) = parcel(stored) else {
             tracing::warn!(subject = stored.subject, "a message of the stream cannot be read");
             return;
         };
@@ -441,13 +441,13 @@ impl Depot {
             ..
         } = &self.setup;
         let partner = &mut self.partners[index];
-        if !partner.inns.contains_key(&key) {
+        if !partner.inns.contains_key(key) {
             if partner.inns.len() >= limits.channels as usize {
                 tracing::warn!(subject = stored.subject, "there are too many channels");
                 return;
             }
-            let subject = subjects.data(&partner.id, local, &key);
-            let done = subjects.done(&partner.id, local, &key);
+            let subject = subjects.data(&partner.id, local, key);
+            let done = subjects.done(&partner.id, local, key);
             let id = u32::try_from(partner.in_keys.len()).expect("there are at most `channels`");
             partner.in_keys.push(key.clone());
             let inbound = Inbound::new(id, subject.clone(), done.clone());
@@ -456,7 +456,7 @@ impl Depot {
             self.ask_last(Errand::InLast(index, key.clone()), Stream::Data, subject);
             self.ask_last(Errand::InDone(index, key.clone()), Stream::State, done);
         }
-        self.take(now, index, &key, vec![parcel]);
+        self.take(now, index, key, vec![parcel]);
     }
 
     fn take(&mut self, now: Instant, index: usize, key: &FlowKey, parcels: Vec<Parcel>) {

@@ -388,7 +388,8 @@ impl Inbound {
 
     /// The record that is to be written, and what it has to follow.
     pub(super) fn poll_record(&mut self) -> Option<(u64, Vec<u8>)> {
-        if self.writing.is_some() || self.is_loading() || !(self.is_dirty || !self.settling.is_empty()) {
+        let has_news = self.is_dirty || !self.settling.is_empty();
+        if self.writing.is_some() || self.is_loading() || !has_news {
             return None;
         }
         self.is_dirty = false;

@@ -30,8 +30,10 @@ impl Relay {
         // Only who asks is answered.
         let refuse = |refusal| hello.map(|_| refusal);
         let server = self.routes.server(&header.from);
+        // What has begun goes on when routes change.
+        let is_known = self.is_known(way, header);
         match way {
-            Way::Server(number) if server != Some(number) => return Err(None),
+            Way::Server(number) if server != Some(number) && !is_known => return Err(None),
             Way::Party(_) if !self.access.may_speak(identity, &header.from) => {
                 self.counts.forged += 1;
                 self.tell(RelayEvent::Forged {
@@ -41,7 +43,7 @@ impl Relay {
                 });
                 return Err(refuse(Refusal::Unauthorized));
             }
-            Way::Party(_) if server.is_some() => return Err(refuse(Refusal::Unauthorized)),
+            Way::Party(_) if server.is_some() && !is_known => return Err(refuse(Refusal::Unauthorized)),
             _ => {}
         }
         let job = match self.job_ids.get(&header.job) {
@@ -59,6 +61,12 @@ impl Relay {
         };
         if hello.is_some_and(|hello| hello.members != known.members) {
             return Err(Some(Refusal::OtherMembers));
+        }
+        if matches!(header.content, Content::Refused(_)) {
+            // Said by another server, of no session.
+            let is_server = matches!(way, Way::Server(_));
+            let half = known.halves.get(&(member, other)).filter(|_| is_server);
+            return half.copied().ok_or(None);
         }
         let process = known.parties[member].judge(now, header.mine, self.limits.dead_after);
         match process {
@@ -84,6 +92,17 @@ impl Relay {
             None if hello.is_some() => Ok(self.make_pair(now, job, member, other)),
             None => Err(None),
         }
+    }
+
+    /// Whether the packet is of a session that goes on on this way.
+    fn is_known(&self, way: Way, header: &Header) -> bool {
+        let job = self.job_ids.get(&header.job).map(|job| &self.jobs[*job]);
+        let is_known = job.and_then(|job| {
+            let (member, other) = job.member(&header.from).zip(job.member(&header.to))?;
+            let half = &self.halves[*job.halves.get(&(member, other))?];
+            Some(half.way == Some(way) && half.link.is_with(header.mine))
+        });
+        is_known == Some(true)
     }
 
     /// Whether a job may be begun by this HELLO.
@@ -175,8 +194,9 @@ impl Relay {
     pub(super) fn route(&mut self, index: usize) {
         let half = &mut self.halves[index];
         let way = self.routes.server(&half.party).map(Way::Server);
+        let is_there = half.is_present && matches!(half.way, Some(Way::Party(_)));
         let is_routed = matches!(half.way, Some(Way::Server(_)));
-        if half.way == way || (way.is_none() && !is_routed) {
+        if half.way == way || is_there || (way.is_none() && !is_routed) {
             return;
         }
         let old = std::mem::replace(&mut half.way, way);
@@ -250,6 +270,7 @@ impl Relay {
             if let Some(way) = gone.way {
                 self.lanes.leave(way, *half);
             }
+            self.ledger.unload(gone.lent.iter().map(|(_, bytes)| bytes).sum());
             self.quota.end(&mut gone.account);
             self.quota.remove(gone.account.pair());
             for flow in gone.targets {

@@ -29,15 +29,19 @@ impl Relay {
     }
 
     /// A party needs more for its next message, or has to wait until there is room.
-    pub(super) fn want(&mut self, index: usize, total: u64) -> Result<(), Option<&'static str>> {
+    pub(super) fn want(&mut self, index: usize, total: u64) {
         let most = self.limits.of_pair(self.ledger.is_durable());
         let account = &mut self.halves[index].account;
         if total.saturating_sub(account.granted) > most {
-            return Err(Some("it wants more than there can be"));
+            // It gets nothing; what it says beside that is heard.
+            self.note_wrong(index, "it wants more than there can be");
+            return;
         }
-        account.wanted = account.wanted.max(total);
-        self.serve_half(index);
-        Ok(())
+        if total > account.granted {
+            // Little by little would be many answers.
+            account.wanted = account.wanted.max(total).max(account.granted + LEAST);
+            self.serve_half(index);
+        }
     }
 
     /// Grants what a party wants, or lets it wait behind those who came before.

@@ -14,6 +14,8 @@ use crate::federation::core::packet::Item;
 
 /// How many messages that have waited too long are looked after at once.
 const MAX_OVERDUE: usize = 256;
+/// How many bytes are loaded for one receiver before it has acknowledged them.
+const MAX_LOADED: u64 = 16 << 20;
 /// When to look again whether a receiver has got what has waited too long.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
@@ -193,6 +195,13 @@ impl Relay {
                     }
                     self.wake(half);
                 }
+                Mark::Answer { flow, session } => {
+                    let source = self.flows.get(flow).map(|flow| flow.source);
+                    let half = source.and_then(|source| self.halves.get(source));
+                    if half.is_some_and(|half| half.session == session) {
+                        self.answer_pending(flow, true);
+                    }
+                }
                 Mark::Piece { flow, seq, at } => self.written(flow, seq, at),
             }
         }
@@ -220,7 +229,7 @@ impl Relay {
 
     /// The content of a piece is here.
     pub(super) fn take_loaded(&mut self, id: PieceId, content: Vec<Bytes>) {
-        self.ledger.loaded(id);
+        self.end_load(id);
         let len: u64 = content.iter().map(|frame| frame.len() as u64).sum();
         let number = self.flow_ids.get(&id.flow).copied();
         let flow = number.and_then(|number| self.flows.get_mut(number));
@@ -237,9 +246,26 @@ impl Relay {
         }
     }
 
+    fn end_load(&mut self, id: PieceId) {
+        let len = self.ledger.loaded(id);
+        let flow = self.flow_ids.get(&id.flow).and_then(|flow| self.flows.get(*flow));
+        if let Some(target) = flow.map(|flow| flow.target) {
+            let half = &mut self.halves[target];
+            half.loading = half.loading.saturating_sub(len);
+            self.queue_loads(target);
+        }
+    }
+
+    /// Flows to a receiver that have waited for others to be loaded go on.
+    pub(super) fn queue_loads(&mut self, index: usize) {
+        for flow in std::mem::take(&mut self.halves[index].queued_loads) {
+            self.activate(flow);
+        }
+    }
+
     /// The store has no such piece.
     pub(super) fn miss(&mut self, id: PieceId) {
-        self.ledger.loaded(id);
+        self.end_load(id);
         self.feed_loads();
         let Some(number) = self.flow_ids.get(&id.flow).copied() else {
             return;
@@ -257,14 +283,24 @@ impl Relay {
 
     /// Asks the store for what is sent next, if there is memory for it.
     pub(super) fn load(&mut self, number: usize) {
-        let most = self.limits.memory_bytes.saturating_sub(self.ledger.memory);
-        if most == 0 {
+        let left = self.limits.memory_bytes.saturating_sub(self.ledger.memory);
+        let flow = &mut self.flows[number];
+        let half = &mut self.halves[flow.target];
+        // One who does not take what is loaded must leave memory for others, who always get a piece.
+        let of_half = half.loading + half.link.queued().1 as u64;
+        let most = (self.limits.memory_bytes / 8)
+            .min(MAX_LOADED)
+            .saturating_sub(of_half);
+        if of_half > 0 && most == 0 {
+            half.queued_loads.push(number);
+            return;
+        }
+        if of_half > 0 && left == 0 {
             self.ledger.starved.push_back(number);
             return;
         }
-        let flow = &mut self.flows[number];
-        let bounds = self.halves[flow.target].bounds;
-        let pieces = flow.load(most, bounds);
+        let pieces = flow.load(most.min(left), half.bounds);
+        half.loading += pieces.iter().map(|(_, len)| len).sum::<u64>();
         self.ledger.load(pieces);
     }
 

@@ -7,7 +7,7 @@ use super::relay::Relay;
 use crate::federation::core::packet::{Item, MAX_OFFSET};
 
 /// How many messages that a receiver holds are remembered, of all channels, until they come again from their sender.
-const MAX_HELD: usize = 1 << 16;
+const MAX_HELD: usize = 1 << 12;
 
 impl Relay {
     /// A receiver has answered the opening of a flow.
@@ -29,7 +29,7 @@ impl Relay {
         if flow.epoch != epoch {
             return Err(Some("it has another numbering than it was told"));
         }
-        if next >= MAX_OFFSET || held.iter().any(|offset| *offset >= next) {
+        if next > MAX_OFFSET || held.iter().any(|offset| *offset >= next) {
             return Err(Some("nobody counts so far"));
         }
         let half = &mut self.halves[index];
@@ -39,7 +39,7 @@ impl Relay {
         for seq in reconciled.settled {
             self.end_message(number, seq, false);
         }
-        self.answer_pending(number);
+        self.answer_pending(number, false);
         for seq in reconciled.held {
             self.free_to(number, seq, u64::MAX);
         }
@@ -105,6 +105,18 @@ impl Relay {
 
     /// What the party has acknowledged of messages that are not kept whole goes.
     pub(super) fn free_streamed(&mut self, index: usize) {
+        let half = &mut self.halves[index];
+        let to = half.link.acknowledged();
+        let mut lent = 0;
+        while let Some((_, bytes)) = half.lent.pop_front_if(|(item, _)| *item < to) {
+            lent += bytes;
+        }
+        if lent > 0 {
+            self.ledger.unload(lent);
+            self.feed_loads();
+            self.queue_loads(index);
+            self.wake(index);
+        }
         loop {
             let half = &mut self.halves[index];
             let to = half.link.acknowledged();
@@ -132,9 +144,18 @@ impl Relay {
         }
     }
 
+    /// Whether a link has room, and memory may be taken for what it has not acknowledged: a piece always.
+    fn may_lend(&self, index: usize) -> bool {
+        let half = &self.halves[index];
+        let has_memory = !self.ledger.is_durable()
+            || half.lent.is_empty()
+            || self.ledger.memory <= self.limits.memory_bytes;
+        half.link.has_room() && has_memory
+    }
+
     /// Gives a link what it has room for.
     pub(super) fn fill(&mut self, now: Instant, index: usize) {
-        while self.halves[index].link.has_room()
+        while self.may_lend(index)
             && let Some(number) = self.halves[index].active.pop_front()
         {
             self.announce(index, number);
@@ -163,8 +184,7 @@ impl Relay {
                     }
                     half.active.push_back(number);
                     if unloaded > 0 {
-                        self.ledger.unload(unloaded);
-                        self.feed_loads();
+                        half.lent.push_back((item, unloaded));
                     }
                 }
                 Step::TooLarge(seq) => {

@@ -58,8 +58,10 @@ pub(super) struct Flow {
     pub(super) is_open: bool,
     /// Whether its numbering is one that the receiver cannot be ahead in.
     pub(super) is_met: bool,
-    /// A new sender waits for the receiver to say how far it has come.
+    /// A new sender waits for the receiver to say how far it has come, or for the store.
     pub(super) is_pending: bool,
+    /// Whether the store was told of the flow.
+    pub(super) is_kept: bool,
     /// Whether it is in the list of those that have something to send.
     pub(super) is_listed: bool,
     /// All before it are sent.
@@ -212,6 +214,7 @@ impl Flow {
             is_open: false,
             is_met: true,
             is_pending: false,
+            is_kept: false,
             is_listed: false,
             cursor: 0,
             again: BTreeSet::new(),
@@ -284,6 +287,7 @@ impl Flow {
         (self.source_id, self.is_pending) = (None, false);
         let mut gone = Vec::from_iter(self.partial);
         while let Some(last) = self.next.checked_sub(1)
+            && last >= self.cursor
             && self.rewound.contains(&last)
             && !gone.contains(&last)
         {

@@ -12,7 +12,7 @@ use crate::federation::core::packet::{FlowKey, Hello};
 use crate::federation::name::PartyId;
 
 /// No more items without content wait for their acknowledgement than this; then nothing is taken that may cause more.
-const MAX_ANSWERS: usize = 1 << 16;
+const MAX_ANSWERS: usize = 1 << 14;
 
 #[derive(Debug)]
 pub(super) struct Half {
@@ -64,6 +64,11 @@ pub(super) struct Half {
     pub(super) remembered: usize,
     /// Pieces that are not kept once they have come: the number of the item, the flow, and which it is.
     pub(super) streamed: VecDeque<(u64, usize, Streamed)>,
+    /// Bytes of the store's that wait for their acknowledgement: up to which item, and how many.
+    pub(super) lent: VecDeque<(u64, u64)>,
+    /// Bytes that the store was asked for, and flows that wait until there are fewer.
+    pub(super) loading: u64,
+    pub(super) queued_loads: Vec<usize>,
     pub(super) told: Told,
     pub(super) wrong: u64,
 }
@@ -121,6 +126,9 @@ impl Half {
             wanted: 0,
             remembered: 0,
             streamed: VecDeque::new(),
+            lent: VecDeque::new(),
+            loading: 0,
+            queued_loads: Vec::new(),
             told: Told::default(),
             wrong: 0,
         }
@@ -148,6 +156,7 @@ impl Half {
         self.active.clear();
         self.unsent.clear();
         self.starved.clear();
+        self.queued_loads.clear();
         self.credit = None;
         (self.spent, self.wanted) = (0, 0);
         self.remembered = 0;

@@ -39,45 +39,64 @@ impl Relay {
             Some(flow) => flow,
             None => self.make_flow(index, key, from.map(|(epoch, _)| epoch)),
         };
-        let twin = &self.halves[self.halves[index].twin];
-        let is_pending = from.is_none() && !self.flows[flow].is_met;
-        if is_pending && twin.is_present {
-            // What the receiver has is not for a new sender to send.
-            let known = &mut self.flows[flow];
-            (known.is_pending, known.source_id) = (true, Some(id));
-            self.halves[index].incoming.insert(id, flow);
-            self.activate(flow);
+        self.halves[index].incoming.insert(id, flow);
+        if from.is_none() && self.waits_for_answer(index, flow) {
+            let flow = &mut self.flows[flow];
+            (flow.is_pending, flow.source_id) = (true, Some(id));
             return Ok(());
         }
-        if is_pending {
-            self.flows[flow].leap();
-        }
-        self.answer(index, id, flow, from, known.is_none());
+        self.answer(index, id, flow, from);
         Ok(())
     }
 
-    /// A receiver has said how far it has come, or is not there to say it: a new sender is answered that has waited.
-    pub(super) fn answer_pending(&mut self, number: usize) {
+    /// Whether a new sender has to wait until it is known what is here of a flow.
+    fn waits_for_answer(&mut self, index: usize, flow: usize) -> bool {
+        if !self.flows[flow].is_met {
+            let twin = self.halves[index].twin;
+            if self.halves[twin].is_present {
+                // What the receiver has is not for a new sender to send.
+                self.activate(flow);
+                return true;
+            }
+            self.flows[flow].leap();
+        }
+        // What the store has not got may be gone in a moment, and its sender is gone already.
+        let session = self.halves[index].session;
+        self.flows[flow].is_kept && self.ledger.mark_last(Mark::Answer { flow, session })
+    }
+
+    /// A receiver has said how far it has come, or is not there to say it, or `is_durable`: a new sender is answered that
+    /// has waited for it.
+    pub(super) fn answer_pending(&mut self, number: usize, is_durable: bool) {
         let flow = &mut self.flows[number];
-        if !std::mem::take(&mut flow.is_pending) {
+        if !flow.is_pending {
             return;
         }
         if !flow.is_met {
             flow.leap();
         }
-        if let Some(id) = flow.source_id {
-            let source = flow.source;
-            self.answer(source, id, number, None, false);
+        let (source, id) = (flow.source, flow.source_id);
+        let session = self.halves[source].session;
+        let mark = Mark::Answer {
+            flow: number,
+            session,
+        };
+        let is_kept = flow.is_kept;
+        if !is_durable && is_kept && self.ledger.mark_last(mark) {
+            return;
+        }
+        self.flows[number].is_pending = false;
+        if let Some(id) = id {
+            self.answer(source, id, number, None);
             self.wake(source);
         }
     }
 
     /// Tells a sender what is here of a flow.
-    fn answer(&mut self, index: usize, id: u32, flow: usize, from: Option<(u64, u64)>, is_new: bool) {
-        self.halves[index].incoming.insert(id, flow);
+    fn answer(&mut self, index: usize, id: u32, flow: usize, from: Option<(u64, u64)>) {
         let is_same = from.is_some_and(|(epoch, _)| epoch == self.flows[flow].source_epoch);
         let ((epoch, next, held), is_renumbered) = self.flows[flow].open_source(id, from);
-        if is_new || is_renumbered {
+        if is_renumbered || !std::mem::replace(&mut self.flows[flow].is_kept, true) {
             self.keep_flow(flow);
         }
         let opened = Item::Opened {
@@ -190,6 +209,9 @@ impl Relay {
             return Err(None);
         }
         let flow = &mut self.flows[number];
+        if flow.is_pending {
+            return Err(Some("it sends on a channel before it was answered"));
+        }
         let Some(seq) = flow.own(data.offset) else {
             return Err(Some("nobody counts so far"));
         };
@@ -281,7 +303,9 @@ impl Relay {
         if is_expired {
             self.keep_next(number);
         } else if is_first {
-            let expires_unix_ms = entry.expires.map(|expires| {
+            // The server's own time for it does not begin anew with each start.
+            let last = self.now.checked_add(self.limits.ttl);
+            let expires_unix_ms = entry.expires.or(last).map(|expires| {
                 let after = expires.saturating_duration_since(self.started);
                 let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
                 self.unix_ms.saturating_add(after)

@@ -98,6 +98,10 @@ impl Party {
         Process::New
     }
 
+    pub(super) fn incarnation(&self) -> Option<u64> {
+        self.incarnation
+    }
+
     /// Another process is the party from now on.
     pub(super) fn begin(&mut self, incarnation: u64) {
         if let Some(old) = self.incarnation.replace(incarnation) {

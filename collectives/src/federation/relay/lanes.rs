@@ -59,6 +59,10 @@ impl Lanes {
         Self::queue(&mut self.queue, way, lane);
     }
 
+    pub(super) fn is_blocked(&self, way: Way) -> bool {
+        self.lanes.get(&way).is_some_and(|lane| lane.is_blocked)
+    }
+
     fn queue(queue: &mut VecDeque<Way>, way: Way, lane: &mut Lane) {
         if !lane.is_blocked && !lane.ready.is_empty() && !std::mem::replace(&mut lane.is_queued, true) {
             queue.push_back(way);

@@ -33,6 +33,8 @@ pub(super) struct Ledger {
 pub(super) enum Mark {
     /// A half, in this session, that can confirm items.
     Half { half: usize, session: u64 },
+    /// A new sender can be told what is here of a flow.
+    Answer { flow: usize, session: u64 },
     /// A piece that may be sent on.
     Piece { flow: usize, seq: u64, at: u64 },
 }
@@ -102,6 +104,16 @@ impl Ledger {
         }
     }
 
+    /// Tells when all that has changed so far is durable; false if it is.
+    pub(super) fn mark_last(&mut self, mark: Mark) -> bool {
+        let last = self.batch.saturating_sub(u64::from(self.ops.is_empty()));
+        if !self.is_durable || last <= self.committed {
+            return false;
+        }
+        self.marks.push_back((last, mark));
+        true
+    }
+
     /// What has changed since the last batch is none of the store's business.
     pub(super) fn forget_changes(&mut self) {
         self.ops.clear();
@@ -116,11 +128,11 @@ impl Ledger {
         }
     }
 
-    /// A piece that was asked for is here, or does not exist: its bytes do not count as being loaded any more.
-    pub(super) fn loaded(&mut self, piece: PieceId) {
-        if let Some(len) = self.loading.remove(&piece) {
-            self.unload(len);
-        }
+    /// A piece that was asked for is here, or does not exist: its bytes, which do not count as being loaded any more.
+    pub(super) fn loaded(&mut self, piece: PieceId) -> u64 {
+        let len = self.loading.remove(&piece).unwrap_or(0);
+        self.unload(len);
+        len
     }
 
     pub(super) fn unload(&mut self, bytes: u64) {

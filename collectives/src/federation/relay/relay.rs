@@ -24,6 +24,7 @@ use crate::federation::name::{JobId, PartyId};
 
 /// How many answers to strangers, and events that nobody asks for, are kept.
 const MAX_REPLIES: usize = 1024;
+const MAX_OWN_REPLIES: usize = 16;
 const MAX_EVENTS: usize = 1024;
 
 /// How a server is set up.
@@ -169,9 +170,15 @@ impl Relay {
             ack: 0,
             content: Content::Refused(refusal),
         };
+        self.reply(way, header);
+    }
+
+    /// Says something that is not part of a session.
+    pub(super) fn reply(&mut self, way: Way, header: Header) {
         let pieces = Vec::new();
         // Who is not told asks again.
-        if self.replies.len() < MAX_REPLIES {
+        let own = self.replies.iter().filter(|(to, _)| *to == way).count();
+        if self.replies.len() < MAX_REPLIES && own < MAX_OWN_REPLIES {
             self.replies.push_back((way, Packet { header, pieces }.encode()));
         }
     }
@@ -225,7 +232,7 @@ impl Relay {
     /// The next packet, and where it goes.
     pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<(Way, Message)> {
         self.now = now;
-        if let Some(reply) = self.replies.pop_front() {
+        if let Some(reply) = self.poll_reply() {
             return Some(reply);
         }
         while let Some((way, index)) = self.lanes.next() {
@@ -269,6 +276,12 @@ impl Relay {
             }
         }
         None
+    }
+
+    fn poll_reply(&mut self) -> Option<(Way, Message)> {
+        let mut replies = self.replies.iter();
+        let first = replies.position(|(way, _)| !self.lanes.is_blocked(*way))?;
+        self.replies.remove(first)
     }
 
     /// Nothing is sent on a way that is full, until it is not.

@@ -59,6 +59,7 @@ impl Relay {
                 let flow = self.insert_flow(id, half, key, epoch);
                 let flow = &mut self.flows[flow];
                 (flow.source_epoch, flow.shift) = source;
+                flow.is_kept = true;
             }
             Record::Next { flow, next } => {
                 if let Some(flow) = self.flow_ids.get(&flow) {

@@ -7,7 +7,7 @@ use super::lanes::Timer;
 use super::ledger::Mark;
 use super::relay::{Relay, Way};
 use super::store::{Op, Record};
-use crate::federation::core::packet::{Content, Item, Packet};
+use crate::federation::core::packet::{Content, Header, Item, Packet, Refusal};
 use crate::federation::name::PartyId;
 
 /// The longest reason of an abort in bytes.
@@ -23,6 +23,7 @@ impl Relay {
         {
             let (job, party) = (header.job.clone(), header.to.clone());
             self.tell(RelayEvent::Refused { job, party, refusal });
+            self.pass_refusal(index, refusal);
         }
         let half = &mut self.halves[index];
         let (heard, taken) = half.link.handle(now, &header, bytes, Ok(()));
@@ -48,6 +49,25 @@ impl Relay {
         self.wake(index);
     }
 
+    /// Another server does not let a party in: it is told, as if it had asked itself.
+    fn pass_refusal(&mut self, index: usize, refusal: Refusal) {
+        let twin = &self.halves[self.halves[index].twin];
+        let job = &self.jobs[twin.job];
+        let incarnation = job.parties[twin.member].incarnation();
+        if let Some((way, yours)) = twin.way.zip(incarnation) {
+            let header = Header {
+                job: job.id.clone(),
+                from: twin.plays.clone(),
+                to: twin.party.clone(),
+                mine: job.incarnation,
+                yours,
+                ack: 0,
+                content: Content::Refused(refusal),
+            };
+            self.reply(way, header);
+        }
+    }
+
     /// The party is reached on this way from now on.
     fn bind(&mut self, now: Instant, index: usize, way: Way) {
         let half = &mut self.halves[index];
@@ -70,9 +90,16 @@ impl Relay {
         let half = &mut self.halves[index];
         let had_left = half.has_left;
         half.reset(self.sessions);
+        let lent = half.lent.drain(..).map(|(_, bytes)| bytes).sum();
+        self.ledger.unload(lent);
+        let half = &mut self.halves[index];
         self.quota.end(&mut half.account);
         let twin = half.twin;
-        self.halves[twin].told.leave = false;
+        let told = &mut self.halves[twin].told;
+        if std::mem::take(&mut told.leave) {
+            // Being seen again is the end of having left, also for who was not told of the time between.
+            told.seen = None;
+        }
         if had_left {
             self.keep_pair(index);
         }
@@ -97,7 +124,11 @@ impl Relay {
         half.link.lost();
         self.jobs[half.job].parties[half.member].lost(way);
         match way {
-            Way::Party(_) => half.way = None,
+            Way::Party(_) => {
+                half.way = None;
+                self.set_present(index, false);
+                self.route(index);
+            }
             Way::Server(_) => self.lanes.join(way, index),
         }
         self.set_present(index, false);
@@ -126,7 +157,7 @@ impl Relay {
             }
             self.unload_targets(index);
             for place in 0..self.halves[index].targets.len() {
-                self.answer_pending(self.halves[index].targets[place]);
+                self.answer_pending(self.halves[index].targets[place], false);
             }
         }
         let twin = self.halves[index].twin;
@@ -244,7 +275,7 @@ impl Relay {
             }
             Item::Open { flow, key, from } => self.open(index, flow, key, from)?,
             Item::Data(data) => self.take_data(now, index, data, pieces)?,
-            Item::Want { total } => self.want(index, total)?,
+            Item::Want { total } => self.want(index, total),
             Item::Opened {
                 flow,
                 epoch,

@@ -3,9 +3,11 @@
 
 mod chain;
 mod custody;
+mod findings;
 mod hostile;
 mod model;
 mod quotas;
+
 mod stage;
 mod storms;
 mod streams;
@@ -512,7 +514,7 @@ impl Net {
                 match store.done(request) {
                     model::Done::Committed(batch) => server.relay.handle_committed(batch),
                     model::Done::Loaded(piece, content) => server.relay.handle_loaded(piece, content),
-                    model::Done::Gone(_) => {}
+                    model::Done::Gone(piece) => server.relay.handle_missing(piece),
                 }
             }
             if server.relay.poll_timeout().is_some_and(|at| at <= now) {

@@ -317,6 +317,12 @@ impl ServerConfig {
             if !certificates.is_empty() && self.tls.is_none() {
                 return entry(format!("{owner}.certificates"), "give `tls`");
             }
+            if self.curve.is_some() && key.is_none() && !certificates.is_empty() {
+                return entry(
+                    format!("{owner}.certificates"),
+                    "with `curve`, all come by their keys: give it a `key`, or leave out `curve`",
+                );
+            }
             is_anybody |= key.is_some() || !certificates.is_empty();
             let proofs = key.iter().map(|key| format!("key {}", parsed::same_key(key)));
             let certificates = certificates.iter().map(|name| parsed::same_certificate(name));
@@ -378,6 +384,8 @@ fn is_near(endpoint: &Endpoint) -> bool {
         Endpoint::Tcp(address) | Endpoint::Tls(address) => match address.host() {
             Host::V4(address) => address.is_loopback(),
             Host::V6 { address, .. } => address.is_loopback(),
+            // It is nobody else's name (RFC 6761, section 6.3).
+            Host::Name { name, .. } => name.eq_ignore_ascii_case("localhost"),
             _ => false,
         },
         _ => false,

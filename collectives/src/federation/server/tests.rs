@@ -422,6 +422,36 @@ mod keys {
     }
 
     #[tokio::test]
+    async fn a_party_that_does_not_come_in_is_told() {
+        /// Until all that is known of b is this.
+        async fn until(a: &Federation, presence: Presence) {
+            within(async {
+                while a.presence(&id("b")) != Some(presence) {
+                    a.ready(Duration::from_millis(20)).await.unwrap_err();
+                }
+            })
+            .await;
+        }
+        let mut site = Site::new(&["a"]);
+        let server = Server::bind(site.config.clone()).await.unwrap();
+        keys(site.folder.path(), "stranger");
+        let stranger = site.party(&server, "a", "stranger").await;
+        until(&stranger, Presence::ServerRefuses).await;
+        let error = stranger.ready(Duration::ZERO).await.unwrap_err().to_string();
+        assert!(
+            error.contains("party b is out of reach")
+                || error.contains("b is out of reach: the message server"),
+            "{error}"
+        );
+        site.server_key = keys(site.folder.path(), "other").1;
+        until(&site.party(&server, "a", "a").await, Presence::ServerRefuses).await;
+        let a = Federation::connect(party_config("127.0.0.1:1", "a", &["a", "b"]))
+            .await
+            .unwrap();
+        until(&a, Presence::NoServer).await;
+    }
+
+    #[tokio::test]
     async fn a_reload_ends_whose_key_is_gone_and_lets_in_who_is_new() {
         let mut site = Site::new(&["a"]);
         let mut server = Server::bind(site.config.clone()).await.unwrap();

@@ -9,7 +9,7 @@ use crate::federation::core::FlowKey;
 use crate::federation::core::Refusal;
 use crate::federation::core::packet::{Content, Header, Hello, Item, Packet};
 use crate::federation::nats::inbound::Outcome;
-use crate::federation::nats::partner::CREDIT;
+use crate::federation::nats::partner::{CREDIT, Partner};
 use crate::federation::nats::record::{Batch, Progress};
 use crate::federation::nats::seat::Step;
 
@@ -204,7 +204,7 @@ impl Depot {
         // Its node leaves when it has said so to all that let it take part.
         let mut others = self.partners.iter().filter(|partner| partner.refusal.is_none());
         let is_leaving = self.partners.iter().any(|partner| partner.farewell.is_some());
-        if !is_leaving || !others.all(|partner| partner.has_said_all()) {
+        if !is_leaving || !others.all(Partner::has_said_all) {
             return;
         }
         let last = self.partners.iter().filter(|partner| partner.last_sent > 0);

@@ -336,7 +336,7 @@ impl World {
         for (seq, stored) in news {
             site.state_at = *seq;
             if stored.subject.starts_with(&parties) || stored.subject.starts_with(&done) {
-                depot.handle_stored(now, stored.clone());
+                depot.handle_stored(now, stored);
             }
         }
         let own = prefix(subjects.data_to(&site.id));
@@ -348,7 +348,7 @@ impl World {
                 .find(|(_, stored)| stored.subject.starts_with(&own))
         {
             site.data_at = *seq;
-            depot.handle_stored(now, stored.clone());
+            depot.handle_stored(now, stored);
         }
         if depot.broken().is_some() {
             self.break_session(index);

@@ -183,8 +183,10 @@ fn more_than_the_credit_is_not_taken() {
     assert!(!stage.takes_with(&mut voice, large, large_pieces));
     assert!(stage.takes_with(&mut voice, item, pieces));
     // It is for whole messages that it must ask, and not for all there is.
+    let granted = stage.relay.halves[stage.half(&voice)].account.granted;
     for total in [u64::MAX, 1 << 40] {
-        assert!(!stage.takes(&mut voice, Item::Want { total }));
+        stage.takes(&mut voice, Item::Want { total });
+        assert_eq!(stage.relay.halves[stage.half(&voice)].account.granted, granted);
     }
     assert!(stage.takes(&mut voice, Item::Want { total: 1 << 20 }));
     assert!(stage.relay.halves[stage.half(&voice)].account.granted >= 1 << 20);
@@ -248,9 +250,9 @@ fn who_acknowledges_nothing_is_heard_no_more() {
             stage.takes(&mut voice, Item::Want { total }) && stage.takes(&mut voice, nothing(0, *number))
         })
         .count();
-    assert!(taken <= 70_000, "{taken}");
+    assert!(taken <= 20_000, "{taken}");
     let half = stage.half(&voice);
-    assert!(stage.relay.halves[half].link.queued().0 <= (1 << 16) + 10);
+    assert!(stage.relay.halves[half].link.queued().0 <= (1 << 14) + 10);
 }
 
 #[test]
@@ -291,7 +293,7 @@ fn what_was_never_sent_cannot_be_settled() {
     };
     let epoch = *epoch;
     assert!(!stage.takes(&mut receiver, opened(epoch + 1, 0, Vec::new())));
-    assert!(!stage.takes(&mut receiver, opened(epoch, 1 << 62, Vec::new())));
+    assert!(!stage.takes(&mut receiver, opened(epoch, (1 << 62) + 1, Vec::new())));
     assert!(!stage.takes(&mut receiver, opened(epoch, 0, vec![0])));
     assert!(stage.takes(&mut receiver, opened(epoch, 0, Vec::new())));
     assert!(

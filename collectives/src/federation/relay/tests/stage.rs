@@ -50,12 +50,13 @@ impl Stage {
     }
 
     pub(super) fn say_with(&mut self, voice: &Voice, content: Content, pieces: Vec<Bytes>) {
+        let job = self.relay.job_ids.get(&voice.job);
         let header = Header {
             job: voice.job.clone(),
             from: voice.from.clone(),
             to: voice.to.clone(),
             mine: voice.incarnation,
-            yours: SERVER,
+            yours: job.map_or(SERVER, |job| self.relay.jobs[*job].incarnation),
             ack: voice.ack,
             content,
         };

@@ -188,3 +188,33 @@ fn paths_count_from_the_folder_of_the_file() {
         Err(ServerConfigError::Read { .. })
     ));
 }
+
+#[test]
+fn localhost_is_this_machine() {
+    let config = ServerConfig::from_toml("listen = 'tcp://LocalHost:9370'").unwrap();
+    config.validate().unwrap();
+}
+
+#[cfg(all(feature = "curve", feature = "tls"))]
+#[test]
+fn a_party_that_can_never_come_is_found() {
+    let text = "
+        listen = 'tls://127.0.0.1:0'
+        [curve]
+        secret_file = 's'
+        [tls]
+        authorities = 'a'
+        certificate = 'c'
+        private_key = 'k'
+        [parties.a]
+        certificates = 'DNS:a'
+    ";
+    assert_eq!(
+        ServerConfig::from_toml(text)
+            .unwrap()
+            .validate()
+            .unwrap_err()
+            .to_string(),
+        "`parties.a.certificates`: with `curve`, all come by their keys: give it a `key`, or leave out `curve`"
+    );
+}
