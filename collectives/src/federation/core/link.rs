@@ -191,12 +191,6 @@ impl Link {
         self.refuse = Some((incarnation, refusal));
     }
 
-    /// Whom to refuse, and why, if [`handle`](Link::handle) has found someone. Otherwise
-    /// [`poll_transmit`](Link::poll_transmit) says it.
-    pub(crate) fn take_refusal(&mut self) -> Option<(u64, Refusal)> {
-        self.refuse.take()
-    }
-
     /// `bytes` is the size of the packet's content. `acceptable` says of a HELLO whether its sender may take part. Of a
     /// packet with items, it returns how many of them were taken before, if the next one is among them.
     pub(crate) fn handle(
