@@ -107,7 +107,7 @@ impl Job {
         let mut config = serde_json::json!({
             "session": {"local_id": "a", "job_id": "job"},
             "federation": {"guest": ["a"], "host": ["b"]},
-            "limits": {"heartbeat_ms": 100, "dead_after_ms": 400, "retry_ms": 100},
+            "limits": {"heartbeat_ms": 100, "dead_after_ms": 1000, "retry_ms": 100},
         });
         for (key, value) in way.as_object().unwrap() {
             config[key] = value.clone();
@@ -145,7 +145,7 @@ fn runtime() -> Runtime {
 fn limits() -> Limits {
     Limits::new()
         .heartbeat(Duration::from_millis(100))
-        .dead_after(Duration::from_millis(400))
+        .dead_after(Duration::from_secs(1))
         .retry(Duration::from_millis(100))
 }
 

@@ -102,7 +102,8 @@ impl Network {
         match self.is_real() {
             true => Limits::new()
                 .heartbeat(Duration::from_millis(100))
-                .dead_after(Duration::from_millis(400))
+                // A busy machine must not look like a dead one.
+                .dead_after(Duration::from_secs(3))
                 .retry(Duration::from_millis(100)),
             false => Limits::new(),
         }
