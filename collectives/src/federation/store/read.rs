@@ -107,7 +107,10 @@ pub(super) fn load(database: &Database, pieces: &[PieceId]) -> Result<Vec<Option
     let reading = database.begin_read()?;
     let rows = reading.open_table(PIECES)?;
     let contents = reading.open_table(CONTENTS)?;
-    pieces.iter().map(|piece| load_one(&rows, &contents, *piece)).collect()
+    pieces
+        .iter()
+        .map(|piece| load_one(&rows, &contents, *piece))
+        .collect()
 }
 
 fn load_one(

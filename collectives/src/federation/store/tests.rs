@@ -148,7 +148,10 @@ fn what_was_committed_is_there_after_a_restart() {
             offset,
             at: 0,
         };
-        assert!(store.load(&[id]).unwrap() == [Some(content.clone())], "message {offset}");
+        assert!(
+            store.load(&[id]).unwrap() == [Some(content.clone())],
+            "message {offset}"
+        );
         let len: usize = content.iter().map(Bytes::len).sum();
         assert!(records.contains(&Record::Piece { id, len: len as u64 }));
     }
@@ -223,7 +226,10 @@ fn found(path: &Path) -> BTreeMap<(u64, u64), Vec<Bytes>> {
     let mut found = BTreeMap::new();
     for record in records(&mut store) {
         if let Record::Piece { id, .. } = record {
-            found.insert((id.flow, id.offset), store.load(&[id]).unwrap().remove(0).unwrap());
+            found.insert(
+                (id.flow, id.offset),
+                store.load(&[id]).unwrap().remove(0).unwrap(),
+            );
         }
     }
     found

@@ -263,9 +263,8 @@ fn numbers_do_not_go_back_when_all_start_again() {
     assert!(said[1].iter().any(|(item, _)| matches!(item, Item::Open { .. })));
     assert!(all.stage.takes(&mut b, opened(epoch, 1, Vec::new())));
     all.settle();
-    assert_eq!(
+    assert!(
         all.stage.relay.stats().held_bytes > 0,
-        true,
         "nobody has had message {next}"
     );
 }
