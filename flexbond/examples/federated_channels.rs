@@ -17,7 +17,10 @@ async fn party(server: String, local: &str, mine: f64) -> Result<f64, Box<dyn st
 
     // Whoever it is for may start an hour later; the server keeps it, and it comes once.
     if local == "bank-a" {
-        federation.variable("model", "bank-b")?.send(&vec![0.5_f64; 1000]).await?;
+        federation
+            .variable("model", "bank-b")?
+            .send(&vec![0.5_f64; 1000])
+            .await?;
     }
     if local == "bank-b" {
         let model: Vec<f64> = federation.variable("model", "bank-a")?.recv().await?;
