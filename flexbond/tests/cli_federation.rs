@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 /// How the parties of a job reach each other.
 enum Way {
     Direct,
-    Server(Server),
+    Server(Box<Server>),
     #[cfg(feature = "nats")]
     Nats(nats_server::NatsServer),
 }
@@ -60,7 +60,7 @@ impl Job {
         Job {
             folder: tempfile::tempdir().unwrap(),
             runtime,
-            way: Way::Server(server),
+            way: Way::Server(Box::new(server)),
         }
     }
 

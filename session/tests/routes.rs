@@ -69,7 +69,7 @@ async fn each_peers_messages_come_with_the_way_back_to_it() {
     within("send", near.send("one more")).await.unwrap();
     let polled = poll_fn(|cx| router.poll_recv_batch(cx, &mut messages, MOST));
     let route = within("a batch", polled).await.expect("received");
-    assert_eq!((messages.len(), &*messages[0][0]), (1, &b"one more"[..]));
+    assert_eq!((messages.len(), &messages[0][0]), (1, &b"one more"[..]));
     assert!(route.is_ready());
     for dealer in [&far, &near] {
         for n in 0..3 {

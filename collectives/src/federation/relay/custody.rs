@@ -193,6 +193,8 @@ impl Relay {
                     {
                         known.link.confirm(below);
                     }
+                    // Who waits for the store has waited long enough.
+                    known.link.hurry();
                     self.wake(half);
                 }
                 Mark::Answer { flow, session } => {
@@ -202,7 +204,10 @@ impl Relay {
                         self.answer_pending(flow, true);
                     }
                 }
-                Mark::Piece { flow, seq, at } => self.written(flow, seq, at),
+                Mark::Piece { flow, seq, at, len } => {
+                    self.ledger.unwritten = self.ledger.unwritten.saturating_sub(len);
+                    self.written(flow, seq, at);
+                }
             }
         }
         self.feed_loads();

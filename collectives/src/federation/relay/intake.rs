@@ -204,7 +204,7 @@ impl Relay {
             self.quota.release(&mut half.account, charge);
             return Ok(());
         }
-        if is_durable && self.ledger.memory > self.limits.memory_bytes {
+        if is_durable && self.ledger.unwritten > self.limits.memory_bytes / 2 {
             // It comes again, when the store has caught up.
             return Err(None);
         }
@@ -321,13 +321,16 @@ impl Relay {
                 })
             });
         }
-        if !content.is_empty() {
+        let len = content.iter().map(|frame| frame.len() as u64).sum();
+        self.ledger.unwritten += len;
+        if len > 0 {
             self.ledger.add(|| Op::Piece { id, content });
         }
         self.ledger.mark(Mark::Piece {
             flow: number,
             seq,
             at,
+            len,
         });
     }
 

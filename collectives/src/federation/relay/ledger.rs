@@ -24,6 +24,8 @@ pub(super) struct Ledger {
     loading: BTreeMap<PieceId, u64>,
     /// The bytes of messages that are in memory, or on their way there.
     pub(super) memory: u64,
+    /// Those of them that the store has not got yet.
+    pub(super) unwritten: u64,
     /// Flows that wait for memory to load into.
     pub(super) starved: VecDeque<usize>,
 }
@@ -35,8 +37,13 @@ pub(super) enum Mark {
     Half { half: usize, session: u64 },
     /// A new sender can be told what is here of a flow.
     Answer { flow: usize, session: u64 },
-    /// A piece that may be sent on.
-    Piece { flow: usize, seq: u64, at: u64 },
+    /// A piece of this many bytes, that may be sent on.
+    Piece {
+        flow: usize,
+        seq: u64,
+        at: u64,
+        len: u64,
+    },
 }
 
 impl Ledger {
@@ -52,6 +59,7 @@ impl Ledger {
             loads: VecDeque::new(),
             loading: BTreeMap::new(),
             memory: 0,
+            unwritten: 0,
             starved: VecDeque::new(),
         }
     }

@@ -12,7 +12,7 @@ mod stage;
 mod storms;
 mod streams;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -194,7 +194,7 @@ impl Net {
         // Server 0 reaches the parties of server 1 through it.
         let remote = plan.homes.iter().enumerate().filter(|(_, home)| **home == 1);
         let local = plan.homes.iter().enumerate().filter(|(_, home)| **home == 0);
-        let speaks_for: std::collections::BTreeSet<_> = local.map(|(index, _)| party(index)).collect();
+        let speaks_for: BTreeSet<_> = local.map(|(index, _)| party(index)).collect();
         let routes = Routes {
             parties: remote.map(|(index, _)| (party(index), 0)).collect(),
         };

@@ -361,8 +361,10 @@ mod keys {
         /// Gives a party a key, which may not be its first.
         fn admit(&mut self, party: &str) {
             let (_, public) = keys(self.folder.path(), party);
-            let mut entry = PartyEntry::default();
-            entry.key = Some(public);
+            let entry = PartyEntry {
+                key: Some(public),
+                ..PartyEntry::default()
+            };
             self.config.parties.insert(id(party), entry);
         }
 
@@ -479,8 +481,10 @@ mod keys {
 
         let mut site = Site::new(&["b"]);
         let stolen = generate_keys().unwrap();
-        let mut entry = PartyEntry::default();
-        entry.key = Some(stolen.public().to_string());
+        let entry = PartyEntry {
+            key: Some(stolen.public().to_string()),
+            ..PartyEntry::default()
+        };
         site.config.parties.insert(id("a"), entry);
         let mut server = Server::bind(site.config.clone()).await.unwrap();
         let client = CurveClient::new(site.server_key.parse().unwrap(), stolen);
