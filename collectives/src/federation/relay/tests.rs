@@ -162,6 +162,7 @@ impl Default for Plan {
 }
 
 impl Net {
+    #[expect(clippy::needless_pass_by_value, reason = "it is made for this")]
     fn new(seed: u64, plan: Plan) -> Net {
         let now = Instant::now();
         let size = plan.homes.len();
@@ -385,6 +386,7 @@ impl Net {
         self.node(at).resume(peer, &key(name), next).unwrap();
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "it goes away")]
     fn fly(&mut self, end: End, message: Message) {
         if self.random.u32(0..1000) < self.loss {
             return;

@@ -25,7 +25,7 @@ const GENERATION: &str = "X-Generation";
 
 /// Whom each proof is of.
 #[derive(Clone, Default)]
-struct Lists {
+pub(super) struct Lists {
     /// How often they were replaced.
     generation: u64,
     #[cfg(feature = "curve")]
@@ -41,14 +41,13 @@ impl Admission {
         })
     }
 
-    /// Connections from now on are judged by another configuration. Returns its generation.
-    pub(super) fn replace(&self, config: &ServerConfig) -> Result<u64, ServerConfigError> {
-        let mut lists = Lists::new(config)?;
+    /// Connections from now on are judged by other lists. Returns their generation.
+    pub(super) fn replace(&self, mut lists: Lists) -> u64 {
         let mut current = self.lists.write().unwrap_or_else(PoisonError::into_inner);
         let generation = current.generation + 1;
         lists.generation = generation;
         *current = lists;
-        Ok(generation)
+        generation
     }
 }
 
@@ -61,7 +60,7 @@ pub(super) fn generation(peer: &Peer) -> u64 {
 }
 
 impl Lists {
-    fn new(config: &ServerConfig) -> Result<Self, ServerConfigError> {
+    pub(super) fn new(config: &ServerConfig) -> Result<Self, ServerConfigError> {
         #[allow(unused_mut, reason = "without keys and certificates there is nothing to list")]
         let mut lists = Lists::default();
         #[cfg(feature = "curve")]

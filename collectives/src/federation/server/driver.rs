@@ -13,6 +13,7 @@ use tokio::time::Sleep;
 
 #[cfg(feature = "federation-redb")]
 use super::keeper::{Answer, Keeper};
+use super::repeats::Repeats;
 use super::report::{EventLevel, ServerEvent, ServerStats};
 use super::ways::Ways;
 use crate::federation::driver::now;
@@ -22,6 +23,9 @@ use crate::federation::uplink::{News, Uplink};
 /// How many packets are taken at once from one connection, and how many in all before others have their turn.
 const BATCH: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 const BUDGET: usize = 512;
+
+/// How often an ended connection's rest is waited for, when others have more and more to say.
+const ROUNDS: u32 = 64;
 
 /// What the server is asked for from outside.
 pub(super) enum Command {
@@ -61,6 +65,9 @@ pub(super) struct Driver {
     pub(super) messages: Vec<Message>,
     /// Connections that have ended, and what has come by them may not be received to its end.
     pub(super) lost: Vec<Way>,
+    /// How often there was more to receive since one of these ended.
+    pub(super) rounds: u32,
+    pub(super) repeats: Repeats,
 }
 
 impl Driver {
@@ -73,7 +80,14 @@ impl Driver {
         // Before what was sent is received: what comes last by a connection is told before its end.
         self.watch(cx);
         let mut is_busy = self.receive(cx);
-        if !is_busy {
+        self.rounds = if is_busy && !self.lost.is_empty() {
+            self.rounds + 1
+        } else {
+            0
+        };
+        // Connections take turns: after so many, what an ended one had left was received, too.
+        if !is_busy || self.rounds >= ROUNDS {
+            self.rounds = 0;
             for way in self.lost.drain(..) {
                 self.relay.handle_lost(way);
             }
@@ -250,7 +264,7 @@ impl Driver {
         ));
     }
 
-    /// Asks the store and hears it; whether there may be more.
+    /// Asks the store and hears it; whether it has said something.
     #[cfg(feature = "federation-redb")]
     fn keep(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(mut keeper) = self.keeper.take() else {
@@ -283,7 +297,8 @@ impl Driver {
             keeper.ask(request);
         }
         self.keeper = Some(keeper);
-        budget == 0
+        // What was heard may be something to send.
+        budget < BUDGET
     }
 
     #[cfg(not(feature = "federation-redb"))]
@@ -312,7 +327,10 @@ impl Driver {
         }
     }
 
-    fn say(&self, event: ServerEvent) {
+    fn say(&mut self, mut event: ServerEvent) {
+        if !self.repeats.tell(now(), &mut event) {
+            return;
+        }
         match event.level {
             EventLevel::Error => tracing::error!(name = event.name, "{event}"),
             EventLevel::Warn => tracing::warn!(name = event.name, "{event}"),

@@ -12,6 +12,7 @@ mod error;
 #[cfg(feature = "federation-redb")]
 mod keeper;
 mod parsed;
+mod repeats;
 mod report;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
 mod server;

@@ -106,6 +106,15 @@ impl ServerEvent {
     }
 }
 
+impl ServerEvent {
+    /// Adds how often it was not told.
+    pub(super) fn add(&mut self, name: &'static str, untold: u64) {
+        self.fields.push((name, untold.to_string()));
+        self.text
+            .push_str(&format!(" (and {untold} times before that were not told)"));
+    }
+}
+
 impl From<RelayEvent> for ServerEvent {
     fn from(event: RelayEvent) -> Self {
         use EventLevel::{Info, Warn};

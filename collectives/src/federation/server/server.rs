@@ -15,6 +15,7 @@ use super::driver::{Command, Driver, Reload};
 use super::error::ServeError;
 #[cfg(feature = "federation-redb")]
 use super::keeper::Keeper;
+use super::repeats::Repeats;
 use super::report::{ServerEvent, ServerStats};
 use super::sockets::Sockets;
 use super::ways::Ways;
@@ -149,6 +150,8 @@ impl Server {
             sleep: Box::pin(tokio::time::sleep_until(tokio::time::Instant::now())),
             messages: Vec::new(),
             lost: Vec::new(),
+            rounds: 0,
+            repeats: Repeats::default(),
         };
         Ok(Server {
             endpoints,

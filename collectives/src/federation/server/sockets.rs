@@ -6,7 +6,7 @@ use flexbond_session::Endpoint;
 use flexbond_session::socket::{Options, Router};
 use flexbond_transport::Registry;
 
-use super::admission::Admission;
+use super::admission::{Admission, Lists};
 use super::config::{ServerConfig, ServerEntry};
 use super::error::ServeError;
 use crate::federation::credentials::CredentialError;
@@ -44,13 +44,14 @@ impl Sockets {
     ///
     /// Returns the generation of the lists: who was let in by older ones may have to go.
     pub(super) fn reload(&self, config: &ServerConfig) -> Result<u64, ServeError> {
+        let lists = Lists::new(config).map_err(ServeError::Config)?;
         #[cfg(feature = "tls")]
         if let (Some(tls), Some(files)) = (&self.tls, &config.tls) {
             let listens = listens_tls(config);
             let replaced = tls.replace(files.options("tls", listens).map_err(wrong)?);
             replaced.map_err(|error| unusable("tls", &error.to_string()))?;
         }
-        self.admission.replace(config).map_err(ServeError::Config)
+        Ok(self.admission.replace(lists))
     }
 
     fn options(&self, config: &ServerConfig) -> Options {

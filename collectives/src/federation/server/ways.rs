@@ -204,6 +204,8 @@ impl Ways {
     /// Sends a packet on its way; whether there was room. If not, it waits here, and nothing more should come for this way.
     pub(super) fn send(&mut self, way: Way, packet: Message) -> bool {
         match self.out(way) {
+            // What waits is older, and what cannot wait beside it comes again.
+            Some(out) if out.packet.is_some() => return false,
             Some(out) => out.packet = Some(packet),
             // It has gone; what matters comes again.
             None => return true,
