@@ -63,8 +63,8 @@ impl Item {
 
     /// The item as JSON, for people to read and for programs that know their own user data.
     ///
-    /// Tags are left out, keys that are no texts become texts, byte strings become `{"bytes": length}`, undefined and
-    /// numbers that JSON has not become null.
+    /// Tags are left out, byte strings become `{"bytes": length}`, undefined and numbers that JSON has not become null. Keys
+    /// that are no texts become texts: numbers and the like as JSON writes them, others as `h'…'` with their bytes.
     ///
     /// # Errors
     /// [`DecodeError::TooMany`] past [`Item::MAX_JSON`] values.

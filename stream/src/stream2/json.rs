@@ -15,10 +15,7 @@ pub(super) fn read(reader: &mut Reader<'_>, left: &mut usize) -> Result<Value, M
             let mut map = Map::new();
             let mut count = reader.map()?;
             while reader.more(&mut count)? {
-                let key = match read(reader, left)? {
-                    Value::String(key) => key,
-                    other => other.to_string(),
-                };
+                let key = key(reader, left)?;
                 map.insert(key, read(reader, left)?);
             }
             Value::Object(map)
@@ -47,6 +44,24 @@ pub(super) fn read(reader: &mut Reader<'_>, left: &mut usize) -> Result<Value, M
         }
     };
     Ok(value)
+}
+
+/// The next item as the key of an object. What holds others is written as its bytes: as JSON in JSON in JSON, each level
+/// would escape the quotes of the one below, and be twice as long.
+fn key(reader: &mut Reader<'_>, left: &mut usize) -> Result<String, Misfit> {
+    reader.skip_tags()?;
+    match reader.kind()? {
+        Type::Map | Type::MapIndef | Type::Array | Type::ArrayIndef | Type::Bytes | Type::BytesIndef => {
+            *left = left.checked_sub(1).ok_or(Misfit::Form)?;
+            let item = reader.item()?;
+            let digits = item.bytes().iter().map(|byte| format!("{byte:02x}"));
+            Ok(format!("h'{}'", digits.collect::<String>()))
+        }
+        _ => Ok(match read(reader, left)? {
+            Value::String(key) => key,
+            other => other.to_string(),
+        }),
+    }
 }
 
 /// Writes a JSON value as CBOR.

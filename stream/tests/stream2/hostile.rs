@@ -5,6 +5,7 @@ use flexbond_stream::stream2::{
     MultiDimArray, NumberType, ShapeError, TypedArray,
 };
 use minicbor::data::Tag;
+use serde_json::json;
 
 use crate::build::{Encoder, array_of, cbor, channel, with_channel, with_field};
 
@@ -177,6 +178,21 @@ fn more_fields_than_any_message_has_are_refused() {
             limit: Item::MAX_JSON
         })
     );
+}
+
+#[test]
+fn keys_in_keys_do_not_grow_with_each_level() {
+    // {{{{0: 0}: 0}: 0}: 0} and so on: as JSON in JSON, each level would be twice as long as the one inside.
+    let depth = 30;
+    let mut nested = vec![0xa1; depth];
+    nested.resize(depth + 1 + depth, 0);
+    let hexadecimal: String = nested[1..2 * depth]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let item = Item::decode(nested).unwrap();
+    let key = format!("h'{hexadecimal}'");
+    assert_eq!(item.to_json().unwrap(), json!({ key: 0 }));
 }
 
 #[test]
