@@ -204,8 +204,7 @@ impl Relay {
             self.quota.release(&mut half.account, charge);
             return Ok(());
         }
-        let is_much = is_durable && self.ledger.unwritten > self.limits.memory_bytes / 2;
-        if is_much || self.quota.is_overrun() {
+        if is_durable && self.ledger.unwritten > self.limits.memory_bytes / 2 {
             // It comes again, when the store has caught up.
             return Err(None);
         }

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use super::arena::Arena;
 use super::event::QuotaKind;
+use crate::federation::core::packet::cost;
 
 /// A bound, by its number.
 pub(super) type ScopeId = usize;
@@ -136,9 +137,9 @@ impl Quota {
     /// What a party may have at hand without asking: not more than `most`, less when there is little room, and nothing
     /// where others wait.
     pub(super) fn at_hand(&self, account: &Account, most: u64) -> u64 {
-        if self.messages >= self.most_messages {
-            return 0;
-        }
+        // It may be spent on messages without content.
+        let left = self.most_messages.saturating_sub(self.messages);
+        let most = most.min(left.saturating_mul(cost(0, 0)) / 4);
         let of_scope = |id: &ScopeId| {
             let scope = &self.scopes[*id];
             let has_waiting = scope.waiting.iter().any(|waiting| !waiting.is_empty());
@@ -189,11 +190,6 @@ impl Quota {
         if was_full && self.messages < self.most_messages {
             self.free(account.scopes, 0, 0);
         }
-    }
-
-    /// Whether there are far too many messages: parties send what they were granted while there was room.
-    pub(super) fn is_overrun(&self) -> bool {
-        self.messages >= self.most_messages.saturating_mul(2)
     }
 
     fn free(&mut self, scopes: [ScopeId; 4], amount: u64, granted: u64) {
