@@ -273,7 +273,9 @@ fn flow(is_durable: bool) -> FederationCase {
 }
 
 fn parties_of_one_job(name: &str, traffic: &'static str, parties: usize) -> FederationCase {
-    let words = [format!("parties={parties}"), "warmup_ms=500".to_owned()];
+    // Until thousands of pairs have met.
+    let warmup = (30 * parties).max(500);
+    let words = [format!("parties={parties}"), format!("warmup_ms={warmup}")];
     let case = Case {
         metrics: vec![metric("", "values/s", Better::Higher, values)],
         ..case(format!("{name}, {parties} parties"), traffic, VALUE, &words)

@@ -47,4 +47,5 @@ pub(crate) use self::routes::Routes;
 pub use self::stats::{JobStats, PartyStats, RelayStats};
 #[cfg(test)]
 pub(crate) use self::store::FlowId;
+#[cfg(any(test, feature = "federation-redb"))]
 pub(crate) use self::store::{Op, PieceId, Record, Request};

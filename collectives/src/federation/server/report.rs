@@ -69,7 +69,7 @@ pub enum EventLevel {
 
 impl fmt::Display for EventLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             EventLevel::Error => "error",
             EventLevel::Warn => "warn",
             EventLevel::Info => "info",
