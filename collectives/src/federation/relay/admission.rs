@@ -30,10 +30,10 @@ impl Relay {
         // Only who asks is answered.
         let refuse = |refusal| hello.map(|_| refusal);
         let server = self.routes.server(&header.from);
-        // What has begun goes on when routes change.
-        let is_known = self.is_known(way, header);
         match way {
-            Way::Server(number) if server != Some(number) && !is_known => return Err(None),
+            // What has begun goes on when routes change.
+            _ if server != way.server() && self.is_known(way, identity, header) => {}
+            Way::Server(number) if server != Some(number) => return Err(None),
             Way::Party(_) if !self.access.may_speak(identity, &header.from) => {
                 self.counts.forged += 1;
                 self.tell(RelayEvent::Forged {
@@ -43,7 +43,7 @@ impl Relay {
                 });
                 return Err(refuse(Refusal::Unauthorized));
             }
-            Way::Party(_) if server.is_some() && !is_known => return Err(refuse(Refusal::Unauthorized)),
+            Way::Party(_) if server.is_some() => return Err(refuse(Refusal::Unauthorized)),
             _ => {}
         }
         let job = match self.job_ids.get(&header.job) {
@@ -95,7 +95,10 @@ impl Relay {
     }
 
     /// Whether the packet is of a session that goes on on this way.
-    fn is_known(&self, way: Way, header: &Header) -> bool {
+    fn is_known(&self, way: Way, identity: Option<&str>, header: &Header) -> bool {
+        if matches!(way, Way::Party(_)) && !self.access.may_speak(identity, &header.from) {
+            return false;
+        }
         let job = self.job_ids.get(&header.job).map(|job| &self.jobs[*job]);
         let is_known = job.and_then(|job| {
             let (member, other) = job.member(&header.from).zip(job.member(&header.to))?;

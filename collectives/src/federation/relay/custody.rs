@@ -52,6 +52,7 @@ impl Relay {
         let entry = self.flows[number].forget(seq)?;
         let source = self.flows[number].source;
         self.ledger.unload(entry.memory());
+        self.quota.count(&self.halves[source].account, 1, 0);
         self.quota.release(&mut self.halves[source].account, entry.cost);
         self.note_streams(number);
         self.note_unsent(number);
@@ -161,9 +162,11 @@ impl Relay {
         for half in halves {
             let targets = std::mem::take(&mut self.halves[half].targets);
             for number in &targets {
+                let known = self.flows[*number].entries.len();
                 let (cost, memory) = self.flows[*number].clear();
                 self.ledger.unload(memory);
                 let source = self.flows[*number].source;
+                self.quota.count(&self.halves[source].account, known, 0);
                 self.quota.release(&mut self.halves[source].account, cost);
                 self.note_streams(*number);
             }

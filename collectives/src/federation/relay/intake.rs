@@ -223,8 +223,10 @@ impl Relay {
         };
         let (at, is_expired) = (data.at, data.expired);
         let content = if is_durable { frames.clone() } else { Vec::new() };
+        let before = flow.entries.len();
         let accepted = flow.accept(now, seq, data, frames, &intake);
         let half = &mut self.halves[index];
+        self.quota.count(&half.account, before, flow.entries.len());
         match accepted {
             Accepted::Wrong => return Err(Some("its message is not as agreed")),
             Accepted::Idle { is_settled } => {
@@ -343,6 +345,7 @@ impl Relay {
                 continue;
             };
             self.ledger.unload(entry.memory());
+            self.quota.count(&self.halves[source].account, 1, 0);
             let flow = self.flows[number].id;
             self.ledger.add(|| Op::Dropped { flow, offset: seq });
             self.keep_next(number);

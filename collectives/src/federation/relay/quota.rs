@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use super::arena::Arena;
 use super::event::QuotaKind;
+use crate::federation::core::packet::cost;
 
 /// A bound, by its number.
 pub(super) type ScopeId = usize;
@@ -62,15 +63,24 @@ pub(super) struct Quota {
     tickets: u64,
     /// Whether there are messages that are not kept whole.
     has_streams: bool,
+    /// How many messages are known, and how many may be.
+    messages: u64,
+    most_messages: u64,
 }
 
+/// What is in memory of a message beside its content, in bytes, at least.
+const OF_MESSAGE: u64 = 512;
+
 impl Quota {
-    pub(super) fn new(has_streams: bool) -> Self {
+    /// `memory`: the bytes that may be taken for what is known of messages, which are in a store perhaps.
+    pub(super) fn new(has_streams: bool, memory: u64) -> Self {
         Quota {
             scopes: Arena::new(),
             freed: Vec::new(),
             tickets: 0,
             has_streams,
+            messages: 0,
+            most_messages: (memory / OF_MESSAGE).max(1),
         }
     }
 
@@ -105,6 +115,10 @@ impl Quota {
 
     /// Reserves `amount` more, or says which bound lacks room.
     pub(super) fn grant(&mut self, account: &mut Account, amount: u64, class: Class) -> Result<(), ScopeId> {
+        // What is under way is no message more.
+        if class == Class::Whole && self.messages >= self.most_messages {
+            return Err(account.scopes[0]);
+        }
         for id in account.scopes {
             let scope = &self.scopes[id];
             let spare = match class {
@@ -123,6 +137,9 @@ impl Quota {
     /// What a party may have at hand without asking: not more than `most`, less when there is little room, and nothing
     /// where others wait.
     pub(super) fn at_hand(&self, account: &Account, most: u64) -> u64 {
+        // It may be spent on messages without content.
+        let left = self.most_messages.saturating_sub(self.messages);
+        let most = most.min(left.saturating_mul(cost(0, 0)) / 4);
         let of_scope = |id: &ScopeId| {
             let scope = &self.scopes[*id];
             let has_waiting = scope.waiting.iter().any(|waiting| !waiting.is_empty());
@@ -164,6 +181,15 @@ impl Quota {
     pub(super) fn release(&mut self, account: &mut Account, amount: u64) {
         account.held = account.held.saturating_sub(amount);
         self.free(account.scopes, amount, 0);
+    }
+
+    /// There are so many messages more, or fewer.
+    pub(super) fn count(&mut self, account: &Account, before: usize, after: usize) {
+        let was_full = self.messages >= self.most_messages;
+        self.messages = (self.messages + after as u64).saturating_sub(before as u64);
+        if was_full && self.messages < self.most_messages {
+            self.free(account.scopes, 0, 0);
+        }
     }
 
     fn free(&mut self, scopes: [ScopeId; 4], amount: u64, granted: u64) {

@@ -50,6 +50,16 @@ pub(crate) enum Way {
     Server(usize),
 }
 
+impl Way {
+    /// The server's number, if it goes to one.
+    pub(super) fn server(self) -> Option<usize> {
+        match self {
+            Way::Party(_) => None,
+            Way::Server(number) => Some(number),
+        }
+    }
+}
+
 /// A message server.
 #[derive(Debug)]
 pub(crate) struct Relay {
@@ -104,7 +114,7 @@ pub(super) struct Totals {
 
 impl Relay {
     pub(crate) fn new(setup: RelaySetup, now: Instant) -> Self {
-        let mut quota = Quota::new(!setup.durable);
+        let mut quota = Quota::new(!setup.durable, setup.limits.memory_bytes);
         let scope = quota.add(QuotaKind::Server, setup.limits.total(setup.durable));
         Relay {
             incarnation: setup.incarnation,

@@ -83,7 +83,10 @@ impl Relay {
                 };
                 let mut entry = Entry::new(tag, codec, parts, size, now);
                 entry.expires = expires_unix_ms.and_then(|at| self.instant(at));
+                let before = self.flows[number].entries.len();
                 let charge = self.flows[number].restore_message(offset, entry);
+                let (source, after) = (self.flows[number].source, self.flows[number].entries.len());
+                self.quota.count(&self.halves[source].account, before, after);
                 self.charge(number, charge);
                 self.arm_flow(number);
             }

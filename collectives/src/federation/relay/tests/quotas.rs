@@ -267,3 +267,41 @@ fn too_large_a_message_is_refused_by_its_sender_already() {
         })
     );
 }
+
+#[test]
+fn what_is_known_of_small_messages_fits_into_the_memory() {
+    for is_durable in [false, true] {
+        let mut net = Net::new(
+            1,
+            Plan {
+                is_durable,
+                ..plan(RelayLimits {
+                    memory_bytes: MIB,
+                    job_bytes: Some(64 * MIB),
+                    party_bytes: Some(64 * MIB),
+                    ..relay_limits()
+                })
+            },
+        );
+        net.run(Duration::from_secs(1));
+        net.stop(1);
+        for channel in 0..8 {
+            for number in 0..800 {
+                net.send(0, 1, &channel.to_string(), letter(number)).unwrap();
+            }
+        }
+        net.run(Duration::from_secs(5));
+        let held = net.stats(0).jobs[&job("job")].parties[&party(0)].held;
+        assert!((1000..=4096).contains(&held), "{held}");
+        net.start(1);
+        let mut got = 0;
+        net.until(10, |net| {
+            for channel in 0..8 {
+                got += u32::from(net.take(1, 0, &channel.to_string(), None).is_some());
+            }
+            got == 6400
+        });
+        net.run(Duration::from_secs(5));
+        net.assert_empty(0);
+    }
+}
