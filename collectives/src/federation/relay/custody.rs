@@ -40,10 +40,14 @@ impl Relay {
             expired,
         });
         // Only whole messages say in the store how far it has come.
-        let mut others = self.flows[number].entries.iter().rev();
-        let last = others.find(|(_, entry)| entry.is_whole && !entry.is_expired);
-        if last.is_none_or(|(last, _)| last + 1 < next) {
-            self.keep_next(number);
+        if self.ledger.is_durable() {
+            let mut others = self.flows[number].entries.iter().rev();
+            let last = others.find(|(_, entry)| entry.is_whole && !entry.is_expired);
+            let is_behind = last.is_none_or(|(last, _)| last + 1 < next);
+            drop(others);
+            if is_behind {
+                self.keep_next(number);
+            }
         }
         self.tell_source(number, seq, expired);
     }
@@ -76,7 +80,7 @@ impl Relay {
 
     /// A message has waited too long: its content goes, its sender is told now, and its receiver when it comes to it.
     pub(super) fn bury(&mut self, now: Instant, number: usize, seq: u64) {
-        let Some(entry) = self.flows[number].entries.get(&seq) else {
+        let Some(entry) = self.flows[number].entries.get(seq) else {
             return;
         };
         self.ledger.unload(entry.memory());
@@ -109,7 +113,7 @@ impl Relay {
         let mut count = 0;
         for seq in &overdue {
             let flow = &self.flows[number];
-            let is_tomb = flow.entries.get(seq).is_none_or(|entry| entry.is_expired);
+            let is_tomb = flow.entries.get(*seq).is_none_or(|entry| entry.is_expired);
             if is_tomb {
                 self.remove_message(number, *seq);
             } else if is_present && flow.is_begun(*seq) {
@@ -221,7 +225,7 @@ impl Relay {
         let Some(flow) = self.flows.get_mut(number) else {
             return;
         };
-        let Some(entry) = flow.entries.get_mut(&seq) else {
+        let Some(entry) = flow.entries.get_mut(seq) else {
             return;
         };
         let is_awaited = self.halves[flow.target].is_present;
@@ -241,7 +245,7 @@ impl Relay {
         let len: u64 = content.iter().map(|frame| frame.len() as u64).sum();
         let number = self.flow_ids.get(&id.flow).copied();
         let flow = number.and_then(|number| self.flows.get_mut(number));
-        let entry = flow.and_then(|flow| flow.entries.get_mut(&id.offset));
+        let entry = flow.and_then(|flow| flow.entries.get_mut(id.offset));
         let piece = entry.and_then(|entry| entry.piece(id.at));
         match (number, piece) {
             (Some(number), Some(piece)) if matches!(piece.content, Content::Loading) && piece.len == len => {
@@ -281,7 +285,7 @@ impl Relay {
         let Some(flow) = self.flows.get_mut(number) else {
             return;
         };
-        let entry = flow.entries.get_mut(&id.offset);
+        let entry = flow.entries.get_mut(id.offset);
         let piece = entry.and_then(|entry| entry.piece(id.at));
         if piece.is_some_and(|piece| matches!(piece.content, Content::Loading)) {
             // It will never be whole again: its receiver is told that there was a message.

@@ -123,7 +123,7 @@ impl Relay {
             let Some((_, number, piece)) = half.streamed.pop_front_if(|(item, ..)| *item < to) else {
                 return;
             };
-            let entry = self.flows[number].entries.get(&piece.seq);
+            let entry = self.flows[number].entries.get(piece.seq);
             if entry.is_some_and(|entry| entry.turn == piece.turn) {
                 self.free_to(number, piece.seq, piece.at);
             }
@@ -134,7 +134,7 @@ impl Relay {
     pub(super) fn free_to(&mut self, number: usize, seq: u64, at: u64) {
         let flow = &mut self.flows[number];
         let source = flow.source;
-        let entry = flow.entries.get_mut(&seq);
+        let entry = flow.entries.get_mut(seq);
         if let Some(entry) = entry.filter(|entry| entry.is_streamed) {
             let (freed, unloaded) = entry.free_to(at);
             self.ledger.unload(unloaded);

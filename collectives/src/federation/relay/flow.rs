@@ -6,12 +6,13 @@
 mod receiver;
 mod time;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::entry::Entry;
+use super::numbered::Numbered;
 use super::store::FlowId;
 use crate::federation::core::Bounds;
 use crate::federation::core::packet::{Data, FlowKey, MAX_OFFSET, MAX_PARTS};
@@ -41,7 +42,7 @@ pub(super) struct Flow {
     told_from: u64,
     /// The sender's number for it, of the present session.
     pub(super) source_id: Option<u32>,
-    pub(super) entries: BTreeMap<u64, Entry>,
+    pub(super) entries: Numbered<Entry>,
     /// The last message, of which only a part has come.
     partial: Option<u64>,
     /// Messages that were asked for again.
@@ -203,7 +204,7 @@ impl Flow {
             shift: 0,
             told_from: 0,
             source_id: None,
-            entries: BTreeMap::new(),
+            entries: Numbered::default(),
             partial: None,
             rewound: BTreeSet::new(),
             streams: BTreeSet::new(),
@@ -334,7 +335,7 @@ impl Flow {
         let is_first = data.at == 0;
         let charge = data.cost(frames.iter().map(|frame| frame.len() as u64).sum());
         let is_open = |entry: &Entry| !entry.is_whole && !entry.is_expired;
-        match self.entries.get(&seq) {
+        match self.entries.get(seq) {
             Some(entry) if !is_open(entry) => {
                 self.counts.duplicates += 1;
                 return Accepted::Idle { is_settled: false };
@@ -392,12 +393,12 @@ impl Flow {
             }
             self.entries.insert(seq, entry);
             self.age(now, seq);
-        } else if let Some(entry) = self.entries.get_mut(&seq)
+        } else if let Some(entry) = self.entries.get_mut(seq)
             && (frames.is_empty() || !entry.add(frames, charge, intake.batch))
         {
             return Accepted::Wrong;
         }
-        let entry = self.entries.get_mut(&seq).expect("it was begun");
+        let entry = self.entries.get_mut(seq).expect("it was begun");
         entry.is_whole = entry.come == entry.size;
         let is_whole = entry.is_whole;
         if is_whole {

@@ -169,7 +169,7 @@ impl Relay {
         let Some((id, offset)) = flow.told(seq) else {
             return false;
         };
-        let Some(entry) = flow.entries.get_mut(&seq) else {
+        let Some(entry) = flow.entries.get_mut(seq) else {
             return false;
         };
         entry.is_asked = true;
@@ -294,7 +294,7 @@ impl Relay {
             return;
         }
         let flow = &self.flows[number];
-        let Some(entry) = flow.entries.get(&seq) else {
+        let Some(entry) = flow.entries.get(seq) else {
             return;
         };
         let id = PieceId {

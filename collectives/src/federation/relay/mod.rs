@@ -26,6 +26,7 @@ mod job;
 mod lanes;
 mod ledger;
 mod limits;
+mod numbered;
 mod quota;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
 mod relay;

@@ -12,7 +12,7 @@ use crate::federation::relay::store::PieceId;
 impl Flow {
     /// The first message that the receiver may still need.
     pub(in crate::federation::relay) fn first(&self) -> u64 {
-        let first = self.entries.keys().next().copied();
+        let first = self.entries.first();
         first.map_or(self.next, |first| first.min(self.next))
     }
 
@@ -21,7 +21,7 @@ impl Flow {
         (self.is_announced, self.is_open) = (false, false);
         let begun = self.again.iter().copied().chain([self.cursor]);
         for seq in begun.collect::<Vec<_>>() {
-            if let Some(entry) = self.entries.get_mut(&seq) {
+            if let Some(entry) = self.entries.get_mut(seq) {
                 entry.sent = 0;
             }
         }
@@ -43,27 +43,27 @@ impl Flow {
         let held: HashSet<u64> = held.into_iter().collect();
         (self.cursor, self.ahead) = (next, (0, 0));
         let mut reconciled = Reconciled::default();
-        for (seq, entry) in self.entries.range(..next) {
-            if !held.contains(seq) {
-                reconciled.settled.push(*seq);
+        for (seq, entry) in self.entries.range(0..next) {
+            if !held.contains(&seq) {
+                reconciled.settled.push(seq);
             } else if entry.is_whole {
                 self.ahead.0 += 1;
                 self.ahead.1 += entry.size;
             } else if entry.is_streamed {
-                reconciled.held.push(*seq);
+                reconciled.held.push(seq);
             }
         }
         // Of what is not here, or not all of it, only so much is remembered; more is sent again, and does no harm.
-        let is_whole = |seq: &u64| self.entries.get(seq).is_some_and(|entry| entry.is_whole);
+        let is_whole = |seq: &u64| self.entries.get(*seq).is_some_and(|entry| entry.is_whole);
         let mut to_come: Vec<_> = held.into_iter().filter(|seq| !is_whole(seq)).collect();
-        to_come.retain(|seq| *seq >= self.next || self.entries.contains_key(seq));
+        to_come.retain(|seq| *seq >= self.next || self.entries.contains(*seq));
         to_come.sort_unstable();
         self.target_end = to_come.get(most).map_or(next, |more| *more);
         to_come.truncate(most);
         reconciled.remembered = to_come.len();
         self.target_held = to_come.into_iter().collect();
         let streams = self.streams.range(next..);
-        let is_lost = |seq: &&u64| self.entries.get(seq).is_some_and(Entry::has_gaps);
+        let is_lost = |seq: &&u64| self.entries.get(**seq).is_some_and(Entry::has_gaps);
         // What has come of those behind it would take the room that it needs.
         reconciled.lost = streams.skip_while(|seq| !is_lost(seq)).copied().collect();
         reconciled
@@ -87,7 +87,7 @@ impl Flow {
 
     /// A message has come that the receiver holds already.
     pub(in crate::federation::relay) fn count_held(&mut self, seq: u64) {
-        if let Some(entry) = self.entries.get(&seq) {
+        if let Some(entry) = self.entries.get(seq) {
             self.ahead.0 += 1;
             self.ahead.1 += entry.size;
         }
@@ -96,13 +96,13 @@ impl Flow {
     /// Whether the receiver can have this message, and more of it than it has does not come.
     pub(in crate::federation::relay) fn is_sent(&self, seq: u64) -> bool {
         let is_whole = |entry: &Entry| entry.is_whole;
-        self.is_begun(seq) && self.entries.get(&seq).is_some_and(is_whole)
+        self.is_begun(seq) && self.entries.get(seq).is_some_and(is_whole)
     }
 
     /// Whether the receiver can have a part of this message.
     pub(in crate::federation::relay) fn is_begun(&self, seq: u64) -> bool {
         let is_sent = |entry: &Entry| entry.sent > 0;
-        self.is_open && (seq < self.cursor || self.entries.get(&seq).is_some_and(is_sent))
+        self.is_open && (seq < self.cursor || self.entries.get(seq).is_some_and(is_sent))
     }
 
     /// Whether the receiver cannot know of this message.
@@ -115,12 +115,12 @@ impl Flow {
         if !self.is_open {
             return !self.entries.is_empty();
         }
-        !self.again.is_empty() || self.entries.range(self.cursor..).next().is_some()
+        !self.again.is_empty() || self.entries.reaches(self.cursor)
     }
 
     /// The receiver wants a message again that it has got, all or a part. Whether it can be: else it has to be asked for.
     pub(in crate::federation::relay) fn send_again(&mut self, seq: u64) -> Option<bool> {
-        let entry = self.entries.get_mut(&seq)?;
+        let entry = self.entries.get_mut(seq)?;
         entry.sent = 0;
         if seq < self.cursor {
             self.again.insert(seq);
@@ -130,7 +130,7 @@ impl Flow {
 
     /// A message has its end. It is gone, but not what the quotas say of it.
     pub(in crate::federation::relay) fn forget(&mut self, seq: u64) -> Option<Entry> {
-        let entry = self.entries.remove(&seq)?;
+        let entry = self.entries.remove(seq)?;
         if seq < self.cursor {
             self.ahead.0 = self.ahead.0.saturating_sub(1);
             self.ahead.1 = self.ahead.1.saturating_sub(entry.size);
@@ -153,7 +153,7 @@ impl Flow {
 
     /// What is here of a message is dropped; it has to come again. What it cost, and its bytes.
     pub(in crate::federation::relay) fn rewind(&mut self, seq: u64) -> (u64, u64) {
-        let Some(entry) = self.entries.get_mut(&seq) else {
+        let Some(entry) = self.entries.get_mut(seq) else {
             return (0, 0);
         };
         let unloaded = entry.memory();
@@ -184,10 +184,9 @@ impl Flow {
     }
 
     fn step_at(&mut self, now: Instant, outlet: &Outlet, from: u64) -> Step {
-        let Some((seq, entry)) = self.entries.range_mut(from..).next() else {
+        let Some((seq, entry)) = self.entries.from_mut(from).next() else {
             return Step::Wait;
         };
-        let seq = *seq;
         let is_again = seq < self.cursor;
         if entry.batch > outlet.committed {
             return Step::Wait;
@@ -292,9 +291,9 @@ impl Flow {
         let (count, ahead) = LOADED_AHEAD;
         let from = self.again.first().copied().unwrap_or(self.cursor);
         let (mut messages, mut content) = self.ahead;
-        'entries: for (offset, entry) in self.entries.range_mut(from..).take(count) {
+        'entries: for (offset, entry) in self.entries.from_mut(from).take(count) {
             let fits = messages < u64::from(bounds.messages) && content + entry.size <= bounds.bytes;
-            if !fits && *offset != from {
+            if !fits && offset != from {
                 break;
             }
             messages += 1;
@@ -308,7 +307,7 @@ impl Flow {
                 if matches!(piece.content, Content::Stored) {
                     piece.content = Content::Loading;
                     bytes += piece.len;
-                    let (offset, at) = (*offset, piece.at);
+                    let at = piece.at;
                     ids.push((PieceId { flow, offset, at }, piece.len));
                 }
             }

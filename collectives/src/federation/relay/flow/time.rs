@@ -12,7 +12,7 @@ impl Flow {
         if self.ages.len() > 2 * self.entries.len() + 16 {
             let entries = &self.entries;
             let is_there =
-                |(at, seq): &(Instant, u64)| entries.get(seq).is_some_and(|entry| entry.arrived == *at);
+                |(at, seq): &(Instant, u64)| entries.get(*seq).is_some_and(|entry| entry.arrived == *at);
             self.ages.retain(is_there);
         }
     }
@@ -20,7 +20,7 @@ impl Flow {
     /// When a message may have waited too long.
     pub(in crate::federation::relay) fn expires(&mut self, ttl: Duration) -> Option<Instant> {
         while let Some((at, seq)) = self.ages.front()
-            && self.entries.get(seq).is_none_or(|entry| entry.arrived != *at)
+            && self.entries.get(*seq).is_none_or(|entry| entry.arrived != *at)
         {
             self.ages.pop_front();
         }
@@ -36,7 +36,7 @@ impl Flow {
         let is_old = |at: &Instant| at.checked_add(ttl).is_some_and(|at| at <= now);
         let others = self.ages.iter().take_while(|(at, _)| is_old(at));
         let is_there =
-            |(at, seq): &&(Instant, u64)| self.entries.get(seq).is_some_and(|entry| entry.arrived == *at);
+            |(at, seq): &&(Instant, u64)| self.entries.get(*seq).is_some_and(|entry| entry.arrived == *at);
         overdue.extend(others.filter(is_there).map(|(_, seq)| *seq).take(most));
         overdue.sort_unstable();
         overdue.dedup();
@@ -45,7 +45,7 @@ impl Flow {
 
     /// A message has waited too long, but its receiver may have it: it is looked after again at `at`.
     pub(in crate::federation::relay) fn postpone(&mut self, now: Instant, seq: u64, at: Instant) {
-        let Some(entry) = self.entries.get_mut(&seq) else {
+        let Some(entry) = self.entries.get_mut(seq) else {
             return;
         };
         entry.arrived = now;
@@ -58,7 +58,7 @@ impl Flow {
 
     /// A message has waited too long: only a mark stays, for its receiver. What is free by that.
     pub(in crate::federation::relay) fn bury(&mut self, now: Instant, seq: u64) -> u64 {
-        let Some(entry) = self.entries.get_mut(&seq) else {
+        let Some(entry) = self.entries.get_mut(seq) else {
             return 0;
         };
         if let Some(at) = entry.expires {
@@ -87,8 +87,8 @@ impl Flow {
     /// All messages go. What they cost, and their bytes in memory.
     pub(in crate::federation::relay) fn clear(&mut self) -> (u64, u64) {
         let entries = std::mem::take(&mut self.entries);
-        let cost = entries.values().map(|entry| entry.cost).sum();
-        let memory = entries.values().map(Entry::memory).sum();
+        let cost = entries.iter().map(|(_, entry)| entry.cost).sum();
+        let memory = entries.iter().map(|(_, entry)| entry.memory()).sum();
         self.partial = None;
         self.rewound.clear();
         self.streams.clear();
@@ -139,7 +139,7 @@ impl Flow {
 
     /// What it costs, if it fits.
     pub(in crate::federation::relay) fn restore_piece(&mut self, seq: u64, at: u64, len: u64) -> Option<u64> {
-        let entry = self.entries.get_mut(&seq)?;
+        let entry = self.entries.get_mut(seq)?;
         let cost = entry.restore(at, len)?;
         if entry.is_whole {
             self.partial = self.partial.filter(|partial| *partial != seq);
