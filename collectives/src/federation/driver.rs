@@ -13,6 +13,7 @@ use futures_util::task::AtomicWaker;
 use tokio::time::Sleep;
 
 use super::carrier::{Arrival, Carrier, ServerWay};
+use super::core::keyed::Keyed;
 use super::core::packet::Packet;
 use super::core::{Event, FlowKey, Node};
 use super::name::PartyId;
@@ -49,7 +50,7 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) node: Node,
-    waiting: HashMap<Topic, Waiters>,
+    waiting: HashMap<Topic, Waiters, Keyed>,
     /// How many of these wait for a flow to a peer. Of such news there are many, and few wait for them.
     waiting_out: usize,
     closing: Option<Instant>,
@@ -149,7 +150,7 @@ impl Shared {
         Arc::new(Shared {
             state: Mutex::new(State {
                 node,
-                waiting: HashMap::new(),
+                waiting: HashMap::default(),
                 waiting_out: 0,
                 closing: None,
                 has_vanished: false,
@@ -349,8 +350,7 @@ impl<C: Carrier> Driver<C> {
             let slot = &mut slots[*peer];
             for _ in 0..BUDGET {
                 if slot.packet.is_none() {
-                    let packet = shared.lock().node.poll_packet(now(), *peer);
-                    slot.packet = packet.map(Packet::encode);
+                    slot.packet = shared.lock().node.poll_transmit(now(), *peer);
                 }
                 if slot.packet.is_none() {
                     slot.is_waiting = false;

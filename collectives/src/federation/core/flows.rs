@@ -2,19 +2,20 @@
 
 use std::collections::HashMap;
 
+use super::keyed::Keyed;
 use super::packet::FlowKey;
 
 /// Flows, numbered from 0 in the order in which they were made.
 #[derive(Debug)]
 pub(crate) struct Flows<F> {
-    by_key: HashMap<FlowKey, u32>,
+    by_key: HashMap<FlowKey, u32, Keyed>,
     list: Vec<(FlowKey, F)>,
 }
 
 impl<F> Default for Flows<F> {
     fn default() -> Self {
         Flows {
-            by_key: HashMap::new(),
+            by_key: HashMap::default(),
             list: Vec::new(),
         }
     }

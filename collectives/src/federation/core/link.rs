@@ -12,11 +12,13 @@
 //! again, both begin a new session; items of the old one are gone, and whoever needs them makes them anew.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::packet::{Content, Header, Item, MAX_BATCH, MAX_PARTS, Refusal};
+use super::packet::{Content, Header, Hello, Item, MAX_BATCH, MAX_PARTS, Refusal};
+use super::speech::{Queued, Run, Saying, Speech};
 use crate::federation::limits::Limits;
 use crate::federation::name::MAX_NAME;
 
@@ -84,13 +86,6 @@ pub(crate) struct Link {
     is_lost: bool,
     pub(crate) resent: u64,
     pub(crate) ignored: u64,
-}
-
-#[derive(Debug)]
-struct Queued {
-    item: Item,
-    pieces: Vec<Bytes>,
-    bytes: usize,
 }
 
 /// What came with a packet.
@@ -305,6 +300,12 @@ impl Link {
         self.expected
     }
 
+    /// The acknowledgement that goes with every packet of this session.
+    #[cfg(test)]
+    pub(crate) fn ack(&self) -> u64 {
+        self.confirmed
+    }
+
     /// The other side has all items with lower numbers.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.first
@@ -409,34 +410,41 @@ impl Link {
         self.backoff = (self.backoff * 2).min(self.retry * MAX_BACKOFF);
     }
 
-    /// The next packet: whom it is for, what it says, and its pieces. `hello` makes a HELLO.
+    /// The next packet. `hello` makes a HELLO.
     pub(crate) fn poll_transmit(
         &mut self,
         now: Instant,
-        hello: impl FnOnce() -> Content,
-    ) -> Option<(u64, Content, Vec<Bytes>)> {
-        if let Some((incarnation, refusal)) = self.refuse.take() {
-            return Some((incarnation, Content::Refused(refusal), Vec::new()));
+        hello: impl FnOnce() -> Hello,
+    ) -> Option<Speech<'_>> {
+        let ack = self.confirmed;
+        if let Some((yours, refusal)) = self.refuse.take() {
+            let saying = Saying::Refused(refusal);
+            return Some(Speech { yours, ack, saying });
         }
-        let remote = self.remote.unwrap_or(0);
+        let yours = self.remote.unwrap_or(0);
         if std::mem::take(&mut self.say_hello) {
-            return Some((remote, hello(), Vec::new()));
+            let saying = Saying::Hello(hello());
+            return Some(Speech { yours, ack, saying });
         }
         if !self.is_up {
             return None;
         }
         let is_probe = std::mem::take(&mut self.is_probing) && self.sent > 0;
-        if let Some((content, pieces)) = self.batch(is_probe) {
+        if let Some(range) = self.batch(is_probe) {
             self.resend_at.get_or_insert(now + self.backoff);
             // An early packet of the other side's is answered by an acknowledgement of its own.
             self.say_ack &= self.gap;
             self.spoken(now);
-            return Some((remote, content, pieces));
+            let seq = self.first + range.start as u64;
+            let items = Run::new(&self.queue, range);
+            let saying = Saying::Items { seq, items };
+            return Some(Speech { yours, ack, saying });
         }
         if std::mem::take(&mut self.say_ack) {
             let gap = std::mem::take(&mut self.gap);
             self.spoken(now);
-            return Some((remote, Content::Ack { gap }, Vec::new()));
+            let saying = Saying::Ack { gap };
+            return Some(Speech { yours, ack, saying });
         }
         if self.acked < self.confirmed {
             self.ack_at.get_or_insert(now + self.ack_delay);
@@ -445,33 +453,29 @@ impl Link {
     }
 
     /// The items that are to be sent now, as many as go into one packet; of those that were, the first is sent again.
-    fn batch(&mut self, is_probe: bool) -> Option<(Content, Vec<Bytes>)> {
+    fn batch(&mut self, is_probe: bool) -> Option<Range<usize>> {
         let (start, most) = if is_probe { (0, 1) } else { (self.sent, MAX_BATCH) };
-        let first = self.queue.get(start)?;
-        let seq = self.first + start as u64;
-        let count = most.min(self.queue.len() - start);
-        let mut items = Vec::with_capacity(count);
-        let mut pieces = Vec::with_capacity(first.pieces.len().max(count));
-        let (mut bytes, mut header) = (0, 0);
+        if start >= self.queue.len() {
+            return None;
+        }
+        let (mut count, mut pieces, mut bytes, mut header) = (0, 0, 0, 0);
         for queued in self.queue.range(start..).take(most) {
             header += header_size(&queued.item);
             bytes += queued.bytes;
-            let is_full = bytes > BATCH_BYTES
-                || header > BATCH_HEADER
-                || pieces.len() + queued.pieces.len() > MAX_PARTS;
-            if is_full && !items.is_empty() {
+            pieces += queued.pieces.len();
+            let is_full = bytes > BATCH_BYTES || header > BATCH_HEADER || pieces > MAX_PARTS;
+            if is_full && count > 0 {
                 break;
             }
-            items.push(queued.item.clone());
-            pieces.extend_from_slice(&queued.pieces);
+            count += 1;
         }
-        let end = seq + items.len() as u64;
         if !is_probe {
-            self.sent += items.len();
+            self.sent += count;
         }
+        let seq = self.first + start as u64;
         self.resent += u64::from(seq < self.furthest);
-        self.furthest = self.furthest.max(end);
-        Some((Content::Items { seq, items }, pieces))
+        self.furthest = self.furthest.max(seq + count as u64);
+        Some(start..start + count)
     }
 
     /// A packet of this session goes to the other side, and with it the acknowledgement.
@@ -484,11 +488,6 @@ impl Link {
             self.unacked_bytes = 0;
         }
         self.is_urgent &= self.confirmed < self.expected;
-    }
-
-    /// The acknowledgement that goes with every packet of this session.
-    pub(crate) fn ack(&self) -> u64 {
-        self.confirmed
     }
 }
 

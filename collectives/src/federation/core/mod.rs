@@ -11,11 +11,13 @@
 mod credit;
 mod flows;
 mod inflow;
+pub(crate) mod keyed;
 pub(super) mod link;
 mod node;
 mod outflow;
 pub(super) mod packet;
 mod peer;
+pub(crate) mod speech;
 #[cfg(test)]
 mod tests;
 

@@ -367,7 +367,7 @@ impl Node {
         self.events.pop_front()
     }
 
-    /// A peer to which there may be something to say: [`poll_packet`](Node::poll_packet) knows. It is named again when
+    /// A peer to which there may be something to say: [`poll_transmit`](Node::poll_transmit) knows. It is named again when
     /// there may be more.
     pub(crate) fn poll_busy(&mut self) -> Option<usize> {
         let index = self.busy.pop_front()?;

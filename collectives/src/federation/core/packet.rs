@@ -1,8 +1,12 @@
 //! What two parties say to each other: one packet is one message of the layer below.
 //!
-//! Frame 0 is the version (one byte, 1) and the [`Header`] in postcard; the frames behind it are the pieces of each
-//! [`Item::Data`], in the order of the items, and there are no others. Every packet may be lost, doubled or overtaken by
-//! others: what must not be is an [`Item`], which has a number and is sent until it is acknowledged.
+//! Frame 0 is the version (one byte, 1), the [`Header`] in postcard, and the pieces of each [`Item::Data`] in the order of
+//! the items: first a number in postcard for each of them, which is one more than its length if it is short, and 0 if it is
+//! a frame of its own; then the short ones, one behind the other. The others follow as frames, and there is nothing else.
+//! So many small messages are one frame, and large ones are not copied.
+//!
+//! Every packet may be lost, doubled or overtaken by others: what must not be is an [`Item`], which has a number and is
+//! sent until it is acknowledged.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,6 +23,15 @@ use crate::federation::name::{ChannelName, JobId, PartyId, Tag};
 const VERSION: u8 = 1;
 /// The longest header in bytes: what the longest list of offsets needs, and some names.
 const MAX_HEADER: usize = 1 << 20;
+/// Pieces of at most so many bytes go with the header.
+pub(crate) const SHORT: usize = 4 << 10;
+/// What the number of a piece takes at most, in bytes.
+const NUMBER: usize = 2;
+/// The bytes of a header and of an item in it, nearly always.
+const GUESS: usize = 128;
+const GUESS_OF_ITEM: usize = 32;
+/// The longest frame with a header, in bytes.
+const MAX_FRAME: usize = 1 + MAX_HEADER + MAX_PARTS * (NUMBER + SHORT);
 /// How many buffers a message has at most, and how many pieces a packet.
 pub(crate) const MAX_PARTS: usize = 1024;
 /// How many items a packet has at most.
@@ -202,12 +215,12 @@ pub(crate) enum PacketError {
     Empty,
     #[error("protocol version {version} is not {VERSION}")]
     Version { version: u8 },
-    #[error("the header has {len} bytes, which is more than {MAX_HEADER}")]
+    #[error("the first frame has {len} bytes, which is more than {MAX_FRAME}")]
     TooLong { len: usize },
     #[error("the header cannot be read")]
     Header,
-    #[error("the packet has {frames} frames, which are not those of its items")]
-    Frames { frames: usize },
+    #[error("the pieces of the packet, which has {frames} frames, are not those of its items")]
+    Pieces { frames: usize },
 }
 
 impl Refusal {
@@ -239,38 +252,103 @@ impl Item {
 
 impl Packet {
     pub(crate) fn encode(self) -> Message {
-        let header = postcard::to_extend(&self.header, vec![VERSION])
-            .expect("names and numbers always have a representation");
-        let mut message = Message::from(Frame::from(header));
-        message.extend(self.pieces);
-        message
+        let items = self.header.content.items().count();
+        write(&self.header, items, self.pieces.iter())
     }
 
     pub(crate) fn decode(message: Message) -> Result<Packet, PacketError> {
         let frames = message.len();
-        let mut parts = message.into_frames().into_iter();
-        let first = parts.next().ok_or(PacketError::Empty)?;
-        let len = first.len();
-        let (version, header) = first.split_first().ok_or(PacketError::Empty)?;
+        let mut others = message.into_frames().into_iter();
+        let first = others.next().ok_or(PacketError::Empty)?.into_bytes();
+        let (version, said) = first.split_first().ok_or(PacketError::Empty)?;
         if *version != VERSION {
             return Err(PacketError::Version { version: *version });
         }
-        if len > MAX_HEADER {
-            return Err(PacketError::TooLong { len });
+        if first.len() > MAX_FRAME {
+            return Err(PacketError::TooLong { len: first.len() });
         }
-        let (header, rest) = postcard::take_from_bytes::<Header>(header).map_err(|_| PacketError::Header)?;
-        if !rest.is_empty() {
-            return Err(PacketError::Header);
-        }
+        let longest = &said[..said.len().min(MAX_HEADER)];
+        let (header, rest) = postcard::take_from_bytes::<Header>(longest).map_err(|_| PacketError::Header)?;
         let owned: usize = header.content.items().map(Item::pieces).sum();
-        if frames != 1 + owned || owned > MAX_PARTS {
-            return Err(PacketError::Frames { frames });
+        if owned > MAX_PARTS {
+            return Err(PacketError::Pieces { frames });
         }
-        Ok(Packet {
-            header,
-            pieces: parts.map(Frame::into_bytes).collect(),
-        })
+        let mut numbers = &said[longest.len() - rest.len()..];
+        let (contents, counted) = (numbers, owned);
+        // Where the short ones begin is known when all their numbers are read.
+        let mut short = 0_usize;
+        for _ in 0..counted {
+            short += usize::from(number(&mut numbers)?.saturating_sub(1));
+        }
+        if short != numbers.len() {
+            return Err(PacketError::Pieces { frames });
+        }
+        let mut at = first.len() - short;
+        let (mut numbers, mut pieces) = (contents, Vec::with_capacity(owned));
+        for _ in 0..counted {
+            pieces.push(match number(&mut numbers)?.checked_sub(1) {
+                Some(len) => {
+                    let start = at;
+                    at += usize::from(len);
+                    first.slice(start..at)
+                }
+                None => others.next().ok_or(PacketError::Pieces { frames })?.into_bytes(),
+            });
+        }
+        match others.next() {
+            None => Ok(Packet { header, pieces }),
+            Some(_) => Err(PacketError::Pieces { frames }),
+        }
     }
+}
+
+/// Writes a packet. `items` is how many there are, at least.
+pub(super) fn write<'a>(
+    header: &impl Serialize,
+    items: usize,
+    pieces: impl Iterator<Item = &'a Bytes> + Clone,
+) -> Message {
+    let is_short = |piece: &&Bytes| piece.len() <= SHORT;
+    let content: usize = pieces
+        .clone()
+        .filter(is_short)
+        .map(|piece| piece.len() + NUMBER)
+        .sum();
+    let mut first = Vec::with_capacity(GUESS + items * GUESS_OF_ITEM + content);
+    first.push(VERSION);
+    let mut first =
+        postcard::to_extend(header, first).expect("names and numbers always have a representation");
+    for piece in pieces.clone() {
+        let mut number = if is_short(&piece) { piece.len() + 1 } else { 0 };
+        while number > 0x7f {
+            first.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        first.push(number as u8);
+    }
+    for piece in pieces.clone().filter(is_short) {
+        first.extend_from_slice(piece);
+    }
+    let mut message = Message::from(Frame::from(first));
+    message.extend(pieces.filter(|piece| !is_short(piece)).cloned());
+    message
+}
+
+/// The number of the next piece.
+fn number(rest: &mut &[u8]) -> Result<u16, PacketError> {
+    let mut number = 0;
+    for shift in [0, 7] {
+        let (byte, behind) = rest.split_first().ok_or(PacketError::Header)?;
+        *rest = behind;
+        number |= u16::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return match usize::from(number) <= SHORT + 1 {
+                true => Ok(number),
+                false => Err(PacketError::Header),
+            };
+        }
+    }
+    Err(PacketError::Header)
 }
 
 /// Who a packet says it is from; none when it cannot be read.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::credit::{Credit, Starved};
 use super::flows::Flows;
 use super::inflow::{Arrival, Bounds, Inflow};
+use super::keyed::Keyed;
 use super::link::{Link, MAX_ITEMS};
 use super::outflow::{Counts, Letter, Outflow, Terms};
 use super::packet::{Data, FlowKey, Hello, Item, MAX_OFFSET, Refusal};
@@ -24,7 +25,7 @@ pub(crate) struct Peer {
     pub(crate) out: Flows<Outflow>,
     pub(crate) inn: Flows<Inflow>,
     /// The sender's numbers of the flows from it, in this session.
-    in_ids: HashMap<u32, u32>,
+    in_ids: HashMap<u32, u32, Keyed>,
     /// Numbers of flows that have something to send, one piece each in turn.
     active: VecDeque<u32>,
     /// Those of them that wait for credit, in the order in which they came to its end.
@@ -80,7 +81,7 @@ impl Peer {
             link,
             out: Flows::default(),
             inn: Flows::default(),
-            in_ids: HashMap::new(),
+            in_ids: HashMap::default(),
             active: VecDeque::new(),
             starved: VecDeque::new(),
             rewinding: VecDeque::new(),

@@ -202,6 +202,7 @@ impl Relay {
         if half.way == way || is_there || (way.is_none() && !is_routed) {
             return;
         }
+        half.awake = None;
         let old = std::mem::replace(&mut half.way, way);
         if let Some(old) = old {
             self.lanes.leave(old, index);

@@ -74,7 +74,7 @@ impl Relay {
                 expired,
             };
             self.halves[source].link.push(settled, Vec::new());
-            self.wake(source);
+            self.nudge(source);
         }
     }
 
@@ -141,22 +141,29 @@ impl Relay {
 
     /// There may be something to send in this flow.
     pub(super) fn activate(&mut self, number: usize) {
+        self.count_unsent(number);
         let flow = &mut self.flows[number];
         let target = flow.target;
-        let half = &mut self.halves[target];
-        half.unsent.insert(number);
         if !std::mem::replace(&mut flow.is_listed, true) {
-            half.active.push_back(number);
+            self.halves[target].active.push_back(number);
         }
-        self.wake(target);
+        self.nudge(target);
+    }
+
+    pub(super) fn count_unsent(&mut self, number: usize) {
+        let flow = &mut self.flows[number];
+        if !std::mem::replace(&mut flow.is_counted, true) {
+            self.halves[flow.target].unsent += 1;
+        }
     }
 
     /// Perhaps nothing of a flow is left to be sent.
     pub(super) fn note_unsent(&mut self, number: usize) {
-        let flow = &self.flows[number];
+        let flow = &mut self.flows[number];
         let target = flow.target;
-        if !flow.is_unsent() && self.halves[target].unsent.remove(&number) {
-            self.wake(target);
+        if !flow.is_unsent() && std::mem::take(&mut flow.is_counted) {
+            self.halves[target].unsent -= 1;
+            self.nudge(target);
         }
     }
 
@@ -177,7 +184,7 @@ impl Relay {
             let half = &mut self.halves[half];
             half.targets = targets;
             half.active.clear();
-            half.unsent.clear();
+            half.unsent = 0;
             half.starved.clear();
             half.streamed.clear();
         }

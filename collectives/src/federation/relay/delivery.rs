@@ -70,7 +70,9 @@ impl Relay {
         self.halves[index].remembered -= usize::from(was_held);
         if was_held || flow.is_sent(seq) {
             self.end_message(number, seq, expired);
-            self.activate(number);
+            if self.flows[number].is_unsent() {
+                self.activate(number);
+            }
         } else if flow.is_unknown(seq) {
             self.note_wrong(index, "it has a message that it was not sent");
         }
@@ -140,7 +142,7 @@ impl Relay {
             self.ledger.unload(unloaded);
             self.quota.release(&mut self.halves[source].account, freed);
             self.top_up(source);
-            self.wake(source);
+            self.nudge(source);
         }
     }
 
@@ -182,9 +184,16 @@ impl Relay {
                     if let Some(piece) = streamed {
                         half.streamed.push_back((item, number, piece));
                     }
-                    half.active.push_back(number);
+                    let is_unsent = flow.is_unsent();
+                    flow.is_listed = is_unsent;
+                    if is_unsent {
+                        half.active.push_back(number);
+                    }
                     if unloaded > 0 {
                         half.lent.push_back((item, unloaded));
+                    }
+                    if !is_unsent {
+                        self.note_unsent(number);
                     }
                 }
                 Step::TooLarge(seq) => {
@@ -221,7 +230,7 @@ impl Relay {
         let half = &self.halves[index];
         let has_left = self.halves[half.twin].has_left;
         let half = &mut self.halves[index];
-        if has_left && half.link.is_up() && half.unsent.is_empty() && !half.told.leave {
+        if has_left && half.link.is_up() && half.unsent == 0 && !half.told.leave {
             half.told.leave = true;
             half.link.push(Item::Leave, Vec::new());
         }

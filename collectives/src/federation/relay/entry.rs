@@ -3,13 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::federation::core::Tag;
-use crate::federation::core::packet::cost;
-
-/// Content of at most so many bytes is copied: it would keep a far larger buffer alive that it came in.
-const COPIED: usize = 4 << 10;
+use crate::federation::core::packet::{SHORT, cost};
 
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -204,18 +201,25 @@ impl Entry {
     }
 }
 
-/// The same frames, in a buffer of their own if they are small.
-fn compact(frames: Vec<Bytes>) -> Vec<Bytes> {
-    let len = frames.iter().map(Bytes::len).sum();
-    if len > COPIED {
+/// The same frames, those that are short in a buffer of their own: they would keep the whole packet alive that they came
+/// in.
+fn compact(mut frames: Vec<Bytes>) -> Vec<Bytes> {
+    let is_short = |frame: &&mut Bytes| frame.len() <= SHORT;
+    let len = frames.iter_mut().filter(is_short).map(|frame| frame.len()).sum();
+    if len == 0 {
         return frames;
     }
-    let mut copy = BytesMut::with_capacity(len);
-    for frame in &frames {
+    let mut copy = Vec::with_capacity(len);
+    for frame in frames.iter_mut().filter(is_short) {
         copy.extend_from_slice(frame);
     }
-    let mut copy = copy.freeze();
-    let mut slices: Vec<_> = frames.iter().map(|frame| copy.split_to(frame.len())).collect();
-    slices.shrink_to_fit();
-    slices
+    let mut copy = Bytes::from(copy);
+    for frame in frames.iter_mut().filter(is_short) {
+        *frame = if frame.len() == copy.len() {
+            std::mem::take(&mut copy)
+        } else {
+            copy.split_to(frame.len())
+        };
+    }
+    frames
 }

@@ -68,6 +68,8 @@ pub(super) struct Flow {
     pub(super) is_kept: bool,
     /// Whether it is in the list of those that have something to send.
     pub(super) is_listed: bool,
+    /// Whether it counts among those that have something that the receiver has not got.
+    pub(super) is_counted: bool,
     /// All before it are sent.
     cursor: u64,
     /// Messages that the receiver wants again from their start.
@@ -220,6 +222,7 @@ impl Flow {
             is_pending: false,
             is_kept: false,
             is_listed: false,
+            is_counted: false,
             cursor: 0,
             again: BTreeSet::new(),
             ahead: (0, 0),

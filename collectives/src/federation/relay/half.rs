@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::Way;
 use super::flow::Streamed;
+use super::numbered::Numbered;
 use super::quota::Account;
 use crate::federation::core::Bounds;
 use crate::federation::core::link::Link;
@@ -26,6 +27,8 @@ pub(super) struct Half {
     pub(super) twin: usize,
     pub(super) link: Link,
     pub(super) way: Option<Way>,
+    /// The way on which it is waiting for its turn to send.
+    pub(super) awake: Option<Way>,
     /// Another number for each session.
     pub(super) session: u64,
     pub(super) armed: Option<Instant>,
@@ -37,7 +40,7 @@ pub(super) struct Half {
 
     /// The flows that the party sends, and their numbers in this session.
     pub(super) sources: BTreeMap<FlowKey, usize>,
-    pub(super) incoming: BTreeMap<u32, usize>,
+    pub(super) incoming: Numbered<usize>,
     /// Which of them have a message under way that is not kept whole.
     pub(super) streaming: BTreeSet<usize>,
     pub(super) account: Account,
@@ -50,8 +53,8 @@ pub(super) struct Half {
     pub(super) targets: Vec<usize>,
     /// Those that may have something to send, one piece each in turn.
     pub(super) active: VecDeque<usize>,
-    /// Those that have something that the party has not got.
-    pub(super) unsent: BTreeSet<usize>,
+    /// How many have something that the party has not got.
+    pub(super) unsent: usize,
     /// Those that wait for credit.
     pub(super) starved: Vec<usize>,
     pub(super) bounds: Bounds,
@@ -99,13 +102,14 @@ impl Half {
             twin: 0,
             link,
             way: None,
+            awake: None,
             session: 0,
             armed: None,
             is_present: false,
             is_relay: false,
             is_seen: false,
             sources: BTreeMap::new(),
-            incoming: BTreeMap::new(),
+            incoming: Numbered::default(),
             streaming: BTreeSet::new(),
             account,
             is_ready: false,
@@ -113,7 +117,7 @@ impl Half {
             unconfirmed: VecDeque::new(),
             targets: Vec::new(),
             active: VecDeque::new(),
-            unsent: BTreeSet::new(),
+            unsent: 0,
             starved: Vec::new(),
             bounds: Bounds {
                 messages: 1,
@@ -149,12 +153,12 @@ impl Half {
     /// A session begins.
     pub(super) fn reset(&mut self, session: u64) {
         self.session = session;
-        self.incoming.clear();
+        self.incoming = Numbered::default();
         self.unconfirmed.clear();
         self.has_left = false;
         self.is_seen = false;
         self.active.clear();
-        self.unsent.clear();
+        self.unsent = 0;
         self.starved.clear();
         self.queued_loads.clear();
         self.credit = None;

@@ -21,7 +21,7 @@ impl Relay {
         from: Option<(u64, u64)>,
     ) -> Result<(), Option<&'static str>> {
         let half = &self.halves[index];
-        if half.incoming.contains_key(&id) {
+        if half.incoming.contains(u64::from(id)) {
             return Err(Some("it opens two channels under one number"));
         }
         let known = half.sources.get(&key).copied();
@@ -39,7 +39,7 @@ impl Relay {
             Some(flow) => flow,
             None => self.make_flow(index, key, from.map(|(epoch, _)| epoch)),
         };
-        self.halves[index].incoming.insert(id, flow);
+        self.halves[index].incoming.insert(u64::from(id), flow);
         if from.is_none() && self.waits_for_answer(index, flow) {
             let flow = &mut self.flows[flow];
             (flow.is_pending, flow.source_id) = (true, Some(id));
@@ -190,7 +190,7 @@ impl Relay {
     ) -> Result<(), Option<&'static str>> {
         let is_durable = self.ledger.is_durable();
         let half = &mut self.halves[index];
-        let Some(number) = half.incoming.get(&data.flow).copied() else {
+        let Some(number) = half.incoming.get(u64::from(data.flow)).copied() else {
             return Err(Some("it sends on a channel that it has not opened"));
         };
         let len = frames.iter().map(|frame| frame.len() as u64).sum();

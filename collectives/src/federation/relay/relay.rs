@@ -246,39 +246,30 @@ impl Relay {
             return Some(reply);
         }
         while let Some((way, index)) = self.lanes.next() {
-            if self.halves.get(index).is_none_or(|half| half.way != Some(way)) {
+            let Some(half) = self.halves.get_mut(index) else {
+                continue;
+            };
+            half.awake.take_if(|awake| *awake == way);
+            if half.way != Some(way) {
                 continue;
             }
             self.fill(now, index);
             let half = &mut self.halves[index];
             let job = &self.jobs[half.job];
             let (limits, is_durable) = (&self.limits, self.ledger.is_durable());
-            let hello = || {
-                Content::Hello(Hello {
-                    members: job.members.clone(),
-                    window_messages: u32::MAX,
-                    window_bytes: u64::MAX,
-                    max_message: limits.largest(is_durable),
-                    // What is granted is an item: this may be read by a process that it was not meant for.
-                    credit: 0,
-                    custody: limits.custody(is_durable),
-                })
+            let hello = || Hello {
+                members: job.members.clone(),
+                window_messages: u32::MAX,
+                window_bytes: u64::MAX,
+                max_message: limits.largest(is_durable),
+                // What is granted is an item: this may be read by a process that it was not meant for.
+                credit: 0,
+                custody: limits.custody(is_durable),
             };
-            let sent = half.link.poll_transmit(now, hello);
-            let packet = sent.map(|(yours, content, pieces)| {
-                let header = Header {
-                    job: job.id.clone(),
-                    from: half.plays.clone(),
-                    to: half.party.clone(),
-                    mine: job.incarnation,
-                    yours,
-                    ack: half.link.ack(),
-                    content,
-                };
-                Packet { header, pieces }.encode()
-            });
+            let said = half.link.poll_transmit(now, hello);
+            let packet = said.map(|said| said.write(&job.id, &half.plays, &half.party, job.incarnation));
             if packet.is_some() {
-                self.lanes.wake(way, index);
+                self.nudge(index);
             }
             self.arm(index);
             if let Some(packet) = packet {
@@ -357,9 +348,20 @@ impl Relay {
 
     /// A half may have something to send, or to wait for.
     pub(super) fn wake(&mut self, index: usize) {
-        if let Some(way) = self.halves[index].way {
-            self.lanes.wake(way, index);
+        if self.halves[index].way.is_some() {
+            self.nudge(index);
             self.arm(index);
+        }
+    }
+
+    /// A half may have something to send, and looks when it is its turn what it has to wait for.
+    pub(super) fn nudge(&mut self, index: usize) {
+        let half = &mut self.halves[index];
+        if let Some(way) = half.way
+            && half.awake != Some(way)
+        {
+            half.awake = Some(way);
+            self.lanes.wake(way, index);
         }
     }
 
@@ -382,7 +384,7 @@ impl Relay {
         half.way.is_some()
             && (!is_between_servers
                 || !half.link.is_idle()
-                || !half.unsent.is_empty()
+                || half.unsent > 0
                 || half.told.seen == Some(true)
                 || self.halves[half.twin].is_party_present())
     }

@@ -104,8 +104,7 @@ impl Relay {
     fn charge(&mut self, number: usize, charge: u64) {
         let source = self.flows[number].source;
         self.quota.restore(&mut self.halves[source].account, charge);
-        let target = self.flows[number].target;
-        self.halves[target].unsent.insert(number);
+        self.count_unsent(number);
     }
 
     /// The half of a party of a job, in the place of another.

@@ -77,6 +77,7 @@ impl Relay {
             job.touched = now;
         }
         if half.way != Some(way) {
+            half.awake = None;
             if let Some(old) = half.way.replace(way) {
                 self.lanes.leave(old, index);
             }
@@ -112,6 +113,7 @@ impl Relay {
         for flow in targets {
             self.flows[flow].reset_target();
             self.flows[flow].is_listed = false;
+            self.flows[flow].is_counted = false;
             if !self.flows[flow].entries.is_empty() {
                 self.activate(flow);
             }
@@ -122,6 +124,7 @@ impl Relay {
     pub(super) fn lose(&mut self, index: usize, way: Way) {
         let half = &mut self.halves[index];
         half.link.lost();
+        half.awake = None;
         self.jobs[half.job].parties[half.member].lost(way);
         match way {
             Way::Party(_) => {
@@ -328,9 +331,11 @@ impl Relay {
         }
         if is_up {
             // Messages that go only to a party that is there.
-            let unsent: Vec<_> = half.unsent.iter().copied().collect();
-            for flow in unsent {
-                self.activate(flow);
+            for place in 0..self.halves[index].targets.len() {
+                let flow = self.halves[index].targets[place];
+                if self.flows[flow].is_counted {
+                    self.activate(flow);
+                }
             }
         }
         self.inform_twin(index);

@@ -23,9 +23,12 @@ use crate::federation::uplink::{News, Uplink};
 /// How many packets are taken at once from one connection, and how many in all before others have their turn.
 const BATCH: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 const BUDGET: usize = 512;
+/// When so many bytes have come, what there is for others goes on its way before more is taken: they have work to do
+/// meanwhile.
+const ROUND_BYTES: usize = 32 << 10;
 
 /// How often an ended connection's rest is waited for, when others have more and more to say.
-const ROUNDS: u32 = 64;
+const ROUNDS: u32 = 512;
 
 /// What the server is asked for from outside.
 pub(super) enum Command {
@@ -165,14 +168,15 @@ impl Driver {
 
     /// Takes packets of connections; whether there may be more.
     fn receive(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut taken = 0;
-        while taken < BUDGET {
+        let (mut taken, mut bytes) = (0, 0);
+        while taken < BUDGET && bytes < ROUND_BYTES {
             let received = self.router.poll_recv_batch(cx, &mut self.messages, BATCH);
             // The socket is closed by nobody but this one.
             let Poll::Ready(Ok(route)) = received else {
                 return false;
             };
             taken += self.messages.len();
+            bytes += self.messages.iter().map(Message::size).sum::<usize>();
             let Some((way, identity)) = self.ways.accept(route) else {
                 self.messages.clear();
                 continue;

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use flexbond_transport::Message;
 
 use super::{Event, Node};
 use crate::federation::core::link::Heard;
-use crate::federation::core::packet::{Content, Header, Hello, Item, Packet, PacketError, Refusal};
+use crate::federation::core::packet::{Content, Hello, Item, Packet, PacketError, Refusal};
 use crate::federation::core::peer::{Burnt, bounds};
 
 impl Node {
@@ -190,8 +191,8 @@ impl Node {
         self.touch(peer);
     }
 
-    /// The next packet for a peer. Writing it down needs no node.
-    pub(crate) fn poll_packet(&mut self, now: Instant, index: usize) -> Option<Packet> {
+    /// The next packet for a peer.
+    pub(crate) fn poll_transmit(&mut self, now: Instant, index: usize) -> Option<Message> {
         self.peers[index].fill(now, self.setup.piece);
         if self.is_leaving {
             self.tell(index);
@@ -203,29 +204,16 @@ impl Node {
             ..
         } = self;
         let peer = &mut peers[index];
-        let hello = || {
-            Content::Hello(Hello {
-                members: members.clone(),
-                window_messages: setup.limits.window_messages,
-                window_bytes: setup.limits.window_bytes,
-                max_message: setup.limits.max_message,
-                credit: u64::MAX,
-                custody: u64::MAX,
-            })
+        let hello = || Hello {
+            members: members.clone(),
+            window_messages: setup.limits.window_messages,
+            window_bytes: setup.limits.window_bytes,
+            max_message: setup.limits.max_message,
+            credit: u64::MAX,
+            custody: u64::MAX,
         };
         let said = peer.link.poll_transmit(now, hello);
-        let packet = said.map(|(yours, content, pieces)| {
-            let header = Header {
-                job: setup.job.clone(),
-                from: setup.local.clone(),
-                to: peer.id.clone(),
-                mine: setup.incarnation,
-                yours,
-                ack: peer.link.ack(),
-                content,
-            };
-            Packet { header, pieces }
-        });
+        let packet = said.map(|said| said.write(&setup.job, &setup.local, &peer.id, setup.incarnation));
         self.set_alarm(index);
         packet
     }
@@ -259,15 +247,7 @@ impl Node {
 /// As a whole, for tests.
 #[cfg(any(test, fuzzing))]
 impl Node {
-    pub(crate) fn handle_packet(&mut self, now: Instant, message: flexbond_transport::Message) {
+    pub(crate) fn handle_packet(&mut self, now: Instant, message: Message) {
         self.handle_read(now, Packet::decode(message));
-    }
-
-    pub(crate) fn poll_transmit(
-        &mut self,
-        now: Instant,
-        index: usize,
-    ) -> Option<flexbond_transport::Message> {
-        self.poll_packet(now, index).map(Packet::encode)
     }
 }

@@ -190,15 +190,44 @@ fn refused(packet: Packet) -> PacketError {
 #[test]
 fn pieces_belong_to_data_only() {
     let ack = packet(Content::Ack { gap: false }, 1);
-    assert_eq!(refused(ack), PacketError::Frames { frames: 2 });
+    assert_eq!(refused(ack), PacketError::Pieces { frames: 1 });
     for pieces in [0, 2, 4] {
         let items = vec![data(1), Item::Ready, data(2)];
         let packet = packet(Content::Items { seq: 0, items }, pieces);
-        assert_eq!(refused(packet), PacketError::Frames { frames: 1 + pieces });
+        assert!(Packet::decode(packet.encode()).is_err(), "{pieces}");
     }
     let items = vec![data(600), data(425)];
     let packet = packet(Content::Items { seq: 0, items }, 1025);
-    assert_eq!(refused(packet), PacketError::Frames { frames: 1026 });
+    assert_eq!(refused(packet), PacketError::Pieces { frames: 1 });
+}
+
+#[test]
+fn short_pieces_go_with_the_header() {
+    let lens = [1, SHORT, SHORT + 1, 100, 127, 128, 3 * SHORT];
+    let items = vec![data(4), Item::Ready, data(3)];
+    let mut packet = packet(Content::Items { seq: 0, items }, 0);
+    packet.pieces = lens
+        .iter()
+        .map(|len| Bytes::from(vec![*len as u8; *len]))
+        .collect();
+    let message = packet.clone().encode();
+    let large: Vec<_> = message.iter().skip(1).map(|frame| frame.len()).collect();
+    assert_eq!(large, [SHORT + 1, 3 * SHORT]);
+    assert_eq!(Packet::decode(message.clone()), Ok(packet));
+    // Nothing more and nothing less.
+    let first = message[0].to_vec();
+    let frames = message.into_frames();
+    for first in [&first[..first.len() - 1], &[&first[..], &[0]].concat()] {
+        let frames = [Frame::copy_from_slice(first)]
+            .into_iter()
+            .chain(frames[1..].iter().cloned());
+        assert!(Packet::decode(frames.collect()).is_err());
+    }
+    let frames = frames[..2].iter().cloned();
+    assert_eq!(
+        Packet::decode(frames.collect()),
+        Err(PacketError::Pieces { frames: 2 })
+    );
 }
 
 #[test]

@@ -61,7 +61,6 @@ fn a_packet_is_not_too_large() {
     let limits = limits();
     let now = Instant::now();
     let mut link = Link::new(1, &limits, now);
-    let hello = || Content::Hello(hello());
     let mut header = Header {
         job: JobId::new("job").unwrap(),
         from: party(1),
@@ -69,7 +68,7 @@ fn a_packet_is_not_too_large() {
         mine: 2,
         yours: 1,
         ack: 0,
-        content: hello(),
+        content: Content::Hello(hello()),
     };
     link.handle(now, &header, 0, Ok(()));
     assert!(link.is_up());
@@ -95,9 +94,9 @@ fn a_packet_is_not_too_large() {
         );
     }
     let mut counts = Vec::new();
-    while let Some((_, content, pieces)) = link.poll_transmit(now, hello) {
-        if let Content::Items { items, .. } = &content {
-            counts.push((items.len(), pieces.len()));
+    while let Some(said) = link.poll_transmit(now, hello) {
+        if let Content::Items { items, .. } = said.content() {
+            counts.push((items.len(), said.pieces().len()));
         }
     }
     assert_eq!(
@@ -168,7 +167,6 @@ fn what_is_taken_may_be_confirmed_later() {
         ack: 0,
         content: content.map_or_else(|| Content::Hello(hello()), |items| Content::Items { seq, items }),
     };
-    let hello = || Content::Hello(hello());
     link.handle(now, &packet(0, None), 0, Ok(()));
     while link.poll_transmit(now, hello).is_some() {}
     let items = || Some(vec![Item::Ready; 3]);
@@ -177,7 +175,7 @@ fn what_is_taken_may_be_confirmed_later() {
         link.take_unconfirmed();
     }
     assert_eq!((link.expected(), link.ack()), (3, 0));
-    assert_eq!(link.poll_transmit(now, hello), None);
+    assert!(link.poll_transmit(now, hello).is_none());
     // They come again, two more with them.
     let more = Some(vec![Item::Ready; 5]);
     assert_eq!(link.handle(now, &packet(0, more), 0, Ok(())).1, Some(3));
@@ -189,6 +187,6 @@ fn what_is_taken_may_be_confirmed_later() {
     assert_eq!(link.ack(), 4, "what has come, no more");
     link.hurry();
     let said = link.poll_transmit(now, hello).unwrap();
-    assert_eq!(said.1, Content::Ack { gap: false });
-    assert_eq!(link.poll_transmit(now, hello), None);
+    assert_eq!(said.content(), Content::Ack { gap: false });
+    assert!(link.poll_transmit(now, hello).is_none());
 }

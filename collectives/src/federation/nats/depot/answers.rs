@@ -7,7 +7,7 @@ use flexbond_transport::Message;
 use super::{Answer, Broken, Depot, DepotSetup, Errand, Request, Retry, Stream, parcel};
 use crate::federation::core::FlowKey;
 use crate::federation::core::Refusal;
-use crate::federation::core::packet::{Content, Header, Hello, Item, Packet};
+use crate::federation::core::packet::{Hello, Item};
 use crate::federation::nats::inbound::Outcome;
 use crate::federation::nats::partner::{CREDIT, Partner};
 use crate::federation::nats::record::{Batch, Progress};
@@ -246,27 +246,16 @@ impl Depot {
             job, local, limits, ..
         } = &self.setup;
         for partner in &mut self.partners {
-            let hello = || {
-                Content::Hello(Hello {
-                    members: self.members.clone(),
-                    window_messages: limits.window_messages,
-                    window_bytes: limits.window_bytes,
-                    max_message: limits.max_message,
-                    credit: CREDIT,
-                    custody: u64::MAX,
-                })
+            let hello = || Hello {
+                members: self.members.clone(),
+                window_messages: limits.window_messages,
+                window_bytes: limits.window_bytes,
+                max_message: limits.max_message,
+                credit: CREDIT,
+                custody: u64::MAX,
             };
-            if let Some((yours, content, pieces)) = partner.link.poll_transmit(now, hello) {
-                let header = Header {
-                    job: job.clone(),
-                    from: partner.id.clone(),
-                    to: local.clone(),
-                    mine: partner.incarnation,
-                    yours,
-                    ack: partner.link.ack(),
-                    content,
-                };
-                return Some(Packet { header, pieces }.encode());
+            if let Some(said) = partner.link.poll_transmit(now, hello) {
+                return Some(said.write(job, &partner.id, local, partner.incarnation));
             }
         }
         None

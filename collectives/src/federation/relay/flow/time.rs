@@ -96,7 +96,8 @@ impl Flow {
         self.timed.clear();
         self.ages.clear();
         self.again.clear();
-        (self.ahead, self.is_listed) = ((0, 0), false);
+        self.ahead = (0, 0);
+        (self.is_listed, self.is_counted) = (false, false);
         (cost, memory)
     }
 
