@@ -170,22 +170,26 @@ def federation():
         return bytes([len(value)]) + value.encode()
 
     def packet(content, *pieces):
-        header = b"\x01" + text("b") + text("a") + b"\x05\x07\x02" + content
+        header = b"\x01" + text("job") + text("b") + text("a") + b"\x05\x07\x02" + content
         return message(header, *pieces)
 
+    def items(*items):
+        return b"\x03\x09" + bytes([len(items)]) + b"".join(items)
+
+    opened = b"\x01\x00\x07\x03\x01\x02"
     contents = {
-        "hello": b"\x00" + text("job") + b"\x80\x08\x80\x80\x04\x80\x80\x10",
+        "hello": b"\x00\x02" + text("a") + text("b") + b"\x80\x08\x80\x80\x04\x80\x80\x10\x00\x80\x80\x02",
         "refused": b"\x01\x02",
         "ack": b"\x02\x01",
-        "open": b"\x03\x00\x00\x00\x01" + text("sums"),
-        "opened": b"\x03\x00\x01\x00\x07\x03\x01\x02\x05",
-        "settled": b"\x03\x02\x03\x00\x05\x01",
-        "abort": b"\x03\x03\x05" + text("b") + text("why"),
-        "leave": b"\x03\x04\x06",
+        "open": items(b"\x00\x00\x01" + text("sums") + b"\x01\x64\x03"),
+        "opened": items(opened),
+        "settled": items(b"\x03\x00\x05\x01"),
+        "abort": items(b"\x05" + text("b") + text("why")),
+        "leave": items(opened, b"\x04", b"\x06", b"\x07\x80\x08", b"\x08\x01", b"\x09\x00\x03", b"\x0a\x80\x08"),
     }
     for name, content in contents.items():
         seed("federation", f"packet-{name}", b"\x00" + packet(content))
-    data = b"\x03\x01\x02\x00\x09\x01" + text("tag") + b"\x01\x01\x64\x00\x00\x02\x03\x04"
+    data = items(b"\x02\x01\x02\x01" + text("tag") + b"\x01\x01\x64\x00\x00\x02\x03\x04\x02")
     seed("federation", "packet-data", b"\x00" + packet(data, "abc", "defg"))
 
     def step(what, which=0, count=0, body=b"", high=0):
@@ -206,6 +210,19 @@ def federation():
     sends = bytes([0, 0, 0, 0x40, 0x80, 1, 0, 0xF0, 0x80, 0x41])
     seed("federation", "parties", b"\x02" + both + sends + both + bytes([1, 0, 0x81, 1, 2, 0x60, 0x82, 0x60]) + both)
     seed("federation", "parties-loss", b"\x02" + sends + bytes([3, 7, 0x84, 0, 0x85, 1, 6, 0xFF, 2, 0xFF]) + both + sends)
+    everything, pause = step(10, count=7), step(0, count=25)
+    talk = everything + pause + b"".join(step(1, which) for which in range(16)) + everything
+    deaths = b"".join(step(8, 2 + which % 2 + which * 4, which) for which in range(3)) + step(8, 0) + step(8, 1)
+    bad = step(5, 1, 3) + step(6, 1) + step(6, 0x65) + step(3, 1, 4) + step(6, 0xC1, 2) + step(4, 0, 9) + step(6, 4)
+    late = step(7, 0, 2) + step(3, 0, 9) + step(5, 1, 9) + step(7, 0, 1) + pause * 12
+    lies = step(12, 0, 255, windows) + step(12, 4, 255, windows) + step(12, 0x41, 9, windows)
+    lies += b"".join(step(14, 4 * (high % 2), 4, b"\x00abc", high) for high in (0, 4, 1, 5, 2, 3))
+    operated = step(9, 0, 1) + step(9, 0x80, 1) + talk + step(9, 0) + step(9, 0x80) + step(9, 0xC0, 1) + talk
+    for plan in range(16):
+        seed("federation", f"relay-{plan:02}", b"\x04" + bytes([plan]) + talk + lies + bad + late + deaths + talk + bad + late)
+    seed("federation", "relay-operated", b"\x04\x07" + talk + operated + lies + step(11, 0, 1) + late)
+    seed("federation", "relay-altered", b"\x04\x10" + talk + step(3, 1, 9) + step(15, 4, 1, b"\x09\x11\x20\x21") * 3 + talk)
+    seed("federation", "relay-lost", b"\x04\x21" + talk + late + step(11, 0, 1) + step(8, 4) + deaths + talk)
     config = {"session": {"local_id": "a", "job_id": 7, "role": "guest"}, "federation": {"guest": ["a"], "host": [10]}}
     config |= {"server": "h:1", "addresses": {"a": "tcp://a:1"}, "limits": {"ttl_ms": 100, "piece": 2048}}
     seed("federation", "config-json", b"\x03" + json.dumps(config).encode())

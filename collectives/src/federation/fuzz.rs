@@ -54,6 +54,14 @@ pub fn node(data: &[u8]) {
     }
 }
 
+/// A message server, its parties and others, networks, stores and operators, in steps of four bytes and a body.
+///
+/// # Panics
+/// When a message is lost, comes twice or out of turn, more is kept than may be, or what is counted is not what is there.
+pub fn relay(data: &[u8]) {
+    super::relay::fuzz::relay(data);
+}
+
 fn node_of(local: usize, incarnation: u64, peers: &[usize], now: Instant) -> Node {
     let limits = Limits {
         window_messages: WINDOW,
@@ -288,7 +296,7 @@ fn most_queued() -> usize {
 }
 
 /// Up to eight bytes, little endian.
-fn number(body: &[u8]) -> u64 {
+pub(in crate::federation) fn number(body: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     for (to, from) in bytes.iter_mut().zip(body) {
         *to = *from;
@@ -296,7 +304,15 @@ fn number(body: &[u8]) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-fn item(step: u8, which: u8, count: u8, body: &[u8], epoch: u64, pieces: &mut Vec<Bytes>) -> Item {
+/// Something that one party says to another, with the pieces that belong to it.
+pub(in crate::federation) fn item(
+    step: u8,
+    which: u8,
+    count: u8,
+    body: &[u8],
+    epoch: u64,
+    pieces: &mut Vec<Bytes>,
+) -> Item {
     let flow = u32::from(count & 3);
     let before = pieces.len();
     match step % 16 {

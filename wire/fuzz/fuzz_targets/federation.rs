@@ -1,5 +1,5 @@
-//! Parties of a federated job: packets, one party among others that say anything, two on a way that does anything, and
-//! configurations.
+//! Parties of a federated job: packets, one party among others that say anything, two on a way that does anything, a
+//! message server among all of them, and configurations.
 #![no_main]
 
 use flexbond_collectives::federation::{Config, fuzz};
@@ -10,12 +10,12 @@ fuzz_target!(|data: &[u8]| {
     let Some((choice, data)) = data.split_first() else {
         return;
     };
-    match choice % 4 {
+    match choice % 5 {
         0 => fuzz::packets(Script(data).message()),
         1 => fuzz::node(data),
         // What is longer says nothing else, slower.
         2 => fuzz::parties(&data[..data.len().min(2048)]),
-        _ => {
+        3 => {
             let Ok(text) = std::str::from_utf8(data) else {
                 return;
             };
@@ -26,5 +26,6 @@ fuzz_target!(|data: &[u8]| {
                 }
             }
         }
+        _ => fuzz::relay(&data[..data.len().min(2048)]),
     }
 });

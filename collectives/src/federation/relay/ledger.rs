@@ -143,6 +143,12 @@ impl Ledger {
         len
     }
 
+    /// The bytes that are kept free for what the store was asked for.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn loading(&self) -> u64 {
+        self.loading.values().sum()
+    }
+
     pub(super) fn unload(&mut self, bytes: u64) {
         self.memory = self.memory.saturating_sub(bytes);
     }

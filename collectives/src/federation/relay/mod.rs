@@ -20,12 +20,16 @@ mod delivery;
 mod entry;
 mod event;
 mod flow;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod half;
 mod intake;
 mod job;
 mod lanes;
 mod ledger;
 mod limits;
+#[cfg(any(test, fuzzing))]
+mod model;
 mod numbered;
 mod quota;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
@@ -46,7 +50,7 @@ pub use self::limits::RelayLimits;
 pub(crate) use self::relay::{Relay, RelaySetup, Way};
 pub(crate) use self::routes::Routes;
 pub use self::stats::{JobStats, PartyStats, RelayStats};
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) use self::store::FlowId;
-#[cfg(any(test, feature = "federation-redb"))]
+#[cfg(any(test, fuzzing, feature = "federation-redb"))]
 pub(crate) use self::store::{Op, PieceId, Record, Request};

@@ -5,9 +5,7 @@ mod chain;
 mod custody;
 mod findings;
 mod hostile;
-mod model;
 mod quotas;
-
 mod stage;
 mod storms;
 mod streams;
@@ -18,7 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use flexbond_transport::Message;
 
-use self::model::ModelStore;
+use super::model::{self, ModelStore};
 use super::*;
 use crate::federation::Limits;
 use crate::federation::core::{Event, FlowKey, Kind, Letter, Node, Rejected, Setup, Tag, Taken};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::super::*;
+use super::*;
 use crate::federation::name::{JobId, PartyId};
 
 #[derive(Clone, Debug, Default)]
@@ -55,6 +55,14 @@ impl ModelStore {
         for (id, content) in &self.pieces {
             let len = content.iter().map(|frame| frame.len() as u64).sum();
             visit(Record::Piece { id: *id, len });
+        }
+    }
+
+    /// A piece is lost.
+    pub(super) fn lose(&mut self, number: usize) {
+        let count = self.pieces.len().max(1);
+        if let Some(id) = self.pieces.keys().nth(number % count).copied() {
+            self.pieces.remove(&id);
         }
     }
 
