@@ -3,6 +3,8 @@
 mod demo;
 mod endings;
 mod exchange;
+#[cfg(feature = "tcp")]
+mod hostile;
 #[cfg(feature = "nats")]
 #[path = "../nats/server.rs"]
 mod nats_server;

@@ -198,7 +198,10 @@ async fn keys_on_the_list_get_in_as_their_users_and_no_others() {
 type Rules = fn(usize, &[u8]) -> Vec<u8>;
 
 /// Stands between a client and its server, and hands on what the client says by its own rules.
-async fn between(server: Endpoint, rules: Rules) -> String {
+pub(crate) async fn between(
+    server: Endpoint,
+    mut rules: impl FnMut(usize, &[u8]) -> Vec<u8> + Send + 'static,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let endpoint = format!("tcp://{}", listener.local_addr().expect("bound"));
     let address = server.to_string().replace("tcp://", "");

@@ -4,6 +4,7 @@ mod authenticator;
 mod curve;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod malicious;
 mod mechanisms;
 #[path = "../raw/mod.rs"]
 mod raw;
