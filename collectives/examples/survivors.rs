@@ -1,7 +1,9 @@
 //! Ranks that add up numbers until the input of one of them ends, and go on without those that are lost.
 //!
-//! `survivors [DEAD_AFTER_MS]`: every process that a launcher starts (`flexbond launch`, `torchrun`, `mpirun`, `srun`) is
-//! a rank. `cargo xtask netlab check` runs it on hosts whose links it cuts. Each rank prints a JSON object a line:
+//! `survivors [DEAD_AFTER_MS [FOLDER]]`: every process that a launcher starts (`flexbond launch`, `torchrun`, `mpirun`, `srun`)
+//! is a rank. FOLDER has the certificate of all ranks and its key, `cert.pem` and `key.pem`, for endpoints of the form
+//! `tls://host:port` (feature `tls`). `cargo xtask netlab check` runs it on hosts whose links it cuts. Each rank prints a JSON
+//! object a line:
 //!
 //! | line | when |
 //! | --- | --- |
@@ -13,6 +15,7 @@
 use std::env;
 use std::error::Error;
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +23,7 @@ use std::time::Duration;
 
 use flexbond_collectives::{CollectiveError, Communicator, MeshFabric, Sum};
 use flexbond_session::mesh::MeshOptions;
+use flexbond_transport::Registry;
 
 /// Numbers of one sum. Megabytes, so that something is under way between all ranks at every moment.
 const LENGTH: usize = 1 << 20;
@@ -29,6 +33,9 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut options = MeshOptions::new();
     if let Some(millis) = env::args().nth(1) {
         options = options.dead_after(Duration::from_millis(millis.parse()?));
+    }
+    if let Some(folder) = env::args_os().nth(2) {
+        options = options.registry(encrypted(folder.as_ref())?);
     }
     let has_ended = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&has_ended);
@@ -58,6 +65,31 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
             Err(error) => return alone(&error),
         };
     }
+}
+
+/// Transports with `tls`, where all show the one certificate, and take no other.
+#[cfg(feature = "tls")]
+fn encrypted(folder: &Path) -> Result<Registry, Box<dyn Error>> {
+    use flexbond_transport::{
+        ClientCertificates, Tls, TlsClient, TlsIdentity, TlsOptions, TlsServer, TrustRoots,
+    };
+
+    let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    let trusted = TrustRoots::from_pem_file(&certificate)?;
+    let own = TlsIdentity::from_pem_files(&certificate, &key)?;
+    let server = TlsServer::new(own.clone()).clients(ClientCertificates::Required(trusted.clone()));
+    let client = TlsClient::new(trusted).identity(own);
+    let registry = Registry::standard();
+    registry.register(
+        "tls",
+        Arc::new(Tls::new(TlsOptions::default().server(server).client(client))?),
+    )?;
+    Ok(registry)
+}
+
+#[cfg(not(feature = "tls"))]
+fn encrypted(_: &Path) -> Result<Registry, Box<dyn Error>> {
+    Err("it was built without the feature `tls`".into())
 }
 
 /// Why the work has stopped.

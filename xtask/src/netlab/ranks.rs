@@ -1,7 +1,8 @@
 //! The part of the check in which paths between the ranks of a computation go dead without a word.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -81,7 +82,8 @@ pub(super) fn build() -> Result<()> {
         process::cargo()
             .current_dir(&workspace.root)
             .args(["build", "--quiet", "--locked"])
-            .args(["--package", "flexbond-collectives", "--example", PROGRAM]),
+            .args(["--package", "flexbond-collectives", "--example", PROGRAM])
+            .args(["--features", "tls"]),
     )
 }
 
@@ -90,20 +92,73 @@ pub(super) fn build() -> Result<()> {
 /// # Errors
 /// When the lab fails, or ranks do not start to work.
 pub(super) fn check(lab: &mut Lab, failures: &mut Vec<String>) -> Result<()> {
-    let program = Workspace::load()?
-        .target
-        .join("debug")
-        .join("examples")
-        .join(PROGRAM);
+    let target = Workspace::load()?.target;
+    let program = target.join("debug").join("examples").join(PROGRAM);
+    let plain = Setting {
+        program,
+        folder: None,
+    };
     for (port, case) in (PORT + 1..).zip(&CASES) {
-        Ranks::start(lab, &program, port)?.endure(case, lab, failures)?;
+        Ranks::start(lab, &plain, port)?.endure(case, lab, failures)?;
     }
-    Ranks::start(lab, &program, PORT)?.outlast(lab, failures)
+    Ranks::start(lab, &plain, PORT)?.outlast(lab, failures)?;
+    let folder = target.join("netlab");
+    match certify(lab, &folder) {
+        Ok(()) => {
+            let encrypted = Setting {
+                folder: Some(folder),
+                ..plain
+            };
+            for (port, case) in (PORT + 100..).zip(&CASES) {
+                Ranks::start(lab, &encrypted, port)?.endure(case, lab, failures)?;
+            }
+            Ranks::start(lab, &encrypted, PORT + 99)?.outlast(lab, failures)
+        }
+        Err(error) => {
+            println!("NOT CHECKED: ranks over TLS, for which there is no certificate ({error:#})");
+            Ok(())
+        }
+    }
+}
+
+/// Makes the certificate of all ranks, for the addresses of all hosts.
+fn certify(lab: &Lab, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let addresses = (0..lab.hosts()).map(|host| format!("IP:{}", lab.address(host)));
+    let addresses: Vec<_> = addresses.collect();
+    process::output(
+        Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec"])
+            .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
+            .args(["-nodes", "-days", "2", "-subj", "/CN=ranks"])
+            .args(["-addext", &format!("subjectAltName={}", addresses.join(","))])
+            // It issues itself and nobody else.
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+            .arg("-keyout")
+            .arg(folder.join("key.pem"))
+            .arg("-out")
+            .arg(folder.join("cert.pem")),
+    )?;
+    Ok(())
+}
+
+/// What ranks are, and what they talk over.
+struct Setting {
+    program: PathBuf,
+    /// With the certificate of all, where they talk over TLS.
+    folder: Option<PathBuf>,
+}
+
+impl Setting {
+    fn scheme(&self) -> &'static str {
+        if self.folder.is_some() { "tls" } else { "tcp" }
+    }
 }
 
 /// The ranks of a computation, one on each host.
 struct Ranks {
     running: Vec<Probe>,
+    scheme: &'static str,
 }
 
 /// How a computation has ended at a rank.
@@ -116,13 +171,15 @@ struct Ending {
 
 impl Ranks {
     /// Starts them, and waits until they are at work.
-    fn start(lab: &Lab, program: &PathBuf, port: u16) -> Result<Self> {
+    fn start(lab: &Lab, setting: &Setting, port: u16) -> Result<Self> {
         let mut running = Vec::new();
         for host in 0..lab.hosts() {
-            let mut command: Command = lab.command(host, program);
+            let meet = format!("{}://{}:{port}", setting.scheme(), lab.address(0));
+            let mut command: Command = lab.command(host, &setting.program);
             command
                 .arg(DEAD_AFTER.as_millis().to_string())
-                .env_remove("FLEXBOND_ENDPOINT")
+                .args(&setting.folder)
+                .env("FLEXBOND_ENDPOINT", meet)
                 .env_remove("FLEXBOND_MULTICAST")
                 .env("RANK", host.to_string())
                 .env("WORLD_SIZE", lab.hosts().to_string())
@@ -134,7 +191,10 @@ impl Ranks {
             rank.hear(PATIENCE)
                 .with_context(|| format!("the rank on host {host} did not start to work"))?;
         }
-        Ok(Ranks { running })
+        Ok(Ranks {
+            running,
+            scheme: setting.scheme(),
+        })
     }
 
     /// Commits the faults in the middle of the work, and takes them away once every rank has its error.
@@ -154,7 +214,7 @@ impl Ranks {
         let is_in_time = endings.iter().flatten().all(|ending| ending.after <= bound);
         judge(
             failures,
-            &format!("{}: all ranks agree", case.name),
+            &format!("{}, over {}: all ranks agree", case.name, self.scheme),
             &format!("{}must be {:?} within {bound:?}", shown(&endings), case.outcomes),
             outcome.is_some() && is_in_time,
         );
@@ -169,9 +229,9 @@ impl Ranks {
                 go_on &= line.is_some_and(|(_, line)| line["size"].as_u64() == Some(left));
             }
         }
-        let what = format!("{}, healed: the others go on", case.name);
+        let what = format!("{}, over {}, healed: the others go on", case.name, self.scheme);
         judge(failures, &what, "", go_on);
-        let what = format!("{}, healed: nobody hangs", case.name);
+        let what = format!("{}, over {}, healed: nobody hangs", case.name, self.scheme);
         judge(failures, &what, "", self.end());
         Ok(())
     }
@@ -189,7 +249,10 @@ impl Ranks {
             rank.hear(PATIENCE)
                 .is_some_and(|(_, line)| line["done"].as_bool() == Some(true))
         });
-        let what = format!("host 2 cut off for {BRIEF:?}: nobody is lost");
+        let what = format!(
+            "host 2 cut off for {BRIEF:?}, over {}: nobody is lost",
+            self.scheme
+        );
         judge(failures, &what, "", done && self.end());
         Ok(())
     }
