@@ -277,7 +277,7 @@ async fn who_sends_without_credit_or_never_reads_is_bounded() {
     let of_job: Vec<_> = stats
         .jobs
         .iter()
-        .filter(|(id, _)| id.to_string() == "job-9")
+        .filter(|(id, _)| id.as_str() == "job-9")
         .flat_map(|(_, job)| job.parties.values())
         .collect();
     assert!(
