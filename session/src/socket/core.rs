@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use flexbond_transport::pipe::{PipeReceiver, PipeSender, pipe};
@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::crowd::Crowd;
+use super::ending::Ending;
 use super::lane::Lane;
 use super::memory::Memory;
 use super::monitor::{Event, Watchers};
@@ -52,8 +53,8 @@ pub(crate) struct Core {
     /// Handshakes that made room for newer ones.
     pub(crate) displaced: SharedCounter,
     stop: watch::Sender<Stop>,
-    closed: AtomicBool,
-    /// Counts running tasks: each holds a receiver.
+    ending: Ending,
+    /// Each running task holds a receiver.
     running: watch::Sender<()>,
 }
 
@@ -112,7 +113,9 @@ pub(crate) struct TaskGuard {
 impl Drop for TaskGuard {
     fn drop(&mut self) {
         self.running = None;
-        self.core.report_closed();
+        if self.core.ending.end() {
+            self.core.watchers.close();
+        }
     }
 }
 
@@ -179,7 +182,7 @@ impl Core {
             unread,
             displaced: SharedCounter::default(),
             stop: watch::Sender::new(Stop::Running),
-            closed: AtomicBool::new(false),
+            ending: Ending::new(),
             running: watch::Sender::new(()),
         })
     }
@@ -354,15 +357,8 @@ impl Core {
         peers
     }
 
-    /// Tells the watchers that the socket is closed, once it is and the last task has ended.
-    fn report_closed(&self) {
-        if self.is_closed() && self.running.receiver_count() == 0 {
-            self.watchers.close();
-        }
-    }
-
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.ending.is_closed()
     }
 
     pub(crate) fn stop_watch(&self) -> StopWatch {
@@ -370,6 +366,7 @@ impl Core {
     }
 
     pub(crate) fn guard(self: &Arc<Self>) -> TaskGuard {
+        self.ending.begin();
         TaskGuard {
             core: Arc::clone(self),
             running: Some(self.running.subscribe()),
@@ -386,11 +383,14 @@ impl Core {
 
     /// Ends all tasks after at most `linger`, or after what an earlier call said if that is less.
     pub(crate) fn begin_close(&self, linger: Option<Duration>) {
-        let first = !self.closed.swap(true, Ordering::AcqRel);
+        let first = self.ending.close();
         shorten(&self.stop, deadline(linger));
         if first {
             self.pattern.close();
-            self.report_closed();
+            // Otherwise the last task does it.
+            if self.ending.is_over() {
+                self.watchers.close();
+            }
         }
     }
 

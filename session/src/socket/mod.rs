@@ -66,6 +66,7 @@ mod channel;
 mod core;
 mod crowd;
 mod dialer;
+mod ending;
 mod error;
 mod failure;
 mod fair_queue;

@@ -6,6 +6,8 @@
 #![cfg(test)]
 #![allow(dead_code)]
 
+#[path = "../../../session/src/socket/ending.rs"]
+mod ending;
 #[path = "../../../rpc/src/server/flights.rs"]
 mod flights;
 #[path = "../../../session/src/socket/news.rs"]

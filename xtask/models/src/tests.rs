@@ -6,9 +6,10 @@ use std::task::{Wake, Waker};
 
 use loom::thread;
 
+use super::ending::Ending;
 use super::flights::Flights;
 use super::news::News;
-use super::sync::Mutex;
+use super::sync::{AtomicBool, Mutex, Ordering};
 use super::task::Task;
 use super::wakers::WakerSet;
 use super::woken::{Signal, Woken};
@@ -138,6 +139,37 @@ fn a_server_that_drains_hears_of_the_only_call() {
 #[test]
 fn a_server_that_drains_hears_of_the_last_call() {
     drained(2);
+}
+
+/// As a socket that is closed while its tasks end of their own: somebody tells its watchers.
+fn closed(tasks: u32) {
+    loom::model(move || {
+        let ending = Arc::new(Ending::new());
+        let told = Arc::new(AtomicBool::new(false));
+        let tasks: Vec<_> = (0..tasks)
+            .map(|_| {
+                ending.begin();
+                let (ending, told) = (Arc::clone(&ending), Arc::clone(&told));
+                thread::spawn(move || {
+                    if ending.end() {
+                        told.store(true, Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        assert!(ending.close() && ending.is_closed());
+        if ending.is_over() {
+            told.store(true, Ordering::Relaxed);
+        }
+        tasks.into_iter().for_each(|task| task.join().expect("it ends"));
+        assert!(ending.is_over() && told.load(Ordering::Relaxed));
+    });
+}
+
+#[test]
+fn watchers_hear_that_a_socket_is_closed_whoever_ends_last() {
+    closed(1);
+    closed(2);
 }
 
 /// As whoever waits for a socket: it registers, looks again, and sleeps.
