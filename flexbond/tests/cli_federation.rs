@@ -313,7 +313,7 @@ fn status_shows_who_is_there() {
     let end = look();
     assert_eq!(
         (state(&end, 0).as_str(), state(&end, 1).as_str()),
-        ("unseen", "present")
+        ("not running", "present")
     );
     // Nobody was told that it has left.
     let a = "a".parse().unwrap();

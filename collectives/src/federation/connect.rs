@@ -43,7 +43,8 @@ pub enum ConnectError {
 
 impl Federation {
     /// Takes part in the job of `config`, in the mode that it asks for: by its `server` if it has one, else directly by its
-    /// `addresses`. Who is not there yet is not waited for; [`ready`](Federation::ready) is the start-up barrier.
+    /// `addresses`. Who is not there yet is not waited for; [`ready`](Federation::ready) is the start-up barrier. Only a server
+    /// of NATS is, until [`Limits::timeout`](super::Limits::timeout) is over: what it can do has to be known first.
     ///
     /// # Errors
     /// [`ConnectError`] says which key of the configuration is wrong.

@@ -65,6 +65,8 @@ pub enum Presence {
     ServerRefuses,
     /// It has ended in good order.
     Left,
+    /// No process has its place at the message server, as [`look`](super::Federation::look) has seen.
+    NotRunning,
     /// It does not let this party take part.
     Refuses(RefusedReason),
 }
@@ -86,6 +88,7 @@ impl std::fmt::Display for Presence {
                  see `server`, and `curve` or `tls`, in the configuration",
             ),
             Presence::Left => f.write_str("has left"),
+            Presence::NotRunning => f.write_str("is not running"),
             Presence::Refuses(reason) => write!(f, "refuses this party: {reason}"),
         }
     }

@@ -123,11 +123,9 @@ async fn from_the_place(config: Config, time: Duration) -> Result<JobStatus, Con
             break;
         }
     }
-    let is_running = others().any(|party| presence(party) == Presence::Refuses(RefusedReason::InUse));
+    let own = own_place(others().map(presence));
     let mut status = JobStatus::new(&config, |party| match party == config.local() {
-        true if is_running => Presence::Present,
-        // It is this process alone that is there.
-        true => Presence::Unseen,
+        true => own,
         false => presence(party),
     });
     if let Ok(Over::Aborted { by, reason }) = tokio::time::timeout(Duration::ZERO, federation.over()).await {
@@ -135,6 +133,24 @@ async fn from_the_place(config: Config, time: Duration) -> Result<JobStatus, Con
     }
     federation.vanish();
     Ok(status)
+}
+
+/// What the server's words about the others say of the place that was taken.
+fn own_place(others: impl Iterator<Item = Presence>) -> Presence {
+    let mut own = Presence::NotRunning;
+    for presence in others {
+        match presence {
+            // Somebody was there before.
+            Presence::Refuses(RefusedReason::InUse) => return Presence::Present,
+            // Nobody knows.
+            Presence::Refuses(_)
+            | Presence::NoServer
+            | Presence::ServerRefuses
+            | Presence::ServerSilent(_) => own = presence,
+            _ => {}
+        }
+    }
+    own
 }
 
 /// Sees who takes connections.

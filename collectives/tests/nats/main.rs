@@ -195,7 +195,8 @@ async fn refused(config: Config) -> NatsError {
 
 #[tokio::test]
 async fn errors_say_what_is_wrong_with_the_server() {
-    let error = refused(config("nats://127.0.0.1:1", "a", &["a", "b"])).await;
+    let brief = limits().timeout(Duration::from_millis(200));
+    let error = refused(config("nats://127.0.0.1:1", "a", &["a", "b"]).limits(brief)).await;
     assert!(matches!(error, NatsError::Unreachable { .. }), "{error}");
     assert!(
         error

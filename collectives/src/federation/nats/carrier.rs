@@ -105,7 +105,8 @@ impl std::fmt::Debug for NatsCarrier {
 }
 
 impl NatsCarrier {
-    /// Connects to the server of the configuration, and makes the streams of the job unless they are there.
+    /// Connects to the server of the configuration, and makes the streams of the job unless they are there. A server that is
+    /// not there is tried again until [`Limits::timeout`](crate::federation::Limits::timeout) is over.
     ///
     /// # Errors
     /// [`NatsError`] says what the server lacks or refuses. Later on, the connection is made again whenever it is lost.
@@ -114,7 +115,7 @@ impl NatsCarrier {
     /// When the future is dropped before it is ready, streams may have been made.
     pub async fn from_config(config: &Config) -> Result<Self, NatsError> {
         let link = Arc::new(Line::default());
-        let (place, client) = connect(config, Arc::clone(&link)).await?;
+        let (place, client) = connect(config, Arc::clone(&link), config.bounds().timeout).await?;
         let feeds = place.clone().open(client.clone()).await?;
         let mut carrier = NatsCarrier {
             place: Arc::new(place),

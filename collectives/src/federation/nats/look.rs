@@ -26,7 +26,7 @@ type Found = Option<(u64, u64, Bytes)>;
 
 /// Looks at the records of parties twice, to see who writes anew.
 pub(in crate::federation) async fn look(config: &Config, time: Duration) -> Result<JobStatus, NatsError> {
-    let (place, client) = connect(config, Arc::new(Line::default())).await?;
+    let (place, client) = connect(config, Arc::new(Line::default()), time).await?;
     let context = jetstream::new(client);
     let mut streams = Vec::new();
     for name in [place.subjects.data_stream(), place.subjects.state_stream()] {

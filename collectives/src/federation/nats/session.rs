@@ -1,5 +1,8 @@
 //! The connection to the server, the streams of the job, and what is read of them.
 
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,6 +14,7 @@ use async_nats::jetstream::stream::{Config as StreamConfig, DiscardPolicy, Stora
 use async_nats::jetstream::{self, ErrorCode};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, ServerAddr};
 use futures_util::StreamExt;
+use tokio::time::Instant;
 
 use super::carrier::Line;
 use super::depot::Stored;
@@ -24,6 +28,10 @@ use crate::federation::name::{JobId, PartyId};
 
 /// What a server takes in one message at least.
 const MIN_PAYLOAD: usize = 64 << 10;
+/// Bytes of a file with credentials, at most.
+const MAX_CREDENTIALS: u64 = 64 << 10;
+/// How long it is waited before a server is asked again that was not there: twice as long each time, up to the second.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// A consumer that nobody asks is removed by the server after this.
 const INACTIVE: Duration = Duration::from_secs(60);
 /// The server says so often that a consumer lives; what is silent for twice as long is gone.
@@ -51,8 +59,12 @@ pub(super) struct Feeds {
     handles: [Handle<()>; 2],
 }
 
-/// Connects. The options of the configuration have been checked.
-pub(super) async fn connect(config: &Config, line: Arc<Line>) -> Result<(Place, Client), NatsError> {
+/// Connects, and tries for so long if the server is not there. The options of the configuration have been checked.
+pub(super) async fn connect(
+    config: &Config,
+    line: Arc<Line>,
+    patience: Duration,
+) -> Result<(Place, Client), NatsError> {
     let server = config.server().filter(|server| is_nats(server));
     let server = server.ok_or(NatsError::NoServer)?.to_owned();
     let options = config.nats_options().cloned().unwrap_or_default();
@@ -96,7 +108,7 @@ pub(super) async fn connect(config: &Config, line: Arc<Line>) -> Result<(Place, 
             path: path.clone(),
             source,
         };
-        let text = std::fs::read_to_string(path).map_err(unusable)?;
+        let text = read_credentials(path).map_err(unusable)?;
         connecting = connecting.credentials(&text).map_err(unusable)?;
     }
     if let Some(files) = config.tls_files() {
@@ -108,16 +120,7 @@ pub(super) async fn connect(config: &Config, line: Arc<Line>) -> Result<(Place, 
             connecting = connecting.add_client_certificate(certificate.clone(), key.clone());
         }
     }
-    let client = connecting.connect(addresses).await.map_err(|error| {
-        let (server, reason) = (server.clone(), chain(&error));
-        match error.kind() {
-            ConnectErrorKind::ServerParse => NatsError::Address { server, reason },
-            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                NatsError::Denied { server, reason }
-            }
-            _ => NatsError::Unreachable { server, reason },
-        }
-    })?;
+    let client = reach(&server, &connecting, &addresses, patience).await?;
     let limit = client.max_payload();
     if limit < MIN_PAYLOAD {
         return Err(NatsError::SmallPayload { limit });
@@ -134,6 +137,53 @@ pub(super) async fn connect(config: &Config, line: Arc<Line>) -> Result<(Place, 
         options,
     };
     Ok((place, client))
+}
+
+/// Connects when the server is there; what it says then is final.
+async fn reach(
+    server: &str,
+    connecting: &ConnectOptions,
+    addresses: &[ServerAddr],
+    patience: Duration,
+) -> Result<Client, NatsError> {
+    let end = Instant::now().checked_add(patience);
+    let mut delay = RETRY.0;
+    loop {
+        let attempt = connecting.clone().connect(addresses);
+        let attempt = match end {
+            Some(end) => tokio::time::timeout_at(end.max(Instant::now() + RETRY.0), attempt).await,
+            None => Ok(attempt.await),
+        };
+        let server = server.to_owned();
+        let reason = match attempt {
+            Ok(Ok(client)) => return Ok(client),
+            Ok(Err(error)) => match (error.kind(), chain(&error)) {
+                (ConnectErrorKind::ServerParse, reason) => return Err(NatsError::Address { server, reason }),
+                (ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation, reason) => {
+                    return Err(NatsError::Denied { server, reason });
+                }
+                (_, reason) => reason,
+            },
+            Err(_) => "it does not answer".to_owned(),
+        };
+        if end.is_some_and(|end| Instant::now() + delay >= end) {
+            return Err(NatsError::Unreachable { server, reason });
+        }
+        tokio::time::sleep(delay).await;
+        delay = (delay * 2).min(RETRY.1);
+    }
+}
+
+/// The file's text. What is larger is another file.
+fn read_credentials(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?
+        .take(MAX_CREDENTIALS + 1)
+        .read_to_string(&mut text)?;
+    match text.len() as u64 > MAX_CREDENTIALS {
+        true => Err(std::io::Error::other("it is too large for credentials")),
+        false => Ok(text),
+    }
 }
 
 impl Place {

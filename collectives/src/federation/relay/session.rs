@@ -154,7 +154,8 @@ impl Relay {
         } else {
             party.present -= 1;
             self.quota.suspend(&mut half.account);
-            if party.present == 0 {
+            // Who has left is not missed.
+            if party.present == 0 && !half.has_left {
                 let (job, party) = (job.id.clone(), half.party.clone());
                 self.tell(RelayEvent::Lost { job, party });
             }

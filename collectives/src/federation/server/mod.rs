@@ -6,6 +6,7 @@
 //! waits alone.
 
 mod admission;
+mod check;
 mod config;
 mod driver;
 mod error;

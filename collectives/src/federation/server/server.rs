@@ -10,6 +10,8 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::admission::proofs;
+#[cfg(feature = "federation-redb")]
+use super::check::check_store;
 use super::config::ServerConfig;
 use super::driver::{Command, Driver, Reload};
 use super::error::ServeError;
@@ -167,8 +169,9 @@ impl Server {
         })
     }
 
-    /// Whether a server could begin with this, as far as that can be seen without beginning: its entries, keys and
-    /// certificates.
+    /// Whether a server could begin with this, as far as that can be seen without beginning: its entries, keys,
+    /// certificates, and the place of its store. A party or job that could never come is an error here, too, see
+    /// [`check_members`](ServerConfig::check_members).
     ///
     /// # Errors
     /// [`ServeError::Config`] says which key is wrong.
@@ -177,6 +180,11 @@ impl Server {
         #[cfg(not(feature = "federation-redb"))]
         if config.store.is_some() {
             return Err(ServeError::NoStore);
+        }
+        config.check_members()?;
+        #[cfg(feature = "federation-redb")]
+        if let Some(path) = &config.store {
+            check_store(path)?;
         }
         Sockets::new(config)?.check(config)
     }
@@ -355,7 +363,7 @@ fn unix_ms() -> u64 {
     now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn access(config: &ServerConfig) -> Access {
+pub(super) fn access(config: &ServerConfig) -> Access {
     let mut parties: BTreeMap<PartyId, BTreeSet<_>> = config
         .parties
         .iter()

@@ -89,7 +89,24 @@ struct Recv {
     timeout: Duration,
 }
 
-const HELP: &str = r#"Who it is:
+const HELP: &str = r#"Configuration:
+  One file for each party, .json or .toml. All name the same job and the same
+  parties; the roles (guest, host, arbiter) are the job's own affair.
+    {
+      "server": "tcp://relay.example:9370",
+      "session": {"local_id": "bank-a", "job_id": "churn-7"},
+      "federation": {"guest": ["bank-a"], "host": ["bank-b"], "arbiter": ["auditor"]}
+    }
+  A `server` that has keys wants, as `flexbond keygen` makes them,
+      "curve": {"secret_file": "bank-a.key_secret", "server_key": "rq:rM>}U…"}
+  and one at tls://
+      "tls": {"authorities": "ca.pem", "certificate": "a.pem", "private_key": "a.key"}
+  A `server` may be NATS with JetStream: "nats://host:4222". Without a `server`,
+  parties that can connect to each other have instead
+      "addresses": {"bank-a": "tcp://10.0.0.1:9400", "bank-b": "tcp://10.0.0.2:9400"}
+  Files are looked for in the folder of the configuration.
+
+Who it is:
   The party that the configuration names as `session.local_id`. A party is one
   process: while its program runs, `send` and `recv` say so and do nothing.
   Afterwards the other parties see that it has left, until its program starts.

@@ -6,7 +6,8 @@ use tokio::time::Instant;
 
 use crate::cli::failure::{Failure, explain};
 use crate::collectives::federation::{
-    ChannelError, Config, ConnectError, DirectError, Federation, Over, PartyId, Presence, RefusedReason,
+    ChannelError, Config, ConnectError, DirectError, Federation, NatsError, Over, PartyId, Presence,
+    RefusedReason,
 };
 
 /// How often it is looked.
@@ -31,6 +32,7 @@ pub(super) fn failure_of(error: &ConnectError) -> Failure {
         ConnectError::Config(_) | ConnectError::NoWay | ConnectError::NoNats => {
             Failure::usage(explain(error))
         }
+        ConnectError::Nats(NatsError::Unreachable { .. }) => Failure::timed_out(explain(error)),
         ConnectError::Direct(DirectError::Bind(_)) => {
             Failure::new(explain(error)).hint("is the program of this party running? a party is one process")
         }

@@ -18,7 +18,10 @@ impl Recv {
     pub(super) async fn run(&self, config: Config) -> Result<Exit, Failure> {
         let mut interrupt = Interrupt::listen()
             .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
-        let federation = join(config, &self.from, self.timeout).await?;
+        let federation = tokio::select! {
+            joined = join(config, &self.from, self.timeout) => joined?,
+            number = interrupt.wait() => return Ok(Exit::Signal(number)),
+        };
         let received = tokio::select! {
             received = self.recv(&federation) => received?,
             failure = watch(&federation, &self.from) => return Err(failure),

@@ -17,7 +17,10 @@ impl Send {
     ) -> Result<Exit, Failure> {
         let mut interrupt = Interrupt::listen()
             .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
-        let federation = join(config, &self.to, self.timeout).await?;
+        let federation = tokio::select! {
+            joined = join(config, &self.to, self.timeout) => joined?,
+            number = interrupt.wait() => return Ok(Exit::Signal(number)),
+        };
         tokio::select! {
             sent = self.send(&federation, encoding, parts) => sent.map(|()| Exit::Done),
             failure = watch(&federation, &self.to) => Err(failure),

@@ -32,8 +32,11 @@ fn state(presence: Presence) -> &'static str {
         Presence::Waiting => "waiting",
         Presence::Silent(_) => "silent",
         Presence::Left => "left",
+        Presence::NotRunning => "not running",
         Presence::Unseen => "unseen",
         Presence::ServerSilent(_) => "server silent",
+        Presence::NoServer => "no server",
+        Presence::ServerRefuses => "server refuses",
         Presence::Refuses(_) => "refuses",
         _ => "unknown",
     }
@@ -93,6 +96,9 @@ fn lines(config: &Config, status: &JobStatus) -> String {
         let seen = match (config.server(), party.presence) {
             (None, Presence::Present) => "listens".to_owned(),
             (None, Presence::Unseen) => "does not listen".to_owned(),
+            (_, Presence::Refuses(reason)) if party.member.id == *config.local() => {
+                format!("is not let in: {reason}")
+            }
             (_, presence) => presence.to_string(),
         };
         let space = " ".repeat(widest - width(name));

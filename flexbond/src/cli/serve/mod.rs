@@ -41,7 +41,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Check the configuration, keys and certificates too, and end
+    /// Check the configuration, keys, certificates and the place of the store too, and end
     #[arg(long)]
     check_config: bool,
 
@@ -162,6 +162,7 @@ impl Serve {
         let mut metrics = self.metrics.serve("serve").await?;
         let is_kept = config.store.is_some();
         let knows_its_peers = config.knows_its_peers();
+        let members = config.check_members();
         let mut server = Server::bind(config)
             .await
             .map_err(|error| unusable_to_serve(&error))?;
@@ -173,6 +174,7 @@ impl Serve {
             let text = "nobody has to prove who they are: whoever reaches the server can be any party";
             log.say(EventLevel::Warn, "open", text);
         }
+        warn_of_members(log, &members);
         let mut is_ending = false;
         loop {
             tokio::select! {
@@ -209,16 +211,30 @@ impl Serve {
             return log.say(EventLevel::Warn, "reload", text);
         }
         let reloaded = match self.configured() {
-            Ok(config) => server.reload(config).await.map_err(|error| explain(&error)),
+            Ok(config) => {
+                let members = config.check_members();
+                let reloaded = server.reload(config).await;
+                reloaded.map(|()| members).map_err(|error| explain(&error))
+            }
             Err(error) => Err(explain(&error)),
         };
         match reloaded {
-            Ok(()) => log.say(EventLevel::Info, "reload", "the configuration is taken over"),
+            Ok(members) => {
+                log.say(EventLevel::Info, "reload", "the configuration is taken over");
+                warn_of_members(log, &members);
+            }
             Err(error) => {
                 let text = format!("the configuration is not taken over, all stays as it was: {error}");
                 log.say(EventLevel::Error, "reload", &text);
             }
         }
+    }
+}
+
+/// Says who will never come.
+fn warn_of_members(log: Log, members: &Result<(), ServerConfigError>) {
+    if let Err(error) = members {
+        log.say(EventLevel::Warn, "members", &explain(error));
     }
 }
 
