@@ -239,6 +239,21 @@ fn by_nats_values_come_over_and_status_tells_what_waits() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });
+    let end = job.run(&["forget"], "");
+    assert_eq!(end.code, Some(1), "{end:?}");
+    assert!(end.stderr[0].contains("party b is running"), "{end:?}");
+    job.wait(b.close());
+    assert_eq!(job.run(&SEND, "2").code, Some(0));
+    let end = job.run(&["forget"], "");
+    assert_eq!(end.code, Some(1), "{end:?}");
+    assert!(
+        end.stderr[0].contains("1 messages wait for their receivers"),
+        "{end:?}"
+    );
+    for _ in 0..2 {
+        assert_eq!(job.run(&["forget", "--unreceived"], "").code, Some(0));
+    }
+    assert_eq!(status(), unseen);
 }
 
 #[test]

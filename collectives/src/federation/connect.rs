@@ -33,6 +33,12 @@ pub enum ConnectError {
     /// The server is one of NATS, and the program was built without it.
     #[error("`server` is one of NATS; this program was built without the feature `nats`")]
     NoNats,
+    /// Nothing is kept of this job that has to be removed.
+    #[error(
+        "nothing of this job is kept that has to be removed: a message server forgets a job by itself, its \
+         `limits.job_idle_ms` after the last party has gone; only one of NATS does not"
+    )]
+    NothingKept,
     /// This party cannot listen, or another can never be reached.
     #[error(transparent)]
     Direct(#[from] DirectError),

@@ -248,6 +248,7 @@ impl Federation {
                 }
                 let stats = PeerStats {
                     presence: presence(&state, index, now),
+                    waits_for_room: peer.is_short(),
                     channels,
                     resent: peer.link.resent,
                     ignored: peer.link.ignored,

@@ -100,6 +100,34 @@ impl Federation {
     }
 }
 
+impl Federation {
+    /// Removes what a server of NATS keeps of the job of `config`, after all parties have ended: its two streams, which stay
+    /// otherwise. Who begins the job again begins a new one. Looks for at most `time` whether somebody is there.
+    ///
+    /// `with_messages`: also when messages wait that nobody has received, which are lost.
+    ///
+    /// # Errors
+    /// [`ConnectError::Nats`] with [`NatsError::Running`](super::NatsError::Running) and
+    /// [`NatsError::Unreceived`](super::NatsError::Unreceived), and nothing is removed; [`ConnectError::NothingKept`] where
+    /// there is no server of NATS.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, it may be removed or not.
+    pub async fn forget(config: Config, time: Duration, with_messages: bool) -> Result<(), ConnectError> {
+        config.validate()?;
+        match config.server() {
+            #[cfg(feature = "nats")]
+            Some(server) if is_nats(server) => Ok(nats::forget(&config, time, with_messages).await?),
+            #[cfg(not(feature = "nats"))]
+            Some(server) if is_nats(server) => {
+                let _ = (time, with_messages);
+                Err(ConnectError::NoNats)
+            }
+            _ => Err(ConnectError::NothingKept),
+        }
+    }
+}
+
 /// Takes the local party's place for a moment.
 async fn from_the_place(config: Config, time: Duration) -> Result<JobStatus, ConnectError> {
     let federation = Federation::connect(config.clone()).await?;

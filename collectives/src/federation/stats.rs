@@ -12,6 +12,8 @@ use super::name::ChannelName;
 pub struct PeerStats {
     /// What is known of it.
     pub presence: Presence,
+    /// Whether messages to it wait at this party because the message server has no room for them.
+    pub waits_for_room: bool,
     /// By the names of channels; channels of one name that are of two kinds are counted as one.
     pub channels: BTreeMap<ChannelName, ChannelStats>,
     /// Packets with content that were sent again.

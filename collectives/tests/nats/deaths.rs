@@ -13,12 +13,12 @@ use crate::{config, join, within};
 
 /// What a party of its own process is told by.
 const CHILD: &str = "FLEXBOND_TEST_PARTY";
-const MESSAGES: u64 = 300;
+const MESSAGES: u64 = 100;
 
 /// How many kills there are; more are for a long soak.
 fn kills() -> u64 {
     let given = std::env::var("FLEXBOND_NATS_KILLS").ok();
-    given.map_or(8, |given| given.parse().expect("a number of kills"))
+    given.map_or(3, |given| given.parse().expect("a number of kills"))
 }
 
 /// How many messages there are, so that there are some to the last kill.

@@ -1,10 +1,11 @@
 //! Clocks of parties that are hours off: nothing depends on them.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::program::{End, Program};
+use crate::program::{End, PATIENCE, Program, scrape};
 use crate::site::{Party, Site};
 
 /// Shifts what a program sees of the wall clock.
@@ -48,6 +49,7 @@ fn a_time_to_live_does_not_depend_on_the_clocks_of_parties() {
         return;
     };
     let mut server = site.serve("store = \"messages.redb\"", "", "");
+    let url = scrape::url(&mut server.program);
     let hour = 3600;
     let run = |seconds: i64, party: &Party, arguments: &[&str], input: &str| -> End {
         let all = [&["federation", "--config", &*party.file], arguments].concat();
@@ -72,7 +74,12 @@ fn a_time_to_live_does_not_depend_on_the_clocks_of_parties() {
         assert_eq!((end.code, &*end.stdout), (Some(0), &[value][..]), "{end:?}");
         let end = run(shift, &brief, &send, "0");
         assert_eq!(end.code, Some(0), "{end:?}");
-        server.event("1 messages from a to b have waited too long");
+        let expired = "flexbond_serve_expired_messages_total{job=\"job\",party=\"a\"}";
+        let deadline = Instant::now() + PATIENCE;
+        while scrape::value(&scrape::get(&url, ""), expired) != Some((number + 1) as f64) {
+            assert!(Instant::now() < deadline, "{}", scrape::get(&url, ""));
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let end = run(-shift, &b, &recv, "");
         assert_eq!((end.code, end.stdout.len()), (Some(1), 0), "{end:?}");
         assert!(

@@ -37,7 +37,10 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 ///
 /// Parties need not run at the same time. What is sent is in the server's custody as soon as the server has acknowledged
 /// it, and stays there until the receiving program has it. A job has two streams, one of messages and one of what is
-/// remembered of parties and channels; they are made by the first party, and stay until they are deleted.
+/// remembered of parties and channels; they are made by the first party, and stay until they are deleted, also when all parties have left: a party may come again
+/// and go on. [`Federation::forget`](crate::federation::Federation::forget) deletes them, and so does `flexbond federation
+/// forget`. Messages that were received take no room; without
+/// [`max_age`](super::NatsOptions::max_age), those that nobody receives do.
 ///
 /// # Who may talk
 /// Whoever may publish to a subject may do so as any party: give each party an account of the server that may publish to

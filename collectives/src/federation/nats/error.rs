@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::federation::name::PartyId;
+
 /// Why a party cannot take part by a NATS server. Nothing has changed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -74,6 +76,18 @@ pub enum NatsError {
     SmallPayload {
         /// Its limit.
         limit: usize,
+    },
+    /// What is kept of a job cannot be removed while a party is there.
+    #[error("party {party} is running; what is kept of the job can be removed when all have ended")]
+    Running {
+        /// The party.
+        party: PartyId,
+    },
+    /// What is kept of a job is not removed while messages wait for their receivers.
+    #[error("{count} messages wait for their receivers; receive them, or say that they may be lost")]
+    Unreceived {
+        /// How many.
+        count: u64,
     },
     /// The server answers otherwise than it should.
     #[error("the NATS server {server} fails: {reason}")]

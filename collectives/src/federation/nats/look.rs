@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use async_nats::Client;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream as Handle};
 use async_nats::jetstream::{self, ErrorCode, context::GetStreamErrorKind};
 use bytes::Bytes;
@@ -27,6 +28,16 @@ type Found = Option<(u64, u64, Bytes)>;
 /// Looks at the records of parties twice, to see who writes anew.
 pub(in crate::federation) async fn look(config: &Config, time: Duration) -> Result<JobStatus, NatsError> {
     let (place, client) = connect(config, Arc::new(Line::default()), time).await?;
+    look_at(config, &place, client, time).await
+}
+
+/// The same, of one who is connected.
+pub(super) async fn look_at(
+    config: &Config,
+    place: &Place,
+    client: Client,
+    time: Duration,
+) -> Result<JobStatus, NatsError> {
     let context = jetstream::new(client);
     let mut streams = Vec::new();
     for name in [place.subjects.data_stream(), place.subjects.state_stream()] {
@@ -59,18 +70,18 @@ pub(in crate::federation) async fn look(config: &Config, time: Duration) -> Resu
         unreachable!("there are two streams");
     };
     let ids: Vec<&PartyId> = config.members().iter().map(|member| &member.id).collect();
-    let before = claims(&place, state, &ids).await?;
+    let before = claims(place, state, &ids).await?;
     // Twice as long as between two signs of life.
     tokio::time::sleep(time.min(2 * place.limits.heartbeat)).await;
-    let after = claims(&place, state, &ids).await?;
+    let after = claims(place, state, &ids).await?;
     let mut status = JobStatus::new(config, |party| {
         let index = ids.iter().position(|id| *id == party).unwrap_or(0);
         presence(&before[index], &after[index])
     });
-    if let Some((_, _, payload)) = last(&place, state, &place.subjects.abort()).await? {
+    if let Some((_, _, payload)) = last(place, state, &place.subjects.abort()).await? {
         status.aborted = read::<Abort>(&payload).map(|(abort, _)| (abort.by, abort.reason));
     }
-    status.stock = Some(stock(&place, data, state).await?);
+    status.stock = Some(stock(place, data, state).await?);
     Ok(status)
 }
 

@@ -10,6 +10,8 @@ mod carrier;
 mod depot;
 mod error;
 #[cfg(feature = "nats")]
+mod forget;
+#[cfg(feature = "nats")]
 mod inbound;
 #[cfg(feature = "nats")]
 mod look;
@@ -32,6 +34,8 @@ mod subject;
 #[cfg(feature = "nats")]
 pub use self::carrier::NatsCarrier;
 pub use self::error::NatsError;
+#[cfg(feature = "nats")]
+pub(super) use self::forget::forget;
 #[cfg(feature = "nats")]
 pub(super) use self::look::look;
 pub use self::options::NatsOptions;

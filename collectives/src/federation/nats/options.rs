@@ -24,7 +24,7 @@ pub struct NatsOptions {
     /// which leaves it to the limits of the server.
     pub max_bytes: Option<u64>,
     /// Messages of this age are removed, received or not; who asks for one is told. Default: none, which keeps them until
-    /// they are received or the stream is deleted.
+    /// they are received or the job is [forgotten](crate::federation::Federation::forget).
     #[serde(rename = "max_age_ms", with = "crate::federation::limits::optional_millis")]
     pub max_age: Option<Duration>,
     /// Whether messages are kept in the servers' memory, and are gone when these stop, instead of files. Default: no.

@@ -148,6 +148,7 @@ async fn reach(
 ) -> Result<Client, NatsError> {
     let end = Instant::now().checked_add(patience);
     let mut delay = RETRY.0;
+    let mut reason = None;
     loop {
         let attempt = connecting.clone().connect(addresses);
         let attempt = match end {
@@ -155,18 +156,20 @@ async fn reach(
             None => Ok(attempt.await),
         };
         let server = server.to_owned();
-        let reason = match attempt {
+        match attempt {
             Ok(Ok(client)) => return Ok(client),
             Ok(Err(error)) => match (error.kind(), chain(&error)) {
                 (ConnectErrorKind::ServerParse, reason) => return Err(NatsError::Address { server, reason }),
                 (ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation, reason) => {
                     return Err(NatsError::Denied { server, reason });
                 }
-                (_, reason) => reason,
+                (_, text) => reason = Some(text),
             },
-            Err(_) => "it does not answer".to_owned(),
-        };
+            // The last attempt may have had little time.
+            Err(_) => {}
+        }
         if end.is_some_and(|end| Instant::now() + delay >= end) {
+            let reason = reason.unwrap_or_else(|| "it does not answer".to_owned());
             return Err(NatsError::Unreachable { server, reason });
         }
         tokio::time::sleep(delay).await;

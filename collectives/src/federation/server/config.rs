@@ -40,6 +40,47 @@ const DEFAULT_LISTEN: &str = "tcp://127.0.0.1:9370";
 /// assert_eq!(config.jobs.len(), 1);
 /// # Ok::<(), flexbond_collectives::federation::ServerConfigError>(())
 /// ```
+///
+/// # Two sites
+/// Each site has a server, and its parties reach only that one. One server connects to the other; each has the other's
+/// public key, and the parties that are there. Keys are made by `flexbond keygen north` and so on.
+///
+/// ```
+/// use flexbond_collectives::federation::ServerConfig;
+///
+/// let north = ServerConfig::from_toml(r#"
+///     listen = "tcp://*:9370"
+///     curve = {secret_file = "north.key_secret"}
+///     [parties.bank-a]
+///     key = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
+///     [servers.south]
+///     connect = "tcp://south.example:9370"
+///     key = "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID"
+///     parties = ["bank-b"]
+/// "#)?;
+/// // The other connects, so there is no `connect` here.
+/// let south = ServerConfig::from_toml(r#"
+///     listen = "tcp://*:9370"
+///     curve = {secret_file = "south.key_secret"}
+///     [parties.bank-b]
+///     key = "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID"
+///     [servers.north]
+///     key = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
+///     parties = ["bank-a"]
+/// "#)?;
+/// // The same with certificates: what a key is for one party, the names of its certificates are.
+/// let tls = ServerConfig::from_toml(r#"
+///     listen = "tls://*:9370"
+///     tls = {authorities = "ca.pem", certificate = "south.pem", private_key = "south-key.pem"}
+///     [parties.bank-b]
+///     certificates = ["DNS:bank-b.example"]
+///     [servers.north]
+///     certificates = ["DNS:north.example"]
+///     parties = ["bank-a"]
+/// "#)?;
+/// [north, south, tls].iter().try_for_each(ServerConfig::validate)?;
+/// # Ok::<(), flexbond_collectives::federation::ServerConfigError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]

@@ -1,5 +1,6 @@
 //! `flexbond federation`: a federated job from the shell.
 
+mod forget;
 mod place;
 mod recv;
 mod send;
@@ -32,6 +33,7 @@ enum Command {
     Status(Status),
     Send(Send),
     Recv(Recv),
+    Forget(Forget),
 }
 
 /// Show who is there, and what waits for whom where that is known.
@@ -85,6 +87,21 @@ struct Recv {
 
     /// Give up (exit code 3) when none has come after so long; what comes later waits for the next receive
     #[arg(long, value_name = "SECONDS", value_parser = argument::positive_seconds, default_value = "30",
+          allow_negative_numbers = true)]
+    timeout: Duration,
+}
+
+/// Remove what a NATS server keeps of the job, when all parties have ended.
+///
+/// Other message servers forget a job by themselves, some time after the last party has gone.
+#[derive(Args)]
+struct Forget {
+    /// Also when messages wait that nobody has received: they are lost
+    #[arg(long)]
+    unreceived: bool,
+
+    /// Look for so long whether somebody is there
+    #[arg(long, value_name = "SECONDS", value_parser = argument::positive_seconds, default_value = "2",
           allow_negative_numbers = true)]
     timeout: Duration,
 }
@@ -150,6 +167,7 @@ impl FederationCommand {
                 super::with_connections(send.run(config, encoding, parts))
             }
             Command::Recv(recv) => super::with_connections(recv.run(config)),
+            Command::Forget(forget) => super::with_connections(forget.run(config)),
         }
     }
 }

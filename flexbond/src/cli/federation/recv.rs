@@ -23,7 +23,14 @@ impl Recv {
             number = interrupt.wait() => return Ok(Exit::Signal(number)),
         };
         let received = tokio::select! {
-            received = self.recv(&federation) => received?,
+            received = self.recv(&federation) => match received {
+                Ok(received) => received,
+                Err(failure) => {
+                    // One that has waited too long is used up, which its sender is to know.
+                    let _ = tokio::time::timeout(FAREWELL, federation.close()).await;
+                    return Err(failure);
+                }
+            },
             failure = watch(&federation, &self.from) => return Err(failure),
             number = interrupt.wait() => {
                 note("interrupted: no message was taken");

@@ -53,11 +53,13 @@ impl Send {
         federation.close().await;
         let over = federation.over().await;
         if !federation.is_handed_over() || matches!(over, Over::Superseded) {
-            let seen = federation
-                .presence(&self.to)
-                .map_or_else(String::new, |seen| format!("; party {} {seen}", self.to));
+            let why = match federation.stats().get(&self.to) {
+                Some(stats) if stats.waits_for_room => "the message server has no room at present".to_owned(),
+                Some(stats) => format!("party {} {}", self.to, stats.presence),
+                None => "there is no such party".to_owned(),
+            };
             return Err(Failure::timed_out(format!(
-                "after {:?}, nobody has taken the message over{seen}",
+                "after {:?}, nobody has taken the message over; {why}",
                 self.timeout
             )));
         }

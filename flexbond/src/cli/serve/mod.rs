@@ -245,9 +245,9 @@ fn summary(stats: &ServerStats, is_kept: bool) -> String {
     let held: u64 = parties().map(|party| party.held).sum();
     let left = match (held, is_kept) {
         (0, _) => "nothing is left".to_owned(),
-        (_, true) => format!("{} stay in the store", quantity::messages(held)),
+        (_, true) => format!("left in the store: {}", quantity::messages(held)),
         (_, false) => format!(
-            "{} were in memory, which senders that are there send again",
+            "lost with the memory: {}, which senders that are there send again",
             quantity::messages(held)
         ),
     };
