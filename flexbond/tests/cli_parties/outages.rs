@@ -121,9 +121,11 @@ fn a_large_message_survives(top: &str, limits: &str, victim: &Victim) {
         }
     }
     let mut receiver = receiver.unwrap_or_else(|| member::start(&b, "recv"));
-    receiver.event("received");
+    // A trial with a larger one may take longer.
+    let patience = PATIENCE.max(PATIENCE / 16 * (tensor_bytes() >> 20) as u32);
+    receiver.event_within(patience, "received");
     assert_eq!(receiver.end().code, Some(0));
-    sender.event("delivered");
+    sender.event_within(patience, "delivered");
     assert_eq!(sender.end().code, Some(0));
     // Once, and no more.
     let end = b.recv("a", &["--timeout", "0.2"]);

@@ -130,7 +130,12 @@ impl Program {
 
     /// Waits for a line on standard error that contains `text`.
     pub(crate) fn event(&mut self, text: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        self.event_within(PATIENCE, text)
+    }
+
+    /// Waits that long for it.
+    pub(crate) fn event_within(&mut self, time: Duration, text: &str) -> String {
+        let deadline = Instant::now() + time;
         loop {
             match self
                 .stderr
