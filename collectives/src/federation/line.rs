@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::core::{FlowKey, Letter, MAX_PARTS, Peer, Rejected, Tag, Taken};
+use super::core::{FlowKey, Letter, MAX_PARTS, Node, Peer, Rejected, Tag, Taken};
+use super::delivery::Receipt;
 use super::driver::{State, Topic, now};
 use super::error::{ChannelError, Presence, Waiting};
 use super::federation::{Asked, Federation, check, presence};
@@ -129,9 +130,31 @@ impl Line {
 
     /// Receives one message.
     pub(super) async fn take(&self, peer: usize, tag: Option<&Tag>) -> Result<(u64, Letter), ChannelError> {
+        let (taken, letter) = self.receive(peer, tag, Node::take).await?;
+        Ok((taken.offset, letter))
+    }
+
+    /// Receives one message, which is kept until it is acknowledged.
+    pub(super) async fn lend(
+        &self,
+        peer: usize,
+        tag: Option<&Tag>,
+    ) -> Result<(Receipt, Letter), ChannelError> {
+        let (taken, letter) = self.receive(peer, tag, Node::lend).await?;
+        let receipt = Receipt::new(self.clone(), peer, taken.epoch, taken.offset);
+        Ok((receipt, letter))
+    }
+
+    /// Receives one message by `how`.
+    async fn receive(
+        &self,
+        peer: usize,
+        tag: Option<&Tag>,
+        how: impl Fn(&mut Node, usize, &FlowKey, Option<&Tag>) -> Option<Taken>,
+    ) -> Result<(Taken, Letter), ChannelError> {
         let receiving = self
             .federation
-            .wait(|state| match state.node.take(peer, &self.key, tag) {
+            .wait(|state| match how(&mut state.node, peer, &self.key, tag) {
                 Some(taken) => self.content(state, peer, taken).map(Asked::Answer),
                 None => self.await_one(state, peer),
             });
@@ -185,17 +208,16 @@ impl Line {
         self.too_late(peer, what)
     }
 
-    /// A message's number and content, unless it has waited too long.
-    fn content(&self, state: &State, peer: usize, taken: Taken) -> Result<(u64, Letter), ChannelError> {
-        let offset = taken.offset;
-        taken
-            .letter
-            .map(|letter| (offset, letter))
-            .ok_or_else(|| ChannelError::Expired {
+    /// A message and its content, unless it has waited too long.
+    fn content(&self, state: &State, peer: usize, mut taken: Taken) -> Result<(Taken, Letter), ChannelError> {
+        match taken.letter.take() {
+            Some(letter) => Ok((taken, letter)),
+            None => Err(ChannelError::Expired {
                 channel: self.key.name.clone(),
                 party: self.party(state, peer),
-                offset,
-            })
+                offset: taken.offset,
+            }),
+        }
     }
 
     pub(super) fn check(&self, state: &State, peer: usize) -> Result<(), ChannelError> {

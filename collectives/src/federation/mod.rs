@@ -52,8 +52,8 @@
 //!
 //! # What is promised
 //! - **Once and in order.** A message is known by job, channel, sender, receiver and offset, its number in this channel and
-//!   direction. Its sender keeps it until the receiving program has it. [`VariableChannel`] says what a program does to go
-//!   on after its own death.
+//!   direction. Its sender keeps it until the receiving program has it, or has [acknowledged](Delivery::ack) it.
+//!   [`VariableChannel`] says what a program does to go on after its own death.
 //! - **Bounded.** Each channel has a window, messages and bytes, beyond which its sender waits; so a channel that nobody
 //!   receives from stops itself, and no other. All bounds are [`Limits`].
 //! - **In time.** Every call has a timeout, by default 30 s, and its error says what is known of the other party.
@@ -120,6 +120,7 @@ mod config;
 mod connect;
 mod core;
 mod credentials;
+mod delivery;
 mod direct;
 mod driver;
 mod error;
@@ -154,6 +155,7 @@ pub use self::carrier::{Arrival, Carrier, ServerWay};
 pub use self::config::{Config, ConfigError};
 pub use self::connect::ConnectError;
 pub use self::credentials::{CredentialError, CurveKeys, TlsFiles};
+pub use self::delivery::Delivery;
 pub use self::direct::{DirectCarrier, DirectError};
 pub use self::error::{ChannelError, JoinError, OpenError, Over, Presence, RefusedReason, Waiting};
 pub use self::federation::Federation;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::core::{FlowKey, Kind, Letter};
+use super::delivery::Delivery;
 use super::driver::Topic;
 use super::error::{ChannelError, OpenError, Waiting};
 use super::federation::{Asked, Federation};
@@ -33,7 +34,11 @@ use super::name::{ChannelName, NameError, PartyId, Tag};
 /// [`next_offset`](VariableChannel::next_offset) which message it has to send next, and it says with
 /// [`resume_at`](VariableChannel::resume_at) which one it wants next. A program that keeps what it receives keeps the
 /// numbers with it, from [`recv_numbered`](VariableChannel::recv_numbered). Without that, what a program had received and
-/// not yet acknowledged when it died comes again.
+/// what was not yet told of when it died comes again.
+///
+/// What [`recv`](VariableChannel::recv) and its like give is acknowledged when the program has it. A program that dies
+/// before it has written it down has lost it. [`recv_delivery`](VariableChannel::recv_delivery) is for programs that write
+/// down first and acknowledge then.
 #[derive(Clone, Debug)]
 pub struct VariableChannel {
     line: Line,
@@ -213,11 +218,8 @@ impl VariableChannel {
     /// # Cancel safety
     /// When the future is dropped before it is ready, no message was taken.
     pub async fn recv_numbered<T: DeserializeOwned>(&self) -> Result<(u64, T), ChannelError> {
-        let (offset, value, buffers) = self.value().await?;
-        match buffers.len() {
-            0 => Ok((offset, value)),
-            count => Err(self.wrong(offset, format!("it has {count} buffers, see `recv_with`"))),
-        }
+        let (offset, letter) = self.letter().await?;
+        Ok((offset, self.alone(offset, letter)?))
     }
 
     /// Receives the next value with its buffers. Buffers that came in one piece are not copied.
@@ -228,8 +230,8 @@ impl VariableChannel {
     /// # Cancel safety
     /// When the future is dropped before it is ready, no message was taken.
     pub async fn recv_with<T: DeserializeOwned>(&self) -> Result<(T, Vec<Bytes>), ChannelError> {
-        let (_, value, buffers) = self.value().await?;
-        Ok((value, buffers))
+        let (offset, letter) = self.letter().await?;
+        self.value(offset, letter)
     }
 
     /// Receives the next message, which is bytes. They are not copied if they came in one piece.
@@ -256,11 +258,40 @@ impl VariableChannel {
     /// When the future is dropped before it is ready, no message was taken.
     pub async fn recv_any(&self) -> Result<Received, ChannelError> {
         let (offset, letter) = self.letter().await?;
-        Ok(Received {
-            offset,
-            encoding: encoding(&letter),
-            parts: letter.parts,
-        })
+        Ok(as_it_came(offset, letter))
+    }
+
+    /// Receives the next value, which is kept for this program until it [acknowledges](Delivery::ack) it.
+    ///
+    /// # Errors
+    /// As for [`recv`](VariableChannel::recv).
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, no message was taken.
+    pub async fn recv_delivery<T: DeserializeOwned>(&self) -> Result<Delivery<T>, ChannelError> {
+        let (receipt, letter) = self.line.lend(self.peer, self.tag.as_ref()).await?;
+        match self.alone(receipt.offset(), letter) {
+            Ok(value) => Ok(Delivery::new(value, receipt)),
+            Err(error) => {
+                // It would come again and again.
+                receipt.ack();
+                Err(error)
+            }
+        }
+    }
+
+    /// Receives the next message as it came, whatever was sent. It is kept for this program until it
+    /// [acknowledges](Delivery::ack) it.
+    ///
+    /// # Errors
+    /// As for [`recv`](VariableChannel::recv).
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, no message was taken.
+    pub async fn recv_any_delivery(&self) -> Result<Delivery<Received>, ChannelError> {
+        let (receipt, letter) = self.line.lend(self.peer, self.tag.as_ref()).await?;
+        let received = as_it_came(receipt.offset(), letter);
+        Ok(Delivery::new(received, receipt))
     }
 
     /// Sends a value and receives one, at the same time.
@@ -374,16 +405,37 @@ impl VariableChannel {
         self.line.take(self.peer, self.tag.as_ref()).await
     }
 
-    async fn value<T: DeserializeOwned>(&self) -> Result<(u64, T, Vec<Bytes>), ChannelError> {
-        let (offset, letter) = self.letter().await?;
+    /// A value and its buffers.
+    fn value<T: DeserializeOwned>(
+        &self,
+        offset: u64,
+        letter: Letter,
+    ) -> Result<(T, Vec<Bytes>), ChannelError> {
         let mut parts = letter.parts.into_iter();
         let body = parts.next().unwrap_or_default();
         let value = decode(letter.codec, &body).map_err(|reason| self.wrong(offset, reason))?;
-        Ok((offset, value, parts.collect()))
+        Ok((value, parts.collect()))
+    }
+
+    /// A value that has no buffers.
+    fn alone<T: DeserializeOwned>(&self, offset: u64, letter: Letter) -> Result<T, ChannelError> {
+        let (value, buffers) = self.value(offset, letter)?;
+        match buffers.len() {
+            0 => Ok(value),
+            count => Err(self.wrong(offset, format!("it has {count} buffers, see `recv_with`"))),
+        }
     }
 
     fn wrong(&self, offset: u64, reason: impl Into<String>) -> ChannelError {
         self.line.undecodable(&self.remote, offset, reason)
+    }
+}
+
+fn as_it_came(offset: u64, letter: Letter) -> Received {
+    Received {
+        offset,
+        encoding: encoding(&letter),
+        parts: letter.parts,
     }
 }
 

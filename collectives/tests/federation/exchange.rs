@@ -19,6 +19,7 @@ over_all_networks!(
     different_calls_on_one_channel_are_found_out,
     channels_lead_to_other_parties_of_the_job,
     all_wait_for_all,
+    what_is_not_acknowledged_is_given_again,
 );
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +51,43 @@ async fn any_type_in_either_codec(network: Network) {
         (3, 1),
         "the other one is used up"
     );
+}
+
+async fn what_is_not_acknowledged_is_given_again(network: Network) {
+    let [a, b] = network.parties(["a", "b"], &network.limits()).await;
+    let (to_b, from_a) = (a.variable("x", "b").unwrap(), b.variable("x", "a").unwrap());
+    for number in 0..4 {
+        to_b.send(&number).await.unwrap();
+    }
+    let one = within(from_a.recv_delivery::<i32>()).await.unwrap();
+    let two = within(from_a.recv_any_delivery()).await.unwrap();
+    assert_eq!(((one.offset(), *one), two.offset()), ((0, 0), 1));
+    drop(one);
+    let one = within(from_a.recv_delivery::<i32>()).await.unwrap();
+    assert_eq!(one.ack(), 0);
+    let error = within(from_a.recv_delivery::<String>()).await.unwrap_err();
+    assert!(matches!(error, ChannelError::Decode { offset: 2, .. }), "{error}");
+    // This process goes, and has acknowledged two.
+    within(b.close()).await;
+    drop((two, from_a, b));
+    let b = network
+        .join(config("b", &["a", "b"]).limits(network.limits()))
+        .await;
+    let from_a = b.variable("x", "a").unwrap();
+    let two = within(from_a.recv_delivery::<i32>()).await.unwrap();
+    assert_eq!((two.offset(), two.ack()), (1, 1));
+    let late = to_b.clone().with_timeout(network.time(4)).delivered();
+    assert!(matches!(
+        within(late).await,
+        Err(ChannelError::Timeout {
+            what: Waiting::Delivery,
+            ..
+        })
+    ));
+    let four = within(from_a.recv_delivery::<i32>()).await.unwrap();
+    assert_eq!((four.offset(), *four), (3, 3));
+    four.ack();
+    within(to_b.delivered()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,6 +42,8 @@ struct Held {
     expires: Option<Instant>,
     /// There is no content any more, and the sender knows it.
     is_expired: bool,
+    /// The program has it and has not acknowledged it: nobody else gets it meanwhile.
+    is_lent: bool,
 }
 
 #[derive(Debug)]
@@ -200,6 +202,7 @@ impl Inflow {
             size: assembly.size,
             expires: assembly.expires.filter(|_| !is_expired),
             is_expired,
+            is_lent: false,
         });
         if is_expired {
             self.tombs += 1;
@@ -248,32 +251,68 @@ impl Inflow {
         let stale = self.stale.iter().map(|(_, held)| held);
         stale
             .chain(&self.held)
-            .find(|held| held.letter.tag.as_ref() == tag)
+            .find(|held| held.is_for(tag))
             .map(|held| held.is_expired)
     }
 
     /// Takes the first message with this tag, or the first without one.
     pub(crate) fn take(&mut self, tag: Option<&Tag>) -> Option<Taken> {
-        let is_it = |held: &Held| held.letter.tag.as_ref() == tag;
-        if let Some(index) = self.stale.iter().position(|(_, held)| is_it(held)) {
+        if let Some(index) = self.stale.iter().position(|(_, held)| held.is_for(tag)) {
             let (epoch, held) = self.stale.remove(index)?;
-            return Some(Taken {
-                offset: held.offset,
-                epoch: Some(epoch),
-                is_stale: true,
-                letter: (!held.is_expired).then_some(held.letter),
-            });
+            return Some(held.taken(Some(epoch), true));
         }
-        let index = self.held.iter().position(is_it)?;
+        let index = self.held.iter().position(|held| held.is_for(tag))?;
+        let held = self.remove(index)?;
+        Some(held.taken(self.epoch, false))
+    }
+
+    /// As [`take`](Inflow::take), but the message stays here until it is [acknowledged](Inflow::acknowledge), unless there
+    /// is only the mark of one.
+    pub(crate) fn lend(&mut self, tag: Option<&Tag>) -> Option<Taken> {
+        if self.peek(tag)? {
+            return self.take(tag);
+        }
+        let stale = self
+            .stale
+            .iter_mut()
+            .map(|(epoch, held)| (Some(*epoch), true, held));
+        let held = self.held.iter_mut().map(|held| (self.epoch, false, held));
+        let (epoch, is_stale, held) = stale.chain(held).find(|(.., held)| held.is_for(tag))?;
+        held.is_lent = true;
+        Some(Taken {
+            offset: held.offset,
+            epoch,
+            is_stale,
+            letter: Some(held.letter.clone()),
+        })
+    }
+
+    /// The program needs no more of a message that was lent to it. Whether its sender waits for its end.
+    pub(crate) fn acknowledge(&mut self, epoch: Option<u64>, offset: u64) -> bool {
+        let is_it = |held: &Held| held.offset == offset && held.is_lent;
+        if epoch == self.epoch {
+            let index = self.held.iter().position(is_it);
+            return index.and_then(|index| self.remove(index)).is_some();
+        }
+        self.stale
+            .retain(|(old, held)| Some(*old) != epoch || !is_it(held));
+        false
+    }
+
+    /// The program has not done with a message what it got it for: who asks next gets it. Whether it is still here.
+    pub(crate) fn give_back(&mut self, epoch: Option<u64>, offset: u64) -> bool {
+        let own = self.epoch;
+        let stale = self.stale.iter_mut().map(|(epoch, held)| (Some(*epoch), held));
+        let mut all = stale.chain(self.held.iter_mut().map(|held| (own, held)));
+        let lent = all.find(|(of, held)| *of == epoch && held.offset == offset && held.is_lent);
+        lent.map(|(_, held)| held.is_lent = false).is_some()
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Held> {
         let held = self.held.remove(index)?;
         self.bytes -= held.size;
         self.tombs -= usize::from(held.is_expired);
-        Some(Taken {
-            offset: held.offset,
-            epoch: self.epoch,
-            is_stale: false,
-            letter: (!held.is_expired).then_some(held.letter),
-        })
+        Some(held)
     }
 
     /// Forgets messages with lower offsets, and says which of them the sender still keeps.
@@ -299,7 +338,8 @@ impl Inflow {
         let timed = self.held.iter().take_while(|_| self.is_timed);
         let stale = self.stale.iter().map(|(_, held)| held);
         let stale = stale.take_while(|_| self.is_timed);
-        timed.chain(stale).filter_map(|held| held.expires).min()
+        let waiting = timed.chain(stale).filter(|held| !held.is_lent);
+        waiting.filter_map(|held| held.expires).min()
     }
 
     /// When the message expires that has come last.
@@ -314,13 +354,13 @@ impl Inflow {
             return expired;
         }
         for held in &mut self.held {
-            if held.expires.is_some_and(|at| now >= at) {
+            if held.is_over(now) {
                 self.bytes -= held.give_up();
                 expired.push(held.offset);
             }
         }
         for (_, held) in &mut self.stale {
-            if held.expires.is_some_and(|at| now >= at) {
+            if held.is_over(now) {
                 held.give_up();
                 self.expired += 1;
             }
@@ -356,6 +396,25 @@ impl Inflow {
 }
 
 impl Held {
+    /// Whether who asks for this tag, or for none, gets it.
+    fn is_for(&self, tag: Option<&Tag>) -> bool {
+        !self.is_lent && self.letter.tag.as_ref() == tag
+    }
+
+    /// Whether it has waited too long. What the program has in its hands does not wait.
+    fn is_over(&self, now: Instant) -> bool {
+        !self.is_lent && self.expires.is_some_and(|at| now >= at)
+    }
+
+    fn taken(self, epoch: Option<u64>, is_stale: bool) -> Taken {
+        Taken {
+            offset: self.offset,
+            epoch,
+            is_stale,
+            letter: (!self.is_expired).then_some(self.letter),
+        }
+    }
+
     /// Drops the content and returns its size.
     fn give_up(&mut self) -> u64 {
         self.expires = None;

@@ -237,6 +237,48 @@ impl Node {
         Some(taken)
     }
 
+    /// As [`take`](Node::take), but its sender is told when the program [acknowledges](Node::acknowledge) the message.
+    pub(crate) fn lend(
+        &mut self,
+        peer: usize,
+        key: &FlowKey,
+        tag: Option<&super::Tag>,
+    ) -> Option<super::Taken> {
+        let known = &mut self.peers[peer];
+        let number = known.inn.number(key)?;
+        known.inn.at(number)?.1.lend(tag)
+    }
+
+    /// The program needs no more of a message that was lent to it.
+    pub(crate) fn acknowledge(&mut self, peer: usize, key: &FlowKey, (epoch, offset): (Option<u64>, u64)) {
+        let known = &mut self.peers[peer];
+        let number = known.inn.number(key);
+        let Some((_, flow)) = number.and_then(|number| known.inn.at(number)) else {
+            return;
+        };
+        if flow.acknowledge(epoch, offset)
+            && let Some(id) = flow.id
+        {
+            known.settle(id, offset, false);
+            self.touch(peer);
+        }
+    }
+
+    /// The program has no use for a message that was lent to it: who asks next gets it.
+    pub(crate) fn give_back(
+        &mut self,
+        now: Instant,
+        peer: usize,
+        key: &FlowKey,
+        (epoch, offset): (Option<u64>, u64),
+    ) {
+        if self.peers[peer].give_back(now, key, epoch, offset) {
+            let key = key.clone();
+            self.events.push_back(Event::Arrived { peer, key });
+            self.touch(peer);
+        }
+    }
+
     /// Begins to find out which message of a flow is the next; [`Event::Moved`] says when it is known.
     pub(crate) fn open(&mut self, peer: usize, key: &FlowKey) -> Result<Option<u64>, Rejected> {
         self.check(Some(peer)).map_err(Rejected::Over)?;

@@ -357,13 +357,13 @@ impl Peer {
     /// A message of a flow to the other side has its end. Which flow, if there is such a one.
     pub(crate) fn settled(&mut self, id: u32, offset: u64, expired: bool) -> Option<FlowKey> {
         let refund = self.with_out(id, |flow| flow.settled(offset, expired))?;
-        self.give_back(id, refund.unwrap_or(0));
+        self.refund(id, refund.unwrap_or(0));
         self.list(id);
         self.key_of(id)
     }
 
     /// A flow does not need this credit any more, and perhaps none.
-    fn give_back(&mut self, id: u32, cost: u64) {
+    fn refund(&mut self, id: u32, cost: u64) {
         self.credit.refund(cost);
         if cost > 0 || self.credit.is_claimed_by(id) {
             self.feed();
@@ -378,7 +378,7 @@ impl Peer {
         let Some(refund) = self.with_out(id, |flow| flow.rewind(offset)) else {
             return false;
         };
-        self.give_back(id, refund.unwrap_or(0));
+        self.refund(id, refund.unwrap_or(0));
         self.list(id);
         self.hasten(id);
         true
@@ -445,6 +445,20 @@ impl Peer {
             Arrival::Wrong => return None,
         }
         Some((key, false))
+    }
+
+    /// A message is not lent to the program any more. Whether it is still here.
+    pub(crate) fn give_back(&mut self, now: Instant, key: &FlowKey, epoch: Option<u64>, offset: u64) -> bool {
+        let number = self.inn.number(key);
+        let Some((number, (_, flow))) = number.and_then(|number| Some((number, self.inn.at(number)?))) else {
+            return false;
+        };
+        let is_here = flow.give_back(epoch, offset);
+        // Its time may be over by now.
+        if is_here && let Some(at) = flow.expires() {
+            set_fuse(&mut self.fuses, &mut flow.fuse, at.max(now), Side::In, number);
+        }
+        is_here
     }
 
     /// Tells the other side that it need not keep a message any longer.
@@ -523,7 +537,7 @@ impl Peer {
             flow.expire(now)
         })?;
         self.light_out(id);
-        self.give_back(id, 0);
+        self.refund(id, 0);
         self.list(id);
         (count > 0).then(|| self.key_of(id)).flatten()
     }

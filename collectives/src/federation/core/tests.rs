@@ -1,6 +1,7 @@
 //! Parties over a network that loses, doubles, reorders, and whose ends die and come back. All by a seed, which a
 //! failing test prints.
 
+mod acks;
 mod epochs;
 mod hostile;
 mod packing;

@@ -9,7 +9,7 @@ use crate::cli::console;
 use crate::cli::failure::{Exit, Failure, note};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::output::Stop;
-use crate::collectives::federation::{Config, Federation, Received};
+use crate::collectives::federation::{Config, Delivery, Federation, Received};
 
 /// How long the sender has to take note.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -37,7 +37,12 @@ impl Recv {
                 return Ok(Exit::Signal(number));
             }
         };
+        // Who dies here gets it again.
         let printed = console::print(&format!("{}\n", line(&received)));
+        match printed {
+            Ok(()) => drop(received.ack()),
+            Err(_) => note("the message could not be written: it comes again"),
+        }
         // The sender keeps it until it knows.
         let is_told = tokio::time::timeout(FAREWELL, federation.close()).await.is_ok();
         if !(is_told && federation.is_handed_over()) {
@@ -49,7 +54,7 @@ impl Recv {
         }
     }
 
-    async fn recv(&self, federation: &Federation) -> Result<Received, Failure> {
+    async fn recv(&self, federation: &Federation) -> Result<Delivery<Received>, Failure> {
         let channel = federation
             .variable(&self.channel, &self.from)
             .map_err(|error| Failure::usage(error.to_string()))?;
@@ -60,7 +65,7 @@ impl Recv {
             None => channel,
         };
         channel
-            .recv_any()
+            .recv_any_delivery()
             .await
             .map_err(|error| failure_of_channel(&error))
     }
