@@ -1,6 +1,6 @@
 //! Parties that reach each other: a socket to each, and one for all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -74,6 +74,8 @@ pub struct DirectCarrier {
     router: Socket,
     endpoint: Endpoint,
     dealers: BTreeMap<PartyId, Dealer>,
+    /// Parties whose connection has broken, and how many packets may still come before that is said.
+    lost: VecDeque<(PartyId, usize)>,
     forged: u64,
 }
 
@@ -131,6 +133,7 @@ impl DirectCarrier {
             router,
             endpoint,
             dealers: BTreeMap::new(),
+            lost: VecDeque::new(),
             forged: 0,
         })
     }
@@ -180,12 +183,21 @@ impl Carrier for DirectCarrier {
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
+        let queued = QUEUED * self.dealers.len();
         for (party, dealer) in &mut self.dealers {
             while let Poll::Ready(Some(event)) = dealer.monitor.poll_next_unpin(cx) {
-                if let Event::Disconnected { .. } = event {
-                    return Poll::Ready(Arrival::Lost(party.clone()));
+                if let Event::Disconnected { .. } = event
+                    && !self.lost.iter().any(|(lost, _)| lost == party)
+                {
+                    self.lost.push_back((party.clone(), queued));
                 }
             }
+        }
+        // What it had sent before comes first: after it, the party would be held for alive.
+        if self.lost.front().is_some_and(|(_, left)| *left == 0)
+            && let Some((party, _)) = self.lost.pop_front()
+        {
+            return Poll::Ready(Arrival::Lost(party));
         }
         while let Poll::Ready(Ok((mut packet, peer))) = self.router.poll_recv(cx) {
             // The routing id, which the ROUTER has put there.
@@ -194,12 +206,18 @@ impl Carrier for DirectCarrier {
                 let sender = sender_of(&packet);
                 sender.is_some_and(|sender| sender == *user)
             });
+            for (_, left) in &mut self.lost {
+                *left = left.saturating_sub(1);
+            }
             if is_known {
                 return Poll::Ready(Arrival::Packet(packet));
             }
             self.forged += 1;
         }
-        Poll::Pending
+        match self.lost.pop_front() {
+            Some((party, _)) => Poll::Ready(Arrival::Lost(party)),
+            None => Poll::Pending,
+        }
     }
 }
 

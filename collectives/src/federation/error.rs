@@ -217,6 +217,19 @@ pub enum ChannelError {
         /// The message's number in its channel and direction.
         offset: u64,
     },
+    /// This message is lost: its sender has ended before this program had it, and it was too large for a message server to
+    /// keep, or the server's store is damaged. The next receive goes on behind it.
+    #[error(
+        "channel {channel}: message {offset} from party {party} is lost: the party has ended, and nobody else has all of it"
+    )]
+    Lost {
+        /// The channel.
+        channel: ChannelName,
+        /// The other party.
+        party: PartyId,
+        /// The message's number in its channel and direction.
+        offset: u64,
+    },
     /// The message is larger than one of the two parties takes. Nothing was sent.
     #[error("channel {channel}: a message of {size} bytes is above the limit of {limit}")]
     TooLarge {

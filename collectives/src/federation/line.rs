@@ -212,6 +212,11 @@ impl Line {
     fn content(&self, state: &State, peer: usize, mut taken: Taken) -> Result<(Taken, Letter), ChannelError> {
         match taken.letter.take() {
             Some(letter) => Ok((taken, letter)),
+            None if taken.is_lost => Err(ChannelError::Lost {
+                channel: self.key.name.clone(),
+                party: self.party(state, peer),
+                offset: taken.offset,
+            }),
             None => Err(ChannelError::Expired {
                 channel: self.key.name.clone(),
                 party: self.party(state, peer),

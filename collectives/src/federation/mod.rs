@@ -55,7 +55,10 @@
 //!   direction. Its sender keeps it until the receiving program has it, or has [acknowledged](Delivery::ack) it.
 //!   [`VariableChannel`] says what a program does to go on after its own death.
 //! - **Bounded.** Each channel has a window, messages and bytes, beyond which its sender waits; so a channel that nobody
-//!   receives from stops itself, and no other. All bounds are [`Limits`].
+//!   receives from stops itself, and no other. All bounds are [`Limits`]. A message server counts all channels from one party
+//!   to another together ([`RelayLimits::window_bytes`]). There a channel has at most a third of what the others leave, and
+//!   always one message: however many stand still, small messages of others go on; one that is larger than what is left
+//!   waits for room, unless it is too large to be kept whole: then it goes through.
 //! - **In time.** Every call has a timeout, by default 30 s, and its error says what is known of the other party.
 //!   Messages may have a time to live, measured at one side after the other, so clocks need not agree; who asks for one that
 //!   is gone is told.
@@ -78,8 +81,9 @@
 //! | kind | 0 hello, 1 refused, 2 acknowledgement alone, 3 items |
 //!
 //! - hello: the list of all parties as the sender's configuration has them, sorted; window in messages, window in bytes,
-//!   largest message; credit and custody, both 2⁶⁴ - 1 between parties. It is repeated until the other side shows that it
-//!   knows this incarnation; a pair of incarnations is a session.
+//!   both of each channel, but a message server's bytes are of all channels together; largest message; credit and custody,
+//!   both 2⁶⁴ - 1 between parties. It is repeated until the other side shows that it knows this incarnation; a pair of
+//!   incarnations is a session.
 //! - refused: 0 no member, 1 another job, 2 the id is in use, 3 superseded, 4 other parties are named, 5 not authorized, 6 no
 //!   room.
 //! - acknowledgement: whether an item has come too early (0 or 1). Also a sign of life.

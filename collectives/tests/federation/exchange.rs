@@ -20,6 +20,7 @@ over_all_networks!(
     channels_lead_to_other_parties_of_the_job,
     all_wait_for_all,
     what_is_not_acknowledged_is_given_again,
+    a_channel_that_nobody_receives_from_stops_no_other,
 );
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -76,9 +77,9 @@ async fn what_is_not_acknowledged_is_given_again(network: Network) {
     let from_a = b.variable("x", "a").unwrap();
     let two = within(from_a.recv_delivery::<i32>()).await.unwrap();
     assert_eq!((two.offset(), two.ack()), (1, 1));
-    let late = to_b.clone().with_timeout(network.time(4)).delivered();
+    let hasty = to_b.clone().with_timeout(network.time(4));
     assert!(matches!(
-        within(late).await,
+        within(hasty.delivered()).await,
         Err(ChannelError::Timeout {
             what: Waiting::Delivery,
             ..
@@ -88,6 +89,24 @@ async fn what_is_not_acknowledged_is_given_again(network: Network) {
     assert_eq!((four.offset(), *four), (3, 3));
     four.ack();
     within(to_b.delivered()).await.unwrap();
+}
+
+async fn a_channel_that_nobody_receives_from_stops_no_other(network: Network) {
+    let [a, b] = network.parties(["a", "b"], &network.limits()).await;
+    within(a.ready(Duration::from_secs(20))).await.unwrap();
+    let [one, two] = ["one", "two"].map(|name| a.variable(name, "b").unwrap());
+    let small = Bytes::from(vec![1; 64 << 10]);
+    // As much as the window of a message server.
+    for _ in 0..1000 {
+        one.send_bytes(small.clone()).await.unwrap();
+    }
+    let large = Bytes::from(vec![2; 10 << 20]);
+    two.send_bytes(large.clone()).await.unwrap();
+    let [one, two] = ["one", "two"].map(|name| b.variable(name, "a").unwrap());
+    assert!(within(two.recv_bytes()).await.unwrap() == large);
+    for _ in 0..1000 {
+        assert!(within(one.recv_bytes()).await.unwrap() == small);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::outflow::Letter;
-use super::packet::{Data, MAX_OFFSET, MAX_PARTS};
+use super::packet::{Data, LOST, MAX_OFFSET, MAX_PARTS};
 use crate::federation::name::Tag;
 
 #[derive(Debug, Default)]
@@ -69,6 +69,8 @@ pub(crate) struct Taken {
     pub(crate) is_stale: bool,
     /// None when it has waited too long.
     pub(crate) letter: Option<Letter>,
+    /// Whether it was lost instead.
+    pub(crate) is_lost: bool,
 }
 
 /// What a receiver takes.
@@ -284,6 +286,7 @@ impl Inflow {
             epoch,
             is_stale,
             letter: Some(held.letter.clone()),
+            is_lost: false,
         })
     }
 
@@ -411,6 +414,7 @@ impl Held {
             offset: self.offset,
             epoch,
             is_stale,
+            is_lost: self.is_expired && self.letter.codec == LOST,
             letter: (!self.is_expired).then_some(self.letter),
         }
     }
@@ -419,6 +423,7 @@ impl Held {
     fn give_up(&mut self) -> u64 {
         self.expires = None;
         self.is_expired = true;
+        self.letter.codec = 0;
         self.letter.parts.clear();
         std::mem::take(&mut self.size)
     }

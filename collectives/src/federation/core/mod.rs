@@ -17,6 +17,7 @@ mod node;
 mod outflow;
 pub(super) mod packet;
 mod peer;
+mod room;
 pub(crate) mod speech;
 #[cfg(test)]
 mod tests;

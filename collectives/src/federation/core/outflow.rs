@@ -45,6 +45,10 @@ pub(crate) struct Outflow {
     custody: u64,
     /// How many such are kept.
     heavy: usize,
+    /// What those that are sent and no such take of a server's window.
+    parked: u64,
+    /// Whether it has as much of that as it may.
+    pub(crate) is_crowded: bool,
     /// When the first message may expire, or earlier.
     pub(crate) fuse: Option<Instant>,
     /// Whether a message ever had a time to live.
@@ -65,6 +69,8 @@ struct Entry {
     at: u64,
     /// What was taken from the credit for the rest of it.
     reserved: u64,
+    /// Its part of [`Outflow::parked`].
+    parked: u64,
     expires: Option<Instant>,
     is_expired: bool,
 }
@@ -78,6 +84,8 @@ pub(crate) struct Counts {
     pub(crate) unsent: usize,
     /// Not settled, and too large for the custody of a server.
     pub(crate) heavy: usize,
+    /// What they take of the window of a server.
+    pub(crate) parked: u64,
 }
 
 /// What a sender has to know of its way to the receiver.
@@ -86,6 +94,8 @@ pub(crate) struct Terms {
     /// The longest content of a packet.
     pub(crate) piece: u64,
     pub(crate) bounds: Bounds,
+    /// What the flow may take of the window of a server.
+    pub(crate) part: u64,
     /// Whether the receiver itself is there, not only a server for it.
     pub(crate) is_present: bool,
 }
@@ -105,6 +115,8 @@ impl Outflow {
             rewound: BTreeSet::new(),
             custody,
             heavy: 0,
+            parked: 0,
+            is_crowded: false,
             fuse: None,
             is_timed: false,
             is_listed: false,
@@ -141,6 +153,7 @@ impl Outflow {
             kept: self.waiting.len(),
             unsent: self.waiting.len() - self.cursor + self.rewound.len(),
             heavy: self.heavy,
+            parked: self.parked,
         }
     }
 
@@ -153,6 +166,7 @@ impl Outflow {
             size,
             at: 0,
             reserved: 0,
+            parked: 0,
             expires,
             is_expired: false,
         });
@@ -166,10 +180,10 @@ impl Outflow {
     /// A new session has begun: what was sent is sent again, unless the receiver says that it has it.
     pub(crate) fn reset(&mut self) {
         (self.is_announced, self.is_open) = (false, false);
-        (self.cursor, self.ahead) = (0, 0);
+        (self.cursor, self.ahead, self.parked) = (0, 0, 0);
         self.rewound.clear();
         for entry in &mut self.waiting {
-            (entry.at, entry.reserved) = (0, 0);
+            (entry.at, entry.reserved, entry.parked) = (0, 0, 0);
         }
     }
 
@@ -207,12 +221,10 @@ impl Outflow {
         self.bytes -= freed;
         self.heavy -= heavy;
         self.cursor = self.waiting.partition_point(|entry| entry.offset < next);
-        self.ahead = self
-            .waiting
-            .iter()
-            .take(self.cursor)
-            .map(|entry| entry.size)
-            .sum();
+        for entry in self.waiting.iter_mut().take(self.cursor) {
+            self.ahead += entry.size;
+            self.parked += entry.park(self.custody);
+        }
         true
     }
 
@@ -223,6 +235,7 @@ impl Outflow {
         let entry = self.waiting.remove(index)?;
         self.bytes -= entry.size;
         self.heavy -= usize::from(entry.size > self.custody);
+        self.parked -= entry.parked;
         self.rewound.remove(&offset);
         // One that is settled before it was sent whole was given up by the receiver.
         if index < self.cursor {
@@ -282,10 +295,13 @@ impl Outflow {
             || index < cursor
             || (cursor < bounds.messages as usize && self.ahead.saturating_add(entry.size) <= bounds.bytes);
         let is_heavy = entry.size > self.custody;
-        if (entry.at == 0 && !fits) || (is_heavy && !terms.is_present) {
+        let parts = entry.letter.parts.len();
+        let is_first = entry.at == 0 && index >= cursor && !is_heavy;
+        let of_server = self.parked.saturating_add(cost(entry.size, parts));
+        self.is_crowded = is_first && self.parked > 0 && of_server > terms.part;
+        if (entry.at == 0 && !fits) || (is_heavy && !terms.is_present) || self.is_crowded {
             return None;
         }
-        let parts = entry.letter.parts.len();
         Some(match (is_heavy, entry.at) {
             // A server may hold only a part of it at a time.
             (true, 0) => cost(terms.piece.min(entry.size), parts),
@@ -329,6 +345,7 @@ impl Outflow {
             if index >= self.cursor {
                 self.cursor += 1;
                 self.ahead += entry.size;
+                self.parked += entry.park(self.custody);
             }
         }
         Some((data, pieces))
@@ -370,13 +387,23 @@ impl Outflow {
         self.waiting.clear();
         self.rewound.clear();
         (self.bytes, self.cursor, self.ahead, self.heavy) = (0, 0, 0, 0);
+        self.parked = 0;
     }
 }
 
 impl Entry {
+    /// It is with a server, if it is not too large for that. What it takes there.
+    fn park(&mut self, custody: u64) -> u64 {
+        if self.size <= custody {
+            self.parked = cost(self.size, self.letter.parts.len());
+        }
+        self.parked
+    }
+
     /// Drops the content and returns its size.
     fn give_up(&mut self) -> u64 {
         self.is_expired = true;
+        self.letter.codec = 0;
         self.letter.parts.clear();
         std::mem::take(&mut self.size)
     }

@@ -19,6 +19,9 @@ use thiserror::Error;
 
 use crate::federation::name::{ChannelName, JobId, PartyId, Tag};
 
+/// The codec of a message that was lost on its way: nobody has its content any more.
+pub(crate) const LOST: u8 = u8::MAX;
+
 /// The version of the protocol.
 const VERSION: u8 = 1;
 /// The longest header in bytes: what the longest list of offsets needs, and some names.
@@ -87,7 +90,8 @@ pub(crate) struct Hello {
     /// All parties of the job, as the sender's configuration has them, sorted.
     #[serde(deserialize_with = "bounded::<_, _, MAX_MEMBERS>")]
     pub(crate) members: Vec<PartyId>,
-    /// What the sender of this takes on each channel before it wants to be waited for.
+    /// What the sender of this takes on each channel before it wants to be waited for. A message server keeps so many bytes
+    /// of all channels together.
     pub(crate) window_messages: u32,
     pub(crate) window_bytes: u64,
     pub(crate) max_message: u64,
@@ -181,7 +185,7 @@ pub(crate) struct Data {
     pub(crate) codec: u8,
     /// How many milliseconds it may still wait.
     pub(crate) ttl: Option<u64>,
-    /// It waited too long: there is no content, and who asks for it is told.
+    /// It waited too long: there is no content, and who asks for it is told. With the codec [`LOST`], it was lost.
     pub(crate) expired: bool,
     /// Where in the message, its parts laid end to end, the pieces begin.
     pub(crate) at: u64,

@@ -1,10 +1,13 @@
 //! One other party, as a node sees it: its link, and the channels to it and from it.
 
+mod time;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use self::time::set_fuse;
 use super::credit::{Credit, Starved};
 use super::flows::Flows;
 use super::inflow::{Arrival, Bounds, Inflow};
@@ -12,6 +15,7 @@ use super::keyed::Keyed;
 use super::link::{Link, MAX_ITEMS};
 use super::outflow::{Counts, Letter, Outflow, Terms};
 use super::packet::{Data, FlowKey, Hello, Item, MAX_OFFSET, Refusal};
+use super::room::Room;
 use crate::federation::limits::Limits;
 use crate::federation::name::PartyId;
 
@@ -35,6 +39,7 @@ pub(crate) struct Peer {
     /// Of all flows to it.
     counts: Counts,
     credit: Credit,
+    room: Room,
     custody: u64,
     /// Flows that have messages with a time to live: when the first may be over, direction, number.
     fuses: BTreeSet<(Instant, Side, u32)>,
@@ -87,6 +92,7 @@ impl Peer {
             rewinding: VecDeque::new(),
             counts: Counts::default(),
             credit: Credit::new(u64::MAX),
+            room: Room::default(),
             custody: u64::MAX,
             fuses: BTreeSet::new(),
             alarm: None,
@@ -117,6 +123,12 @@ impl Peer {
             message: limits.max_message.min(hello.max_message),
         };
         self.credit = Credit::new(hello.credit);
+        self.room = Room::default();
+        if self.credit.is_kept() {
+            // A server's window is for all flows together.
+            self.bounds.bytes = limits.window_bytes;
+            self.room = Room::new(hello.window_bytes);
+        }
         self.custody = match self.credit.is_kept() {
             true => hello.custody,
             false => u64::MAX,
@@ -185,6 +197,7 @@ impl Peer {
         counts.kept = counts.kept + after.kept - before.kept;
         counts.unsent = counts.unsent + after.unsent - before.unsent;
         counts.heavy = counts.heavy + after.heavy - before.heavy;
+        counts.parked = counts.parked + after.parked - before.parked;
         Some(result)
     }
 
@@ -201,11 +214,6 @@ impl Peer {
     pub(crate) fn fill(&mut self, now: Instant, piece: u64) {
         // A server that cannot keep a message as large as that cannot keep such a piece either.
         let piece = piece.min(self.custody.max(MIN_PIECE));
-        let terms = Terms {
-            piece,
-            bounds: self.bounds,
-            is_present: self.is_seen,
-        };
         while self.link.has_room() {
             let again = self.again();
             if !self.credit.is_short() {
@@ -215,6 +223,7 @@ impl Peer {
                 return;
             };
             self.announce(id);
+            let terms = self.terms(id, piece);
             let cost = self.with_out(id, |flow| flow.prepare(now, &terms)).flatten();
             let starved = match cost {
                 Some(cost) => self.credit.spend(id, cost).err(),
@@ -237,11 +246,25 @@ impl Peer {
                     self.credit.release(id);
                     if let Some((_, flow)) = self.out.at(id) {
                         flow.is_listed = false;
+                        if flow.is_crowded {
+                            self.room.wait(id);
+                        }
                     }
                 }
                 // The other side has gone again.
                 (None, None, Some(_)) => drop(self.rewinding.pop_front()),
             }
+        }
+    }
+
+    /// On what terms a flow may send its next piece.
+    fn terms(&mut self, id: u32, piece: u64) -> Terms {
+        let own = self.out.at(id).map_or(0, |(_, flow)| flow.counts().parked);
+        Terms {
+            piece,
+            bounds: self.bounds,
+            part: self.room.part(self.counts.parked - own),
+            is_present: self.is_seen,
         }
     }
 
@@ -356,9 +379,14 @@ impl Peer {
 
     /// A message of a flow to the other side has its end. Which flow, if there is such a one.
     pub(crate) fn settled(&mut self, id: u32, offset: u64, expired: bool) -> Option<FlowKey> {
+        let parked = self.counts.parked;
         let refund = self.with_out(id, |flow| flow.settled(offset, expired))?;
         self.refund(id, refund.unwrap_or(0));
         self.list(id);
+        let left = self.counts.parked;
+        for crowded in self.room.free(parked - left, left) {
+            self.list(crowded);
+        }
         self.key_of(id)
     }
 
@@ -447,20 +475,6 @@ impl Peer {
         Some((key, false))
     }
 
-    /// A message is not lent to the program any more. Whether it is still here.
-    pub(crate) fn give_back(&mut self, now: Instant, key: &FlowKey, epoch: Option<u64>, offset: u64) -> bool {
-        let number = self.inn.number(key);
-        let Some((number, (_, flow))) = number.and_then(|number| Some((number, self.inn.at(number)?))) else {
-            return false;
-        };
-        let is_here = flow.give_back(epoch, offset);
-        // Its time may be over by now.
-        if is_here && let Some(at) = flow.expires() {
-            set_fuse(&mut self.fuses, &mut flow.fuse, at.max(now), Side::In, number);
-        }
-        is_here
-    }
-
     /// Tells the other side that it need not keep a message any longer.
     pub(crate) fn settle(&mut self, flow: u32, offset: u64, expired: bool) {
         let item = Item::Settled {
@@ -491,91 +505,6 @@ impl Peer {
             || (self.link.is_up() && self.is_leave_told && self.link.is_idle())
             || (!self.link.is_up() && self.counts.kept == 0)
     }
-
-    fn light_out(&mut self, id: u32) {
-        if let Some((_, flow)) = self.out.at(id)
-            && let Some(at) = flow.expires()
-        {
-            set_fuse(&mut self.fuses, &mut flow.fuse, at, Side::Out, id);
-        }
-    }
-
-    fn light_in(&mut self, number: u32) {
-        if let Some((_, flow)) = self.inn.at(number)
-            && let Some(at) = flow.last_expires()
-        {
-            set_fuse(&mut self.fuses, &mut flow.fuse, at, Side::In, number);
-        }
-    }
-
-    /// When there is something to be done, or earlier.
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let fuse = self.fuses.first().map(|(at, ..)| *at);
-        self.link.poll_timeout().into_iter().chain(fuse).min()
-    }
-
-    /// Drops what has waited too long. Which flows have some of that.
-    pub(crate) fn handle_timeout(&mut self, now: Instant, messages: u32) -> Vec<Burnt> {
-        self.link.handle_timeout(now);
-        let mut burnt = Vec::new();
-        while let Some((at, side, number)) = self.fuses.pop_first() {
-            if at > now {
-                self.fuses.insert((at, side, number));
-                break;
-            }
-            burnt.extend(match side {
-                Side::Out => self.burn_out(now, number).map(Burnt::Out),
-                Side::In => self.burn_in(now, number, messages).map(Burnt::In),
-            });
-        }
-        burnt
-    }
-
-    fn burn_out(&mut self, now: Instant, id: u32) -> Option<FlowKey> {
-        let count = self.with_out(id, |flow| {
-            flow.fuse = None;
-            flow.expire(now)
-        })?;
-        self.light_out(id);
-        self.refund(id, 0);
-        self.list(id);
-        (count > 0).then(|| self.key_of(id)).flatten()
-    }
-
-    fn burn_in(&mut self, now: Instant, number: u32, messages: u32) -> Option<FlowKey> {
-        let (key, flow) = self.inn.at(number)?;
-        flow.fuse = None;
-        let expired = flow.expire(now, messages);
-        if let Some(at) = flow.expires() {
-            set_fuse(&mut self.fuses, &mut flow.fuse, at, Side::In, number);
-        }
-        let (key, id) = (key.clone(), flow.id);
-        // Without a number, this session has not opened the flow; then it is told with the answer to the opening.
-        for (id, offset) in id
-            .into_iter()
-            .flat_map(|id| expired.iter().map(move |offset| (id, *offset)))
-        {
-            self.settle(id, offset, true);
-        }
-        (!expired.is_empty()).then_some(key)
-    }
-}
-
-/// A flow is looked after at this time at the latest.
-fn set_fuse(
-    fuses: &mut BTreeSet<(Instant, Side, u32)>,
-    fuse: &mut Option<Instant>,
-    at: Instant,
-    side: Side,
-    number: u32,
-) {
-    if fuse.is_some_and(|set| set <= at) {
-        return;
-    }
-    if let Some(later) = fuse.replace(at) {
-        fuses.remove(&(later, side, number));
-    }
-    fuses.insert((at, side, number));
 }
 
 pub(crate) fn bounds(limits: &Limits) -> Bounds {

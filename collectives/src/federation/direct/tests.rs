@@ -1,5 +1,6 @@
 //! Parties that reach each other over tcp and ipc.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -131,4 +132,33 @@ async fn errors_name_the_party() {
         .await
         .unwrap_err();
     assert_eq!(error.to_string(), "the address of party b is wrong");
+}
+
+#[tokio::test]
+async fn what_a_party_has_sent_before_it_was_lost_comes_first() {
+    let bound = || DirectCarrier::bind("tcp://127.0.0.1:0".parse().unwrap(), Options::new());
+    let (mut a, mut b) = (bound().await.unwrap(), bound().await.unwrap());
+    let (to_a, to_b) = (a.endpoint().clone(), b.endpoint().clone());
+    b.connect(id("a"), to_a, Options::new()).unwrap();
+    a.connect(id("b"), to_b, Options::new()).unwrap();
+    for number in 0..QUEUED {
+        let mut packet = Some(Message::from(format!("{number}")));
+        within(poll_fn(|cx| b.poll_send(cx, &id("a"), &mut packet))).await;
+    }
+    // Both are connected when `a` has had the first of these, and `b` something of `a`.
+    let mut packet = Some(Message::from("hello"));
+    within(poll_fn(|cx| a.poll_send(cx, &id("b"), &mut packet))).await;
+    within(poll_fn(|cx| b.poll_recv(cx))).await;
+    drop(b);
+    let mut count = 0;
+    loop {
+        match within(poll_fn(|cx| a.poll_recv(cx))).await {
+            Arrival::Packet(_) => count += 1,
+            Arrival::Lost(party) => {
+                assert_eq!((party, count), (id("b"), QUEUED));
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }

@@ -6,7 +6,7 @@ use super::event::{QuotaKind, RelayEvent};
 use super::half::Half;
 use super::job::{Job, Process};
 use super::lanes::Timer;
-use super::quota::Account;
+use super::quota::{Account, OF_PAIR};
 use super::relay::{Membership, Relay, Way};
 use super::store::{Op, Record};
 use crate::federation::core::link::Link;
@@ -89,7 +89,21 @@ impl Relay {
         }
         match self.jobs[job].halves.get(&(member, other)) {
             Some(half) => Ok(*half),
-            None if hello.is_some() => Ok(self.make_pair(now, job, member, other)),
+            None if hello.is_some() => {
+                let known = &self.jobs[job];
+                let of_party = self
+                    .members
+                    .get(&header.from)
+                    .map_or(self.scope, |member| member.scope);
+                if self
+                    .quota
+                    .has_room(&[self.scope, known.scope, of_party], OF_PAIR)
+                    .is_err()
+                {
+                    return Err(Some(Refusal::NoRoom));
+                }
+                Ok(self.make_pair(now, job, member, other))
+            }
             None => Err(None),
         }
     }
@@ -181,12 +195,13 @@ impl Relay {
         index
     }
 
-    /// The halves of two parties; that of the first.
+    /// The halves of two parties; that of the first, which they are counted for.
     pub(super) fn make_pair(&mut self, now: Instant, job: usize, first: usize, second: usize) -> usize {
         let one = self.make_half(now, job, first, second);
         let two = self.make_half(now, job, second, first);
         self.halves[one].twin = two;
         self.halves[two].twin = one;
+        self.quota.fix(&mut self.halves[one].account, OF_PAIR);
         for half in [one, two] {
             self.route(half);
         }
@@ -276,6 +291,7 @@ impl Relay {
             }
             self.ledger.unload(gone.lent.iter().map(|(_, bytes)| bytes).sum());
             self.quota.end(&mut gone.account);
+            self.quota.unfix(&mut gone.account);
             self.quota.remove(gone.account.pair());
             for flow in gone.targets {
                 if let Some(mut gone) = self.flows.remove(flow) {

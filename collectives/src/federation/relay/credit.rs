@@ -22,7 +22,7 @@ impl Relay {
             return;
         }
         let more = self.quota.at_hand(account, most - left);
-        if more >= left.max(LEAST) && self.quota.grant(account, more, Class::Whole).is_ok() {
+        if more >= left.max(LEAST) && self.quota.top_up(account, more) {
             let total = account.granted;
             half.link.push(Item::Credit { total }, Vec::new());
         }
@@ -55,10 +55,16 @@ impl Relay {
         if let Err(scope) = behind.map_or_else(|| self.try_grant(index, class), Err) {
             let half = &mut self.halves[index];
             self.quota.wait(index, &mut half.account, scope, class);
-            let (job, party) = (self.jobs[half.job].id.clone(), half.party.clone());
-            let quota = self.quota.kind(scope);
-            self.tell(RelayEvent::Full { job, party, quota });
+            self.tell_full(index, scope);
         }
+    }
+
+    /// A party has to wait for room.
+    pub(super) fn tell_full(&mut self, index: usize, scope: ScopeId) {
+        let half = &self.halves[index];
+        let (job, party) = (self.jobs[half.job].id.clone(), half.party.clone());
+        let quota = self.quota.kind(scope);
+        self.tell(RelayEvent::Full { job, party, quota });
     }
 
     /// A party whose message is under way and not kept whole must be able to go on.

@@ -9,8 +9,8 @@ use super::event::RelayEvent;
 use super::lanes::Timer;
 use super::ledger::Mark;
 use super::relay::Relay;
-use super::store::{Op, PieceId};
-use crate::federation::core::packet::Item;
+use super::store::{Op, PieceId, Record};
+use crate::federation::core::packet::{Item, LOST};
 
 /// How many messages that have waited too long are looked after at once.
 const MAX_OVERDUE: usize = 256;
@@ -28,28 +28,33 @@ impl Relay {
         let flow = &mut self.flows[number];
         flow.pass(seq);
         flow.counts.settled += 1;
-        if entry.is_expired {
-            // Its sender knows.
+        flow.counts.expired += u64::from(expired && !entry.is_expired);
+        self.keep_end(number, seq, expired);
+        // Of a mark, its sender knows.
+        if !entry.is_expired {
+            self.tell_source(number, seq, expired);
+        }
+    }
+
+    /// The store hears that a message, or the mark of one, has its end.
+    fn keep_end(&mut self, number: usize, offset: u64, expired: bool) {
+        if !self.ledger.is_durable() {
             return;
         }
-        flow.counts.expired += u64::from(expired);
-        let (id, next) = (flow.id, flow.next);
+        let (flow, next) = (self.flows[number].id, self.flows[number].next);
         self.ledger.add(|| Op::Settled {
-            flow: id,
-            offset: seq,
+            flow,
+            offset,
             expired,
         });
-        // Only whole messages say in the store how far it has come.
-        if self.ledger.is_durable() {
-            let mut others = self.flows[number].entries.iter().rev();
-            let last = others.find(|(_, entry)| entry.is_whole && !entry.is_expired);
-            let is_behind = last.is_none_or(|(last, _)| last + 1 < next);
-            drop(others);
-            if is_behind {
-                self.keep_next(number);
-            }
+        // Only whole messages, and marks, say in the store how far it has come.
+        let mut others = self.flows[number].entries.iter().rev();
+        let last = others.find(|(_, entry)| entry.is_whole);
+        let is_behind = last.is_none_or(|(last, _)| last + 1 < next);
+        drop(others);
+        if is_behind {
+            self.keep_next(number);
         }
-        self.tell_source(number, seq, expired);
     }
 
     fn remove_message(&mut self, number: usize, seq: u64) -> Option<super::entry::Entry> {
@@ -61,6 +66,31 @@ impl Relay {
         self.note_streams(number);
         self.note_unsent(number);
         Some(entry)
+    }
+
+    fn remove_mark(&mut self, number: usize, seq: u64) {
+        if self.remove_message(number, seq).is_some() {
+            self.keep_end(number, seq, true);
+        }
+    }
+
+    /// The store keeps the mark of a message, as one without parts.
+    fn keep_mark(&mut self, number: usize, offset: u64) {
+        let flow = &self.flows[number];
+        let id = flow.id;
+        if let Some(entry) = flow.entries.get(offset) {
+            let expires_unix_ms = self.unix_ms_after(self.limits.ttl);
+            self.ledger.add(|| {
+                Op::Keep(Record::Message {
+                    flow: id,
+                    offset,
+                    tag: entry.tag.clone(),
+                    codec: entry.codec,
+                    parts: Vec::new(),
+                    expires_unix_ms,
+                })
+            });
+        }
     }
 
     /// Tells a sender, if it waits for it, that a message has its end.
@@ -78,13 +108,14 @@ impl Relay {
         }
     }
 
-    /// A message has waited too long: its content goes, its sender is told now, and its receiver when it comes to it.
-    pub(super) fn bury(&mut self, now: Instant, number: usize, seq: u64) {
+    /// A message has waited too long, or with the codec [`LOST`] is lost: its content goes, its sender is told now, and its
+    /// receiver when it comes to it.
+    pub(super) fn bury(&mut self, now: Instant, number: usize, seq: u64, codec: u8) {
         let Some(entry) = self.flows[number].entries.get(seq) else {
             return;
         };
         self.ledger.unload(entry.memory());
-        let freed = self.flows[number].bury(now, seq);
+        let freed = self.flows[number].bury(now, seq, codec);
         let flow = &self.flows[number];
         let (id, source) = (flow.id, flow.source);
         self.quota.release(&mut self.halves[source].account, freed);
@@ -93,11 +124,11 @@ impl Relay {
             offset: seq,
             expired: true,
         });
-        self.keep_next(number);
+        self.keep_mark(number, seq);
         self.note_streams(number);
         self.tell_source(number, seq, true);
         while let Some(tomb) = self.flows[number].oldest_tomb() {
-            self.remove_message(number, tomb);
+            self.remove_mark(number, tomb);
         }
         self.activate(number);
     }
@@ -115,12 +146,12 @@ impl Relay {
             let flow = &self.flows[number];
             let is_tomb = flow.entries.get(*seq).is_none_or(|entry| entry.is_expired);
             if is_tomb {
-                self.remove_message(number, *seq);
+                self.remove_mark(number, *seq);
             } else if is_present && flow.is_begun(*seq) {
                 // What its receiver has, it counts itself.
                 self.flows[number].postpone(now, *seq, now + LOOK_AGAIN);
             } else {
-                self.bury(now, number, *seq);
+                self.bury(now, number, *seq, 0);
                 count += 1;
             }
         }
@@ -296,7 +327,7 @@ impl Relay {
         let piece = entry.and_then(|entry| entry.piece(id.at));
         if piece.is_some_and(|piece| matches!(piece.content, Content::Loading)) {
             // It will never be whole again: its receiver is told that there was a message.
-            self.bury(self.now, number, id.offset);
+            self.bury(self.now, number, id.offset, LOST);
         }
     }
 

@@ -198,7 +198,7 @@ impl Relay {
                 }
                 Step::TooLarge(seq) => {
                     flow.is_listed = false;
-                    self.bury(now, number, seq);
+                    self.bury(now, number, seq, 0);
                 }
                 Step::Ask(seq) => {
                     // Others of the flow may go on meanwhile.

@@ -176,8 +176,9 @@ impl Entry {
 
     /// Drops the content: the entry stays as a mark that there was a message, at the cost of one without content. Says
     /// what is free.
-    pub(super) fn bury(&mut self, now: Instant) -> u64 {
+    pub(super) fn bury(&mut self, now: Instant, codec: u8) -> u64 {
         self.pieces.clear();
+        self.codec = codec;
         self.parts = Box::default();
         (self.is_expired, self.is_whole, self.is_rewound) = (true, true, false);
         (self.expires, self.arrived) = (None, now);

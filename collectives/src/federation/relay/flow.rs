@@ -372,8 +372,9 @@ impl Flow {
                     dropped = Some(old);
                 }
             }
+            // A mark stays for its receiver.
             entry.expires = ttl
-                .filter(|ttl| *ttl < intake.ttl)
+                .filter(|ttl| *ttl < intake.ttl && !entry.is_expired)
                 .and_then(|ttl| now.checked_add(ttl));
             self.turns += 1;
             entry.turn = self.turns;

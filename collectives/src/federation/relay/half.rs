@@ -140,13 +140,18 @@ impl Half {
 
     /// The other side has introduced itself.
     pub(super) fn meet(&mut self, hello: &Hello) {
+        self.is_relay = hello.credit != u64::MAX;
         self.bounds = Bounds {
             messages: hello.window_messages.max(1),
-            bytes: hello.window_bytes.max(1),
+            // A server's window is for all flows together, and its credit keeps to it.
+            bytes: if self.is_relay {
+                u64::MAX
+            } else {
+                hello.window_bytes.max(1)
+            },
             message: hello.max_message,
         };
         self.custody = hello.custody;
-        self.is_relay = hello.credit != u64::MAX;
         self.credit = self.is_relay.then(|| self.credit.unwrap_or(0).max(hello.credit));
     }
 

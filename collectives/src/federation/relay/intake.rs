@@ -7,9 +7,10 @@ use bytes::Bytes;
 use super::flow::{Accepted, Flow, Intake, Standing};
 use super::lanes::Timer;
 use super::ledger::Mark;
+use super::quota::OF_FLOW;
 use super::relay::Relay;
 use super::store::{Op, PieceId, Record};
-use crate::federation::core::packet::{Data, FlowKey, Item, MAX_OFFSET};
+use crate::federation::core::packet::{Data, FlowKey, Item, LOST, MAX_OFFSET};
 
 impl Relay {
     /// A session of a sender opens a flow.
@@ -30,6 +31,14 @@ impl Relay {
         }
         if known.is_some_and(|flow| self.flows[flow].source_id.is_some()) {
             return Err(Some("it opens a channel twice"));
+        }
+        let size = OF_FLOW + key.name.as_str().len() as u64;
+        if known.is_none()
+            && let Err(scope) = self.quota.has_room(half.account.scopes(), size)
+        {
+            // It is taken when jobs of others are forgotten.
+            self.tell_full(index, scope);
+            return Err(None);
         }
         let flow = match known {
             Some(flow) if !self.flows[flow].may_open(from) => return Err(Some("nobody counts so far")),
@@ -108,14 +117,19 @@ impl Relay {
         self.halves[index].link.push(opened, Vec::new());
         if !is_same {
             // Whoever could send them again has gone: their receiver is told that there were messages.
-            for seq in self.flows[flow].rewound() {
-                self.bury(self.now, flow, seq);
-            }
+            self.give_up(flow);
         }
         if !self.flows[flow].entries.is_empty() {
             self.activate(flow);
         }
         self.top_up(index);
+    }
+
+    /// Nobody can send those messages again that are wanted again.
+    pub(super) fn give_up(&mut self, flow: usize) {
+        for seq in self.flows[flow].rewound() {
+            self.bury(self.now, flow, seq, LOST);
+        }
     }
 
     fn make_flow(&mut self, index: usize, key: FlowKey, epoch: Option<u64>) -> usize {
@@ -135,6 +149,8 @@ impl Relay {
         let flow = Flow::new(id, key.clone(), (source, target), epoch, number);
         let flow = self.flows.insert(flow);
         self.flow_ids.insert(id, flow);
+        let size = OF_FLOW + key.name.as_str().len() as u64;
+        self.quota.fix(&mut self.halves[source].account, size);
         self.halves[target].targets.push(flow);
         self.halves[source].sources.insert(key, flow);
         flow
@@ -204,6 +220,9 @@ impl Relay {
             self.quota.release(&mut half.account, charge);
             return Ok(());
         }
+        if data.at == 0 && self.quota.is_overrun(&half.account) {
+            return Err(None);
+        }
         if is_durable && self.ledger.unwritten > self.limits.memory_bytes / 2 {
             // It comes again, when the store has caught up.
             return Err(None);
@@ -253,7 +272,7 @@ impl Relay {
                     self.ledger.add(|| Op::Dropped { flow, offset });
                     self.keep_next(number);
                 }
-                self.write(number, seq, at, (is_first, is_expired), content);
+                self.write(number, seq, at, is_first, content);
                 if self.flows[number].is_untimely(seq) {
                     self.begin_anew(number, seq);
                 }
@@ -282,14 +301,7 @@ impl Relay {
     }
 
     /// What has come is written to the store, and sent on when it is durable.
-    fn write(
-        &mut self,
-        number: usize,
-        seq: u64,
-        at: u64,
-        (is_first, is_expired): (bool, bool),
-        content: Vec<Bytes>,
-    ) {
+    fn write(&mut self, number: usize, seq: u64, at: u64, is_first: bool, content: Vec<Bytes>) {
         if !self.ledger.is_durable() {
             return;
         }
@@ -302,16 +314,11 @@ impl Relay {
             offset: seq,
             at,
         };
-        if is_expired {
-            self.keep_next(number);
-        } else if is_first {
+        // Of one that has expired, the mark.
+        if is_first {
             // The server's own time for it does not begin anew with each start.
-            let last = self.now.checked_add(self.limits.ttl);
-            let expires_unix_ms = entry.expires.or(last).map(|expires| {
-                let after = expires.saturating_duration_since(self.started);
-                let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-                self.unix_ms.saturating_add(after)
-            });
+            let left = entry.expires.map(|at| at.saturating_duration_since(self.now));
+            let expires_unix_ms = self.unix_ms_after(left.unwrap_or(self.limits.ttl));
             self.ledger.add(|| {
                 Op::Keep(Record::Message {
                     flow: id.flow,

@@ -12,7 +12,8 @@ use crate::federation::limits::{LimitError, Limits, millis};
 #[non_exhaustive]
 pub struct RelayLimits {
     /// How many bytes of messages the server keeps in memory. With a store, that is what is on its way to it and from it.
-    /// Default: 1 GiB; at least 1 MiB.
+    /// What it knows of messages (512 bytes each), channels (1 KiB) and pairs of parties (4 KiB) is bounded by the same, for
+    /// one job by half of it and for one party by a quarter. Default: 1 GiB; at least 1 MiB.
     pub memory_bytes: u64,
     /// How many bytes of messages the server keeps in its store, if it has one. Default: 64 GiB; at least 1 MiB.
     pub store_bytes: u64,
@@ -22,8 +23,10 @@ pub struct RelayLimits {
     /// How many bytes the messages of one job may take. Default: half of `memory_bytes`, with a store half of `store_bytes`;
     /// at least 1 MiB.
     pub job_bytes: Option<u64>,
-    /// How many bytes of messages from one party to another are kept in memory when there is no store. A message that is
-    /// larger than half of this is handed on as it comes and never kept whole. Default: 64 MiB; at least 64 KiB.
+    /// How many bytes of messages from one party to another are kept in memory when there is no store. One channel takes at
+    /// most a third of what the others leave, so that one from which nobody receives does not stop them. A message that is
+    /// larger than half of this is handed on as it comes and never kept whole. Servers in a row should have the same.
+    /// Default: 64 MiB; at least 64 KiB.
     pub window_bytes: u64,
     /// How many parties a job may have. Default: 256; from 2 to 4,096.
     pub parties_per_job: u32,
@@ -187,6 +190,13 @@ impl RelayLimits {
         } else {
             self.window_bytes.min(most)
         }
+    }
+
+    /// What a new process of a sender may count on of that, when so much is kept of those before it.
+    pub(super) fn room_of_pair(&self, is_durable: bool, held: u64) -> u64 {
+        let all = self.of_pair(is_durable);
+        // What is kept now goes in time.
+        all.saturating_sub(held).max(all / 4)
     }
 
     /// Messages of more bytes are not kept whole.

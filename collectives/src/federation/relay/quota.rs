@@ -32,6 +32,13 @@ struct Scope {
     used: u64,
     /// What is granted and has not come.
     granted: u64,
+    /// The memory that is taken by what is known: of messages, which may be in a store, of channels and of pairs.
+    known: u64,
+    most_known: u64,
+    /// What of it stays until a job is forgotten.
+    fixed: u64,
+    /// What lies idle with parties, and may come as messages without content.
+    idle: u64,
     /// Tickets and halves, by class.
     waiting: [BTreeSet<(u64, usize)>; 2],
     is_freed: bool,
@@ -49,6 +56,11 @@ pub(super) struct Account {
     pub(super) wanted: u64,
     /// What is kept, of all sessions.
     pub(super) held: u64,
+    /// What of its bounds' `fixed` and `idle` it is.
+    fixed: u64,
+    idle: u64,
+    /// What of `granted` it has not asked for, and has not come.
+    unasked: u64,
     /// Where it waits.
     place: Option<(ScopeId, Class, u64)>,
     /// The party is away, and what it was granted is not reserved meanwhile.
@@ -63,24 +75,32 @@ pub(super) struct Quota {
     tickets: u64,
     /// Whether there are messages that are not kept whole.
     has_streams: bool,
-    /// How many messages are known, and how many may be.
-    messages: u64,
-    most_messages: u64,
+    /// The bytes that may be taken for what is known.
+    memory: u64,
 }
 
 /// What is in memory of a message beside its content, in bytes, at least.
 const OF_MESSAGE: u64 = 512;
+/// What is in memory of a channel in one direction beside its name, and of two parties.
+pub(super) const OF_FLOW: u64 = 1 << 10;
+pub(super) const OF_PAIR: u64 = 4 << 10;
+/// How many times more than the least a message is held to cost that may come without being asked for.
+const CONTENT: u64 = 8;
+/// The least memory that a server has.
+const LEAST: u64 = 1 << 20;
+/// So many messages may come beyond what is known: those for which their senders have asked.
+const ASKED: u64 = 4096;
 
 impl Quota {
-    /// `memory`: the bytes that may be taken for what is known of messages, which are in a store perhaps.
+    /// `memory`: the bytes that may be taken for what is known of messages, which are in a store perhaps, of channels and of
+    /// pairs. A job gets half of that, a party a quarter.
     pub(super) fn new(has_streams: bool, memory: u64) -> Self {
         Quota {
             scopes: Arena::new(),
             freed: Vec::new(),
             tickets: 0,
             has_streams,
-            messages: 0,
-            most_messages: (memory / OF_MESSAGE).max(1),
+            memory: memory.max(LEAST),
         }
     }
 
@@ -90,6 +110,15 @@ impl Quota {
             limit,
             used: 0,
             granted: 0,
+            known: 0,
+            most_known: match kind {
+                QuotaKind::Server => self.memory,
+                QuotaKind::Job => self.memory / 2,
+                QuotaKind::Party => self.memory / 4,
+                QuotaKind::Pair => u64::MAX,
+            },
+            fixed: 0,
+            idle: 0,
             waiting: [BTreeSet::new(), BTreeSet::new()],
             is_freed: false,
         })
@@ -115,12 +144,12 @@ impl Quota {
 
     /// Reserves `amount` more, or says which bound lacks room.
     pub(super) fn grant(&mut self, account: &mut Account, amount: u64, class: Class) -> Result<(), ScopeId> {
-        // What is under way is no message more.
-        if class == Class::Whole && self.messages >= self.most_messages {
-            return Err(account.scopes[0]);
-        }
         for id in account.scopes {
             let scope = &self.scopes[id];
+            // What is under way is no message more.
+            if class == Class::Whole && scope.is_full() {
+                return Err(id);
+            }
             let spare = match class {
                 Class::Whole if self.has_streams => scope.limit / 8,
                 _ => 0,
@@ -134,19 +163,37 @@ impl Quota {
         Ok(())
     }
 
+    /// As [`grant`](Quota::grant), for what a party has not asked for.
+    pub(super) fn top_up(&mut self, account: &mut Account, amount: u64) -> bool {
+        let is_granted = self.grant(account, amount, Class::Whole).is_ok();
+        if is_granted {
+            account.unasked += amount;
+            self.note_idle(account);
+        }
+        is_granted
+    }
+
     /// What a party may have at hand without asking: not more than `most`, less when there is little room, and nothing
     /// where others wait.
     pub(super) fn at_hand(&self, account: &Account, most: u64) -> u64 {
-        // It may be spent on messages without content.
-        let left = self.most_messages.saturating_sub(self.messages);
-        let most = most.min(left.saturating_mul(cost(0, 0)) / 4);
         let of_scope = |id: &ScopeId| {
             let scope = &self.scopes[*id];
+            // It may be spent on messages without content, as what others have at hand.
+            // Nearly all have some.
+            let messages = scope.most_known.saturating_sub(scope.known) / OF_MESSAGE;
+            let known = messages
+                .saturating_mul(cost(0, 0) * CONTENT)
+                .saturating_sub(scope.idle)
+                / 4;
             let has_waiting = scope.waiting.iter().any(|waiting| !waiting.is_empty());
             // What lies idle with many must not keep anybody from a message that is as large as may be.
             let idle = (scope.limit / 4).saturating_sub(scope.granted);
             let free = (scope.limit - scope.limit / 4).saturating_sub(scope.used);
-            if has_waiting { 0 } else { (idle / 4).min(free / 4) }
+            if has_waiting {
+                0
+            } else {
+                (idle / 4).min(free / 4).min(known)
+            }
         };
         account.scopes.iter().map(of_scope).min().unwrap_or(0).min(most)
     }
@@ -163,10 +210,68 @@ impl Quota {
     pub(super) fn spend(&mut self, account: &mut Account, amount: u64) {
         account.spent += amount;
         account.held += amount;
+        account.unasked = account.unasked.saturating_sub(amount);
         for id in account.scopes {
             let scope = &mut self.scopes[id];
             scope.granted = scope.granted.saturating_sub(amount);
         }
+        self.note_idle(account);
+    }
+
+    /// Counts what a party has at hand. What it has beyond that, it has asked for, for one message.
+    fn note_idle(&mut self, account: &mut Account) {
+        let idle = if account.is_suspended {
+            0
+        } else {
+            account.left().min(account.unasked)
+        };
+        if idle != account.idle {
+            for id in account.scopes {
+                let scope = &mut self.scopes[id];
+                scope.idle = (scope.idle + idle).saturating_sub(account.idle);
+            }
+            account.idle = idle;
+        }
+    }
+
+    /// Whether there is room for what stays until the job is forgotten.
+    pub(super) fn has_room(&self, scopes: &[ScopeId], bytes: u64) -> Result<(), ScopeId> {
+        let is_full = |id: &&ScopeId| {
+            let scope = &self.scopes[**id];
+            scope.fixed.saturating_add(bytes) > scope.most_known / 2
+        };
+        scopes.iter().find(is_full).map_or(Ok(()), |id| Err(*id))
+    }
+
+    /// Something is made that stays until the job is forgotten, whether there is room for it or not.
+    pub(super) fn fix(&mut self, account: &mut Account, bytes: u64) {
+        account.fixed += bytes;
+        for id in account.scopes {
+            let scope = &mut self.scopes[id];
+            scope.fixed += bytes;
+            scope.known += bytes;
+        }
+    }
+
+    /// The job is forgotten: what was made for it goes.
+    pub(super) fn unfix(&mut self, account: &mut Account) {
+        let bytes = std::mem::take(&mut account.fixed);
+        for id in account.scopes {
+            let scope = &mut self.scopes[id];
+            scope.fixed = scope.fixed.saturating_sub(bytes);
+            scope.known = scope.known.saturating_sub(bytes);
+        }
+        self.free(account.scopes, 0, 0);
+    }
+
+    /// Whether there are so many messages that none more is taken, whatever was granted for it: who keeps to what it has
+    /// asked for does not come so far.
+    pub(super) fn is_overrun(&self, account: &Account) -> bool {
+        account.scopes.iter().any(|id| {
+            let scope = &self.scopes[*id];
+            let more = (scope.most_known / 4).max(ASKED * OF_MESSAGE);
+            scope.known > scope.most_known.saturating_add(more)
+        })
     }
 
     /// What is kept from before a start of the server. It may be more than the bounds are now.
@@ -185,9 +290,18 @@ impl Quota {
 
     /// There are so many messages more, or fewer.
     pub(super) fn count(&mut self, account: &Account, before: usize, after: usize) {
-        let was_full = self.messages >= self.most_messages;
-        self.messages = (self.messages + after as u64).saturating_sub(before as u64);
-        if was_full && self.messages < self.most_messages {
+        if before == after {
+            return;
+        }
+        let (before, after) = (before as u64 * OF_MESSAGE, after as u64 * OF_MESSAGE);
+        let mut is_freed = false;
+        for id in account.scopes {
+            let scope = &mut self.scopes[id];
+            let was_full = scope.is_full();
+            scope.known = (scope.known + after).saturating_sub(before);
+            is_freed |= was_full && !scope.is_full();
+        }
+        if is_freed {
             self.free(account.scopes, 0, 0);
         }
     }
@@ -212,7 +326,9 @@ impl Quota {
             self.free(account.scopes, left, left);
         }
         (account.granted, account.spent, account.wanted) = (0, 0, 0);
+        account.unasked = 0;
         account.is_suspended = false;
+        self.note_idle(account);
     }
 
     /// The party is not heard any more: others may use what it was granted.
@@ -221,6 +337,7 @@ impl Quota {
         if !std::mem::replace(&mut account.is_suspended, true) {
             let left = account.granted - account.spent;
             self.free(account.scopes, left, left);
+            self.note_idle(account);
         }
     }
 
@@ -228,6 +345,7 @@ impl Quota {
     pub(super) fn resume(&mut self, account: &mut Account) {
         if std::mem::take(&mut account.is_suspended) {
             self.reserve(account, account.granted - account.spent);
+            self.note_idle(account);
         }
     }
 
@@ -284,6 +402,13 @@ impl Quota {
     }
 }
 
+impl Scope {
+    /// Whether nothing more may be known.
+    fn is_full(&self) -> bool {
+        self.known >= self.most_known
+    }
+}
+
 impl Account {
     pub(super) fn new(scopes: [ScopeId; 4]) -> Self {
         Account {
@@ -292,6 +417,9 @@ impl Account {
             spent: 0,
             wanted: 0,
             held: 0,
+            fixed: 0,
+            idle: 0,
+            unasked: 0,
             place: None,
             is_suspended: false,
         }
@@ -304,6 +432,10 @@ impl Account {
 
     pub(super) fn is_waiting(&self) -> bool {
         self.place.is_some()
+    }
+
+    pub(super) fn scopes(&self) -> &[ScopeId] {
+        &self.scopes
     }
 
     /// The bound of its pair, which goes with it.

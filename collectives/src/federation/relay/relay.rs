@@ -1,7 +1,7 @@
 //! The server as a whole: what comes in, what goes out, and whose turn it is.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flexbond_transport::Message;
@@ -260,7 +260,7 @@ impl Relay {
             let hello = || Hello {
                 members: job.members.clone(),
                 window_messages: u32::MAX,
-                window_bytes: u64::MAX,
+                window_bytes: limits.room_of_pair(is_durable, half.account.held),
                 max_message: limits.largest(is_durable),
                 // What is granted is an item: this may be read by a process that it was not meant for.
                 credit: 0,
@@ -327,6 +327,16 @@ impl Relay {
         if self.events.len() < MAX_EVENTS {
             self.events.push_back(event);
         }
+    }
+
+    /// The time of day in a while, in milliseconds since 1970.
+    pub(super) fn unix_ms_after(&self, time: Duration) -> Option<u64> {
+        let after = self
+            .now
+            .checked_add(time)?
+            .saturating_duration_since(self.started);
+        let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        Some(self.unix_ms.saturating_add(after))
     }
 
     /// What the server is known by in one job more; not 0.

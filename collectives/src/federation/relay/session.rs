@@ -39,7 +39,13 @@ impl Relay {
         {
             half.meet(hello);
         }
-        let is_alive = half.link.is_alive(now);
+        if heard.is_new && !half.is_relay {
+            // Another process: what was to come again from the one before does not.
+            for flow in self.halves[index].sources.values().copied().collect::<Vec<_>>() {
+                self.give_up(flow);
+            }
+        }
+        let is_alive = self.halves[index].link.is_alive(now);
         self.set_present(index, is_alive);
         self.free_streamed(index);
         if let (Content::Items { items, .. }, Some(taken)) = (header.content, taken) {

@@ -79,7 +79,8 @@ pub(crate) enum Record {
     },
     /// No message with an offset below `next` comes any more. By its flow.
     Next { flow: FlowId, next: u64 },
-    /// A message, written with its first piece. By flow and offset.
+    /// A message, written with its first piece, or without parts the mark of one that has no content any more. By flow and
+    /// offset.
     Message {
         flow: FlowId,
         offset: u64,

@@ -5,6 +5,8 @@ mod chain;
 mod custody;
 mod findings;
 mod hostile;
+mod marks;
+mod parts;
 mod quotas;
 mod stage;
 mod storms;

@@ -130,7 +130,7 @@ fn what_the_program_holds_does_not_expire() {
     lend(&mut stage);
     stage.wait(1000);
     assert_eq!(settled(&stage.items()), [(1, true)]);
-    stage.wait(5000);
+    stage.wait(10);
     assert_eq!(acknowledge(&mut stage, 1), [], "only a mark is left of it");
     give_back(&mut stage, 0);
     stage.wait(0);

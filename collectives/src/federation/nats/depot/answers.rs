@@ -249,7 +249,8 @@ impl Depot {
             let hello = || Hello {
                 members: self.members.clone(),
                 window_messages: limits.window_messages,
-                window_bytes: limits.window_bytes,
+                // No channel takes anything from another.
+                window_bytes: u64::MAX,
                 max_message: limits.max_message,
                 credit: CREDIT,
                 custody: u64::MAX,

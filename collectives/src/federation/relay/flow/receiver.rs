@@ -184,7 +184,7 @@ impl Flow {
     }
 
     fn step_at(&mut self, now: Instant, outlet: &Outlet, from: u64) -> Step {
-        let Some((seq, entry)) = self.entries.from_mut(from).next() else {
+        let Some((seq, entry)) = self.entries.iter_mut_from(from).next() else {
             return Step::Wait;
         };
         let is_again = seq < self.cursor;
@@ -291,7 +291,7 @@ impl Flow {
         let (count, ahead) = LOADED_AHEAD;
         let from = self.again.first().copied().unwrap_or(self.cursor);
         let (mut messages, mut content) = self.ahead;
-        'entries: for (offset, entry) in self.entries.from_mut(from).take(count) {
+        'entries: for (offset, entry) in self.entries.iter_mut_from(from).take(count) {
             let fits = messages < u64::from(bounds.messages) && content + entry.size <= bounds.bytes;
             if !fits && offset != from {
                 break;

@@ -57,7 +57,7 @@ impl Flow {
     }
 
     /// A message has waited too long: only a mark stays, for its receiver. What is free by that.
-    pub(in crate::federation::relay) fn bury(&mut self, now: Instant, seq: u64) -> u64 {
+    pub(in crate::federation::relay) fn bury(&mut self, now: Instant, seq: u64, codec: u8) -> u64 {
         let Some(entry) = self.entries.get_mut(seq) else {
             return 0;
         };
@@ -67,7 +67,7 @@ impl Flow {
         if seq < self.cursor {
             self.ahead.1 = self.ahead.1.saturating_sub(entry.size);
         }
-        let freed = entry.bury(now);
+        let freed = entry.bury(now, codec);
         self.age(now, seq);
         self.streams.remove(&seq);
         self.rewound.remove(&seq);
@@ -121,6 +121,10 @@ impl Flow {
     /// What it costs beside its pieces.
     pub(in crate::federation::relay) fn restore_message(&mut self, seq: u64, mut entry: Entry) -> u64 {
         entry.is_whole = entry.size == 0;
+        entry.is_expired = entry.parts.is_empty();
+        if entry.is_expired {
+            self.tombs.insert(seq);
+        }
         let cost = cost(0, entry.parts.len());
         entry.cost = if entry.is_whole { cost } else { 0 };
         let charge = entry.cost;
