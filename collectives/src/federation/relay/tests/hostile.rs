@@ -218,7 +218,7 @@ fn a_million_offsets_of_nothing_find_an_end() {
     };
     assert_eq!(
         count(&mut stage, &mut voice),
-        Some(121),
+        Some(122),
         "an eighth of the memory"
     );
     let mut stage = Stage::open();

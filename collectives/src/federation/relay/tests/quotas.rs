@@ -299,7 +299,8 @@ fn what_is_known_of_small_messages_fits_into_the_memory() {
         }
         net.run(Duration::from_secs(5));
         let held = net.stats(0).jobs[&job("job")].parties[&party(0)].held;
-        assert!((300..=512).contains(&held), "{held}");
+        // What lies at hand is held to be for messages with some content.
+        assert!((300..=1024).contains(&held), "{held}");
         net.start(1);
         let mut got = 0;
         net.until(10, |net| {
