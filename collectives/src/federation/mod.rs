@@ -93,7 +93,7 @@
 //! | --- | --- |
 //! | 0 open | the sender's number for a channel, for this session; kind (0 variable, 1 broadcast); name; epoch and first offset that the sender keeps, if it knows its numbering |
 //! | 1 opened | that number; the epoch; the next offset that the receiver wants; the list of lower offsets that it has and its program has not received |
-//! | 2 data | number of the channel; offset; tag, if any; codec (0 bytes, 1 postcard, 2 JSON); milliseconds left, if limited; whether it has expired; where in the message these pieces begin; the lengths of all its parts, with the first pieces; how many of the packet's frames are its own |
+//! | 2 data | number of the channel; offset; tag, if any; codec (0 bytes, 1 postcard, 2 JSON); milliseconds left, if limited; whether it has expired, with the codec 255 that it is lost; where in the message these pieces begin; the lengths of all its parts, with the first pieces; how many of the packet's frames are its own |
 //! | 3 settled | number of the channel; offset; whether it expired: the sender need not keep the message any longer |
 //! | 4 ready | the sender sees all parties |
 //! | 5 abort | party id, reason |

@@ -24,7 +24,12 @@ use super::name::{ChannelName, NameError, PartyId, Tag};
 /// ([`Limits::window_messages`](super::Limits), `window_bytes`): ones of a tag that nobody receives stop it in the end.
 ///
 /// A send is done when the federation has the message; it goes over in the background, and is kept until the other
-/// program has received it. [`delivered`](VariableChannel::delivered) waits for that.
+/// program has received it. [`delivered`](VariableChannel::delivered) waits for that. Until then it is in this process, and
+/// is lost when that dies; but with a message server it is the server's when it has got there, and this process may end:
+/// [`Federation::close`] waits for it, [`is_handed_over`](Federation::is_handed_over) says whether it has come to that. A
+/// message that is too large for a server without a store ([`RelayLimits::window_bytes`](super::RelayLimits::window_bytes))
+/// is this process's until the other program has it, and so is waited for, too. Who asks for one of which all have died that
+/// had it gets [`ChannelError::Lost`], once.
 ///
 /// A clone is the same channel, and so is one that is made again with the same name.
 ///

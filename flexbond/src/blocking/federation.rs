@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use super::CallError;
 use super::runtime::{enter, wait};
 use crate::collectives::federation::{
-    self, Carrier, ChannelError, Codec, Config, ConnectError, DirectCarrier, DirectError, JoinError,
-    NameError, OpenError, Over, PartyId,
+    self, Carrier, ChannelError, Codec, Config, ConnectError, Delivery, DirectCarrier, DirectError,
+    JoinError, NameError, OpenError, Over, PartyId,
 };
 
 /// A party that takes part in a job; see [`federation::Federation`] for its rules.
@@ -210,6 +210,15 @@ impl VariableChannel {
     /// [`ChannelError`] within [`CallError`].
     pub fn recv_numbered<T: DeserializeOwned>(&self) -> Result<(u64, T), CallError<ChannelError>> {
         Ok(wait(self.inner.recv_numbered())??)
+    }
+
+    /// Receives the next value, which is kept for this program until it
+    /// [acknowledges](federation::Delivery::ack) it.
+    ///
+    /// # Errors
+    /// [`ChannelError`] within [`CallError`].
+    pub fn recv_delivery<T: DeserializeOwned>(&self) -> Result<Delivery<T>, CallError<ChannelError>> {
+        Ok(wait(self.inner.recv_delivery())??)
     }
 
     /// Sends a value and receives one, at the same time.

@@ -239,6 +239,39 @@ mod tests {
     }
 
     #[test]
+    fn no_time_is_so_long_that_it_cannot_be_counted() {
+        for time in [Duration::MAX, LONGEST + SECOND, SECOND / 2] {
+            let limits = RelayLimits::default;
+            let all = [
+                (
+                    RelayLimits {
+                        job_idle: time,
+                        ..limits()
+                    },
+                    "job_idle",
+                ),
+                (
+                    RelayLimits {
+                        aborted: time,
+                        ..limits()
+                    },
+                    "aborted",
+                ),
+                (
+                    RelayLimits {
+                        ttl: time,
+                        ..limits()
+                    },
+                    "ttl",
+                ),
+            ];
+            for (limits, name) in all {
+                assert_eq!(limits.validate().unwrap_err().limit, name, "{time:?}");
+            }
+        }
+    }
+
+    #[test]
     fn what_must_be_kept_whole_fits() {
         for is_durable in [false, true] {
             let limits = RelayLimits {

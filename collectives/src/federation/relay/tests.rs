@@ -375,6 +375,23 @@ impl Net {
         self.node(at).take(peer, &key(name), tag.as_ref())
     }
 
+    /// As `take`, for a program that acknowledges it.
+    fn lend(&mut self, at: usize, from: usize, name: &str) -> Option<Taken> {
+        let peer = self.peer(at, from);
+        self.node(at).lend(peer, &key(name), None)
+    }
+
+    /// Its program has done with it, or gives it back.
+    fn end(&mut self, at: usize, from: usize, name: &str, taken: &Taken, is_done: bool) {
+        let (peer, now, key) = (self.peer(at, from), self.now, key(name));
+        let message = (taken.epoch, taken.offset);
+        if is_done {
+            self.node(at).acknowledge(peer, &key, message);
+        } else {
+            self.node(at).give_back(now, peer, &key, message);
+        }
+    }
+
     /// The offset of the next message, when it is known.
     fn position(&mut self, from: usize, to: usize, name: &str) -> Option<u64> {
         let peer = self.peer(from, to);

@@ -582,6 +582,27 @@ fn who_is_drained_has_told_all() {
 }
 
 #[test]
+fn a_job_that_is_kept_for_ten_years_does_no_harm() {
+    let longest = Duration::from_secs(10 * 366 * 24 * 3600);
+    let limits = RelayLimits {
+        job_idle: longest,
+        aborted: longest,
+        ttl: longest,
+        ..relay_limits()
+    };
+    assert_eq!(limits.validate(), Ok(()));
+    let mut stage = Stage::new(limits, Access::open());
+    let mut a = Voice::new(0, 1);
+    stage.hello(&a);
+    assert!(stage.takes(&mut a, open(0, "x")));
+    give(&mut stage, &mut a, data(0, 0, 10));
+    let (by, reason) = (party(0), "enough".to_owned());
+    assert!(stage.takes(&mut a, Item::Abort { by, reason }));
+    stage.pass(Duration::from_secs(3600));
+    assert_eq!(stage.relay.stats().jobs.len(), 1);
+}
+
+#[test]
 fn a_message_does_not_begin_its_time_anew_with_each_start() {
     let mut all = Durable::new(RelayLimits {
         ttl: Duration::from_secs(10),

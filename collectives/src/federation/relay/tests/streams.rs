@@ -17,6 +17,27 @@ fn plan(homes: &[usize]) -> Plan {
     }
 }
 
+#[test]
+fn pieces_that_are_larger_than_the_window_do_not_stop_a_pair() {
+    for is_durable in [false, true] {
+        let plan = Plan {
+            is_durable,
+            ..plan(&[0, 0])
+        };
+        assert_eq!(plan.relay_limits.validate(), Ok(()));
+        let mut net = Net::new(1, plan);
+        net.setups[0].piece = u64::from(Limits::default().piece);
+        net.restart(0);
+        net.run(Duration::from_secs(2));
+        net.send(0, 1, "x", large(200_000, 1)).unwrap();
+        net.send(0, 1, "y", letter("small")).unwrap();
+        assert_eq!(receive(&mut net), large(200_000, 1));
+        assert!(net.take(1, 0, "y", None).is_some());
+        net.run(Duration::from_secs(5));
+        net.assert_empty(0);
+    }
+}
+
 fn receive(net: &mut Net) -> Letter {
     let mut taken = None;
     net.until(5, |net| {
