@@ -99,7 +99,8 @@ fn a_sender_that_comes_back_hears_what_is_not_acknowledged() {
 #[test]
 fn one_of_another_numbering_is_given_back_or_forgotten() {
     let mut stage = stage(&["one", "two"]);
-    (lend(&mut stage), lend(&mut stage));
+    lend(&mut stage);
+    lend(&mut stage);
     stage.restart(hello());
     assert!(stage.takes(
         Item::Open {
