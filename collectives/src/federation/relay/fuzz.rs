@@ -531,6 +531,20 @@ mod tests {
         }
     }
 
+    /// What was once counted twice when a party that was away came back.
+    #[test]
+    fn who_is_away_is_granted_nothing() {
+        let mut world = World::new(Plan::new(0b110));
+        (0..2).for_each(|_| world.send((1, 0, 1)));
+        world.pass(Duration::ZERO);
+        (0..8).for_each(|_| world.exchange());
+        (0..4).for_each(|_| world.send((1, 0, 1)));
+        (0..15).for_each(|_| world.exchange());
+        world.pass(Duration::from_millis(1020));
+        world.check();
+        world.heal();
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
