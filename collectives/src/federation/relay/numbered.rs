@@ -206,7 +206,7 @@ mod tests {
         own.insert(0, 0);
         for number in 1..100_000 {
             own.insert(number, number);
-            assert_eq!(own.remove(number - 1).is_some(), true);
+            assert!(own.remove(number - 1).is_some());
             own.insert(number - 1, 0);
             assert_eq!(own.remove(number - 1), Some(0));
         }
