@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::core::few::Few;
 use super::core::{FlowKey, Letter, MAX_PARTS, Peer, Rejected, Tag, Taken};
 use super::driver::{State, Topic, now};
 use super::error::{ChannelError, Presence, Waiting};
@@ -325,7 +326,7 @@ pub(super) fn raw(tag: Option<Tag>, bytes: bytes::Bytes) -> Letter {
     Letter {
         tag,
         codec: RAW,
-        parts: vec![bytes],
+        parts: Few::One(bytes),
     }
 }
 

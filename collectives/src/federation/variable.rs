@@ -8,6 +8,7 @@ use futures_util::future::{poll_immediate, try_join};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::core::few::Few;
 use super::core::{FlowKey, Kind, Letter};
 use super::driver::Topic;
 use super::error::{ChannelError, OpenError, Waiting};
@@ -152,8 +153,10 @@ impl VariableChannel {
         buffers: Vec<Bytes>,
     ) -> Result<(), ChannelError> {
         let (codec, body) = self.line.encode(value)?;
-        let mut parts = buffers;
-        parts.insert(0, body);
+        let parts = match buffers.is_empty() {
+            true => Few::One(body),
+            false => [body].into_iter().chain(buffers).collect(),
+        };
         self.put(Letter {
             tag: self.tag.clone(),
             codec,
@@ -188,7 +191,7 @@ impl VariableChannel {
         self.put(Letter {
             tag: self.tag.clone(),
             codec: code(encoding),
-            parts,
+            parts: parts.into(),
         })
         .await
     }
@@ -259,7 +262,7 @@ impl VariableChannel {
         Ok(Received {
             offset,
             encoding: encoding(&letter),
-            parts: letter.parts,
+            parts: letter.parts.into_vec(),
         })
     }
 

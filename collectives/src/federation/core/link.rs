@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::few::Few;
 use super::packet::{Content, Header, Hello, Item, MAX_BATCH, MAX_PARTS, Refusal};
 use super::speech::{Queued, Run, Saying, Speech};
 use crate::federation::limits::Limits;
@@ -174,7 +175,8 @@ impl Link {
     }
 
     /// Queues an item and returns its number.
-    pub(crate) fn push(&mut self, item: Item, pieces: Vec<Bytes>) -> u64 {
+    pub(crate) fn push(&mut self, item: Item, pieces: impl Into<Few<Bytes>>) -> u64 {
+        let pieces = pieces.into();
         let bytes = size(&pieces);
         self.queued_bytes += bytes;
         self.queue.push_back(Queued { item, pieces, bytes });

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::entry::Content;
 use super::event::RelayEvent;
 use super::lanes::Timer;
 use super::ledger::Mark;
+use super::pieces::Content;
 use super::relay::Relay;
 use super::store::{Op, PieceId};
 use crate::federation::core::packet::Item;
@@ -256,7 +256,7 @@ impl Relay {
         let piece = entry.and_then(|entry| entry.piece(id.at));
         match (number, piece) {
             (Some(number), Some(piece)) if matches!(piece.content, Content::Loading) && piece.len == len => {
-                piece.content = Content::Memory(content);
+                piece.content = Content::Memory(content.into());
                 self.ledger.memory += len;
                 self.activate(number);
             }

@@ -15,6 +15,7 @@ use super::entry::Entry;
 use super::numbered::Numbered;
 use super::store::FlowId;
 use crate::federation::core::Bounds;
+use crate::federation::core::few::Few;
 use crate::federation::core::packet::{Data, FlowKey, MAX_OFFSET, MAX_PARTS};
 
 /// How many messages that have waited too long are remembered for their receiver to be told.
@@ -140,7 +141,7 @@ pub(super) struct Outlet {
 pub(super) enum Step {
     Send {
         data: Data,
-        pieces: Vec<Bytes>,
+        pieces: Few<Bytes>,
         /// What it takes of the receiver's credit.
         spent: u64,
         /// The piece, if it is not kept once it is there.
@@ -332,7 +333,7 @@ impl Flow {
         now: Instant,
         seq: u64,
         data: Data,
-        frames: Vec<Bytes>,
+        frames: Few<Bytes>,
         intake: &Intake,
     ) -> Accepted {
         let is_first = data.at == 0;
@@ -439,7 +440,7 @@ fn begin(now: Instant, data: Data, intake: &Intake) -> Option<Entry> {
         return None;
     }
     let (parts, size) = if data.expired {
-        (Vec::new(), 0)
+        (Few::new(), 0)
     } else {
         (data.parts, size)
     };

@@ -9,6 +9,7 @@ use super::lanes::Timer;
 use super::ledger::Mark;
 use super::relay::Relay;
 use super::store::{Op, PieceId, Record};
+use crate::federation::core::few::Few;
 use crate::federation::core::packet::{Data, FlowKey, Item, MAX_OFFSET};
 
 impl Relay {
@@ -186,7 +187,7 @@ impl Relay {
         now: Instant,
         index: usize,
         data: Data,
-        frames: Vec<Bytes>,
+        frames: Few<Bytes>,
     ) -> Result<(), Option<&'static str>> {
         let is_durable = self.ledger.is_durable();
         let half = &mut self.halves[index];
@@ -222,7 +223,7 @@ impl Relay {
             batch: self.ledger.batch(),
         };
         let (at, is_expired) = (data.at, data.expired);
-        let content = if is_durable { frames.clone() } else { Vec::new() };
+        let content = if is_durable { frames.to_vec() } else { Vec::new() };
         let before = flow.entries.len();
         let accepted = flow.accept(now, seq, data, frames, &intake);
         let half = &mut self.halves[index];

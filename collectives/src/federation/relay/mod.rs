@@ -31,6 +31,7 @@ mod limits;
 #[cfg(any(test, fuzzing))]
 mod model;
 mod numbered;
+mod pieces;
 mod quota;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
 mod relay;
