@@ -28,10 +28,13 @@ impl Relay {
         let flow = &mut self.flows[number];
         flow.pass(seq);
         flow.counts.settled += 1;
-        if entry.is_expired {
+        let is_expired = entry.is_expired;
+        self.spare.keep(entry);
+        if is_expired {
             // Its sender knows.
             return;
         }
+        let flow = &mut self.flows[number];
         flow.counts.expired += u64::from(expired);
         let (id, next) = (flow.id, flow.next);
         self.ledger.add(|| Op::Settled {

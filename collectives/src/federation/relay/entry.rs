@@ -5,6 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::pieces::{Content, Piece, Pieces};
+use super::spare::Spare;
 use crate::federation::core::Tag;
 use crate::federation::core::few::Few;
 use crate::federation::core::packet::{SHORT, cost};
@@ -68,7 +69,7 @@ impl Entry {
     }
 
     /// Adds what comes next; false if it does not fit into the parts, which changes nothing that matters.
-    pub(super) fn add(&mut self, frames: Few<Bytes>, cost: u64, batch: u64) -> bool {
+    pub(super) fn add(&mut self, frames: Few<Bytes>, cost: u64, batch: u64, spare: &mut Spare) -> bool {
         let mut place = self.place;
         for frame in &frames {
             place = self.after_empty(place);
@@ -90,7 +91,7 @@ impl Entry {
                 at: self.come,
                 len,
                 cost,
-                content: Content::Memory(compact(frames)),
+                content: Content::Memory(compact(frames, spare)),
                 batch,
             });
             self.come += len;
@@ -184,7 +185,13 @@ impl Entry {
 
 /// The same frames, those that are short in a buffer of their own: they would keep the whole packet alive that they came
 /// in.
-fn compact(mut frames: Few<Bytes>) -> Few<Bytes> {
+fn compact(mut frames: Few<Bytes>, spare: &mut Spare) -> Few<Bytes> {
+    if let Few::One(frame) = &mut frames {
+        if frame.len() <= SHORT {
+            *frame = spare.copy(frame);
+        }
+        return frames;
+    }
     let is_short = |frame: &&mut Bytes| frame.len() <= SHORT;
     let len = frames.iter_mut().filter(is_short).map(|frame| frame.len()).sum();
     if len == 0 {

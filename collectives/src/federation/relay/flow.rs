@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::entry::Entry;
 use super::numbered::Numbered;
+use super::spare::Spare;
 use super::store::FlowId;
 use crate::federation::core::Bounds;
 use crate::federation::core::few::Few;
@@ -335,6 +336,7 @@ impl Flow {
         data: Data,
         frames: Few<Bytes>,
         intake: &Intake,
+        spare: &mut Spare,
     ) -> Accepted {
         let is_first = data.at == 0;
         let charge = data.cost(frames.iter().map(|frame| frame.len() as u64).sum());
@@ -360,7 +362,7 @@ impl Flow {
             let Some(mut entry) = begin(now, data, intake) else {
                 return Accepted::Wrong;
             };
-            if frames.is_empty() != (entry.size == 0) || !entry.add(frames, charge, intake.batch) {
+            if frames.is_empty() != (entry.size == 0) || !entry.add(frames, charge, intake.batch, spare) {
                 return Accepted::Wrong;
             }
             // What was begun and never ended, of this message or of one that its sender has given up.
@@ -398,7 +400,7 @@ impl Flow {
             self.entries.insert(seq, entry);
             self.age(now, seq);
         } else if let Some(entry) = self.entries.get_mut(seq)
-            && (frames.is_empty() || !entry.add(frames, charge, intake.batch))
+            && (frames.is_empty() || !entry.add(frames, charge, intake.batch, spare))
         {
             return Accepted::Wrong;
         }

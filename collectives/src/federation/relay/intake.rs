@@ -225,7 +225,7 @@ impl Relay {
         let (at, is_expired) = (data.at, data.expired);
         let content = if is_durable { frames.to_vec() } else { Vec::new() };
         let before = flow.entries.len();
-        let accepted = flow.accept(now, seq, data, frames, &intake);
+        let accepted = flow.accept(now, seq, data, frames, &intake, &mut self.spare);
         let half = &mut self.halves[index];
         self.quota.count(&half.account, before, flow.entries.len());
         match accepted {

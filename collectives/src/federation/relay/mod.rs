@@ -38,6 +38,7 @@ mod relay;
 mod restore;
 mod routes;
 mod session;
+mod spare;
 mod stats;
 mod store;
 #[cfg(test)]
