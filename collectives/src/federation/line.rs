@@ -38,6 +38,8 @@ pub enum Encoding {
     Unknown(u8),
 }
 
+/// The bytes of a value, nearly always, or of the beginning of a larger one.
+const GUESS: usize = 64;
 /// Bytes without further meaning.
 const RAW: u8 = 0;
 const POSTCARD: u8 = 1;
@@ -257,7 +259,7 @@ impl Line {
         value: &T,
     ) -> Result<(u8, bytes::Bytes), ChannelError> {
         let encoded = match self.codec {
-            Codec::Postcard => postcard::to_extend(value, Vec::new())
+            Codec::Postcard => postcard::to_extend(value, Vec::with_capacity(GUESS))
                 .map(|body| (POSTCARD, body))
                 .map_err(|error| error.to_string()),
             Codec::Json => serde_json::to_vec(value)

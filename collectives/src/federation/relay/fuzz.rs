@@ -241,7 +241,8 @@ impl World {
             parts: vec![
                 Bytes::copy_from_slice(&next.to_le_bytes()),
                 Bytes::from(vec![7; size]),
-            ],
+            ]
+            .into(),
         };
         // What has no room is not sent.
         let _ = self.nodes[from].send(self.now, peer, &key(flow), letter, None);

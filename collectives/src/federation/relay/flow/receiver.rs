@@ -83,7 +83,8 @@ impl Flow {
 
     /// The receiver's program has a message that it had held, and that may not have come again here.
     pub(in crate::federation::relay) fn let_go(&mut self, seq: u64) -> bool {
-        self.target_held.remove(&seq)
+        // Nearly always there is none, and nothing needs to be looked for.
+        !self.target_held.is_empty() && self.target_held.remove(&seq)
     }
 
     /// A message has come that the receiver holds already.
