@@ -305,7 +305,7 @@ impl Link {
     }
 
     /// The acknowledgement that goes with every packet of this session.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn ack(&self) -> u64 {
         self.confirmed
     }
