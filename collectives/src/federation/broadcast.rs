@@ -314,7 +314,7 @@ impl BroadcastChannel {
         Ok(Letter {
             tag: None,
             codec,
-            parts: vec![Bytes::copy_from_slice(&[operation as u8]), body],
+            parts: vec![Bytes::copy_from_slice(&[operation as u8]), body].into(),
         })
     }
 

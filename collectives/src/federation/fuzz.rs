@@ -124,7 +124,7 @@ impl Stage {
                 let letter = Letter {
                     tag: tag(step >> 4),
                     codec: 0,
-                    parts: vec![Bytes::copy_from_slice(body), Bytes::new()],
+                    parts: vec![Bytes::copy_from_slice(body), Bytes::new()].into(),
                 };
                 let ttl = (count > 0).then(|| Duration::from_millis(u64::from(count)));
                 let _ = self.node.send(now, peer, &flow, letter, ttl);
@@ -361,7 +361,7 @@ pub(in crate::federation) fn item(
                 ttl: (step & 0x10 != 0).then(|| u64::from(count)),
                 expired: step & 0x60 == 0x60,
                 at: 0,
-                parts: vec![body.len() as u64],
+                parts: vec![body.len() as u64].into(),
                 pieces: u16::from(!body.is_empty()),
             })
         }
@@ -482,7 +482,7 @@ impl Pair {
         let letter = Letter {
             tag: tag(if is_tagged { 2 } else { 0 }),
             codec: 0,
-            parts: vec![Bytes::copy_from_slice(&sent.to_le_bytes()), filling],
+            parts: vec![Bytes::copy_from_slice(&sent.to_le_bytes()), filling].into(),
         };
         if self.nodes[from]
             .send(self.now, 0, &key(flow), letter, None)

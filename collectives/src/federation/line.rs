@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::core::few::Few;
 use super::core::{FlowKey, Letter, MAX_PARTS, Node, Peer, Rejected, Tag, Taken};
 use super::delivery::Receipt;
 use super::driver::{State, Topic, now};
@@ -38,6 +39,8 @@ pub enum Encoding {
     Unknown(u8),
 }
 
+/// The bytes of a value, nearly always, or of the beginning of a larger one.
+const GUESS: usize = 64;
 /// Bytes without further meaning.
 const RAW: u8 = 0;
 const POSTCARD: u8 = 1;
@@ -283,7 +286,7 @@ impl Line {
         value: &T,
     ) -> Result<(u8, bytes::Bytes), ChannelError> {
         let encoded = match self.codec {
-            Codec::Postcard => postcard::to_extend(value, Vec::new())
+            Codec::Postcard => postcard::to_extend(value, Vec::with_capacity(GUESS))
                 .map(|body| (POSTCARD, body))
                 .map_err(|error| error.to_string()),
             Codec::Json => serde_json::to_vec(value)
@@ -352,7 +355,7 @@ pub(super) fn raw(tag: Option<Tag>, bytes: bytes::Bytes) -> Letter {
     Letter {
         tag,
         codec: RAW,
-        parts: vec![bytes],
+        parts: Few::One(bytes),
     }
 }
 

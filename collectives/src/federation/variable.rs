@@ -8,6 +8,7 @@ use futures_util::future::{poll_immediate, try_join};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::core::few::Few;
 use super::core::{FlowKey, Kind, Letter};
 use super::delivery::Delivery;
 use super::driver::Topic;
@@ -162,8 +163,10 @@ impl VariableChannel {
         buffers: Vec<Bytes>,
     ) -> Result<(), ChannelError> {
         let (codec, body) = self.line.encode(value)?;
-        let mut parts = buffers;
-        parts.insert(0, body);
+        let parts = match buffers.is_empty() {
+            true => Few::One(body),
+            false => [body].into_iter().chain(buffers).collect(),
+        };
         self.put(Letter {
             tag: self.tag.clone(),
             codec,
@@ -198,7 +201,7 @@ impl VariableChannel {
         self.put(Letter {
             tag: self.tag.clone(),
             codec: code(encoding),
-            parts,
+            parts: parts.into(),
         })
         .await
     }
@@ -440,7 +443,7 @@ fn as_it_came(offset: u64, letter: Letter) -> Received {
     Received {
         offset,
         encoding: encoding(&letter),
-        parts: letter.parts,
+        parts: letter.parts.into_vec(),
     }
 }
 

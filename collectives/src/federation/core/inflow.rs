@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+use super::few::Few;
 use super::outflow::Letter;
 use super::packet::{Data, LOST, MAX_OFFSET, MAX_PARTS};
 use crate::federation::name::Tag;
@@ -52,10 +53,10 @@ struct Assembly {
     tag: Option<Tag>,
     codec: u8,
     expires: Option<Instant>,
-    lens: Vec<u64>,
+    lens: Few<u64>,
     size: u64,
     at: u64,
-    parts: Vec<Bytes>,
+    parts: Few<Bytes>,
     partial: BytesMut,
 }
 
@@ -232,7 +233,7 @@ impl Inflow {
         {
             return None;
         }
-        let lens = if data.expired { Vec::new() } else { data.parts };
+        let lens = if data.expired { Few::new() } else { data.parts };
         Some(Assembly {
             offset: data.offset,
             tag: data.tag,
@@ -242,7 +243,7 @@ impl Inflow {
                 .and_then(|ttl| now.checked_add(Duration::from_millis(ttl))),
             size: if data.expired { 0 } else { size },
             at: 0,
-            parts: Vec::with_capacity(lens.len().min(4)),
+            parts: Few::new(),
             lens,
             partial: BytesMut::new(),
         })

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::packet::{Content, Header, Hello, Item, MAX_BATCH, MAX_PARTS, Refusal};
+use super::few::Few;
+use super::packet::{Content, Header, Hello, Item, MAX_BATCH, MAX_PARTS, Refusal, SHORT};
 use super::speech::{Queued, Run, Saying, Speech};
 use crate::federation::limits::Limits;
 use crate::federation::name::MAX_NAME;
@@ -27,8 +28,10 @@ use crate::federation::name::MAX_NAME;
 pub(crate) const MAX_ITEMS: usize = 4096;
 /// As many bytes of content likewise; one piece more may be added.
 const MAX_BYTES: usize = 16 << 20;
-/// The content of a packet in bytes, and of its header, from which on no item is added.
+/// The content of a packet in bytes, and of its header, from which on no item is added; and of that, how much may be
+/// short pieces: the other side has work to do while the next packet is made, and small buffers are cheap.
 const BATCH_BYTES: usize = 256 << 10;
+const BATCH_SHORT: usize = 16 << 10;
 const BATCH_HEADER: usize = 256 << 10;
 /// How long an acknowledgement waits for something to go with; shorter where what is not acknowledged is soon sent again.
 const ACK_DELAY: Duration = Duration::from_millis(20);
@@ -174,7 +177,8 @@ impl Link {
     }
 
     /// Queues an item and returns its number.
-    pub(crate) fn push(&mut self, item: Item, pieces: Vec<Bytes>) -> u64 {
+    pub(crate) fn push(&mut self, item: Item, pieces: impl Into<Few<Bytes>>) -> u64 {
+        let pieces = pieces.into();
         let bytes = size(&pieces);
         self.queued_bytes += bytes;
         self.queue.push_back(Queued { item, pieces, bytes });
@@ -301,7 +305,7 @@ impl Link {
     }
 
     /// The acknowledgement that goes with every packet of this session.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn ack(&self) -> u64 {
         self.confirmed
     }
@@ -458,12 +462,16 @@ impl Link {
         if start >= self.queue.len() {
             return None;
         }
-        let (mut count, mut pieces, mut bytes, mut header) = (0, 0, 0, 0);
+        let (mut count, mut pieces, mut bytes, mut short, mut header) = (0, 0, 0, 0, 0);
         for queued in self.queue.range(start..).take(most) {
             header += header_size(&queued.item);
             bytes += queued.bytes;
+            if queued.bytes <= SHORT {
+                short += queued.bytes;
+            }
             pieces += queued.pieces.len();
-            let is_full = bytes > BATCH_BYTES || header > BATCH_HEADER || pieces > MAX_PARTS;
+            let is_full =
+                bytes > BATCH_BYTES || short > BATCH_SHORT || header > BATCH_HEADER || pieces > MAX_PARTS;
             if is_full && count > 0 {
                 break;
             }

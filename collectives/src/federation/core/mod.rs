@@ -9,6 +9,7 @@
 //! answers with what it has, so that nothing is taken twice.
 
 mod credit;
+pub(crate) mod few;
 mod flows;
 mod inflow;
 pub(crate) mod keyed;

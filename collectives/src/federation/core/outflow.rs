@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::few::Few;
 use super::inflow::Bounds;
 use super::packet::{Data, cost};
 use crate::federation::name::Tag;
@@ -14,7 +15,7 @@ use crate::federation::name::Tag;
 pub(crate) struct Letter {
     pub(crate) tag: Option<Tag>,
     pub(crate) codec: u8,
-    pub(crate) parts: Vec<Bytes>,
+    pub(crate) parts: Few<Bytes>,
 }
 
 impl Letter {
@@ -316,7 +317,7 @@ impl Outflow {
     }
 
     /// The next piece, for which [`prepare`](Outflow::prepare) has said what it costs, and this was taken.
-    pub(crate) fn next_piece(&mut self, now: Instant, piece: u64, paid: u64) -> Option<(Data, Vec<Bytes>)> {
+    pub(crate) fn next_piece(&mut self, now: Instant, piece: u64, paid: u64) -> Option<(Data, Few<Bytes>)> {
         let index = self.upcoming()?;
         let entry = &mut self.waiting[index];
         let at = entry.at;
@@ -334,7 +335,7 @@ impl Outflow {
             at,
             parts: match at {
                 0 => entry.letter.parts.iter().map(|part| part.len() as u64).collect(),
-                _ => Vec::new(),
+                _ => Few::new(),
             },
             pieces: u16::try_from(pieces.len()).expect("a message has at most `MAX_PARTS` parts"),
         };
@@ -415,8 +416,8 @@ fn millis(left: Duration) -> u64 {
 
 /// The bytes from `at` to `end` of parts laid end to end, cut where a part ends. Nothing is copied. Empty parts have no
 /// piece: their lengths say all.
-fn cut(parts: &[Bytes], at: u64, end: u64) -> Vec<Bytes> {
-    let mut pieces = Vec::with_capacity(parts.len().min(1));
+fn cut(parts: &[Bytes], at: u64, end: u64) -> Few<Bytes> {
+    let mut pieces = Few::new();
     let mut start = 0_u64;
     for part in parts {
         let len = part.len() as u64;

@@ -17,6 +17,7 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
+use super::few::Few;
 use crate::federation::name::{ChannelName, JobId, PartyId, Tag};
 
 /// The codec of a message that was lost on its way: nobody has its content any more.
@@ -80,7 +81,7 @@ pub(crate) enum Content {
     /// The first has the number `seq`. They are taken in the order of numbers, each once.
     Items {
         seq: u64,
-        #[serde(deserialize_with = "bounded::<_, _, MAX_BATCH>")]
+        #[serde(deserialize_with = "bounded::<_, _, _, MAX_BATCH>")]
         items: Vec<Item>,
     },
 }
@@ -88,7 +89,7 @@ pub(crate) enum Content {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Hello {
     /// All parties of the job, as the sender's configuration has them, sorted.
-    #[serde(deserialize_with = "bounded::<_, _, MAX_MEMBERS>")]
+    #[serde(deserialize_with = "bounded::<_, _, _, MAX_MEMBERS>")]
     pub(crate) members: Vec<PartyId>,
     /// What the sender of this takes on each channel before it wants to be waited for. A message server keeps so many bytes
     /// of all channels together.
@@ -190,8 +191,8 @@ pub(crate) struct Data {
     /// Where in the message, its parts laid end to end, the pieces begin.
     pub(crate) at: u64,
     /// The lengths of all parts; with the first pieces (`at` is 0) only.
-    #[serde(deserialize_with = "bounded::<_, _, MAX_PARTS>")]
-    pub(crate) parts: Vec<u64>,
+    #[serde(deserialize_with = "bounded::<_, _, _, MAX_PARTS>")]
+    pub(crate) parts: Few<u64>,
     /// How many frames of the packet are its own, in the order of the items.
     pub(crate) pieces: u16,
 }
@@ -364,36 +365,67 @@ pub(crate) fn sender_of(message: &Message) -> Option<PartyId> {
 }
 
 /// Reads a list of at most `MAX` elements: small ones could stand for much memory.
-fn bounded<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
+fn bounded<'de, D, L, T, const MAX: usize>(deserializer: D) -> Result<L, D::Error>
 where
     D: Deserializer<'de>,
+    L: Gather<T>,
     T: Deserialize<'de>,
 {
-    struct List<T, const MAX: usize>(PhantomData<T>);
+    struct List<L, T, const MAX: usize>(PhantomData<(L, T)>);
 
-    impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for List<T, MAX> {
-        type Value = Vec<T>;
+    impl<'de, L: Gather<T>, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for List<L, T, MAX> {
+        type Value = L;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "a list of at most {MAX} elements")
         }
 
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<L, A::Error> {
             let len = list.size_hint().unwrap_or(0);
             if len > MAX {
                 return Err(A::Error::invalid_length(len, &self));
             }
-            let mut elements = Vec::with_capacity(len);
+            let (mut elements, mut count) = (L::with_room(len), 0);
             while let Some(element) = list.next_element()? {
-                if elements.len() == MAX {
+                if count == MAX {
                     return Err(A::Error::invalid_length(MAX + 1, &self));
                 }
-                elements.push(element);
+                elements.add(element);
+                count += 1;
             }
             Ok(elements)
         }
     }
-    deserializer.deserialize_seq(List::<T, MAX>(PhantomData))
+    deserializer.deserialize_seq(List::<L, T, MAX>(PhantomData))
+}
+
+/// A list to which one adds what is read.
+trait Gather<T> {
+    fn with_room(count: usize) -> Self;
+    fn add(&mut self, element: T);
+}
+
+impl<T> Gather<T> for Vec<T> {
+    fn with_room(count: usize) -> Self {
+        Vec::with_capacity(count)
+    }
+
+    fn add(&mut self, element: T) {
+        self.push(element);
+    }
+}
+
+impl<T> Gather<T> for Few<T> {
+    fn with_room(count: usize) -> Self {
+        match count {
+            0 | 1 => Few::new(),
+            more => Vec::with_capacity(more).into(),
+        }
+    }
+
+    fn add(&mut self, element: T) {
+        self.push(element);
+    }
 }
 
 #[cfg(test)]

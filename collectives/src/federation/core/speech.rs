@@ -8,6 +8,7 @@ use bytes::Bytes;
 use flexbond_transport::Message;
 use serde::{Serialize, Serializer};
 
+use super::few::Few;
 use super::packet::{Hello, Item, Refusal, write};
 use crate::federation::name::{JobId, PartyId};
 
@@ -15,7 +16,7 @@ use crate::federation::name::{JobId, PartyId};
 #[derive(Debug)]
 pub(crate) struct Queued {
     pub(crate) item: Item,
-    pub(crate) pieces: Vec<Bytes>,
+    pub(crate) pieces: Few<Bytes>,
     pub(crate) bytes: usize,
 }
 

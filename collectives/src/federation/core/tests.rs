@@ -59,7 +59,7 @@ fn letter(text: impl ToString) -> Letter {
     Letter {
         tag: None,
         codec: 0,
-        parts: vec![Bytes::from(text.to_string())],
+        parts: vec![Bytes::from(text.to_string())].into(),
     }
 }
 
@@ -338,7 +338,8 @@ fn large_messages_go_in_pieces_and_small_ones_pass_them() {
                 Bytes::from(vec![2; 2_345]),
                 Bytes::from_static(b"end"),
                 Bytes::new(),
-            ],
+            ]
+            .into(),
         };
         net.send(0, 1, "large", large.clone()).unwrap();
         net.send(0, 1, "small", letter("quick")).unwrap();

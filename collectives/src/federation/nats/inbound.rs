@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::record::{Batch, Entry, Progress};
 use crate::federation::core::MAX_PARTS;
+use crate::federation::core::few::Few;
 use crate::federation::core::packet::{Data, Item, MAX_OFFSET};
 use crate::federation::limits::Limits;
 use crate::federation::name::Tag;
@@ -477,7 +478,7 @@ impl Whole {
             ttl,
             expired: ttl == Some(0),
             at: 0,
-            parts: Vec::new(),
+            parts: Few::new(),
             pieces: 0,
         };
         let Some(parts) = self.parts.filter(|_| !data.expired) else {
@@ -492,7 +493,7 @@ impl Whole {
             let item = Item::Data(Data {
                 at,
                 tag: data.tag.take(),
-                parts: if at == 0 { parts.clone() } else { Vec::new() },
+                parts: if at == 0 { parts.clone().into() } else { Few::new() },
                 pieces: u16::try_from(pieces.len()).expect("a message has at most `MAX_PARTS` parts"),
                 ..data.clone()
             });

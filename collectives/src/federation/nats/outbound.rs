@@ -219,7 +219,7 @@ impl Outbound {
                     ttl: data.ttl,
                     expired: data.expired,
                     at,
-                    parts: std::mem::take(&mut parts),
+                    parts: std::mem::take(&mut parts).into_vec(),
                     len,
                 },
                 content,

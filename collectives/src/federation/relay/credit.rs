@@ -18,7 +18,8 @@ impl Relay {
         let account = &mut half.account;
         let most = if account.spent == 0 { AT_FIRST } else { AT_HAND };
         let left = account.left();
-        if account.is_waiting() || left > most / 2 {
+        // Who is away asks when it is there again.
+        if account.is_waiting() || account.is_suspended() || left > most / 2 {
             return;
         }
         let more = self.quota.at_hand(account, most - left);
@@ -48,7 +49,7 @@ impl Relay {
     pub(super) fn serve_half(&mut self, index: usize) {
         let class = self.class(index);
         let account = &mut self.halves[index].account;
-        if account.wanted <= account.granted || account.is_waiting() {
+        if account.wanted <= account.granted || account.is_waiting() || account.is_suspended() {
             return;
         }
         let behind = self.quota.is_behind(account, class);

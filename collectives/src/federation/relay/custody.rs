@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::entry::Content;
 use super::event::RelayEvent;
 use super::lanes::Timer;
 use super::ledger::Mark;
+use super::pieces::Content;
 use super::relay::Relay;
 use super::store::{Op, PieceId, Record};
 use crate::federation::core::packet::{Item, LOST};
@@ -34,6 +34,7 @@ impl Relay {
         if !entry.is_expired {
             self.tell_source(number, seq, expired);
         }
+        self.spare.keep(entry);
     }
 
     /// The store hears that a message, or the mark of one, has its end.
@@ -287,7 +288,7 @@ impl Relay {
         let piece = entry.and_then(|entry| entry.piece(id.at));
         match (number, piece) {
             (Some(number), Some(piece)) if matches!(piece.content, Content::Loading) && piece.len == len => {
-                piece.content = Content::Memory(content);
+                piece.content = Content::Memory(content.into());
                 self.ledger.memory += len;
                 self.activate(number);
             }

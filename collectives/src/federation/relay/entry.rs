@@ -1,25 +1,27 @@
 //! A message that is kept, or is on its way through.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::pieces::{Content, Piece, Pieces};
+use super::spare::Spare;
 use crate::federation::core::Tag;
+use crate::federation::core::few::Few;
 use crate::federation::core::packet::{SHORT, cost};
 
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) tag: Option<Tag>,
     pub(super) codec: u8,
-    pub(super) parts: Box<[u64]>,
+    pub(super) parts: Few<u64>,
     /// Bytes of all parts.
     pub(super) size: u64,
     /// How many of them have come.
     pub(super) come: u64,
     /// The part that comes next, and how much of it has come.
     place: (usize, u64),
-    pub(super) pieces: VecDeque<Piece>,
+    pub(super) pieces: Pieces,
     /// What it takes of the quotas.
     pub(super) cost: u64,
     /// When the time is over that its sender has given it.
@@ -42,35 +44,16 @@ pub(super) struct Entry {
     pub(super) sent: u64,
 }
 
-#[derive(Debug)]
-pub(super) struct Piece {
-    pub(super) at: u64,
-    pub(super) len: u64,
-    /// What it takes of a credit.
-    pub(super) cost: u64,
-    pub(super) content: Content,
-    /// The batch in which the store gets it.
-    pub(super) batch: u64,
-}
-
-#[derive(Debug)]
-pub(super) enum Content {
-    Memory(Vec<Bytes>),
-    Stored,
-    /// The store was asked for it.
-    Loading,
-}
-
 impl Entry {
-    pub(super) fn new(tag: Option<Tag>, codec: u8, parts: Vec<u64>, size: u64, now: Instant) -> Self {
+    pub(super) fn new(tag: Option<Tag>, codec: u8, parts: Few<u64>, size: u64, now: Instant) -> Self {
         Entry {
             tag,
             codec,
-            parts: parts.into_boxed_slice(),
+            parts,
             size,
             come: 0,
             place: (0, 0),
-            pieces: VecDeque::new(),
+            pieces: Pieces::default(),
             cost: 0,
             expires: None,
             arrived: now,
@@ -86,7 +69,7 @@ impl Entry {
     }
 
     /// Adds what comes next; false if it does not fit into the parts, which changes nothing that matters.
-    pub(super) fn add(&mut self, frames: Vec<Bytes>, cost: u64, batch: u64) -> bool {
+    pub(super) fn add(&mut self, frames: Few<Bytes>, cost: u64, batch: u64, spare: &mut Spare) -> bool {
         let mut place = self.place;
         for frame in &frames {
             place = self.after_empty(place);
@@ -104,11 +87,11 @@ impl Entry {
         self.place = place;
         let len = frames.iter().map(|frame| frame.len() as u64).sum();
         if len > 0 {
-            self.pieces.push_back(Piece {
+            self.pieces.push(Piece {
                 at: self.come,
                 len,
                 cost,
-                content: Content::Memory(compact(frames)),
+                content: Content::Memory(compact(frames, spare)),
                 batch,
             });
             self.come += len;
@@ -124,7 +107,7 @@ impl Entry {
         }
         let parts = if at == 0 { self.parts.len() } else { 0 };
         let cost = cost(len, parts);
-        self.pieces.push_back(Piece {
+        self.pieces.push(Piece {
             at,
             len,
             cost,
@@ -145,19 +128,18 @@ impl Entry {
     }
 
     pub(super) fn piece(&mut self, at: u64) -> Option<&mut Piece> {
-        let index = self.pieces.binary_search_by_key(&at, |piece| piece.at).ok()?;
-        self.pieces.get_mut(index)
+        self.pieces.get_mut(at)
     }
 
     /// Whether pieces are gone that have come.
     pub(super) fn has_gaps(&self) -> bool {
-        self.come > 0 && self.pieces.front().is_none_or(|piece| piece.at > 0)
+        self.come > 0 && self.pieces.first().is_none_or(|piece| piece.at > 0)
     }
 
     /// Drops the pieces up to the one at `at`, which its receiver has. Says what they cost, and their bytes.
     pub(super) fn free_to(&mut self, at: u64) -> (u64, u64) {
         let (mut freed, mut bytes) = (0, 0);
-        while let Some(piece) = self.pieces.pop_front_if(|piece| piece.at <= at) {
+        while let Some(piece) = self.pieces.pop_to(at) {
             freed += piece.cost;
             bytes += piece.len;
         }
@@ -179,7 +161,7 @@ impl Entry {
     pub(super) fn bury(&mut self, now: Instant, codec: u8) -> u64 {
         self.pieces.clear();
         self.codec = codec;
-        self.parts = Box::default();
+        self.parts = Few::new();
         (self.is_expired, self.is_whole, self.is_rewound) = (true, true, false);
         (self.expires, self.arrived) = (None, now);
         // Its receiver hears from the start that there is nothing.
@@ -204,7 +186,13 @@ impl Entry {
 
 /// The same frames, those that are short in a buffer of their own: they would keep the whole packet alive that they came
 /// in.
-fn compact(mut frames: Vec<Bytes>) -> Vec<Bytes> {
+fn compact(mut frames: Few<Bytes>, spare: &mut Spare) -> Few<Bytes> {
+    if let Few::One(frame) = &mut frames {
+        if frame.len() <= SHORT {
+            *frame = spare.copy(frame);
+        }
+        return frames;
+    }
     let is_short = |frame: &&mut Bytes| frame.len() <= SHORT;
     let len = frames.iter_mut().filter(is_short).map(|frame| frame.len()).sum();
     if len == 0 {

@@ -13,8 +13,10 @@ use bytes::Bytes;
 
 use super::entry::Entry;
 use super::numbered::Numbered;
+use super::spare::Spare;
 use super::store::FlowId;
 use crate::federation::core::Bounds;
+use crate::federation::core::few::Few;
 use crate::federation::core::packet::{Data, FlowKey, MAX_OFFSET, MAX_PARTS};
 
 /// How many messages that have waited too long are remembered for their receiver to be told.
@@ -140,7 +142,7 @@ pub(super) struct Outlet {
 pub(super) enum Step {
     Send {
         data: Data,
-        pieces: Vec<Bytes>,
+        pieces: Few<Bytes>,
         /// What it takes of the receiver's credit.
         spent: u64,
         /// The piece, if it is not kept once it is there.
@@ -332,8 +334,9 @@ impl Flow {
         now: Instant,
         seq: u64,
         data: Data,
-        frames: Vec<Bytes>,
+        frames: Few<Bytes>,
         intake: &Intake,
+        spare: &mut Spare,
     ) -> Accepted {
         let is_first = data.at == 0;
         let charge = data.cost(frames.iter().map(|frame| frame.len() as u64).sum());
@@ -359,7 +362,7 @@ impl Flow {
             let Some(mut entry) = begin(now, data, intake) else {
                 return Accepted::Wrong;
             };
-            if frames.is_empty() != (entry.size == 0) || !entry.add(frames, charge, intake.batch) {
+            if frames.is_empty() != (entry.size == 0) || !entry.add(frames, charge, intake.batch, spare) {
                 return Accepted::Wrong;
             }
             // What was begun and never ended, of this message or of one that its sender has given up.
@@ -398,7 +401,7 @@ impl Flow {
             self.entries.insert(seq, entry);
             self.age(now, seq);
         } else if let Some(entry) = self.entries.get_mut(seq)
-            && (frames.is_empty() || !entry.add(frames, charge, intake.batch))
+            && (frames.is_empty() || !entry.add(frames, charge, intake.batch, spare))
         {
             return Accepted::Wrong;
         }
@@ -440,7 +443,7 @@ fn begin(now: Instant, data: Data, intake: &Intake) -> Option<Entry> {
         return None;
     }
     let (parts, size) = if data.expired {
-        (Vec::new(), 0)
+        (Few::new(), 0)
     } else {
         (data.parts, size)
     };

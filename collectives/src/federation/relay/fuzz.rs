@@ -241,7 +241,8 @@ impl World {
             parts: vec![
                 Bytes::copy_from_slice(&next.to_le_bytes()),
                 Bytes::from(vec![7; size]),
-            ],
+            ]
+            .into(),
         };
         // What has no room is not sent.
         let _ = self.nodes[from].send(self.now, peer, &key(flow), letter, None);
@@ -529,6 +530,20 @@ mod tests {
                 world.received
             );
         }
+    }
+
+    /// What was once counted twice when a party that was away came back.
+    #[test]
+    fn who_is_away_is_granted_nothing() {
+        let mut world = World::new(Plan::new(0b110));
+        (0..2).for_each(|_| world.send((1, 0, 1)));
+        world.pass(Duration::ZERO);
+        (0..8).for_each(|_| world.exchange());
+        (0..4).for_each(|_| world.send((1, 0, 1)));
+        (0..15).for_each(|_| world.exchange());
+        world.pass(Duration::from_millis(1020));
+        world.check();
+        world.heal();
     }
 
     proptest! {

@@ -10,6 +10,7 @@ use super::ledger::Mark;
 use super::quota::OF_FLOW;
 use super::relay::Relay;
 use super::store::{Op, PieceId, Record};
+use crate::federation::core::few::Few;
 use crate::federation::core::packet::{Data, FlowKey, Item, LOST, MAX_OFFSET};
 
 impl Relay {
@@ -202,7 +203,7 @@ impl Relay {
         now: Instant,
         index: usize,
         data: Data,
-        frames: Vec<Bytes>,
+        frames: Few<Bytes>,
     ) -> Result<(), Option<&'static str>> {
         let is_durable = self.ledger.is_durable();
         let half = &mut self.halves[index];
@@ -241,9 +242,9 @@ impl Relay {
             batch: self.ledger.batch(),
         };
         let (at, is_expired) = (data.at, data.expired);
-        let content = if is_durable { frames.clone() } else { Vec::new() };
+        let content = if is_durable { frames.to_vec() } else { Vec::new() };
         let before = flow.entries.len();
-        let accepted = flow.accept(now, seq, data, frames, &intake);
+        let accepted = flow.accept(now, seq, data, frames, &intake, &mut self.spare);
         let half = &mut self.halves[index];
         self.quota.count(&half.account, before, flow.entries.len());
         match accepted {

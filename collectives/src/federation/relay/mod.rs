@@ -31,12 +31,14 @@ mod limits;
 #[cfg(any(test, fuzzing))]
 mod model;
 mod numbered;
+mod pieces;
 mod quota;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
 mod relay;
 mod restore;
 mod routes;
 mod session;
+mod spare;
 mod stats;
 mod store;
 #[cfg(test)]

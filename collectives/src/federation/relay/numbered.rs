@@ -119,7 +119,7 @@ impl<T> Numbered<T> {
     }
 
     /// Those from a number on, in their order.
-    pub(super) fn iter_mut_from(&mut self, start: u64) -> impl Iterator<Item = (u64, &mut T)> {
+    pub(super) fn rest_mut(&mut self, start: u64) -> impl Iterator<Item = (u64, &mut T)> {
         let start = self.place(start).unwrap_or_else(|place| place);
         let places = self.places.range_mut(start..);
         places.filter_map(|(number, value)| Some((*number, value.as_mut()?)))
@@ -188,7 +188,7 @@ mod tests {
                         .map(|(number, value)| (*number, value)))
                 );
                 let rest: Vec<_> = own
-                    .iter_mut_from(around)
+                    .rest_mut(around)
                     .map(|(number, value)| (number, *value))
                     .collect();
                 assert!(

@@ -438,6 +438,11 @@ impl Account {
         &self.scopes
     }
 
+    /// Whether its party is away. What it were granted now would count twice when it comes back.
+    pub(super) fn is_suspended(&self) -> bool {
+        self.is_suspended
+    }
+
     /// The bound of its pair, which goes with it.
     pub(super) fn pair(&self) -> ScopeId {
         self.scopes[3]

@@ -17,6 +17,7 @@ use super::ledger::Ledger;
 use super::limits::RelayLimits;
 use super::quota::{Quota, ScopeId};
 use super::routes::Routes;
+use super::spare::Spare;
 use super::store::{FlowId, PieceId, Request};
 use crate::federation::core::packet::{Content, Header, Hello, Packet, Refusal};
 use crate::federation::limits::Limits;
@@ -84,6 +85,7 @@ pub(crate) struct Relay {
     pub(super) ledger: Ledger,
     pub(super) lanes: Lanes,
     pub(super) timers: Timers,
+    pub(super) spare: Spare,
     replies: VecDeque<(Way, Message)>,
     events: VecDeque<RelayEvent>,
     pub(super) next_flow: FlowId,
@@ -136,6 +138,7 @@ impl Relay {
             ledger: Ledger::new(setup.durable),
             lanes: Lanes::default(),
             timers: Timers::default(),
+            spare: Spare::default(),
             replies: VecDeque::new(),
             events: VecDeque::new(),
             next_flow: 1,

@@ -81,7 +81,7 @@ impl Relay {
                 let Some(size) = parts.iter().try_fold(0_u64, |sum, len| sum.checked_add(*len)) else {
                     return;
                 };
-                let mut entry = Entry::new(tag, codec, parts, size, now);
+                let mut entry = Entry::new(tag, codec, parts.into_iter().collect(), size, now);
                 entry.expires = expires_unix_ms.and_then(|at| self.instant(at));
                 let before = self.flows[number].entries.len();
                 let charge = self.flows[number].restore_message(offset, entry);

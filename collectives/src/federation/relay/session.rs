@@ -7,6 +7,7 @@ use super::lanes::Timer;
 use super::ledger::Mark;
 use super::relay::{Relay, Way};
 use super::store::{Op, Record};
+use crate::federation::core::few::Few;
 use crate::federation::core::packet::{Content, Header, Item, Packet, Refusal};
 use crate::federation::name::PartyId;
 
@@ -225,7 +226,7 @@ impl Relay {
     ) {
         let mut pieces = pieces.into_iter();
         for (number, item) in items.into_iter().enumerate() {
-            let own: Vec<_> = pieces.by_ref().take(item.pieces()).collect();
+            let own: Few<_> = pieces.by_ref().take(item.pieces()).collect();
             if number < taken {
                 continue;
             }
@@ -275,7 +276,7 @@ impl Relay {
         now: Instant,
         index: usize,
         item: Item,
-        pieces: Vec<bytes::Bytes>,
+        pieces: Few<bytes::Bytes>,
     ) -> Result<(), Option<&'static str>> {
         match item {
             Item::Open { .. } | Item::Data(_) | Item::Want { .. }

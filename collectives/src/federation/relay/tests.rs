@@ -119,7 +119,7 @@ fn letter(text: impl ToString) -> Letter {
     Letter {
         tag: None,
         codec: 0,
-        parts: vec![Bytes::from(text.to_string())],
+        parts: vec![Bytes::from(text.to_string())].into(),
     }
 }
 
@@ -131,7 +131,8 @@ fn large(size: usize, byte: u8) -> Letter {
             Bytes::from(vec![byte; size / 2]),
             Bytes::new(),
             Bytes::from(vec![byte ^ 255; size - size / 2]),
-        ],
+        ]
+        .into(),
     }
 }
 

@@ -89,8 +89,6 @@ fn check_file(path: &Path) -> Result<(), ServerConfigError> {
 
 #[cfg(feature = "federation-redb")]
 fn check_folder(path: &Path) -> Result<(), ServerConfigError> {
-    use rustix::fs::{Access, access};
-
     if path.file_name().is_none() {
         return wrong(path, "is a folder; give the name of a file");
     }
@@ -100,14 +98,23 @@ fn check_folder(path: &Path) -> Result<(), ServerConfigError> {
         let reason = format!("cannot be made: there is no folder {}; make it", folder.display());
         return wrong(path, &reason);
     }
-    match access(folder, Access::WRITE_OK | Access::EXEC_OK) {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            let folder = folder.display();
-            let reason = format!("cannot be made: this user cannot write into the folder {folder}: {error}");
-            wrong(path, &reason)
-        }
-    }
+    may_write(folder).or_else(|error| {
+        let folder = folder.display();
+        let reason = format!("cannot be made: this user cannot write into the folder {folder}: {error}");
+        wrong(path, &reason)
+    })
+}
+
+#[cfg(all(feature = "federation-redb", unix))]
+fn may_write(folder: &Path) -> io::Result<()> {
+    use rustix::fs::{Access, access};
+
+    Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
+#[cfg(all(feature = "federation-redb", not(unix)))]
+fn may_write(folder: &Path) -> io::Result<()> {
+    fs::metadata(folder).map(drop)
 }
 
 #[cfg(feature = "federation-redb")]

@@ -9,6 +9,7 @@ use flexbond_transport::Message;
 use futures_util::task::AtomicWaker;
 
 use super::admission::generation;
+use crate::federation::core::keyed::Keyed;
 use crate::federation::relay::Way;
 use crate::federation::uplink::{News, Uplink};
 
@@ -17,7 +18,7 @@ const CHANGED: &str = "the configuration has changed";
 
 /// All ways there are.
 pub(super) struct Ways {
-    connections: HashMap<u64, Connection>,
+    connections: HashMap<u64, Connection, Keyed>,
     /// From which generation of the lists on somebody is who they say, by name.
     since: HashMap<String, u64>,
     /// By the number that routes have; none where a server was taken out of the configuration.
@@ -87,7 +88,7 @@ impl Outgoing {
 impl Ways {
     pub(super) fn new() -> Self {
         Ways {
-            connections: HashMap::new(),
+            connections: HashMap::default(),
             since: HashMap::new(),
             servers: Vec::new(),
             ready: Arc::default(),

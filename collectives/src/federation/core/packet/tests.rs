@@ -55,7 +55,7 @@ fn items() -> impl Strategy<Value = Item> {
                     ttl,
                     expired,
                     at,
-                    parts,
+                    parts: parts.into(),
                     pieces,
                 })
             }
@@ -178,7 +178,7 @@ fn data(pieces: u16) -> Item {
         ttl: None,
         expired: false,
         at: 0,
-        parts: vec![1; usize::from(pieces)],
+        parts: vec![1; usize::from(pieces)].into(),
         pieces,
     })
 }

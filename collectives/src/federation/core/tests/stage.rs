@@ -171,7 +171,7 @@ pub(super) fn data(offset: u64, parts: Vec<u64>) -> Data {
         ttl: None,
         expired: false,
         at: 0,
-        parts,
+        parts: parts.into(),
         pieces: 0,
     }
 }

@@ -141,7 +141,7 @@ fn letter(number: u64) -> Letter {
     Letter {
         tag: tag(number),
         codec: 1,
-        parts: vec![Bytes::from(body), Bytes::new(), Bytes::from(vec![1; 5])],
+        parts: vec![Bytes::from(body), Bytes::new(), Bytes::from(vec![1; 5])].into(),
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use super::{Entry, Flow, LOADED_AHEAD, Outlet, Reconciled, Standing, Step, Streamed};
 use crate::federation::core::Bounds;
+use crate::federation::core::few::Few;
 use crate::federation::core::packet::Data;
-use crate::federation::relay::entry::Content;
+use crate::federation::relay::pieces::Content;
 use crate::federation::relay::store::PieceId;
 
 impl Flow {
@@ -82,7 +83,8 @@ impl Flow {
 
     /// The receiver's program has a message that it had held, and that may not have come again here.
     pub(in crate::federation::relay) fn let_go(&mut self, seq: u64) -> bool {
-        self.target_held.remove(&seq)
+        // Nearly always there is none, and nothing needs to be looked for.
+        !self.target_held.is_empty() && self.target_held.remove(&seq)
     }
 
     /// A message has come that the receiver holds already.
@@ -184,7 +186,7 @@ impl Flow {
     }
 
     fn step_at(&mut self, now: Instant, outlet: &Outlet, from: u64) -> Step {
-        let Some((seq, entry)) = self.entries.iter_mut_from(from).next() else {
+        let Some((seq, entry)) = self.entries.rest_mut(from).next() else {
             return Step::Wait;
         };
         let is_again = seq < self.cursor;
@@ -224,7 +226,7 @@ impl Flow {
             }
         }
         let (at, size) = (entry.sent, entry.size);
-        let (mut pieces, mut end, mut unloaded) = (Vec::new(), at, 0);
+        let (mut pieces, mut end, mut unloaded) = (Few::new(), at, 0);
         if !is_empty {
             let Some(piece) = entry.piece(at).filter(|piece| piece.batch <= outlet.committed) else {
                 return Step::Wait;
@@ -260,7 +262,7 @@ impl Flow {
             ttl: entry.expires.map(millis),
             expired: entry.is_expired,
             at,
-            parts: if at == 0 { entry.parts.to_vec() } else { Vec::new() },
+            parts: if at == 0 { entry.parts.clone() } else { Few::new() },
             pieces: u16::try_from(pieces.len()).expect("a packet has at most `MAX_PARTS` pieces"),
         };
         let turn = entry.turn;
@@ -291,7 +293,7 @@ impl Flow {
         let (count, ahead) = LOADED_AHEAD;
         let from = self.again.first().copied().unwrap_or(self.cursor);
         let (mut messages, mut content) = self.ahead;
-        'entries: for (offset, entry) in self.entries.iter_mut_from(from).take(count) {
+        'entries: for (offset, entry) in self.entries.rest_mut(from).take(count) {
             let fits = messages < u64::from(bounds.messages) && content + entry.size <= bounds.bytes;
             if !fits && offset != from {
                 break;
@@ -299,8 +301,7 @@ impl Flow {
             messages += 1;
             content += entry.size;
             let sent = entry.sent;
-            let start = entry.pieces.partition_point(|piece| piece.at < sent);
-            for piece in entry.pieces.range_mut(start..) {
+            for piece in entry.pieces.rest_mut(sent) {
                 if ids.len() >= count || (!ids.is_empty() && bytes + piece.len > most.min(ahead)) {
                     break 'entries;
                 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Entry, Flow, MAX_TOMBS};
 use crate::federation::core::packet::cost;
-use crate::federation::relay::entry::Content;
+use crate::federation::relay::pieces::Content;
 
 impl Flow {
     pub(super) fn age(&mut self, now: Instant, seq: u64) {
@@ -104,7 +104,11 @@ impl Flow {
     /// Contents that are in the store go from memory. Their bytes.
     pub(in crate::federation::relay) fn unload(&mut self, committed: u64) -> u64 {
         let mut bytes = 0;
-        for piece in self.entries.values_mut().flat_map(|entry| &mut entry.pieces) {
+        for piece in self
+            .entries
+            .values_mut()
+            .flat_map(|entry| entry.pieces.iter_mut())
+        {
             if piece.batch <= committed && matches!(piece.content, Content::Memory(_)) {
                 piece.content = Content::Stored;
                 bytes += piece.len;

@@ -23,7 +23,7 @@ fn piece(offset: u64, at: u64, len: usize, size: u64, byte: u8) -> (Item, Vec<By
         ttl: None,
         expired: false,
         at,
-        parts: if at == 0 { vec![size] } else { Vec::new() },
+        parts: (at == 0).then_some(size).into_iter().collect(),
         pieces: 1,
     };
     (Item::Data(data), vec![Bytes::from(vec![byte; len])])

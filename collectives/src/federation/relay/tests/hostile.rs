@@ -333,7 +333,7 @@ fn pieces_that_do_not_fit_are_not_taken() {
         let Item::Data(mut data) = item else {
             unreachable!();
         };
-        (data.at, data.parts) = (at, parts);
+        (data.at, data.parts) = (at, parts.into());
         data.pieces = u16::try_from(sizes.len()).unwrap();
         let pieces = sizes.iter().map(|size| Bytes::from(vec![0; *size]));
         (Item::Data(data), pieces.collect::<Vec<_>>())

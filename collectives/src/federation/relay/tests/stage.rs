@@ -198,7 +198,7 @@ pub(super) fn data(flow: u32, offset: u64, len: u64) -> (Item, Vec<Bytes>) {
         ttl: None,
         expired: false,
         at: 0,
-        parts: vec![len],
+        parts: vec![len].into(),
         pieces: 1,
     };
     (Item::Data(data), pieces)
@@ -213,7 +213,7 @@ pub(super) fn nothing(flow: u32, offset: u64) -> Item {
         ttl: None,
         expired: true,
         at: 0,
-        parts: Vec::new(),
+        parts: Vec::new().into(),
         pieces: 0,
     })
 }
