@@ -12,7 +12,7 @@
 //! | `flows` | flow | job, sender, receiver, channel, numbering |
 //! | `nexts` | flow | which offset comes next |
 //! | `job_flows` | job, flow | nothing: which flows go with a job |
-//! | `messages` | flow, offset | header |
+//! | `messages` | flow, offset | header, and the bytes of a whole message where they are few |
 //! | `pieces` | flow, offset, place | lengths of the buffers, and their bytes where they are few |
 //! | `contents` | flow, offset, place, number | the bytes of pieces, in chunks |
 //!

@@ -50,12 +50,61 @@ pub(super) struct FlowRow {
     pub(super) source: (u64, u64),
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(super) struct MessageRow {
     pub(super) tag: Option<Tag>,
     pub(super) codec: u8,
     pub(super) parts: Vec<u64>,
     pub(super) expires_unix_ms: Option<u64>,
+    /// Whether its bytes follow: it has one piece, with a buffer for each part.
+    pub(super) is_whole: bool,
+}
+
+/// As [`MessageRow`], to be written.
+#[derive(Debug, Serialize)]
+struct MessageHead<'a> {
+    tag: Option<&'a Tag>,
+    codec: u8,
+    parts: &'a [u64],
+    expires_unix_ms: Option<u64>,
+    is_whole: bool,
+}
+
+/// A row of `messages`: the header, then the bytes if they are few and all there.
+pub(super) fn message_row(
+    (tag, codec, parts): (Option<&Tag>, u8, &[u64]),
+    expires_unix_ms: Option<u64>,
+    content: Option<&[Bytes]>,
+) -> Vec<u8> {
+    let head = MessageHead {
+        tag,
+        codec,
+        parts,
+        expires_unix_ms,
+        is_whole: content.is_some(),
+    };
+    let mut row = Vec::with_capacity(64 + content.map_or(0, |buffers| buffers.iter().map(Bytes::len).sum()));
+    row = postcard::to_extend(&head, row).expect("names and numbers always have a representation");
+    for buffer in content.into_iter().flatten() {
+        row.extend_from_slice(buffer);
+    }
+    row
+}
+
+/// What [`message_row`] has written: the header, and the bytes that are in the row.
+pub(super) fn read_message(row: &[u8]) -> Option<(MessageRow, &[u8])> {
+    let (message, rest) = postcard::take_from_bytes::<MessageRow>(row).ok()?;
+    let expected = match message.is_whole {
+        true => size(&message.parts),
+        false => 0,
+    };
+    (rest.len() as u64 == expected).then_some((message, rest))
+}
+
+/// Whether a message whose parts have these lengths, and whose first piece has these buffers, stands in one row.
+pub(super) fn is_small(parts: &[u64], content: &[Bytes]) -> bool {
+    let lens = content.iter().map(|buffer| buffer.len() as u64);
+    lens.eq(parts.iter().copied()) && size(parts) <= INLINE as u64
 }
 
 /// A row of `pieces`: the lengths of the buffers, then the bytes if they are few.
