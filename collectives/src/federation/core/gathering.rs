@@ -46,8 +46,13 @@ impl Gathering {
 
     /// Adds a piece. All that is added has at most `len` bytes.
     pub(super) fn add(&mut self, piece: &[u8], len: usize, kept: &Arc<Kept>) {
-        if self.mapped.is_none() && self.grown.len() >= LARGE && len >= 2 * LARGE {
-            self.mapped = Mapped::new(len, kept);
+        if self.mapped.is_none() && len >= 2 * LARGE {
+            self.mapped = match self.grown.len() {
+                // What is there already costs nothing.
+                0 => Mapped::again(len, kept),
+                ..LARGE => None,
+                _ => Mapped::new(len, kept),
+            };
             if let Some(mapped) = &mut self.mapped {
                 mapped.add(&std::mem::take(&mut self.grown));
             }

@@ -69,20 +69,26 @@ pub(super) struct Mapped {
 impl Mapped {
     /// None where the system has not so many addresses, or counts them as memory.
     pub(super) fn new(len: usize, kept: &Arc<Kept>) -> Option<Self> {
-        let map = match kept.take(len) {
-            Some(map) => map,
-            None => {
-                let map = MmapMut::map_anon(len).ok()?;
-                // Where it knows no huge pages, small ones do.
-                let _ = map.advise(Advice::HugePage);
-                map
-            }
-        };
-        Some(Mapped {
+        if let Some(again) = Self::again(len, kept) {
+            return Some(again);
+        }
+        let map = MmapMut::map_anon(len).ok()?;
+        // Where it knows no huge pages, small ones do.
+        let _ = map.advise(Advice::HugePage);
+        Some(Self::empty(map, kept))
+    }
+
+    /// The memory of the last one, if it is free and fits.
+    pub(super) fn again(len: usize, kept: &Arc<Kept>) -> Option<Self> {
+        Some(Self::empty(kept.take(len)?, kept))
+    }
+
+    fn empty(map: MmapMut, kept: &Arc<Kept>) -> Self {
+        Mapped {
             map,
             len: 0,
             home: Arc::downgrade(kept),
-        })
+        }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -23,6 +23,10 @@ impl Mapped {
         None
     }
 
+    pub(super) fn again(_: usize, _: &Arc<Kept>) -> Option<Self> {
+        None
+    }
+
     pub(super) fn len(&self) -> usize {
         match self.0 {}
     }
