@@ -252,6 +252,6 @@ impl<'t> Tables<'t> {
 
 /// The bytes of a message that stands whole in its row.
 fn whole_size(row: &[u8]) -> Option<u64> {
-    let (message, bytes) = read_message(row)?;
-    message.is_whole.then_some(bytes.len() as u64)
+    let (_, bytes) = read_message(row)?;
+    Some(bytes?.len() as u64)
 }

@@ -81,7 +81,6 @@ pub(super) fn restore(database: &Database, visit: &mut dyn FnMut(Record)) -> Res
             codec,
             parts,
             expires_unix_ms,
-            is_whole,
         } = message;
         visit(Record::Message {
             flow,
@@ -91,7 +90,7 @@ pub(super) fn restore(database: &Database, visit: &mut dyn FnMut(Record)) -> Res
             parts,
             expires_unix_ms,
         });
-        if is_whole {
+        if let Some(bytes) = bytes {
             visit(Record::Piece {
                 id: PieceId { flow, offset, at: 0 },
                 len: bytes.len() as u64,
@@ -135,9 +134,9 @@ fn load_whole(
         return Ok(None);
     };
     let (message, bytes) = read_message(row.value()).ok_or_else(|| unreadable("messages"))?;
-    if !message.is_whole {
+    let Some(bytes) = bytes else {
         return Ok(None);
-    }
+    };
     let content = buffers(&message.parts, Bytes::copy_from_slice(bytes));
     Ok(Some(content.ok_or_else(|| unreadable("messages"))?))
 }

@@ -145,7 +145,9 @@ fn what_was_committed_is_there_after_a_restart() {
         Record::Piece { id, .. } => Some(id.offset),
         _ => None,
     });
-    assert!(ids.eq(0..contents.len() as u64), "{pieces:?}");
+    let mut ids: Vec<u64> = ids.collect();
+    ids.sort_unstable();
+    assert!(ids.into_iter().eq(0..contents.len() as u64), "{pieces:?}");
     for (offset, content) in (0..).zip(&contents) {
         let id = PieceId {
             flow: 1,
@@ -321,14 +323,51 @@ fn what_is_no_store_is_refused_and_left_as_it_is() {
     drop(FileStore::open(&path, CACHE).unwrap());
     let newer = redb::Database::create(&path).unwrap();
     let transaction = newer.begin_write().unwrap();
-    transaction.open_table(META).unwrap().insert("format", 2).unwrap();
+    transaction.open_table(META).unwrap().insert("format", 3).unwrap();
     transaction.commit().unwrap();
     drop(newer);
     let error = FileStore::open(&path, CACHE).unwrap_err();
     assert!(
-        error.to_string().contains("has format 2, which is newer than 1"),
+        error.to_string().contains("has format 3, which is newer than 2"),
         "{error}"
     );
+}
+
+#[test]
+fn a_file_of_the_version_before_is_taken_over() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("store.redb");
+    let content = [bytes(100, 1)];
+    let mut store = open(&folder);
+    store.commit(&begun("one", 1)).unwrap();
+    // Apart, they are two rows, as they were before.
+    for op in message(1, 0, &content).chunks(1) {
+        store.commit(op).unwrap();
+    }
+    drop(store);
+    let format = |new: Option<u64>| {
+        let database = redb::Database::open(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let mut meta = transaction.open_table(META).unwrap();
+        let format = meta.get("format").unwrap().unwrap().value();
+        meta.insert("format", new.unwrap_or(format)).unwrap();
+        drop(meta);
+        transaction.commit().unwrap();
+        format
+    };
+    assert_eq!(format(Some(1)), 2);
+    let mut store = open(&folder);
+    store.commit(&message(1, 1, &content)).unwrap();
+    assert_eq!(records(&mut store).len(), 4 + 2 * 2);
+    let id = |offset| PieceId {
+        flow: 1,
+        offset,
+        at: 0,
+    };
+    let kept = Some(content.to_vec());
+    assert_eq!(store.load(&[id(0), id(1)]).unwrap(), [kept.clone(), kept]);
+    drop(store);
+    assert_eq!(format(None), 2);
 }
 
 #[test]
