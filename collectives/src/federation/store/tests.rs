@@ -346,6 +346,8 @@ fn a_file_of_the_version_before_is_taken_over() {
     }
     drop(store);
     let format = |new: Option<u64>| {
+        use redb::ReadableTable;
+
         let database = redb::Database::open(&path).unwrap();
         let transaction = database.begin_write().unwrap();
         let mut meta = transaction.open_table(META).unwrap();
