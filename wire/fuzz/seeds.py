@@ -223,6 +223,8 @@ def federation():
     seed("federation", "relay-operated", b"\x04\x07" + talk + operated + lies + step(11, 0, 1) + late)
     seed("federation", "relay-altered", b"\x04\x10" + talk + step(3, 1, 9) + step(15, 4, 1, b"\x09\x11\x20\x21") * 3 + talk)
     seed("federation", "relay-lost", b"\x04\x21" + talk + late + step(11, 0, 1) + step(8, 4) + deaths + talk)
+    away = step(1, 13, 1) + step(0) + everything + step(1, 13, 255) + everything * 2 + step(0, 0, 255)
+    seed("federation", "relay-away", b"\x04\x06" + away)
     config = {"session": {"local_id": "a", "job_id": 7, "role": "guest"}, "federation": {"guest": ["a"], "host": [10]}}
     config |= {"server": "h:1", "addresses": {"a": "tcp://a:1"}, "limits": {"ttl_ms": 100, "piece": 2048}}
     seed("federation", "config-json", b"\x03" + json.dumps(config).encode())

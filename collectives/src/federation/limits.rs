@@ -27,7 +27,8 @@ pub struct Limits {
     /// How many bytes of one channel to one party may be on their way. One message is always let through, whatever its
     /// size. The smaller one of the two parties' limits counts. Default: 64 MiB; at least 1.
     pub window_bytes: u64,
-    /// The largest message in bytes, all its buffers together. Default: 1 GiB; from 1 to 2⁴⁰.
+    /// The largest message in bytes, all its buffers together. The memory of the last one of 16 MiB or more that the program
+    /// has received and dropped is kept for the next of about its size, for 10 to 20 s. Default: 1 GiB; from 1 to 2⁴⁰.
     pub max_message: u64,
     /// A message is cut into pieces of this many bytes, unless the parties are in one process. Default: 1 MiB; from
     /// 1 KiB to 1 GiB.

@@ -1,11 +1,13 @@
 //! One direction of a channel, at its receiver: messages from their first piece until the program takes them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::few::Few;
+use super::gathering::{Gathering, Kept};
 use super::outflow::Letter;
 use super::packet::{Data, LOST, MAX_OFFSET, MAX_PARTS};
 use crate::federation::name::Tag;
@@ -29,6 +31,8 @@ pub(crate) struct Inflow {
     /// When the first message may expire, or earlier.
     pub(crate) fuse: Option<Instant>,
     assembly: Option<Assembly>,
+    /// Memory for large messages.
+    kept: Arc<Kept>,
     pub(crate) received: u64,
     pub(crate) received_bytes: u64,
     pub(crate) duplicates: u64,
@@ -57,7 +61,7 @@ struct Assembly {
     size: u64,
     at: u64,
     parts: Few<Bytes>,
-    partial: BytesMut,
+    partial: Gathering,
 }
 
 /// What the program gets.
@@ -98,6 +102,13 @@ pub(crate) enum Arrival {
 }
 
 impl Inflow {
+    pub(crate) fn new(kept: &Arc<Kept>) -> Self {
+        Inflow {
+            kept: Arc::clone(kept),
+            ..Inflow::default()
+        }
+    }
+
     /// A session begins: the sender sends the message again of which only a part has come.
     pub(crate) fn reset(&mut self) {
         self.id = None;
@@ -154,7 +165,7 @@ impl Inflow {
     pub(crate) fn room(&self) -> usize {
         self.assembly
             .as_ref()
-            .map_or(0, |assembly| assembly.partial.capacity())
+            .map_or(0, |assembly| assembly.partial.room())
     }
 
     pub(crate) fn accept(
@@ -179,7 +190,7 @@ impl Inflow {
             _ => return Arrival::Wrong,
         };
         for piece in pieces {
-            if !assembly.add(piece) {
+            if !assembly.add(piece, &self.kept) {
                 return Arrival::Wrong;
             }
         }
@@ -245,7 +256,7 @@ impl Inflow {
             at: 0,
             parts: Few::new(),
             lens,
-            partial: BytesMut::new(),
+            partial: Gathering::default(),
         })
     }
 
@@ -432,7 +443,7 @@ impl Held {
 
 impl Assembly {
     /// Adds the next piece, which must not reach over the end of a part.
-    fn add(&mut self, piece: Bytes) -> bool {
+    fn add(&mut self, piece: Bytes, kept: &Arc<Kept>) -> bool {
         self.fill_empty();
         let Some(len) = self.lens.get(self.parts.len()).map(|len| *len as usize) else {
             return false;
@@ -446,14 +457,9 @@ impl Assembly {
             self.parts.push(piece);
             return true;
         }
-        if piece.len() > self.partial.capacity() - self.partial.len() {
-            // Twice as much each time, and never more than it says: what was announced need not come.
-            let more = self.partial.len().max(piece.len()).min(len - self.partial.len());
-            self.partial.reserve(more);
-        }
-        self.partial.extend_from_slice(&piece);
+        self.partial.add(&piece, len, kept);
         if self.partial.len() == len {
-            self.parts.push(std::mem::take(&mut self.partial).freeze());
+            self.parts.push(self.partial.take());
         }
         true
     }

@@ -11,6 +11,7 @@
 mod credit;
 pub(crate) mod few;
 mod flows;
+mod gathering;
 mod inflow;
 pub(crate) mod keyed;
 pub(super) mod link;

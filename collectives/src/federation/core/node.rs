@@ -6,10 +6,12 @@
 mod exchange;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use super::gathering::Kept;
 use super::link::Link;
 use super::outflow::Letter;
 use super::packet::{FlowKey, Item, Refusal};
@@ -52,6 +54,8 @@ pub(crate) struct Node {
     busy: VecDeque<usize>,
     /// When to look after which peer.
     alarms: BTreeSet<(Instant, usize)>,
+    /// Memory for large messages.
+    kept: Arc<Kept>,
     events: VecDeque<Event>,
     /// Packets that are not for this party, from nobody in the job, or that cannot be read.
     pub(crate) foreign: u64,
@@ -102,6 +106,7 @@ pub(crate) enum Rejected {
 
 impl Node {
     pub(crate) fn new(setup: Setup, now: Instant) -> Self {
+        let kept = Arc::default();
         let peers: Vec<_> = setup
             .peers
             .iter()
@@ -110,6 +115,7 @@ impl Node {
                     id.clone(),
                     Link::new(setup.incarnation, &setup.limits, now),
                     &setup.limits,
+                    &kept,
                 )
             })
             .collect();
@@ -130,6 +136,7 @@ impl Node {
             unready: count,
             busy: VecDeque::new(),
             alarms: BTreeSet::new(),
+            kept,
             events: VecDeque::new(),
             foreign: 0,
         };
@@ -296,7 +303,7 @@ impl Node {
     pub(crate) fn resume(&mut self, peer: usize, key: &FlowKey, next: u64) -> Result<(), Rejected> {
         let limit = self.setup.limits.channels;
         let known = &mut self.peers[peer];
-        let number = known.inn.make(key, limit, |_| super::Inflow::default());
+        let number = known.inn.make(key, limit, |_| super::Inflow::new(&known.kept));
         let Some((_, flow)) = number.and_then(|number| known.inn.at(number)) else {
             return Err(Rejected::TooManyChannels { limit });
         };

@@ -3,6 +3,7 @@
 mod time;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use self::time::set_fuse;
 use super::credit::{Credit, Starved};
 use super::flows::Flows;
+use super::gathering::Kept;
 use super::inflow::{Arrival, Bounds, Inflow};
 use super::keyed::Keyed;
 use super::link::{Link, MAX_ITEMS};
@@ -28,6 +30,8 @@ pub(crate) struct Peer {
     pub(crate) link: Link,
     pub(crate) out: Flows<Outflow>,
     pub(crate) inn: Flows<Inflow>,
+    /// Memory for large messages from it.
+    pub(crate) kept: Arc<Kept>,
     /// The sender's numbers of the flows from it, in this session.
     in_ids: HashMap<u32, u32, Keyed>,
     /// Numbers of flows that have something to send, one piece each in turn.
@@ -80,12 +84,13 @@ pub(crate) enum Burnt {
 }
 
 impl Peer {
-    pub(crate) fn new(id: PartyId, link: Link, limits: &Limits) -> Self {
+    pub(crate) fn new(id: PartyId, link: Link, limits: &Limits, kept: &Arc<Kept>) -> Self {
         Peer {
             id,
             link,
             out: Flows::default(),
             inn: Flows::default(),
+            kept: Arc::clone(kept),
             in_ids: HashMap::default(),
             active: VecDeque::new(),
             starved: VecDeque::new(),
@@ -333,7 +338,8 @@ impl Peer {
         if self.in_ids.contains_key(&id) || from.is_some_and(|(_, first)| first > MAX_OFFSET) {
             return false;
         }
-        let number = self.inn.make(key, limits.channels, |_| Inflow::default());
+        let kept = &self.kept;
+        let number = self.inn.make(key, limits.channels, |_| Inflow::new(kept));
         let Some((number, (_, flow))) = number.and_then(|number| Some((number, self.inn.at(number)?))) else {
             return false;
         };

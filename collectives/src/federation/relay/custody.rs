@@ -334,23 +334,42 @@ impl Relay {
 
     /// Asks the store for what is sent next, if there is memory for it.
     pub(super) fn load(&mut self, number: usize) {
-        let left = self.limits.memory_bytes.saturating_sub(self.ledger.memory);
-        let flow = &mut self.flows[number];
-        let half = &mut self.halves[flow.target];
-        // One who does not take what is loaded must leave memory for others, who always get a piece.
-        let of_half = half.loading + half.link.queued().1 as u64;
-        let most = (self.limits.memory_bytes / 8)
-            .min(MAX_LOADED)
-            .saturating_sub(of_half);
+        let (of_half, most, left) = self.room_to_load(number);
         if of_half > 0 && most == 0 {
-            half.queued_loads.push(number);
+            let target = self.flows[number].target;
+            self.halves[target].queued_loads.push(number);
             return;
         }
         if of_half > 0 && left == 0 {
             self.ledger.starved.push_back(number);
             return;
         }
-        let pieces = flow.load(most.min(left), half.bounds);
+        self.load_at_most(number, most.min(left));
+    }
+
+    /// Asks the store for more while what is here goes out, if there is memory for it. What is not asked for now is when it
+    /// is needed.
+    pub(super) fn load_ahead(&mut self, number: usize) {
+        let (_, most, left) = self.room_to_load(number);
+        if most.min(left) > 0 {
+            self.load_at_most(number, most.min(left));
+        }
+    }
+
+    /// What is on its way to the receiver of a flow, and how much more may be; what is left of the memory.
+    fn room_to_load(&self, number: usize) -> (u64, u64, u64) {
+        let half = &self.halves[self.flows[number].target];
+        // One who does not take what is loaded must leave memory for others, who always get a piece.
+        let of_half = half.loading + half.link.queued().1 as u64;
+        let most = (self.limits.memory_bytes / 8).min(MAX_LOADED);
+        let left = self.limits.memory_bytes.saturating_sub(self.ledger.memory);
+        (of_half, most.saturating_sub(of_half), left)
+    }
+
+    fn load_at_most(&mut self, number: usize, most: u64) {
+        let flow = &mut self.flows[number];
+        let half = &mut self.halves[flow.target];
+        let pieces = flow.load(most, half.bounds);
         half.loading += pieces.iter().map(|(_, len)| len).sum::<u64>();
         self.ledger.load(pieces);
     }

@@ -195,6 +195,9 @@ impl Relay {
                     if !is_unsent {
                         self.note_unsent(number);
                     }
+                    if self.flows[number].wants_more() {
+                        self.load_ahead(number);
+                    }
                 }
                 Step::TooLarge(seq) => {
                     flow.is_listed = false;

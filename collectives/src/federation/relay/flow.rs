@@ -23,8 +23,9 @@ use crate::federation::core::packet::{Data, FlowKey, MAX_OFFSET, MAX_PARTS};
 const MAX_TOMBS: usize = 1024;
 /// How many offsets a sender is told that are here. None that keeps to the limits keeps more.
 const MAX_HELD: usize = 1 << 16;
-/// How many pieces are loaded ahead, and their bytes.
-const LOADED_AHEAD: (usize, u64) = (64, 4 << 20);
+/// How many pieces are loaded ahead, and their bytes. The store reads them between two commits: what goes out meanwhile has
+/// to be here.
+const LOADED_AHEAD: (usize, u64) = (1024, 4 << 20);
 
 #[derive(Debug)]
 pub(super) struct Flow {
@@ -74,6 +75,8 @@ pub(super) struct Flow {
     pub(super) is_counted: bool,
     /// All before it are sent.
     cursor: u64,
+    /// When this one is sent, half of what was loaded is gone.
+    reload_at: Option<u64>,
     /// Messages that the receiver wants again from their start.
     again: BTreeSet<u64>,
     /// Sent and not settled: messages and bytes.
@@ -226,6 +229,7 @@ impl Flow {
             is_listed: false,
             is_counted: false,
             cursor: 0,
+            reload_at: None,
             again: BTreeSet::new(),
             ahead: (0, 0),
             target_next: 0,

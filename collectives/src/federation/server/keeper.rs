@@ -16,8 +16,10 @@ use crate::federation::store::{FileStore, StoreError};
 
 /// How often a store is tried that could not be used.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Requests that are under way at once. While the store is busy with these, what comes meanwhile becomes one commit.
+/// Commits that are under way at once. While the store is busy with these, what comes meanwhile becomes one commit.
 const UNDER_WAY: usize = 64;
+/// Pieces likewise that are to be read. They are read all at once.
+const READS: usize = 4096;
 /// When there was no room, so many bytes are committed at once.
 const LITTLE: u64 = 256 << 10;
 /// So many changes are committed together at most.
@@ -29,6 +31,7 @@ pub(super) struct Keeper {
     requests: Option<Sender<Request>>,
     answers: answers::UnboundedReceiver<Answer>,
     under_way: usize,
+    reads: usize,
     thread: Option<JoinHandle<()>>,
     pub(super) status: Status,
 }
@@ -96,6 +99,7 @@ impl Keeper {
             requests: Some(requests),
             answers,
             under_way: 0,
+            reads: 0,
             thread: Some(thread),
             status,
         })
@@ -104,16 +108,19 @@ impl Keeper {
     /// Whether another request should be made now. While the store cannot take what is new, it can be read, and what is
     /// settled makes room.
     pub(super) fn has_room(&self) -> bool {
-        self.under_way < UNDER_WAY || self.status.trouble.is_some()
+        (self.under_way < UNDER_WAY && self.reads < READS) || self.status.trouble.is_some()
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.under_way == 0
+        self.under_way == 0 && self.reads == 0
     }
 
     pub(super) fn ask(&mut self, request: Request) {
         if let Some(requests) = &self.requests {
-            self.under_way += 1;
+            match &request {
+                Request::Commit { .. } => self.under_way += 1,
+                Request::Load(_) => self.reads += 1,
+            }
             // The thread ends after this one only.
             let _ = requests.send(request);
         }
@@ -128,7 +135,7 @@ impl Keeper {
                     self.status.content = *content;
                     self.status.commits += 1;
                 }
-                Answer::Loaded { .. } | Answer::Gone { .. } => self.under_way -= 1,
+                Answer::Loaded { .. } | Answer::Gone { .. } => self.reads -= 1,
                 Answer::Trouble { is_full, text } => self.status.trouble = Some((*is_full, text.clone())),
                 Answer::Well => self.status.trouble = None,
             }

@@ -4,8 +4,8 @@ use redb::WriteTransaction;
 
 use super::failure::Failure;
 use super::rows::{
-    CONTENTS, FLOWS, FlowRow, INLINE, JOB_FLOWS, JOBS, JobRow, MESSAGES, MessageRow, NEXTS, PAIRS, PIECES,
-    PairRow, chunks, piece_row, read_piece, row, size,
+    CONTENTS, FLOWS, FlowRow, INLINE, JOB_FLOWS, JOBS, JobRow, MESSAGES, NEXTS, PAIRS, PIECES, PairRow,
+    chunks, is_small, message_row, piece_row, read_message, read_piece, row, size,
 };
 use crate::federation::relay::{Op, Record};
 
@@ -20,10 +20,31 @@ pub(super) struct Change {
 pub(super) fn apply(transaction: &WriteTransaction, ops: &[Op]) -> Result<Change, Failure> {
     let mut tables = Tables::open(transaction)?;
     let mut change = Change::default();
-    for op in ops {
-        tables.apply(op, &mut change)?;
+    let mut ops = ops.iter().peekable();
+    while let Some(op) = ops.next() {
+        // A small message stands with its content in one row: that costs half as much as two.
+        if let Op::Keep(message @ Record::Message { .. }) = op {
+            let next = ops.next_if(|next| is_its_content(message, next));
+            tables.keep_message(message, next, &mut change)?;
+        } else {
+            tables.apply(op, &mut change)?;
+        }
     }
     Ok(change)
+}
+
+/// Whether the change has all that a message has, and it is little.
+fn is_its_content(message: &Record, op: &Op) -> bool {
+    let Record::Message {
+        flow, offset, parts, ..
+    } = message
+    else {
+        return false;
+    };
+    let Op::Piece { id, content } = op else {
+        return false;
+    };
+    (id.flow, id.offset, id.at) == (*flow, *offset, 0) && is_small(parts, content)
 }
 
 /// Behind all names: they are UTF-8, and begin with no higher character.
@@ -75,8 +96,12 @@ impl<'t> Tables<'t> {
             }
             Op::JobGone { job } => self.forget(job.as_str(), change)?,
             Op::Settled { flow, offset, .. } | Op::Dropped { flow, offset } => {
-                self.messages.remove((*flow, *offset))?;
-                self.remove_contents((*flow, *offset), (*flow, *offset), change)?;
+                let key = (*flow, *offset);
+                let whole = self.messages.remove(key)?.map(|row| whole_size(row.value()));
+                match whole.flatten() {
+                    Some(size) => change.removed += size,
+                    None => self.remove_contents(key, key, change)?,
+                }
             }
         }
         Ok(())
@@ -131,24 +156,46 @@ impl<'t> Tables<'t> {
             Record::Next { flow, next } => {
                 self.nexts.insert(*flow, *next)?;
             }
-            Record::Message {
-                flow,
-                offset,
-                tag,
-                codec,
-                parts,
-                expires_unix_ms,
-            } => {
-                let row = row(&MessageRow {
-                    tag: tag.clone(),
-                    codec: *codec,
-                    parts: parts.clone(),
-                    expires_unix_ms: *expires_unix_ms,
-                });
-                self.messages.insert((*flow, *offset), &*row)?;
-            }
+            // With its content, if it is small.
+            Record::Message { .. } => {}
             // Its piece has said so.
             Record::Piece { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Keeps a message, with its content if that is to stand in its row.
+    fn keep_message(
+        &mut self,
+        message: &Record,
+        piece: Option<&Op>,
+        change: &mut Change,
+    ) -> Result<(), Failure> {
+        let Record::Message {
+            flow,
+            offset,
+            tag,
+            codec,
+            parts,
+            expires_unix_ms,
+        } = message
+        else {
+            return Ok(());
+        };
+        let content = match piece {
+            Some(Op::Piece { content, .. }) => Some(&**content),
+            _ => None,
+        };
+        let key = (*flow, *offset);
+        let row = message_row((tag.as_ref(), *codec, parts), *expires_unix_ms, content);
+        let before = self.messages.insert(key, &*row)?;
+        let before = before.map(|row| whole_size(row.value()));
+        change.added += content.map_or(0, |_| size(parts));
+        match before {
+            None => {}
+            Some(Some(size)) => change.removed += size,
+            Some(None) if content.is_some() => self.remove_contents(key, key, change)?,
+            Some(None) => {}
         }
         Ok(())
     }
@@ -191,10 +238,20 @@ impl<'t> Tables<'t> {
         for flow in flows {
             self.flows.remove(flow)?;
             self.nexts.remove(flow)?;
-            self.messages
-                .retain_in((flow, 0)..=(flow, u64::MAX), |_, _| false)?;
+            let mut removed = 0;
+            self.messages.retain_in((flow, 0)..=(flow, u64::MAX), |_, row| {
+                removed += whole_size(row).unwrap_or(0);
+                false
+            })?;
+            change.removed += removed;
             self.remove_contents((flow, 0), (flow, u64::MAX), change)?;
         }
         Ok(())
     }
+}
+
+/// The bytes of a message that stands whole in its row.
+fn whole_size(row: &[u8]) -> Option<u64> {
+    let (_, bytes) = read_message(row)?;
+    Some(bytes?.len() as u64)
 }

@@ -13,7 +13,7 @@ use super::StoreError;
 use super::apply::apply;
 use super::failure::Failure;
 use super::read::{load, restore};
-use super::rows::{CONTENTS, FLOWS, FORMAT, JOB_FLOWS, JOBS, MESSAGES, META, NEXTS, PAIRS, PIECES};
+use super::rows::{BEFORE, CONTENTS, FLOWS, FORMAT, JOB_FLOWS, JOBS, MESSAGES, META, NEXTS, PAIRS, PIECES};
 use crate::federation::relay::{Op, PieceId, Record};
 
 /// A commit leaves so much of the device free: removing what is settled takes new pages first.
@@ -284,8 +284,16 @@ fn prepare(database: &Database) -> Result<(), Prepare> {
             return Err(Prepare::Foreign);
         }
         let meta = reading.open_table(META).map_err(|_| Prepare::Foreign)?;
-        return match meta.get("format")?.map(|format| format.value()) {
+        let version = meta.get("format")?.map(|format| format.value());
+        return match version {
             Some(FORMAT) => Ok(()),
+            // What is there is read as it is. The version before must not read what comes.
+            Some(BEFORE) => {
+                drop((meta, reading));
+                let transaction = database.begin_write()?;
+                transaction.open_table(META)?.insert("format", FORMAT)?;
+                Ok(transaction.commit()?)
+            }
             Some(version) if version > FORMAT => Err(Prepare::Newer(version)),
             _ => Err(Prepare::Foreign),
         };

@@ -6,15 +6,17 @@
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
-//! | `meta` | `format` | the version of all this, 1 |
+//! | `meta` | `format` | the version of all this, 2 |
 //! | `jobs` | job | members, and who has aborted it |
 //! | `pairs` | job, sender, receiver | what the one has told the other of itself |
 //! | `flows` | flow | job, sender, receiver, channel, numbering |
 //! | `nexts` | flow | which offset comes next |
 //! | `job_flows` | job, flow | nothing: which flows go with a job |
-//! | `messages` | flow, offset | header |
+//! | `messages` | flow, offset | header, and the bytes of a whole message where they are few |
 //! | `pieces` | flow, offset, place | lengths of the buffers, and their bytes where they are few |
 //! | `contents` | flow, offset, place, number | the bytes of pieces, in chunks |
+//!
+//! Files of version 1 are taken over: there, no message stands whole in its row.
 //!
 //! Chunks are a little smaller than a power of two, because pages are powers of two.
 

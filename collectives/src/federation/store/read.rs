@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use super::failure::Failure;
 use super::rows::{
     CONTENTS, FLOWS, FlowRow, JOBS, JobRow, MESSAGES, MessageRow, NEXTS, PAIRS, PIECES, PairRow, buffers,
-    read_piece, size,
+    read_message, read_piece, size,
 };
 use crate::federation::name::{JobId, PartyId};
 use crate::federation::relay::{PieceId, Record};
@@ -75,12 +75,13 @@ pub(super) fn restore(database: &Database, visit: &mut dyn FnMut(Record)) -> Res
     for entry in reading.open_table(MESSAGES)?.iter()? {
         let (key, row) = entry?;
         let (flow, offset) = key.value();
+        let (message, bytes) = read_message(row.value()).ok_or_else(|| unreadable("messages"))?;
         let MessageRow {
             tag,
             codec,
             parts,
             expires_unix_ms,
-        } = read(row.value(), "messages")?;
+        } = message;
         visit(Record::Message {
             flow,
             offset,
@@ -89,6 +90,12 @@ pub(super) fn restore(database: &Database, visit: &mut dyn FnMut(Record)) -> Res
             parts,
             expires_unix_ms,
         });
+        if let Some(bytes) = bytes {
+            visit(Record::Piece {
+                id: PieceId { flow, offset, at: 0 },
+                len: bytes.len() as u64,
+            });
+        }
     }
     for entry in reading.open_table(PIECES)?.iter()? {
         let (key, row) = entry?;
@@ -105,12 +112,33 @@ pub(super) fn restore(database: &Database, visit: &mut dyn FnMut(Record)) -> Res
 /// What [`FileStore::load`](super::FileStore::load) returns.
 pub(super) fn load(database: &Database, pieces: &[PieceId]) -> Result<Vec<Option<Vec<Bytes>>>, Failure> {
     let reading = database.begin_read()?;
+    let messages = reading.open_table(MESSAGES)?;
     let rows = reading.open_table(PIECES)?;
     let contents = reading.open_table(CONTENTS)?;
-    pieces
-        .iter()
-        .map(|piece| load_one(&rows, &contents, *piece))
-        .collect()
+    let load = |piece: &PieceId| match load_whole(&messages, *piece)? {
+        None => load_one(&rows, &contents, *piece),
+        whole => Ok(whole),
+    };
+    pieces.iter().map(load).collect()
+}
+
+/// The piece of a message that stands whole in its row.
+fn load_whole(
+    messages: &ReadOnlyTable<(u64, u64), &'static [u8]>,
+    piece: PieceId,
+) -> Result<Option<Vec<Bytes>>, Failure> {
+    if piece.at > 0 {
+        return Ok(None);
+    }
+    let Some(row) = messages.get((piece.flow, piece.offset))? else {
+        return Ok(None);
+    };
+    let (message, bytes) = read_message(row.value()).ok_or_else(|| unreadable("messages"))?;
+    let Some(bytes) = bytes else {
+        return Ok(None);
+    };
+    let content = buffers(&message.parts, Bytes::copy_from_slice(bytes));
+    Ok(Some(content.ok_or_else(|| unreadable("messages"))?))
 }
 
 fn load_one(

@@ -8,7 +8,9 @@ use crate::federation::core::{FlowKey, Tag};
 use crate::federation::name::{JobId, PartyId};
 
 /// The version of the format.
-pub(super) const FORMAT: u64 = 1;
+pub(super) const FORMAT: u64 = 2;
+/// The version before, whose files are taken over: no message stands whole in its row there.
+pub(super) const BEFORE: u64 = 1;
 
 /// What every file has, so that others are known as such.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -50,12 +52,57 @@ pub(super) struct FlowRow {
     pub(super) source: (u64, u64),
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(super) struct MessageRow {
     pub(super) tag: Option<Tag>,
     pub(super) codec: u8,
     pub(super) parts: Vec<u64>,
     pub(super) expires_unix_ms: Option<u64>,
+}
+
+/// As [`MessageRow`], to be written.
+#[derive(Debug, Serialize)]
+struct MessageHead<'a> {
+    tag: Option<&'a Tag>,
+    codec: u8,
+    parts: &'a [u64],
+    expires_unix_ms: Option<u64>,
+}
+
+/// A row of `messages`: the header, then the bytes of a message that has few: of its one piece, with a buffer for each
+/// part.
+pub(super) fn message_row(
+    (tag, codec, parts): (Option<&Tag>, u8, &[u64]),
+    expires_unix_ms: Option<u64>,
+    content: Option<&[Bytes]>,
+) -> Vec<u8> {
+    let head = MessageHead {
+        tag,
+        codec,
+        parts,
+        expires_unix_ms,
+    };
+    let mut row = Vec::with_capacity(64 + content.map_or(0, |buffers| buffers.iter().map(Bytes::len).sum()));
+    row = postcard::to_extend(&head, row).expect("names and numbers always have a representation");
+    for buffer in content.into_iter().flatten() {
+        row.extend_from_slice(buffer);
+    }
+    row
+}
+
+/// What [`message_row`] has written: the header, and the bytes, if they are in the row.
+pub(super) fn read_message(row: &[u8]) -> Option<(MessageRow, Option<&[u8]>)> {
+    let (message, rest) = postcard::take_from_bytes::<MessageRow>(row).ok()?;
+    if rest.is_empty() {
+        return Some((message, None));
+    }
+    (rest.len() as u64 == size(&message.parts)).then_some((message, Some(rest)))
+}
+
+/// Whether a message whose parts have these lengths, and whose first piece has these buffers, stands in one row.
+pub(super) fn is_small(parts: &[u64], content: &[Bytes]) -> bool {
+    let lens = content.iter().map(|buffer| buffer.len() as u64);
+    lens.eq(parts.iter().copied()) && (1..=INLINE as u64).contains(&size(parts))
 }
 
 /// A row of `pieces`: the lengths of the buffers, then the bytes if they are few.

@@ -138,10 +138,16 @@ fn what_was_committed_is_there_after_a_restart() {
         .iter()
         .zip(0..)
         .flat_map(|(content, offset)| message(1, offset, content));
-    assert_eq!(
-        records[4..4 + contents.len()],
-        headers.filter_map(kept).collect::<Vec<_>>()
-    );
+    let (pieces, messages): (Vec<_>, Vec<_>) =
+        (records[4..].iter().cloned()).partition(|record| matches!(record, Record::Piece { .. }));
+    assert_eq!(messages, headers.filter_map(kept).collect::<Vec<_>>());
+    let ids = pieces.iter().filter_map(|record| match record {
+        Record::Piece { id, .. } => Some(id.offset),
+        _ => None,
+    });
+    let mut ids: Vec<u64> = ids.collect();
+    ids.sort_unstable();
+    assert!(ids.into_iter().eq(0..contents.len() as u64), "{pieces:?}");
     for (offset, content) in (0..).zip(&contents) {
         let id = PieceId {
             flow: 1,
@@ -161,15 +167,29 @@ fn what_was_committed_is_there_after_a_restart() {
 
 #[test]
 fn what_is_settled_or_forgotten_is_gone_and_nothing_else() {
+    for len in [3 * CHUNK, INLINE] {
+        for is_apart in [false, true] {
+            settles_and_forgets(len, is_apart);
+        }
+    }
+}
+
+fn settles_and_forgets(len: usize, is_apart: bool) {
     let folder = TempDir::new().unwrap();
     let mut store = open(&folder);
-    let large = [bytes(3 * CHUNK, 1)];
+    let content = [bytes(len, 1)];
     for (flow, name) in [(1, "one"), (2, "two"), (3, "one")] {
         store.commit(&begun(name, flow)).unwrap();
         for offset in 0..3 {
-            store.commit(&message(flow, offset, &large)).unwrap();
+            let message = message(flow, offset, &content);
+            match is_apart {
+                false => store.commit(&message).unwrap(),
+                true => message.chunks(1).for_each(|op| store.commit(op).unwrap()),
+            }
         }
     }
+    // Again, all at once: nothing is left of the first time.
+    store.commit(&message(3, 2, &content)).unwrap();
     store.commit(&[settled(1, 1), settled(9, 9)]).unwrap();
     let dropped = Op::Dropped { flow: 2, offset: 2 };
     store.commit(&[dropped]).unwrap();
@@ -178,15 +198,17 @@ fn what_is_settled_or_forgotten_is_gone_and_nothing_else() {
             Record::Piece { id, .. } => Some((id.flow, id.offset)),
             _ => None,
         });
-        pieces.collect()
+        let mut pieces: Vec<_> = pieces.collect();
+        pieces.sort_unstable();
+        pieces
     };
     let left = [(1, 0), (1, 2), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2)];
     assert_eq!(pieces(&mut store), left);
-    assert_eq!(store.content(), 7 * 3 * CHUNK as u64);
+    assert_eq!(store.content(), 7 * len as u64);
     store.commit(&[Op::JobGone { job: job("one") }]).unwrap();
     assert_eq!(pieces(&mut store), [(2, 0), (2, 1)]);
     assert_eq!(records(&mut store).len(), 4 + 2 * 2);
-    assert_eq!(store.content(), 2 * 3 * CHUNK as u64);
+    assert_eq!(store.content(), 2 * len as u64);
 }
 
 /// Steps of a store, and a model of what it has then: bytes of content by flow and offset.
@@ -301,14 +323,53 @@ fn what_is_no_store_is_refused_and_left_as_it_is() {
     drop(FileStore::open(&path, CACHE).unwrap());
     let newer = redb::Database::create(&path).unwrap();
     let transaction = newer.begin_write().unwrap();
-    transaction.open_table(META).unwrap().insert("format", 2).unwrap();
+    transaction.open_table(META).unwrap().insert("format", 3).unwrap();
     transaction.commit().unwrap();
     drop(newer);
     let error = FileStore::open(&path, CACHE).unwrap_err();
     assert!(
-        error.to_string().contains("has format 2, which is newer than 1"),
+        error.to_string().contains("has format 3, which is newer than 2"),
         "{error}"
     );
+}
+
+#[test]
+fn a_file_of_the_version_before_is_taken_over() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("store.redb");
+    let content = [bytes(100, 1)];
+    let mut store = open(&folder);
+    store.commit(&begun("one", 1)).unwrap();
+    // Apart, they are two rows, as they were before.
+    for op in message(1, 0, &content).chunks(1) {
+        store.commit(op).unwrap();
+    }
+    drop(store);
+    let format = |new: Option<u64>| {
+        use redb::ReadableTable;
+
+        let database = redb::Database::open(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let mut meta = transaction.open_table(META).unwrap();
+        let format = meta.get("format").unwrap().unwrap().value();
+        meta.insert("format", new.unwrap_or(format)).unwrap();
+        drop(meta);
+        transaction.commit().unwrap();
+        format
+    };
+    assert_eq!(format(Some(1)), 2);
+    let mut store = open(&folder);
+    store.commit(&message(1, 1, &content)).unwrap();
+    assert_eq!(records(&mut store).len(), 4 + 2 * 2);
+    let id = |offset| PieceId {
+        flow: 1,
+        offset,
+        at: 0,
+    };
+    let kept = Some(content.to_vec());
+    assert_eq!(store.load(&[id(0), id(1)]).unwrap(), [kept.clone(), kept]);
+    drop(store);
+    assert_eq!(format(None), 2);
 }
 
 #[test]

@@ -225,6 +225,7 @@ impl Node {
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.kept.look(now);
         let messages = self.setup.limits.window_messages;
         while let Some((at, index)) = self.alarms.pop_first() {
             if at > now {

@@ -26,7 +26,7 @@ impl Flow {
                 entry.sent = 0;
             }
         }
-        (self.cursor, self.ahead) = (0, (0, 0));
+        (self.cursor, self.ahead, self.reload_at) = (0, (0, 0), None);
         self.again.clear();
         self.target_next = 0;
         self.target_held.clear();
@@ -286,9 +286,15 @@ impl Flow {
         }
     }
 
+    /// Whether so much of what was loaded is sent that more should be, before it is at its end.
+    pub(in crate::federation::relay) fn wants_more(&self) -> bool {
+        self.reload_at.is_some_and(|at| self.cursor > at)
+    }
+
     /// The pieces that are wanted next of the store and their lengths, at most `most` bytes and one piece.
     pub(in crate::federation::relay) fn load(&mut self, most: u64, bounds: Bounds) -> Vec<(PieceId, u64)> {
-        let (mut ids, mut bytes) = (Vec::new(), 0);
+        // What is here already counts as what is loaded ahead, too.
+        let (mut ids, mut bytes, mut here) = (Vec::new(), 0, 0);
         let flow = self.id;
         let (count, ahead) = LOADED_AHEAD;
         let from = self.again.first().copied().unwrap_or(self.cursor);
@@ -302,10 +308,13 @@ impl Flow {
             content += entry.size;
             let sent = entry.sent;
             for piece in entry.pieces.rest_mut(sent) {
-                if ids.len() >= count || (!ids.is_empty() && bytes + piece.len > most.min(ahead)) {
+                if !matches!(piece.content, Content::Stored) {
+                    here += piece.len;
+                } else if ids.len() >= count
+                    || (!ids.is_empty() && (bytes + piece.len > most || bytes + here + piece.len > ahead))
+                {
                     break 'entries;
-                }
-                if matches!(piece.content, Content::Stored) {
+                } else {
                     piece.content = Content::Loading;
                     bytes += piece.len;
                     let at = piece.at;
@@ -313,6 +322,7 @@ impl Flow {
                 }
             }
         }
+        self.reload_at = ids.get(ids.len() / 2).map(|(piece, _)| piece.offset);
         ids
     }
 }
