@@ -50,7 +50,7 @@ impl Gathering {
             self.mapped = match self.grown.len() {
                 // What is there already costs nothing.
                 0 => Mapped::again(len, kept),
-                ..LARGE => None,
+                1..LARGE => None,
                 _ => Mapped::new(len, kept),
             };
             if let Some(mapped) = &mut self.mapped {
