@@ -20,6 +20,9 @@ use super::name::PartyId;
 
 /// How many packets are taken or sent before other tasks have their turn.
 const BUDGET: usize = 64;
+/// When packets of so many bytes have been taken, programs have their turn: what they answer goes on its way while there
+/// is more to take.
+const ROUND_BYTES: usize = 32 << 10;
 /// So many may wait for one thing; one more, and all have to look again.
 const MAX_WAITING: usize = 256;
 /// Likewise for how many things may be waited for.
@@ -305,9 +308,14 @@ impl<C: Carrier> Driver<C> {
 
     /// Whether there may be more.
     fn receive(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut bytes = 0;
         for _ in 0..BUDGET {
+            if bytes >= ROUND_BYTES {
+                return true;
+            }
             match self.carrier.poll_recv(cx) {
                 Poll::Ready(Arrival::Packet(packet)) => {
+                    bytes += packet.size();
                     let packet = Packet::decode(packet);
                     let mut state = self.shared.lock();
                     state.node.handle_read(now(), packet);
