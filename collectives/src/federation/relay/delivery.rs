@@ -75,6 +75,9 @@ impl Relay {
             }
         } else if flow.is_unknown(seq) {
             self.note_wrong(index, "it has a message that it was not sent");
+        } else if let Some(entry) = flow.entries.get_mut(seq) {
+            // It has had it in a session before, and does not say so again at the end.
+            entry.had = Some(expired);
         }
         Ok(())
     }

@@ -42,6 +42,8 @@ pub(super) struct Entry {
     pub(super) is_asked: bool,
     /// How much of it is sent, while it is neither none nor all.
     pub(super) sent: u64,
+    /// Its receiver had said that it has had it, or never will (`true`), before all of it was here.
+    pub(super) had: Option<bool>,
 }
 
 impl Entry {
@@ -65,6 +67,7 @@ impl Entry {
             is_rewound: false,
             is_asked: false,
             sent: 0,
+            had: None,
         }
     }
 

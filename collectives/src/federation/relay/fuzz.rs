@@ -546,6 +546,20 @@ mod tests {
         world.heal();
     }
 
+    /// Once, a server did not listen when the next one had a message already of which it had itself only a part, again.
+    #[test]
+    fn what_the_next_server_has_had_is_not_kept_for_ever() {
+        let mut world = World::new(Plan::new(0b110));
+        world.pass(Duration::from_millis(100));
+        world.send((1, 2, 0));
+        (0..8).for_each(|_| world.exchange());
+        (0..4).for_each(|_| world.send((1, 2, 0)));
+        world.pass(Duration::ZERO);
+        (0..24).for_each(|_| world.exchange());
+        world.end(7, 1);
+        world.heal();
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]

@@ -285,7 +285,11 @@ impl Relay {
                     // It is at its end for the sender; its receiver will be told.
                     self.tell_source(number, seq, true);
                 }
+                let had = self.flows[number].entries.get(seq).and_then(|entry| entry.had);
                 match self.flows[number].standing(seq) {
+                    Standing::New if is_whole && had.is_some() => {
+                        self.end_message(number, seq, had.unwrap_or_default());
+                    }
                     Standing::New => self.activate(number),
                     Standing::Had => self.end_message(number, seq, false),
                     Standing::Held => {
