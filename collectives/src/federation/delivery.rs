@@ -15,7 +15,8 @@ use super::line::Line;
 /// [`offset`](Delivery::offset) as well and says [`resume_at`](super::VariableChannel::resume_at) when it starts, once.
 ///
 /// Several may be held at a time, and acknowledged in any order. All count towards the channel's window, so that whoever
-/// holds many keeps the sender waiting. Their [time to live](super::Limits::ttl) does not go on while they are held.
+/// holds many keeps the sender waiting. One whose [time to live](super::Limits::ttl) ends while it is held can still be
+/// acknowledged; if it is dropped without that, it has expired.
 ///
 /// An acknowledgement is sent in the background: acknowledge before [`Federation::close`](super::Federation::close), which
 /// waits for it. After the end of the federation it has no effect.

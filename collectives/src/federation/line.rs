@@ -159,7 +159,7 @@ impl Line {
             .federation
             .wait(|state| match how(&mut state.node, peer, &self.key, tag) {
                 Some(taken) => self.content(state, peer, taken).map(Asked::Answer),
-                None => self.await_one(state, peer),
+                None => self.await_one(state, peer, tag),
             });
         match within(self.timeout, receiving).await {
             Some(result) => result,
@@ -180,7 +180,7 @@ impl Line {
                     }
                     None => {
                         slowest = Some(peer);
-                        return self.await_one(state, peer);
+                        return self.await_one(state, peer, None);
                     }
                 }
             }
@@ -197,9 +197,10 @@ impl Line {
     }
 
     /// There is no message: waits for one, if there may be one.
-    fn await_one<R>(&self, state: &State, peer: usize) -> Result<Asked<R>, ChannelError> {
+    fn await_one<R>(&self, state: &State, peer: usize, tag: Option<&Tag>) -> Result<Asked<R>, ChannelError> {
         self.check(state, peer)?;
-        if state.node.peers()[peer].has_left {
+        // What others hold may be given back.
+        if state.node.peers()[peer].has_left && !state.node.is_lent(peer, &self.key, tag) {
             let (channel, party) = (self.key.name.clone(), self.party(state, peer));
             return Err(ChannelError::Left { channel, party });
         }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use flexbond_collectives::federation::{
     ChannelError, Codec, JoinError, MemoryNetwork, OpenError, PartyId, Presence, Role, Waiting,
 };
+use futures_util::future::poll_immediate;
 use serde::{Deserialize, Serialize};
 
 use crate::network::{Network, over_all_networks};
@@ -20,6 +21,7 @@ over_all_networks!(
     channels_lead_to_other_parties_of_the_job,
     all_wait_for_all,
     what_is_not_acknowledged_is_given_again,
+    who_waits_beside_a_delivery_gets_it_when_it_is_dropped,
     a_channel_that_nobody_receives_from_stops_no_other,
 );
 
@@ -89,6 +91,30 @@ async fn what_is_not_acknowledged_is_given_again(network: Network) {
     assert_eq!((four.offset(), *four), (3, 3));
     four.ack();
     within(to_b.delivered()).await.unwrap();
+}
+
+async fn who_waits_beside_a_delivery_gets_it_when_it_is_dropped(network: Network) {
+    let [a, b] = network.parties(["a", "b"], &network.limits()).await;
+    let (to_b, from_a) = (a.variable("x", "b").unwrap(), b.variable("x", "a").unwrap());
+    for number in 0..2 {
+        to_b.send(&number).await.unwrap();
+    }
+    let one = within(from_a.recv_delivery::<i32>()).await.unwrap();
+    let two = within(from_a.recv_delivery::<i32>()).await.unwrap();
+    let leaving = tokio::spawn(async move { a.close().await });
+    let nothing = b.variable("nothing", "a").unwrap();
+    let error = within(nothing.recv::<i32>()).await.unwrap_err();
+    assert!(matches!(error, ChannelError::Left { .. }), "{error}");
+    // Nothing more comes but what is held.
+    let mut waiting = std::pin::pin!(within(from_a.recv_delivery::<i32>()));
+    assert!(poll_immediate(&mut waiting).await.is_none());
+    drop(one);
+    let one = waiting.await.unwrap();
+    assert_eq!(one.ack(), 0);
+    two.ack();
+    let error = within(from_a.recv_delivery::<i32>()).await.unwrap_err();
+    assert!(matches!(error, ChannelError::Left { .. }), "{error}");
+    within(leaving).await.unwrap();
 }
 
 async fn a_channel_that_nobody_receives_from_stops_no_other(network: Network) {

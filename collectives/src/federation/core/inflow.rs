@@ -314,6 +314,12 @@ impl Inflow {
         false
     }
 
+    /// Whether a message with this tag, or one without, is lent.
+    pub(crate) fn has_lent(&self, tag: Option<&Tag>) -> bool {
+        let mut all = self.stale.iter().map(|(_, held)| held).chain(&self.held);
+        all.any(|held| held.is_lent && held.letter.tag.as_ref() == tag)
+    }
+
     /// The program has not done with a message what it got it for: who asks next gets it. Whether it is still here.
     pub(crate) fn give_back(&mut self, epoch: Option<u64>, offset: u64) -> bool {
         let own = self.epoch;

@@ -263,12 +263,24 @@ impl Node {
         let Some((_, flow)) = number.and_then(|number| known.inn.at(number)) else {
             return;
         };
+        let id = flow.id;
         if flow.acknowledge(epoch, offset)
-            && let Some(id) = flow.id
+            && let Some(id) = id
         {
             known.settle(id, offset, false);
             self.touch(peer);
         }
+        if self.peers[peer].has_left {
+            // Whoever waits for what might be given back waits for nothing now.
+            let key = key.clone();
+            self.events.push_back(Event::Arrived { peer, key });
+        }
+    }
+
+    /// Whether a message with this tag, or one without, is lent to the program.
+    pub(crate) fn is_lent(&self, peer: usize, key: &FlowKey, tag: Option<&super::Tag>) -> bool {
+        let flow = self.peers[peer].inn.get(key);
+        flow.is_some_and(|flow| flow.has_lent(tag))
     }
 
     /// The program has no use for a message that was lent to it: who asks next gets it.

@@ -29,6 +29,8 @@ const VERSION: u8 = 1;
 const MAX_HEADER: usize = 1 << 20;
 /// Pieces of at most so many bytes go with the header.
 pub(crate) const SHORT: usize = 4 << 10;
+/// A short piece that is kept may keep so much of its packet; out of a larger one it is copied.
+const SHARED: usize = 32 << 10;
 /// What the number of a piece takes at most, in bytes.
 const NUMBER: usize = 2;
 /// The bytes of a header and of an item in it, nearly always.
@@ -295,7 +297,10 @@ impl Packet {
                 Some(len) => {
                     let start = at;
                     at += usize::from(len);
-                    first.slice(start..at)
+                    match first.len() > SHARED {
+                        true => Bytes::copy_from_slice(&first[start..at]),
+                        false => first.slice(start..at),
+                    }
                 }
                 None => others.next().ok_or(PacketError::Pieces { frames })?.into_bytes(),
             });

@@ -13,6 +13,9 @@ use super::store::{Op, PieceId, Record};
 use crate::federation::core::few::Few;
 use crate::federation::core::packet::{Data, FlowKey, Item, LOST, MAX_OFFSET};
 
+/// So many channels of a half are opened whatever else is known: what is refused holds up all that comes behind it.
+const ALWAYS: usize = 16;
+
 impl Relay {
     /// A session of a sender opens a flow.
     pub(super) fn open(
@@ -35,6 +38,7 @@ impl Relay {
         }
         let size = OF_FLOW + key.name.as_str().len() as u64;
         if known.is_none()
+            && half.sources.len() >= ALWAYS
             && let Err(scope) = self.quota.has_room(half.account.scopes(), size)
         {
             // It is taken when jobs of others are forgotten.

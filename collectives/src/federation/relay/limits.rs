@@ -13,7 +13,8 @@ use crate::federation::limits::{LimitError, Limits, millis};
 pub struct RelayLimits {
     /// How many bytes of messages the server keeps in memory. With a store, that is what is on its way to it and from it.
     /// What it knows of messages (512 bytes each), channels (1 KiB) and pairs of parties (4 KiB) is bounded by the same, for
-    /// one job by half of it and for one party by a quarter. Default: 1 GiB; at least 1 MiB.
+    /// one job by half of it and for one party by a quarter, and by a quarter more for what was granted before. The first 16
+    /// channels from one party to another are opened in any case. Default: 1 GiB; at least 1 MiB.
     pub memory_bytes: u64,
     /// How many bytes of messages the server keeps in its store, if it has one. Default: 64 GiB; at least 1 MiB.
     pub store_bytes: u64,

@@ -84,8 +84,8 @@ const OF_MESSAGE: u64 = 512;
 /// What is in memory of a channel in one direction beside its name, and of two parties.
 pub(super) const OF_FLOW: u64 = 1 << 10;
 pub(super) const OF_PAIR: u64 = 4 << 10;
-/// How many times more than the least a message is held to cost that may come without being asked for.
-const CONTENT: u64 = 8;
+/// The part of what may be known that may come without being asked for.
+const AT_HAND: u64 = 4;
 /// The least memory that a server has.
 const LEAST: u64 = 1 << 20;
 /// So many messages may come beyond what is known: those for which their senders have asked.
@@ -178,13 +178,10 @@ impl Quota {
     pub(super) fn at_hand(&self, account: &Account, most: u64) -> u64 {
         let of_scope = |id: &ScopeId| {
             let scope = &self.scopes[*id];
-            // It may be spent on messages without content, as what others have at hand.
-            // Nearly all have some.
-            let messages = scope.most_known.saturating_sub(scope.known) / OF_MESSAGE;
-            let known = messages
-                .saturating_mul(cost(0, 0) * CONTENT)
-                .saturating_sub(scope.idle)
-                / 4;
+            // It may be spent on messages without content, when others have filled all the rest.
+            let left = scope.most_known.saturating_sub(scope.known);
+            let messages = left.min(scope.most_known / AT_HAND) / OF_MESSAGE;
+            let known = messages.saturating_mul(cost(0, 0)).saturating_sub(scope.idle) / 4;
             let has_waiting = scope.waiting.iter().any(|waiting| !waiting.is_empty());
             // What lies idle with many must not keep anybody from a message that is as large as may be.
             let idle = (scope.limit / 4).saturating_sub(scope.granted);
@@ -269,7 +266,7 @@ impl Quota {
     pub(super) fn is_overrun(&self, account: &Account) -> bool {
         account.scopes.iter().any(|id| {
             let scope = &self.scopes[*id];
-            let more = (scope.most_known / 4).max(ASKED * OF_MESSAGE);
+            let more = (scope.most_known / AT_HAND).saturating_add(ASKED * OF_MESSAGE);
             scope.known > scope.most_known.saturating_add(more)
         })
     }

@@ -9,6 +9,8 @@ use crate::federation::core::packet::SHORT;
 
 /// How many buffers are kept, of at most twice [`SHORT`] bytes each.
 const MOST: usize = 128;
+/// How much larger than twice the content a buffer may be.
+const SLACK: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Spare {
@@ -18,7 +20,12 @@ pub(super) struct Spare {
 impl Spare {
     /// A copy of something short, in a buffer of its own.
     pub(super) fn copy(&mut self, content: &[u8]) -> Bytes {
-        let mut buffer = self.buffers.pop().unwrap_or_default();
+        // The buffer may be kept as long as the message, which counts for what it is.
+        let fits =
+            |buffer: &mut BytesMut| (content.len()..=2 * content.len() + SLACK).contains(&buffer.capacity());
+        let Some(mut buffer) = self.buffers.pop_if(fits) else {
+            return Bytes::copy_from_slice(content);
+        };
         buffer.extend_from_slice(content);
         buffer.freeze()
     }
@@ -67,7 +74,12 @@ mod tests {
         let entry = message(content(), &mut spare);
         spare.keep(entry);
         assert_eq!(spare.buffers.len(), 1);
-        assert_eq!(spare.copy(b"short")[..], b"short"[..]);
+        // It would take more than it counts for, or has too little room.
+        for len in [5, 101] {
+            assert_eq!(spare.copy(&vec![8; len])[..], vec![8; len][..]);
+            assert_eq!(spare.buffers.len(), 1);
+        }
+        assert_eq!(spare.copy(&[9; 99])[..], [9; 99]);
         assert!(spare.buffers.is_empty());
         // What is large is not kept, nor is more than so many.
         let entry = message(Few::One(Bytes::from(vec![7; SHORT + 1])), &mut spare);

@@ -202,6 +202,29 @@ fn pieces_belong_to_data_only() {
 }
 
 #[test]
+fn a_short_piece_that_is_kept_keeps_no_large_packet() {
+    let mut packet = packet(
+        Content::Items {
+            seq: 0,
+            items: vec![data(10)],
+        },
+        0,
+    );
+    for (len, is_shared) in [(1000, true), (SHORT, false)] {
+        packet.pieces = vec![Bytes::from(vec![7; len]); 10];
+        let message = packet.clone().encode();
+        let mut frames = message.clone().into_frames().into_iter();
+        let first = frames.next().unwrap().into_bytes();
+        let decoded = Packet::decode(message).unwrap();
+        assert_eq!(decoded.pieces, packet.pieces);
+        let within = first.as_ptr_range();
+        for piece in decoded.pieces {
+            assert_eq!(within.contains(&piece.as_ptr()), is_shared, "{len}");
+        }
+    }
+}
+
+#[test]
 fn short_pieces_go_with_the_header() {
     let lens = [1, SHORT, SHORT + 1, 100, 127, 128, 3 * SHORT];
     let items = vec![data(4), Item::Ready, data(3)];

@@ -299,9 +299,10 @@ impl Flow {
         let (count, ahead) = LOADED_AHEAD;
         let from = self.again.first().copied().unwrap_or(self.cursor);
         let (mut messages, mut content) = self.ahead;
-        'entries: for (offset, entry) in self.entries.rest_mut(from).take(count) {
+        'entries: for (index, (offset, entry)) in self.entries.rest_mut(from).take(count).enumerate() {
             let fits = messages < u64::from(bounds.messages) && content + entry.size <= bounds.bytes;
-            if !fits && offset != from {
+            // The first one goes in any case; before it, numbers may be missing.
+            if !fits && index > 0 {
                 break;
             }
             messages += 1;

@@ -299,8 +299,8 @@ fn what_is_known_of_small_messages_fits_into_the_memory() {
         }
         net.run(Duration::from_secs(5));
         let held = net.stats(0).jobs[&job("job")].parties[&party(0)].held;
-        // What lies at hand is held to be for messages with some content.
-        assert!((300..=2048).contains(&held), "{held}");
+        // Of 512 of a party, a quarter may lie at hand besides.
+        assert!((300..=640).contains(&held), "{held}");
         net.start(1);
         let mut got = 0;
         net.until(10, |net| {
