@@ -51,27 +51,26 @@
 //! | one of your own | anything that takes messages of several frames, even one that loses, doubles and reorders them |
 //!
 //! # How it scales
-//! Values of 1 KiB a second that all parties together receive by a message server that keeps nothing on disk. Server and
-//! parties (in two processes) were on one machine of two cores, and took them from each other.
+//! Values of 1 KiB by a message server that keeps nothing on disk, as `cargo xtask bench federation` measured it. Server and
+//! parties were on one machine of two cores, and took them from each other. In a swap each of two parties gets a value.
 //!
-//! | parties, jobs, servers | values/s |
+//! | parties, jobs, servers | rate |
 //! | --- | --- |
-//! | 2 parties, 64 channels | 175 to 181 k |
-//! | each of 4, 16, 100 swaps with each other one, one channel | 104 k, 185 k, 35 to 43 k |
-//! | rings of 4, 16, 100 parties | 37 k, 93 k, 143 k |
-//! | 1, 8, 64 jobs of two parties, 8 channels each | 103 k, 240 to 260 k, 192 k |
-//! | 2 parties with 64 channels, two servers in a row | 134 k |
-//! | 8 jobs, two servers in a row | 117 k |
-//! | 8 jobs, two servers beside each other, 4 jobs each | 373 k |
+//! | 2 parties, one swap at a time, 64 at a time | 15 k, 206 k swaps/s |
+//! | each of 2, 8, 32, 100 parties swaps with each other one, on one channel | 28 k, 272 k, 219 k, 56 k values/s |
+//! | rings of 2, 8, 32, 100 parties | 28 k, 83 k, 197 k, 254 k values/s |
+//! | 1, 8, 32, 64 jobs of two parties, 4 swaps at a time each | 45 k, 162 k, 141 k, 134 k swaps/s |
+//! | 2 parties, 64 swaps at a time, two servers in a row | 149 k swaps/s |
+//! | one way, 64 channels | 332 k values/s |
 //!
 //! A server moves all its jobs in one task: more servers beside each other are more cores. With 100 parties that all swap
 //! with all, 9,900 directions have one message each under way, and packets carry one each.
 //!
 //! A tensor of 256 MiB goes from party to party through a server at 1.7 to 1.9 GB/s (the same bytes over a bare tcp
-//! connection: 2.6 to 2.7), and through two servers in a row at 1.1. The receiver copies it once, into one buffer, which
+//! connection: 2.6 to 2.8), and through two servers in a row at 1.3. The receiver copies it once, into one buffer, which
 //! serves the next one; servers pass on pieces as they came.
 //!
-//! A server with a store takes 100 to 110 k messages of 1 KiB a second, each on disk before it is acknowledged, and hands
+//! A server with a store takes 100 to 120 k messages of 1 KiB a second, each on disk before it is acknowledged, and hands
 //! out what it has stored at 145 to 150 k.
 //!
 //! # What is promised
