@@ -347,8 +347,8 @@ impl Relay {
         self.load_at_most(number, most.min(left));
     }
 
-    /// Asks the store for more while what is here goes out, if there is memory for it. What is not asked for now is when it
-    /// is needed.
+    /// Asks the store for more while what is here goes out, as far as there is memory for it: [`load`](Relay::load) gets the
+    /// rest when its turn comes.
     pub(super) fn load_ahead(&mut self, number: usize) {
         let (_, most, left) = self.room_to_load(number);
         if most.min(left) > 0 {
