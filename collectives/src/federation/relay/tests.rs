@@ -8,6 +8,7 @@ mod hostile;
 mod marks;
 mod parts;
 mod quotas;
+mod room;
 mod stage;
 mod storms;
 mod streams;

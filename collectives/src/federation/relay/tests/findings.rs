@@ -887,3 +887,48 @@ fn a_new_sender_is_told_what_the_receiver_has() {
         }
     }
 }
+
+#[test]
+fn a_message_behind_a_gap_is_loaded_though_it_is_larger_than_the_window() {
+    let mut all = Durable::new(relay_limits());
+    let mut a = Voice::new(0, 1);
+    all.stage.hello(&a);
+    // A new store: A's count has come to 100. Another process of A begins, and counts where nobody has been.
+    assert!(all.stage.takes(&mut a, numbered("x", 7, 100)));
+    all.settle();
+    all.stage.relay.handle_lost(Way::Party(a.connection));
+    let mut a = a.again(20);
+    all.stage.hello(&a);
+    assert!(all.stage.takes(&mut a, open(0, "x")));
+    all.settle();
+    let told = take_in(&mut all.stage, &mut a);
+    let next = told.iter().find_map(|item| match item {
+        Item::Opened { next, .. } => Some(*next),
+        _ => None,
+    });
+    let next = next.unwrap();
+    assert!(next > 65_000, "{next}");
+    let size = 2 << 20;
+    assert!(all.stage.takes(&mut a, Item::Want { total: size + 1000 }));
+    for at in [0, size / 2] {
+        give(&mut all.stage, &mut a, piece(next, at, 1 << 20, size, 1));
+        all.settle();
+    }
+    // B, who takes 1 MiB at once, still counts from 100.
+    let mut b = Voice::new(1, 0);
+    all.stage.hello(&b);
+    let mut came = 0;
+    for _ in 0..20 {
+        for item in take_in(&mut all.stage, &mut b) {
+            match item {
+                Item::Open { .. } => assert!(all.stage.takes(&mut b, opened(7, 100, Vec::new()))),
+                Item::Data(data) => came = data.at,
+                _ => {}
+            }
+        }
+        all.settle();
+        all.stage.pass(Duration::from_millis(100));
+        all.stage.say_with(&a, Content::Ack { gap: false }, Vec::new());
+    }
+    assert_eq!(came, size / 2, "B waits for ever");
+}
