@@ -5,7 +5,6 @@ use std::time::Duration;
 use flexbond::blocking::{Rep, Req};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // [readme]
     let server = Rep::new();
     let endpoint = server.bind("tcp://127.0.0.1:0")?;
     let thread = std::thread::spawn(move || {
@@ -24,7 +23,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         client.recv_timeout(Duration::from_secs(5))?[0].escape_ascii()
     );
     client.close()?;
-    // [/readme]
     thread.join().map_err(|_| "the server's thread panicked")?;
     Ok(())
 }

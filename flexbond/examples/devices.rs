@@ -4,7 +4,6 @@ use flexbond::prelude::*;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // [readme]
     let (clients, workers) = (Router::new(), Dealer::new());
     let front = clients.bind("tcp://127.0.0.1:0").await?;
     let back = workers.bind("inproc://workers").await?;
@@ -28,6 +27,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         client.send("a task").await?;
         println!("{}", client.recv().await?[0].escape_ascii());
     }
-    // [/readme]
     Ok(())
 }

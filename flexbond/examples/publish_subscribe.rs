@@ -4,7 +4,6 @@ use flexbond::prelude::*;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // [readme]
     // An XPUB is a PUB that sees subscriptions arrive, so it can wait for its first subscriber. With
     // SlowPeer::Wait it waits for slow subscribers too, instead of dropping messages for them.
     let weather = XPub::with_options(Options::new().slow_peer(SlowPeer::Wait))?;
@@ -21,7 +20,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let report = subscriber.recv().await?;
     println!("{}: {}", report[0].escape_ascii(), report[1].escape_ascii());
-    // [/readme]
     assert_eq!(report, Message::from(["zurich.temperature", "21.5"]));
     Ok(())
 }

@@ -16,7 +16,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (tx, rx) = std::sync::mpsc::channel();
     std::thread::spawn(move || serve(&tx));
     let port = rx.recv()?;
-    // [readme]
     let args = BTreeMap::from([("a", 1.0), ("b", 2.0)]);
     let sum: f64 = call_remote_func("localhost", port, "add", &args)?;
     println!("{sum}");
@@ -26,7 +25,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for n in 0..3 {
         println!("{}", client.call::<_, f64>("add", &(f64::from(n), 0.5))?);
     }
-    // [/readme]
     Ok(())
 }
 

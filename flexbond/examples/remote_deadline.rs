@@ -6,7 +6,6 @@ use flexbond::rpc::{CallError, Client, Context, Failure, Methods, Server};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // [readme]
     let methods = Methods::new().add("search", async |context: Context, word: String| {
         println!("search for {word}, within {:?}", context.time_left());
         tokio::time::sleep(Duration::from_secs(3600)).await;
@@ -26,6 +25,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The answer to a later call comes after the search was stopped.
     let health: String = client.call("flexbond.health", &()).await?;
     println!("the server is {health}");
-    // [/readme]
     Ok(())
 }

@@ -7,7 +7,6 @@ use futures_util::stream;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // [readme]
     let methods = Methods::new().add_stream("squares", async |from: u64| {
         Ok::<_, Failure>(stream::iter((from..).map(|n| Ok::<_, Failure>(n * n))))
     })?;
@@ -28,6 +27,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             break; // the server made at most 16 more, and stops
         }
     }
-    // [/readme]
     Ok(())
 }

@@ -4,7 +4,6 @@ use flexbond::prelude::*;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // [readme]
     let server = Rep::new();
     let endpoint = server.bind("tcp://127.0.0.1:0").await?;
     tokio::spawn(async move {
@@ -24,6 +23,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Err(RecvError::PeerLost(peer)) => println!("{} is gone, and the answer with it", peer.endpoint()),
         Err(error) => return Err(error.into()),
     }
-    // [/readme]
     Ok(())
 }

@@ -17,7 +17,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     std::env::set_current_dir(folder.path())?;
     issue()?;
 
-    // [readme]
     let authority = TrustRoots::from_pem_file("ca.pem")?;
     let server = TlsServer::new(TlsIdentity::from_pem_files("server.pem", "server.key")?)
         .clients(ClientCertificates::Required(authority.clone()));
@@ -41,7 +40,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // When the certificates have been renewed:
     tls.reload()?;
-    // [/readme]
     rep.send("world").await?;
     assert_eq!(req.recv().await?, Message::from("world"));
     Ok(())

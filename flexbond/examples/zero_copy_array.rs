@@ -17,7 +17,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let pull = Pull::new();
         pull.connect(&endpoint)?;
 
-        // [readme]
         let samples: Vec<f64> = (0..1024 * 1024).map(f64::from).collect();
         let sent_from = samples.as_ptr();
         push.send(bytes_of(samples)).await?;
@@ -26,7 +25,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let arrays = Arrays::new(layout, pull.recv().await?.into_frames())?;
         let view = arrays.get(0).ok_or("no array")?;
         let samples: &[f64] = view.as_slice().ok_or("the buffer is not aligned for f64")?;
-        // [/readme]
 
         assert_eq!(samples.len(), 1024 * 1024);
         assert!(

@@ -1,7 +1,9 @@
 //! <!-- intro -->
-//! flexbond moves messages between threads, processes and machines. Its sockets speak ØMQ's protocol (ZMTP 3.1), so
-//! a program in any language with a ØMQ library can be at the other end; its streams speak mflow's formats. It is
-//! written in Rust from the wire up: nothing of libzmq is linked in.
+//! flexbond is what programs talk with, between threads, processes and machines: ØMQ-compatible sockets, typed data
+//! streams, remote calls, reliable multicast with collectives, and federated channels, as one stack of small crates over
+//! inproc, ipc, tcp, TLS and UDP. Its sockets speak ZMTP 3.1, so a program in any language with a ØMQ library can be at the
+//! other end; its streams speak the formats of mflow, bsread and Dectris. It is written in Rust from the wire up: nothing of
+//! libzmq is linked in.
 //! <!-- /intro -->
 //!
 //! This crate is the facade: one dependency for all parts, a [`prelude`], sockets for code without a runtime

@@ -14,9 +14,15 @@ fn everything_arrives() {
         "PUB → 4 SUB",
         "REQ ↔ REP",
         "DEALER ↔ ROUTER",
+        "data stream, array-1.0",
+        "remote calls, 64 in flight",
+        "group, 1 → 3 members",
+        "allreduce, 2 ranks",
+        "swap by a message server",
         "inproc",
         "ipc",
         "tcp",
+        "udp",
         "1 MiB",
     ] {
         assert!(table.contains(text), "{text}: {table}");
@@ -27,7 +33,7 @@ fn everything_arrives() {
     );
     assert!(!table.contains("FAILED"), "{table}");
     // Without a terminal, progress is a line for each stage.
-    assert_eq!(end.stderr.len(), 21, "{end:?}");
+    assert_eq!(end.stderr.len(), 26, "{end:?}");
 }
 
 #[test]

@@ -1,12 +1,17 @@
-//! `flexbond demo`: real sockets, real messages, and a table of what they did.
+//! `flexbond demo`: real sockets, streams, calls, groups and channels, real messages, and a table of what they did.
 
+mod calling;
 mod dealing;
+mod grouping;
 mod latency;
 mod payload;
 mod pipeline;
 mod publishing;
+mod reducing;
 mod requests;
 mod stage;
+mod streaming;
+mod swapping;
 mod table;
 
 use std::io::{self, IsTerminal, Write};
@@ -23,10 +28,12 @@ use super::quantity;
 use super::{Exit, Failure};
 use stage::{Outcome, Stage, Watch};
 
-/// Move real messages through real sockets on this machine, check every one, and show how fast it went.
+/// Move real messages on this machine through every part of flexbond, check every one, and show how fast it went.
 ///
-/// Each stage runs two threads, one at each end, that share nothing but the sockets. Every message carries its
-/// number and a check value; a message that is lost, damaged or out of order is reported, and the exit code is 1.
+/// Sockets in four patterns over three transports, then a data stream, remote calls, a group session, an allreduce, and two
+/// parties that swap values by a message server. Each stage runs two threads, one at each end, that share nothing but the
+/// connections between them. Every message carries its number and a check value; a message that is lost, damaged or out of
+/// order is reported, and the exit code is 1.
 ///
 /// Exit codes: 0 all arrived, 1 something did not, 130 ended by Ctrl-C (with a table of what was done so far).
 #[derive(Args)]
@@ -134,7 +141,7 @@ fn conclude(done: &[(Stage, Outcome)], elapsed: Duration, signal: Option<u8>) ->
         .map(|(_, outcome)| outcome.bytes)
         .sum();
     let moved = format!(
-        "{} messages, {} through ipc and tcp, in {:.1} s",
+        "{} messages, {} through ipc, tcp and udp, in {:.1} s",
         quantity::grouped(messages),
         quantity::bytes(bytes as f64),
         elapsed.as_secs_f64()

@@ -52,12 +52,27 @@ impl Payload {
         }
     }
 
+    /// Contents of `size` bytes (more than 4096) alone, for what numbers its messages itself.
+    pub(super) fn bodies(size: usize) -> Self {
+        Payload::new(b"", size + STAMP)
+    }
+
+    /// The contents of message `number` of large ones.
+    pub(super) fn body(&self, number: u64) -> Bytes {
+        self.bodies[number as usize % self.bodies.len()].clone()
+    }
+
+    /// Whether these are the contents of message `number` of large ones; looks at a sample, every 64th time at all.
+    pub(super) fn is_body(&self, body: &[u8], number: u64) -> bool {
+        same(body, &self.bodies[number as usize % self.bodies.len()], number)
+    }
+
     /// Message `number`.
     pub(super) fn message(&mut self, number: u64) -> Message {
         let front = self.stamp(number, mix(number));
         match self.bodies.len() {
             0 => Message::from(front),
-            bodies => Message::from([front, Frame::from(self.bodies[number as usize % bodies].clone())]),
+            _ => Message::from([front, Frame::from(self.body(number))]),
         }
     }
 
@@ -81,9 +96,7 @@ impl Payload {
             && rest == &self.scratch[self.topic.len() + STAMP..]
             && match self.bodies.len() {
                 0 => message.len() == 1,
-                bodies => {
-                    message.len() == 2 && same(&message[1], &self.bodies[number as usize % bodies], number)
-                }
+                _ => message.len() == 2 && self.is_body(&message[1], number),
             };
         if good {
             Ok(Said::Number(number))

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{dealing, pipeline, publishing, quantity, requests};
+use super::{
+    calling, dealing, grouping, pipeline, publishing, quantity, reducing, requests, streaming, swapping,
+};
 use crate::session::socket::{Options, RecvError, Socket, SocketType};
 use crate::transport::Message;
 
@@ -22,6 +24,11 @@ pub(super) enum Pattern {
     Publishing,
     Requests,
     Dealing,
+    Streaming,
+    Calling,
+    Grouping,
+    Reducing,
+    Swapping,
 }
 
 /// What a stage did.
@@ -46,7 +53,7 @@ pub(super) struct Watch {
 }
 
 /// A peer that does not move for this long has lost something.
-const STALL: Duration = Duration::from_secs(5);
+pub(super) const STALL: Duration = Duration::from_secs(5);
 
 impl Stage {
     pub(super) fn all() -> Vec<Stage> {
@@ -60,10 +67,22 @@ impl Stage {
                 })
             })
         };
+        let one = |pattern, transport, size| Stage {
+            pattern,
+            transport,
+            size,
+        };
         sizes(Pattern::Pipeline, &[16, 1 << 10, 64 << 10, 1 << 20])
             .chain(sizes(Pattern::Publishing, &[128]))
             .chain(sizes(Pattern::Requests, &[16]))
             .chain(sizes(Pattern::Dealing, &[128]))
+            .chain([
+                one(Pattern::Streaming, "tcp", 1 << 20),
+                one(Pattern::Calling, "tcp", 128),
+                one(Pattern::Grouping, "udp", 4 << 10),
+                one(Pattern::Reducing, "tcp", 1 << 10),
+                one(Pattern::Swapping, "tcp", 1 << 10),
+            ])
             .collect()
     }
 
@@ -73,6 +92,11 @@ impl Stage {
             Pattern::Publishing => publishing::run(self, time, watch),
             Pattern::Requests => requests::run(self, time, watch),
             Pattern::Dealing => dealing::run(self, time, watch),
+            Pattern::Streaming => streaming::run(self, time, watch),
+            Pattern::Calling => calling::run(self, time, watch),
+            Pattern::Grouping => grouping::run(self, time, watch),
+            Pattern::Reducing => reducing::run(self, time, watch),
+            Pattern::Swapping => swapping::run(self, time, watch),
         }
         .unwrap_or_else(Outcome::failed)
     }
@@ -99,7 +123,7 @@ impl Stage {
         match self.transport {
             "inproc" => format!("inproc://{name}"),
             "ipc" => format!("ipc://{}", std::env::temp_dir().join(name).display()),
-            _ => "tcp://127.0.0.1:0".to_owned(),
+            transport => format!("{transport}://127.0.0.1:0"),
         }
     }
 }
@@ -111,6 +135,11 @@ impl Pattern {
             Pattern::Publishing => "PUB → 4 SUB",
             Pattern::Requests => "REQ ↔ REP",
             Pattern::Dealing => "DEALER ↔ ROUTER, 64 in flight",
+            Pattern::Streaming => "data stream, array-1.0",
+            Pattern::Calling => "remote calls, 64 in flight",
+            Pattern::Grouping => "group, 1 → 3 members",
+            Pattern::Reducing => "allreduce, 2 ranks",
+            Pattern::Swapping => "swap by a message server",
         }
     }
 }
@@ -187,5 +216,13 @@ pub(super) async fn receive(socket: &Socket) -> Result<Option<Message>, String> 
     match socket.recv().await {
         Err(RecvError::Timeout(_)) => Ok(None),
         received => received.map(Some).map_err(|error| error.to_string()),
+    }
+}
+
+/// Awaits a step; one that takes long is a fault.
+pub(super) async fn moves<T, E: fmt::Display>(step: impl Future<Output = Result<T, E>>) -> Result<T, String> {
+    match tokio::time::timeout(STALL, step).await {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("nothing moved for {} s", STALL.as_secs())),
     }
 }
