@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flexbond_transport::Message;
 use futures_util::task::AtomicWaker;
@@ -27,6 +27,9 @@ const ROUND_BYTES: usize = 32 << 10;
 const MAX_WAITING: usize = 256;
 /// Likewise for how many things may be waited for.
 const MAX_TOPICS: usize = 65_536;
+
+/// How long who leaves, with nothing left to hand over, looks for a server that is gone, to say so.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What a program may wait for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -134,6 +137,20 @@ impl State {
         self.waiting.drain().for_each(|(_, waiters)| woken.add(waiters));
     }
 
+    /// When a driver that closes ends at the latest, and whether it ends now.
+    fn end(&self, now: Instant) -> (Option<Instant>, bool) {
+        let Some(since) = self.closing else {
+            return (None, false);
+        };
+        let linger = self.node.limits().linger;
+        let rest = match self.node.is_done_but_for_farewells() {
+            true => linger.min(FAREWELL),
+            false => linger,
+        };
+        let end = since + rest;
+        (Some(end), self.node.is_done() || now >= end)
+    }
+
     /// Finds whom the node's news are for.
     fn tell(&mut self, woken: &mut Woken) {
         while let Some(event) = self.node.poll_event() {
@@ -194,7 +211,8 @@ impl Shared {
         self.work();
     }
 
-    /// Nothing more will be sent; the driver ends when the others have everything, or the linger is over.
+    /// Nothing more will be sent; the driver ends when the others have everything, or the linger is over, or a second when
+    /// all that is left is to say goodbye to a server that is gone.
     pub(super) fn close(&self) {
         self.with(|state| {
             state.closing.get_or_insert_with(now);
@@ -278,9 +296,7 @@ impl<C: Carrier> Driver<C> {
         let (timeout, is_over) = {
             let mut state = self.shared.lock();
             state.tell(&mut self.woken);
-            let end = state.closing.map(|since| since + state.node.limits().linger);
-            let is_over =
-                state.closing.is_some() && (state.node.is_done() || end.is_some_and(|end| now() >= end));
+            let (end, is_over) = state.end(now());
             (state.node.poll_timeout().into_iter().chain(end).min(), is_over)
         };
         self.woken.wake();

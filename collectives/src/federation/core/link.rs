@@ -161,6 +161,11 @@ impl Link {
         self.is_up && !self.is_lost && self.heard.is_some_and(|heard| now < heard + self.dead_after)
     }
 
+    /// Whether the way to the other side is broken, and nothing was heard since.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
     /// Whether all items have come over.
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.is_empty()
@@ -296,6 +301,12 @@ impl Link {
     /// The other side waits for the acknowledgement of what has come, and of the item that comes now.
     pub(crate) fn hurry(&mut self) {
         self.is_urgent = true;
+        self.say_ack |= self.acked < self.confirmed;
+    }
+
+    /// From now on acknowledgements do not wait for something to go with: this side ends.
+    pub(crate) fn prompt(&mut self) {
+        self.ack_delay = Duration::ZERO;
         self.say_ack |= self.acked < self.confirmed;
     }
 
@@ -444,7 +455,8 @@ impl Link {
             let saying = Saying::Items { seq, items };
             return Some(Speech { yours, ack, saying });
         }
-        if std::mem::take(&mut self.say_ack) {
+        let is_prompt = self.ack_delay.is_zero() && self.acked < self.confirmed;
+        if std::mem::take(&mut self.say_ack) | is_prompt {
             let gap = std::mem::take(&mut self.gap);
             self.spoken(now);
             let saying = Saying::Ack { gap };

@@ -355,6 +355,11 @@ impl Node {
         self.superseded || self.peers.iter().all(Peer::is_done)
     }
 
+    /// Whether nothing is left to be done but to tell others, to whom the way is broken, that this party leaves.
+    pub(crate) fn is_done_but_for_farewells(&self) -> bool {
+        self.peers.iter().all(|peer| peer.is_done() || peer.is_farewell())
+    }
+
     fn tell_all(&mut self) {
         for index in 0..self.peers.len() {
             self.tell(index);

@@ -511,6 +511,12 @@ impl Peer {
             || (self.link.is_up() && self.is_leave_told && self.link.is_idle())
             || (!self.link.is_up() && self.counts.kept == 0)
     }
+
+    /// Whether all that could be waited for when this side ends is that the other one, to which the way is broken, hears
+    /// of it.
+    pub(crate) fn is_farewell(&self) -> bool {
+        self.link.is_lost() && self.counts.kept == 0
+    }
 }
 
 pub(crate) fn bounds(limits: &Limits) -> Bounds {

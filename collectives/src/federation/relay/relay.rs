@@ -316,9 +316,14 @@ impl Relay {
         }
     }
 
-    /// Nobody begins a session any more.
+    /// Nobody begins a session any more, and acknowledgements wait for nothing.
     pub(crate) fn drain(&mut self) {
         self.is_draining = true;
+        let all: Vec<_> = self.halves.iter().map(|(index, _)| index).collect();
+        for index in all {
+            self.halves[index].link.prompt();
+            self.nudge(index);
+        }
     }
 
     /// Whether all that was taken is durable and acknowledged, and all that can be told is told.

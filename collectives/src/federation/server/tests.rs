@@ -105,6 +105,23 @@ async fn a_sender_need_not_wait_for_its_receiver() {
 }
 
 #[tokio::test]
+async fn who_has_nothing_left_does_not_wait_for_a_server_that_is_gone() {
+    let mut server = Server::bind(config()).await.unwrap();
+    let (a, b) = (party(&server, "a").await, party(&server, "b").await);
+    a.variable("x", "b").unwrap().send(&1).await.unwrap();
+    assert_eq!(
+        within(b.variable("x", "a").unwrap().recv::<i32>()).await.unwrap(),
+        1
+    );
+    within(b.close()).await;
+    within(server.shutdown(DEADLINE)).await.unwrap();
+    let begin = std::time::Instant::now();
+    within(a.close()).await;
+    // Its linger is 30 s.
+    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
 async fn a_store_outlives_the_server() {
     let folder = TempDir::new().unwrap();
     let mut server = Server::bind(kept(&folder)).await.unwrap();

@@ -189,4 +189,22 @@ fn what_is_taken_may_be_confirmed_later() {
     let said = link.poll_transmit(now, hello).unwrap();
     assert_eq!(said.content(), Content::Ack { gap: false });
     assert!(link.poll_transmit(now, hello).is_none());
+    // Who ends says at once what has come, and what comes then.
+    let one = |seq| Header {
+        content: Content::Items {
+            seq,
+            items: vec![Item::Ready],
+        },
+        ..packet(0, None)
+    };
+    for (number, ends) in [(4, true), (5, false)] {
+        assert_eq!(link.handle(now, &one(number), 0, Ok(())).1, Some(0));
+        link.take();
+        assert!(ends == link.poll_transmit(now, hello).is_none());
+        if ends {
+            link.prompt();
+            assert_eq!(link.poll_transmit(now, hello).unwrap().ack, 5);
+        }
+    }
+    assert!(link.poll_transmit(now, hello).is_none());
 }
