@@ -3,8 +3,11 @@
 mod program;
 
 use std::fs::{self, Permissions};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use program::{End, Program};
 
@@ -96,6 +99,37 @@ fn sockets_talk_with_keys_and_strangers_are_kept_out() {
     );
     assert_eq!(pull.line(), r#"["sealed"]"#);
     assert_eq!(pull.end().code, Some(0));
+}
+
+#[test]
+fn silent_strangers_leave_a_descriptor_for_who_speaks() {
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"ulimit -n 40; exec "$0" "$@""#]);
+    let arguments = [
+        "socket",
+        "PULL",
+        "--bind",
+        "tcp://127.0.0.1:0",
+        "--print-endpoint",
+        "--recv",
+        "1",
+    ];
+    let arguments = [&[env!("CARGO_BIN_EXE_flexbond")], &arguments[..]].concat();
+    let mut pull = Program::start(command, &arguments);
+    let endpoint = pull.line();
+    let address = endpoint.strip_prefix("tcp://").expect("an address");
+    let silent: Vec<_> = (0..100)
+        .map(|_| TcpStream::connect(address).expect("room in the backlog"))
+        .collect();
+    let mut push = Program::flexbond(&["socket", "PUSH", "--connect", &endpoint, "--timeout", "30"]);
+    push.write(r#"["here"]"#);
+    // A silent handshake lasts 30 s, unless it has to make room.
+    assert_eq!(
+        pull.line_within(Duration::from_secs(15)).as_deref(),
+        Some(r#"["here"]"#)
+    );
+    assert_eq!((pull.end().code, push.end().code), (Some(0), Some(0)));
+    drop(silent);
 }
 
 #[test]

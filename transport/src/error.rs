@@ -138,6 +138,18 @@ impl AcceptError {
         matches!(self, AcceptError::Closed { .. })
     }
 
+    /// Whether the process or the system has no file descriptor left: that helps who closes others.
+    #[must_use]
+    pub fn lacks_descriptors(&self) -> bool {
+        // EMFILE and ENFILE, which have these numbers on every Unix; `io::ErrorKind` has no name for them.
+        const ENFILE: i32 = 23;
+        const EMFILE: i32 = 24;
+        let AcceptError::Io { source, .. } = self else {
+            return false;
+        };
+        cfg!(unix) && matches!(source.raw_os_error(), Some(ENFILE | EMFILE))
+    }
+
     /// Whether the system may lack a resource, so that accepting again at once may fail again. What is one peer's own
     /// fault delays nobody else.
     #[must_use]

@@ -8,6 +8,7 @@ mod completions;
 mod console;
 mod contact;
 mod demo;
+mod descriptors;
 mod dump;
 mod failure;
 mod federation;
@@ -189,6 +190,7 @@ fn started(mut builder: Builder) -> Result<Runtime, Failure> {
 
 /// Runs a program whose own work is small beside that of its connections: both on the calling thread.
 fn with_connections(program: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    descriptors::raise();
     to_its_end(current_thread()?, program)
 }
 
@@ -197,6 +199,7 @@ fn with_connections(program: impl Future<Output = Result<Exit, Failure>>) -> Res
 fn beside_connections(program: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(1);
+    descriptors::raise();
     to_its_end(started(builder)?, program)
 }
 

@@ -3,9 +3,11 @@
 //! Whoever can connect can be silent, and costs a place until the handshake's time is up. Places for all who come there
 //! cannot be, so a full house makes room for a newcomer: the connection goes whose peer has said least, and of those the
 //! oldest. Somebody who does not know a CURVE server's key can so keep out nobody who does, unless faster than the
-//! other's few packets need; who waits for the application's judgement never has to go.
+//! other's few packets need; who waits for the application's judgement never has to go. So it is, too, when the process has
+//! no file descriptor left for a newcomer.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -62,15 +64,26 @@ pub(crate) enum Full {
     Handshakes,
     Socket,
     Endpoint,
+    /// The process has no descriptor for one more.
+    Descriptors,
 }
 
 impl Full {
     /// The limit that was met.
     pub(crate) fn limit(self) -> Limit {
         match self {
-            Full::Handshakes => Limit::Handshakes,
+            Full::Handshakes | Full::Descriptors => Limit::Handshakes,
             Full::Socket => Limit::Peers,
             Full::Endpoint => Limit::EndpointPeers,
+        }
+    }
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Full::Descriptors => f.write_str("the process has no file descriptor left"),
+            full => full.limit().fmt(f),
         }
     }
 }
@@ -121,6 +134,11 @@ impl Handshakes {
             key,
             displaced,
         })
+    }
+
+    /// Makes room for a connection that the system cannot give yet; whether anybody could go.
+    pub(crate) fn make_room(&self) -> bool {
+        self.table.lock().displace(Full::Descriptors).is_some()
     }
 
     fn admission(&self) -> Result<Admission, Full> {
@@ -222,6 +240,19 @@ mod tests {
         assert!(handshakes.enter(Progress::Silent).is_ok());
         assert!(is_displaced(&mut third));
         assert_eq!(second.leave().err(), Some(Full::Handshakes));
+    }
+
+    #[test]
+    fn who_said_least_gives_its_descriptor_and_who_stays_does_not() {
+        let handshakes = Handshakes::new(9, 9, Arc::new(Semaphore::new(9)));
+        let [mut first, mut second, mut third] = places(&handshakes);
+        first.reached(Progress::Kept);
+        second.reached(Progress::Talking);
+        assert!(handshakes.make_room());
+        assert_eq!(third.displaced.try_recv(), Ok(Full::Descriptors));
+        assert!(handshakes.make_room(), "who talks goes next");
+        assert!(!handshakes.make_room() && !is_displaced(&mut first));
+        assert_eq!(second.leave().err(), Some(Full::Descriptors));
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub(crate) enum LinkEnd {
          was configured for it"
     )]
     ClosedInHandshake,
-    #[error("it made room for a newer connection before its handshake was complete ({})", .0.limit())]
+    #[error("it made room for a newer connection before its handshake was complete ({0})")]
     Displaced(Full),
     #[error("{0}")]
     Denied(Denial),

@@ -13,8 +13,10 @@ use super::monitor::Event;
 use super::security::check_connection;
 use super::{HandshakeFailure, Limit, LimitAction, Peer};
 
-/// Pause after an accept that failed, for the system may lack a resource.
+/// Pause after an accept that failed, for the system may lack a resource; and where another connection has just made room,
+/// until it is closed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const ROOM_PAUSE: Duration = Duration::from_millis(1);
 
 /// Accepts connections until the endpoint is unbound or the socket closed.
 pub(crate) async fn listen(core: Arc<Core>, mut listener: Box<dyn Listener>, mut unbound: StopWatch) {
@@ -45,7 +47,9 @@ pub(crate) async fn listen(core: Arc<Core>, mut listener: Box<dyn Listener>, mut
                 if error.is_fatal() {
                     break;
                 }
-                if error.needs_pause() {
+                if error.lacks_descriptors() && handshakes.make_room() {
+                    tokio::time::sleep(ROOM_PAUSE).await;
+                } else if error.needs_pause() {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -90,7 +94,7 @@ fn admit(core: &Arc<Core>, endpoint: &Endpoint, connection: Connection, handshak
             let (most, what) = match full {
                 Full::Socket => (options.max_peers, "connections were accepted"),
                 Full::Endpoint => (options.max_peers_per_endpoint, "connections were accepted here"),
-                Full::Handshakes => (options.max_handshakes, "handshakes are under way"),
+                Full::Handshakes | Full::Descriptors => (options.max_handshakes, "handshakes are under way"),
             };
             return over(full.limit(), most, what);
         }

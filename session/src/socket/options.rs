@@ -124,7 +124,8 @@ pub struct Options {
     /// place of the oldest whose peer has not yet sent a command that is valid (under CURVE, only who knows the server's
     /// key can), then of the oldest whose peer has; not of one that an [`Authenticator`] judges. The monitor tells
     /// ([`HandshakeFailure::Displaced`](super::HandshakeFailure::Displaced)), and
-    /// [`Stats::displaced`](super::Stats::displaced) counts. A higher limit gives peers more time under a flood.
+    /// [`Stats::displaced`](super::Stats::displaced) counts. A higher limit gives peers more time under a flood. Where the
+    /// process has no file descriptor left for one more, it is the same.
     pub max_handshakes: usize,
     /// Most topics that one peer may subscribe to (PUB, XPUB). Default 100,000. One more ends its connection. Not with
     /// [`xpub_manual`](Self::xpub_manual), where the application says what a peer is subscribed to.

@@ -14,7 +14,7 @@ use super::stage::{PATIENCE, Stage};
 
 /// Descriptors that a program may have.
 const LIMIT: usize = 60;
-/// The same for one that serves pages of metrics, which takes 16 connections at most.
+/// The same for one that serves pages of metrics.
 const FEW: usize = 24;
 /// Connections that come; those beyond the limit wait in the listener's backlog.
 const COMING: usize = 120;

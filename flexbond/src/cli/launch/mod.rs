@@ -103,7 +103,8 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 impl Launch {
     pub(crate) fn run(&self) -> Result<Exit, Failure> {
-        super::with_connections(self.launch())
+        // The processes that it starts get the limits that it was given.
+        super::to_its_end(super::current_thread()?, self.launch())
     }
 
     async fn launch(&self) -> Result<Exit, Failure> {

@@ -87,7 +87,7 @@ impl Exposition {
     ) {
         let labels = labels
             .iter()
-            .map(|(label, value)| (*label, printable(value).into_owned()))
+            .map(|(label, value)| (*label, unambiguous(value)))
             .collect();
         if let Some(family) = self.families.iter_mut().find(|family| family.name == name) {
             family.samples.push((labels, value));
@@ -111,6 +111,14 @@ impl Exposition {
             text.push_str("# EOF\n");
         }
         text
+    }
+}
+
+/// A label that steers no terminal, and no other value's: what shows an escaped character is escaped, too.
+fn unambiguous(value: &str) -> String {
+    match value.contains('\\') {
+        true => value.escape_debug().to_string(),
+        false => printable(value).into_owned(),
     }
 }
 
@@ -200,5 +208,17 @@ mod tests {
         assert!(!text.contains('\u{1b}'), "{text}");
         let quotes = sample.replace("\\\\", "").matches("\\\"").count();
         assert_eq!(sample.matches('"').count() - quotes, 2, "{sample}");
+    }
+
+    #[test]
+    fn other_values_make_other_labels() {
+        let values = ["\u{1b}[2J", "\\u{1b}[2J", "a\\", "a\\\\", "a\n", "a\\n"];
+        let mut exposition = Exposition::new();
+        for value in values {
+            exposition.counter("x", "X.", &[("htype", value)], 1);
+        }
+        let text = exposition.render(Format::Text);
+        let samples: std::collections::BTreeSet<_> = text.lines().skip(2).collect();
+        assert_eq!(samples.len(), values.len(), "{text}");
     }
 }

@@ -1,7 +1,9 @@
 //! A small HTTP/1.1 server that answers scrapes. Connections and the time of each are bounded.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,14 +15,15 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::negotiation::Format;
 use super::{Exposition, Health};
 
-/// Connections at once; more wait in the system's queue.
-const CONNECTIONS: usize = 16;
+/// Connections at once. One more, and the oldest that has not asked for anything makes room.
+const CONNECTIONS: usize = 64;
 /// How long a connection may last, whatever the other side does.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(10);
 /// How long a request may take to arrive.
@@ -35,26 +38,49 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Where scrapes are asked for their numbers.
 type Asked = mpsc::Sender<oneshot::Sender<Exposition>>;
 
+/// A connection, and whether its request has come.
+struct Visit {
+    task: AbortHandle,
+    has_asked: Arc<AtomicBool>,
+}
+
 /// Serves until it is aborted.
 pub(super) async fn serve(listener: TcpListener, asked: Asked) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    // The semaphore is never closed.
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+    let mut visits: VecDeque<Visit> = VecDeque::with_capacity(CONNECTIONS);
+    loop {
         let Ok((stream, _)) = listener.accept().await else {
+            make_room(&mut visits);
             sleep(PAUSE).await;
             continue;
         };
-        let asked = asked.clone();
-        tokio::spawn(async move {
-            // Whatever is wrong with a scraper is its own affair.
-            let _ = timeout(CONNECTION_LIMIT, talk(stream, asked)).await;
-            drop(place);
-        });
+        visits.retain(|visit| !visit.task.is_finished());
+        // If all are being answered, which takes seconds at most, this one asks again.
+        if visits.len() >= CONNECTIONS && !make_room(&mut visits) {
+            continue;
+        }
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let talk = talk(stream, asked.clone(), Arc::clone(&has_asked));
+        // Whatever is wrong with a scraper is its own affair.
+        let task = tokio::spawn(async { drop(timeout(CONNECTION_LIMIT, talk).await) }).abort_handle();
+        visits.push_back(Visit { task, has_asked });
     }
 }
 
-async fn talk(stream: TcpStream, asked: Asked) -> Result<(), hyper::Error> {
+/// Ends the oldest connection that has not asked for anything; whether there was one.
+fn make_room(visits: &mut VecDeque<Visit>) -> bool {
+    let silent = visits
+        .iter()
+        .position(|visit| !visit.has_asked.load(Ordering::Relaxed));
+    let visit = silent.and_then(|index| visits.remove(index));
+    visit.is_some_and(|visit| {
+        visit.task.abort();
+        true
+    })
+}
+
+async fn talk(stream: TcpStream, asked: Asked, has_asked: Arc<AtomicBool>) -> Result<(), hyper::Error> {
     let service = service_fn(move |request: Request<Incoming>| {
+        has_asked.store(true, Ordering::Relaxed);
         let asked = asked.clone();
         async move { Ok::<_, Infallible>(answer(&request, &asked).await) }
     });
@@ -195,6 +221,34 @@ mod tests {
             text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("\r\n\r\n"),
             "{text}"
         );
+    }
+
+    #[tokio::test]
+    async fn the_silent_make_room_for_who_asks() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (asked, _scrapes) = mpsc::channel::<oneshot::Sender<Exposition>>(1);
+        let server = tokio::spawn(serve(listener, asked));
+        let mut silent = Vec::new();
+        for _ in 0..4 * CONNECTIONS {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let mut text = String::new();
+        let answer = stream.read_to_string(&mut text);
+        // Otherwise it comes after the time that requests have.
+        timeout(REQUEST_LIMIT, answer)
+            .await
+            .expect("it need not wait")
+            .unwrap();
+        assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
+        // The first of them was ended.
+        assert_eq!(silent[0].read(&mut [0; 1]).await.unwrap(), 0);
+        server.abort();
     }
 
     #[tokio::test]
