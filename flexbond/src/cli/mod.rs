@@ -49,8 +49,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use failure::{Exit, Failure};
 
-/// Sockets that speak ØMQ, remote calls, data streams, sessions of many members, and a look at what this machine does
-/// with them.
+/// Sockets that speak ØMQ, remote calls, data streams, sessions of many members, channels between federated parties, and
+/// a look at what this machine does with them.
 #[derive(Parser)]
 #[command(name = "flexbond", version, max_term_width = 100, propagate_version = true)]
 struct Flexbond {
