@@ -41,7 +41,7 @@ fn keys_are_made_once_and_the_secret_one_is_for_its_owner_alone() {
     assert!(secret.contains(&public) && secret.contains("secret-key = \""));
 
     // Again, also by the name of the file: nothing is replaced.
-    for name in ["server", "server.key"] {
+    for name in ["server", "server.key", "server.key_secret"] {
         let again = run(&["keygen", folder.path().join(name).to_str().expect("text")]);
         assert_eq!(again.code, Some(1), "{again:?}");
         assert!(again.stderr[0].contains("server.key_secret"), "{again:?}");
@@ -52,6 +52,37 @@ fn keys_are_made_once_and_the_secret_one_is_for_its_owner_alone() {
     let half = run(&["keygen", folder.path().join("half").to_str().expect("text")]);
     assert_eq!(half.code, Some(1), "{half:?}");
     assert!(!folder.path().join("half.key_secret").exists());
+    // A folder is no name for files.
+    for name in ["/", "..", ""] {
+        let none = run(&[
+            "keygen",
+            &format!("{}{name}", folder.path().join("folder/").display()),
+        ]);
+        assert_eq!(none.code, Some(2), "{none:?}");
+        assert!(none.stderr[0].contains("a folder"), "{none:?}");
+    }
+}
+
+#[test]
+fn a_comment_may_be_in_any_encoding() {
+    let folder = tempfile::tempdir().expect("a folder");
+    keygen(folder.path(), "server");
+    let path = folder.path().join("server.key_secret");
+    let mut text = fs::read(&path).expect("written");
+    text.extend_from_slice(b"# Andr\xe9\n");
+    fs::write(&path, text).expect("written");
+    let file = path.to_str().expect("text");
+    let mut rep = Program::flexbond(&[
+        "socket",
+        "REP",
+        "--bind",
+        "tcp://127.0.0.1:0",
+        "--print-endpoint",
+        "--curve-server",
+        "--curve-secret",
+        file,
+    ]);
+    assert!(rep.line().starts_with("tcp://"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -30,8 +31,18 @@ impl Keygen {
     pub(crate) fn run(&self) -> Result<Exit, Failure> {
         let keys = generate_keys()
             .map_err(|error| Failure::new(format!("the system has no random numbers: {error}")))?;
+        let ends_in_name = !self.file.as_os_str().as_bytes().ends_with(b"/");
+        if self.file.file_name().is_none() || !ends_in_name {
+            let place = self.file.display();
+            return Err(
+                Failure::usage(format!("{place} is a folder, and no name for files"))
+                    .hint(format!("{place} and a name, such as server")),
+            );
+        }
         let stem = match self.file.extension() {
-            Some(extension) if extension == "key" => self.file.with_extension(""),
+            Some(extension) if extension == "key" || extension == "key_secret" => {
+                self.file.with_extension("")
+            }
             _ => self.file.clone(),
         };
         let [public, secret] = ["key", "key_secret"].map(|extension| with_suffix(&stem, extension));
@@ -86,11 +97,16 @@ pub(super) fn read_secret(path: &Path) -> Result<Certificate, Failure> {
     let file = File::open(path).map_err(cannot)?;
     check_private(&file, path)?;
     // As large as it may become: growing would leave copies behind.
-    let mut text = Zeroizing::new(String::with_capacity(LONGEST as usize + 64));
-    file.take(LONGEST + 1).read_to_string(&mut text).map_err(cannot)?;
+    let mut text = Zeroizing::new(Vec::with_capacity(LONGEST as usize + 64));
+    file.take(LONGEST + 1).read_to_end(&mut text).map_err(cannot)?;
     if text.len() as u64 > LONGEST {
         return Err(Failure::usage(format!("{place} is too large for a key")));
     }
+    // Comments and names may be in any encoding; keys, and all that is looked for, are ASCII.
+    text.iter_mut()
+        .filter(|byte| !byte.is_ascii())
+        .for_each(|byte| *byte = b'?');
+    let text = std::str::from_utf8(&text).unwrap_or_default();
     text.parse()
         .map_err(|error| Failure::usage(format!("the key in {place} cannot be used: {error}")))
 }

@@ -72,16 +72,16 @@ impl FromStr for Certificate {
                 continue;
             }
             if !line.starts_with(char::is_whitespace) {
-                in_curve = trimmed == "curve";
+                in_curve = plain(trimmed) == "curve";
                 continue;
             }
             let Some((name, value)) = trimmed.split_once('=').filter(|_| in_curve) else {
                 continue;
             };
-            let value = value
-                .trim()
-                .trim_matches(|character| matches!(character, '"' | '\''));
+            let value = unquoted(value.trim());
             match name.trim() {
+                "public-key" if public.is_some() => return Err(CertificateError::Twice("public-key")),
+                "secret-key" if secret.is_some() => return Err(CertificateError::Twice("secret-key")),
                 "public-key" => {
                     let key = value.parse::<PublicKey>();
                     public = Some(key.map_err(|error| CertificateError::Key("public-key", error))?);
@@ -104,6 +104,20 @@ impl FromStr for Certificate {
     }
 }
 
+/// A text without the comment that may follow it.
+fn plain(text: &str) -> &str {
+    text.split_once(" #")
+        .map_or(text, |(before, _)| before)
+        .trim_end()
+}
+
+/// What is between quotes, whatever follows it; without quotes, all but a comment.
+fn unquoted(value: &str) -> &str {
+    let quote = value.chars().next().filter(|first| matches!(first, '"' | '\''));
+    let inside = quote.and_then(|quote| value[1..].split_once(quote));
+    inside.map_or_else(|| plain(value), |(inside, _)| inside)
+}
+
 /// A text is no certificate. It does not show the text.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -111,6 +125,9 @@ pub enum CertificateError {
     /// There is neither `public-key` nor `secret-key` below `curve`.
     #[error("there is no public-key and no secret-key below curve")]
     NoKey,
+    /// There are two of this one.
+    #[error("there are two {0}s")]
+    Twice(&'static str),
     /// This one is no key.
     #[error("{0}: {1}")]
     Key(&'static str, #[source] KeyError),
@@ -134,7 +151,10 @@ mod tests {
         let czmq = format!(
             "metadata\n    name = \"public-key = x\"\n    public-key = \"no\"\ncurve\n    public-key = \"{PUBLIC}\"\n\tsecret-key = '{SECRET}'\nother\n    secret-key = \"no\"\n"
         );
-        for text in [pyzmq, czmq] {
+        let commented = format!(
+            "curve # keys\n    public-key = \"{PUBLIC}\" # for all\n    secret-key = {SECRET} # mine\n"
+        );
+        for text in [pyzmq, czmq, commented] {
             let certificate: Certificate = text.parse().expect("a certificate");
             assert_eq!(certificate.public.to_string(), PUBLIC);
             assert_eq!(
@@ -163,6 +183,14 @@ mod tests {
             (
                 format!("curve\n    public-key = \"{SECRET}\"\n    secret-key = \"{SECRET}\""),
                 CertificateError::Mismatch,
+            ),
+            (
+                format!("curve\n    secret-key = \"{SECRET}\"\n    secret-key = \"{SECRET}\""),
+                CertificateError::Twice("secret-key"),
+            ),
+            (
+                format!("curve\n    public-key = \"{PUBLIC}"),
+                CertificateError::Key("public-key", KeyError::Length { len: 41 }),
             ),
         ] {
             let error = text.parse::<Certificate>().expect_err("refused");
