@@ -105,3 +105,32 @@ proptest! {
         prop_assert!(single == many, "{} events and {:?}, not {} and {:?}", single.0.len(), single.1, many.0.len(), many.1);
     }
 }
+
+#[test]
+fn no_list_of_parts_becomes_longer_than_allowed() {
+    let now = Instant::now();
+    let (mut pull, _) = pair(config(SocketType::Pull), config(SocketType::Push), now);
+    // A message of a thousand empty parts, and one of one.
+    let bytes = [[1, 0].repeat(999), vec![0, 0], vec![0, 1, b'x']].concat();
+    pull.read_buffer().extend_from_slice(&bytes);
+    pull.handle_read(now);
+    assert_eq!(pull.incomplete(), bytes.len());
+    let mut messages = VecDeque::new();
+    let mut rounds = 0;
+    loop {
+        let allowed = pull.incomplete() + 5000;
+        pull.allow(allowed);
+        assert_eq!(pull.poll_messages(now, &mut messages, 10), Ok(None));
+        let made = pull.take_decoded();
+        assert!(made + pull.incomplete() <= allowed + 100, "{made}");
+        rounds += 1;
+        if !pull.is_held() {
+            break;
+        }
+    }
+    assert!((10..20).contains(&rounds), "{rounds}");
+    assert_eq!(messages.len(), 2);
+    assert_eq!(messages[0].len(), 1000);
+    assert_eq!(messages[1], Message::from("x"));
+    assert_eq!(pull.incomplete(), 0);
+}

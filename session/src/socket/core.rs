@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
+use super::account::Accounts;
 use super::crowd::Crowd;
 use super::ending::Ending;
 use super::lane::Lane;
@@ -49,7 +50,7 @@ pub(crate) struct Core {
     /// Accepted connections by remote address.
     pub(crate) crowd: Arc<Crowd>,
     /// What came and waits for the application.
-    pub(crate) unread: Arc<Memory>,
+    pub(crate) unread: Arc<Accounts>,
     /// Handshakes that made room for newer ones.
     pub(crate) displaced: SharedCounter,
     stop: watch::Sender<Stop>,
@@ -147,10 +148,10 @@ impl Core {
     pub(crate) fn new(socket_type: SocketType, options: Options) -> Arc<Self> {
         let admissions = Arc::new(Semaphore::new(options.max_peers.min(Semaphore::MAX_PERMITS)));
         let boxes = Outboxes::new(send_memory(socket_type, &options));
-        let unread = Memory::new(
+        let unread = Accounts::new(Memory::new(
             (Limit::PeerRecvBytes, options.recv_hwm_bytes),
             (Limit::RecvMemory, options.unread_capacity()),
-        );
+        ));
         let crowd = Crowd::new(options.max_peers_per_address);
         let spin = match options.spin {
             socket::Spin::Off => Spin::new(Duration::ZERO, Rivals::Few),
@@ -263,7 +264,7 @@ impl Core {
         let lane = self.register(Lane::served(
             peer,
             Arc::clone(&queue),
-            inbound,
+            (inbound, self.unread.open()),
             Arc::clone(&self.watchers),
         ));
         let outbound = Outbound::new(queue, self.eviction_batch());
@@ -327,6 +328,7 @@ impl Core {
         let mut reconnects = past.reconnects;
         let mut peers = 0;
         for lane in lanes.values().chain(&past.lanes) {
+            lane.collect();
             sum.absorb(&lane.counters);
             reconnects += lane.reconnects.get();
             peers += u64::from(lane.is_ready());
@@ -342,13 +344,23 @@ impl Core {
             reconnects,
             displaced: self.displaced.get(),
             queued_bytes: self.boxes.memory().map_or(0, |memory| memory.total()) as u64,
-            unread_bytes: self.unread.total() as u64,
+            unread_bytes: self.unread.memory().total() as u64,
             limits: self.watchers.limits().counts(),
         }
     }
 
     pub(crate) fn lane(&self, id: u64) -> Option<Arc<Lane>> {
         self.lanes.lock().get(&id).cloned()
+    }
+
+    /// Whose connection has to end because there is no room for what comes, if anybody's.
+    pub(crate) fn heaviest_partial(&self) -> Option<Arc<Lane>> {
+        let lanes = self.lanes.lock();
+        let stuck = lanes.values().map(|lane| {
+            lane.collect();
+            (lane, lane.stuck())
+        });
+        self.unread.heaviest(stuck).cloned()
     }
 
     pub(crate) fn peers(&self) -> Vec<PeerStats> {

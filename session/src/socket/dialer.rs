@@ -274,7 +274,8 @@ impl Dialer {
                 .outbound
                 .discard(|message| Subscription::of(message).is_some());
         }
-        if stop.is_stopping() && (served.outbound.is_empty() || matches!(end, super::link::LinkEnd::Stopped))
+        if stop.is_stopping()
+            && (served.outbound.is_empty() || matches!(end, super::link_end::LinkEnd::Stopped))
         {
             core.emit(&Event::Disconnected {
                 peer,

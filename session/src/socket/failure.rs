@@ -2,7 +2,7 @@
 
 use flexbond_wire::zmtp::ProtocolError;
 
-use super::link::LinkEnd;
+use super::link_end::LinkEnd;
 use super::{DenyStatus, SocketType};
 
 /// Why a handshake failed, as far as it can be told apart; the event's `error` has it all, in words.

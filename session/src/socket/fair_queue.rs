@@ -156,13 +156,12 @@ impl FairQueue {
             if source.rx.ready() > 0 {
                 return Some(key);
             }
+            // What was taken is the application's.
+            source.lane.collect();
             match source.rx.fill(Some(&source.waker)) {
                 Poll::Ready(true) => return Some(key),
                 // Out of the turn until its waker fires.
-                Poll::Pending => {
-                    source.is_ready = false;
-                    source.lane.drop_share();
-                }
+                Poll::Pending => source.is_ready = false,
                 Poll::Ready(false) => forget(sources, key),
             }
         }
@@ -212,8 +211,11 @@ impl FairQueue {
 /// Removes a source that was read to its end.
 fn forget(sources: &mut Slab<Source>, key: usize) {
     // It takes no memory any more.
-    sources.remove(key).lane.drop_share();
+    sources.remove(key).lane.collect();
 }
+
+/// Bytes that make room for others as soon as they were received.
+const LARGE: usize = 16 << 10;
 
 /// Counts messages that are the application's from now on.
 #[inline]
@@ -226,6 +228,10 @@ fn count(lane: &Lane, messages: &[Message]) {
     lane.counters.received(messages.len(), bytes);
     if needed > bytes {
         lane.counters.lists_received.add((needed - bytes) as u64);
+    }
+    // Small ones when all that wait were taken.
+    if needed >= LARGE {
+        lane.collect();
     }
 }
 

@@ -8,9 +8,9 @@ use flexbond_transport::pipe::{PipeSender, PushError};
 use flexbond_transport::{Frame, Message};
 use parking_lot::Mutex;
 
+use super::account::Account;
 use super::acquaintance::Acquaintance;
 use super::limit::LimitCounters;
-use super::memory::Share;
 use super::monitor::{Event, Watchers};
 use super::out::Out;
 use super::outbox::Outbox;
@@ -32,14 +32,17 @@ pub(crate) struct Lane {
     renewed: AtomicBool,
     pub(crate) counters: Counters,
     pub(crate) reconnects: SharedCounter,
-    /// What the messages that were not received have of the socket's memory, while no connection sees to it.
-    unread: Mutex<Option<Share>>,
-    has_share: AtomicBool,
+    /// What came by it and was not received; none if that is the peer's.
+    account: Option<Arc<Account>>,
     /// How often each limit was met.
     met: LimitCounters,
     end: Mutex<End>,
     watchers: Arc<Watchers>,
 }
+
+/// Why a connection ends whose peer has most of what is not there as a whole.
+pub(crate) const TOO_HEAVY: &str =
+    "recv_memory is used up, and of all messages that are not there as a whole it has most";
 
 #[derive(Debug, Default)]
 struct End {
@@ -57,13 +60,19 @@ impl Lane {
     pub(crate) fn served(
         peer: Peer,
         tx: Arc<Outbox>,
-        inbound: PipeSender<Message>,
+        inbound: (PipeSender<Message>, Arc<Account>),
         watchers: Arc<Watchers>,
     ) -> Arc<Self> {
         Lane::new(peer, Out::Served(tx), Some(inbound), watchers)
     }
 
-    fn new(peer: Peer, tx: Out, inbound: Option<PipeSender<Message>>, watchers: Arc<Watchers>) -> Arc<Self> {
+    fn new(
+        peer: Peer,
+        tx: Out,
+        inbound: Option<(PipeSender<Message>, Arc<Account>)>,
+        watchers: Arc<Watchers>,
+    ) -> Arc<Self> {
+        let (inbound, account) = inbound.unzip();
         Arc::new(Lane {
             id: peer.id(),
             tx,
@@ -73,8 +82,7 @@ impl Lane {
             renewed: AtomicBool::new(false),
             counters: Counters::default(),
             reconnects: SharedCounter::default(),
-            unread: Mutex::default(),
-            has_share: AtomicBool::new(false),
+            account,
             met: LimitCounters::default(),
             end: Mutex::default(),
             watchers,
@@ -181,22 +189,34 @@ impl Lane {
         }
     }
 
-    pub(crate) fn keep_share(&self, share: Share) {
-        *self.unread.lock() = Some(share);
-        self.has_share.store(true, Ordering::Relaxed);
+    pub(crate) fn account(&self) -> Option<&Arc<Account>> {
+        self.account.as_ref()
     }
 
-    pub(crate) fn take_share(&self) -> Option<Share> {
-        self.has_share.store(false, Ordering::Relaxed);
-        self.unread.lock().take()
-    }
-
-    /// Everything was received: what was kept takes no memory any more. Whoever calls it and whoever keeps a share look at
-    /// the queue, under its lock, between that and this, so that one of them sees what the other did.
+    /// What was received takes no memory any more.
     #[inline]
-    pub(crate) fn drop_share(&self) {
-        if self.has_share.load(Ordering::Relaxed) {
-            drop(self.take_share());
+    pub(crate) fn collect(&self) {
+        if let Some(account) = &self.account {
+            account.collect(self.counters.fetched());
+        }
+    }
+
+    /// Whether something waits for the application. If so, `waker` is woken as it is received.
+    pub(crate) fn has_waiting(&self, waker: Option<&Waker>) -> bool {
+        self.inbound().is_some_and(|inbound| inbound.waiting(waker) > 0)
+    }
+
+    /// What came by it for which the application can make no room, however much it receives.
+    pub(crate) fn stuck(&self) -> usize {
+        let stuck = |account: &Arc<Account>| account.stuck(|| self.has_waiting(None));
+        self.account.as_ref().map_or(0, stuck)
+    }
+
+    /// Asks the connection to end: it has most of what there is no room for.
+    pub(crate) fn end_for_room(&self) {
+        if self.end.lock().reason.is_none() {
+            self.met(Limit::RecvMemory, LimitAction::Disconnected);
+            self.end(TOO_HEAVY);
         }
     }
 

@@ -11,20 +11,19 @@ use std::time::{Duration, Instant};
 use flexbond_transport::pipe::PushError;
 use flexbond_transport::{ByteStream, Endpoint, Message, PeerIdentity};
 use flexbond_wire::zmtp::{self, Batch, ProtocolError, SocketType};
-use thiserror::Error;
 use tokio::time::Sleep;
 
 use super::core::{Core, ServedLane, Stop, StopWatch};
-use super::handshakes::{Full, Place, Progress};
+use super::handshakes::{Place, Progress};
 use super::lane::Lane;
+use super::link_end::LinkEnd;
 use super::outbound::Outbound;
 use super::outbox::Bytage;
 use super::pattern::Refusal;
 use super::peer::Introduction;
-use super::security::{Denial, Judging};
+use super::security::Judging;
 use super::subscription::message_of;
-use super::unread::{Room, Unread};
-use super::{Limit, LimitAction};
+use super::unread::{Room, Unread, Want};
 
 /// Bytes that may wait for the stream before no more messages are taken from the queue.
 const WRITE_BATCH: usize = 128 << 10;
@@ -40,46 +39,6 @@ const ROUNDS: usize = 32;
 const READ_TURN: usize = 128 << 10;
 /// How long a closing side waits for the peer to close too, so that no reset overtakes what was written.
 const FAREWELL: Duration = Duration::from_millis(500);
-
-/// Why a connection ended.
-#[derive(Debug, Error)]
-pub(crate) enum LinkEnd {
-    #[error("the peer closed the connection")]
-    Eof,
-    #[error(
-        "the peer closed the connection in the handshake; a CURVE server does so if its key is not the one that \
-         was configured for it"
-    )]
-    ClosedInHandshake,
-    #[error("it made room for a newer connection before its handshake was complete ({0})")]
-    Displaced(Full),
-    #[error("{0}")]
-    Denied(Denial),
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    #[error("{0}")]
-    Protocol(#[from] ProtocolError),
-    #[error("{}", .0.reason)]
-    Refused(Refusal),
-    #[error("one message that is not there as a whole has more than its part of recv_memory")]
-    Heavy,
-    #[error("closed here")]
-    Stopped,
-}
-
-impl LinkEnd {
-    /// The limit that the peer went over, if that is why, and what happened to it.
-    pub(crate) fn limit(&self) -> Option<(Limit, LimitAction)> {
-        let limit = match self {
-            LinkEnd::Displaced(full) => return Some((full.limit(), LimitAction::Displaced)),
-            LinkEnd::Protocol(error) => Limit::of_protocol(error),
-            LinkEnd::Refused(refusal) => refusal.limit,
-            LinkEnd::Heavy => Some(Limit::RecvMemory),
-            _ => None,
-        };
-        Some((limit?, LimitAction::Disconnected))
-    }
-}
 
 /// One connection over a stream of bytes.
 pub(crate) struct Link {
@@ -99,6 +58,8 @@ pub(crate) struct Link {
     read: usize,
     /// There may be more messages in what was read.
     undecoded: bool,
+    /// There are, but no room for them.
+    is_held: bool,
     /// The stream itself holds nothing back.
     flushed: bool,
     paused: bool,
@@ -126,6 +87,7 @@ impl Link {
             decoded: VecDeque::new(),
             read: 0,
             undecoded: true,
+            is_held: false,
             flushed: true,
             paused: false,
             read_error: None,
@@ -171,7 +133,7 @@ impl Link {
     /// Moves messages both ways until the connection, the peer or the socket ends.
     pub(crate) async fn run(&mut self, served: &mut ServedLane, stop: &mut StopWatch) -> LinkEnd {
         let ServedLane { lane, outbound } = served;
-        self.unread.begin(&self.core, lane);
+        self.unread.begin(lane);
         let end = loop {
             let draining = stop.is_stopping();
             tokio::select! {
@@ -179,6 +141,7 @@ impl Link {
                 reason = poll_fn(|cx| lane.poll_end(cx)) => break LinkEnd::Refused(Refusal::new(reason)),
                 end = poll_fn(|cx| self.poll_run(cx, lane, outbound, draining)) => match end {
                     Ok(()) => {
+                        self.unread.pass();
                         self.farewell(stop).await;
                         break LinkEnd::Stopped;
                     }
@@ -187,7 +150,8 @@ impl Link {
                 () = stop.advance(draining) => if draining { break LinkEnd::Stopped },
             }
         };
-        self.unread.leave(lane);
+        self.unread
+            .leave(lane, self.decoded.drain(..).map(|lost| lost.footprint()).sum());
         if matches!(end, LinkEnd::Protocol(_)) {
             let _ = self.flush_some();
             self.note_written(outbound);
@@ -286,16 +250,16 @@ impl Link {
                     Err(end) => self.read_error = Some(end),
                 }
             }
-            if !self.hand_on(cx, lane) || self.is_heavy(cx, lane)? {
-                if !self.paused {
-                    self.paused = true;
-                    self.zmtp.pause();
-                }
-                return Ok(false);
+            self.unread.tell(lane, &self.zmtp);
+            if !self.hand_on(cx, lane) || self.unread.is_over(lane, cx.waker()) {
+                self.unread.pass();
+                return Ok(self.pause());
             }
-            if self.paused {
-                self.paused = false;
-                self.zmtp.resume(now());
+            if self.is_held && self.window(cx, lane, Want::LISTS)? == 0 {
+                return Ok(self.pause());
+            }
+            if self.paused && (self.undecoded || self.read_error.is_some()) {
+                self.resume();
             }
             if let Some(end) = self.read_error.take() {
                 return Err(end);
@@ -306,7 +270,23 @@ impl Link {
             if self.read >= READ_TURN {
                 return Ok(true);
             }
-            match self.stream.poll_read(cx, self.zmtp.read_buffer())? {
+            let want = Want {
+                ahead: self.zmtp.receives_body(),
+                bytes: spare(self.zmtp.read_buffer()),
+            };
+            let window = self.window(cx, lane, want)?;
+            if window == 0 {
+                return Ok(self.pause());
+            }
+            if self.paused {
+                self.resume();
+            }
+            let buffer = self.zmtp.read_buffer();
+            if window < spare(buffer) {
+                // The memory stays with the buffer.
+                drop(buffer.split_off(buffer.len() + window));
+            }
+            match self.stream.poll_read(cx, buffer)? {
                 Poll::Ready(0) => return Err(LinkEnd::Eof),
                 Poll::Ready(count) => {
                     self.read += count;
@@ -314,7 +294,8 @@ impl Link {
                     self.undecoded = true;
                 }
                 Poll::Pending => {
-                    self.unread.rest(lane, self.zmtp.incomplete(), cx.waker());
+                    // What was reserved for the read is for others.
+                    self.unread.tell(lane, &self.zmtp);
                     return Ok(false);
                 }
             }
@@ -325,32 +306,48 @@ impl Link {
     fn decode(&mut self, lane: &Arc<Lane>) -> Result<bool, LinkEnd> {
         let pattern = &self.core.pattern;
         let now = now();
+        // Lists of parts may need more than what was read.
+        let incomplete = self.zmtp.incomplete();
+        let budget = incomplete.saturating_add(self.unread.beside(lane, incomplete));
+        self.zmtp.allow(budget);
         if !pattern.inspects() {
             // What is not a message says nothing to a pattern that does not look.
             let decoded = loop {
                 match self.zmtp.poll_messages(now, &mut self.decoded, READ_BATCH) {
                     Ok(Some(_)) => {}
-                    Ok(None) => break Ok(self.decoded.len() < READ_BATCH),
+                    Ok(None) => break Ok(self.decoded.len() < READ_BATCH && !self.zmtp.is_held()),
                     Err(error) => break Err(error.into()),
                 }
             };
+            self.is_held = self.zmtp.is_held();
             let arrived = self.zmtp.take_decoded();
             if !self.core.options.conflates(self.core.socket_type) {
                 lane.counters.arrived(arrived);
             }
             return decoded;
         }
+        let mut arrived = 0;
         while self.decoded.len() < READ_BATCH {
+            // What was made of it counts as what it was made of did.
+            self.is_held = arrived > 0 && arrived + self.zmtp.incomplete() > budget;
+            if self.is_held {
+                break;
+            }
+            self.zmtp.allow(budget - arrived);
             let message = match self.zmtp.poll_event(now)? {
                 Some(zmtp::Event::Message(message)) => message,
                 Some(zmtp::Event::Subscription { subscribe, topic }) => message_of(subscribe, &topic),
                 Some(_) => continue,
-                None => return Ok(true),
+                None => {
+                    self.is_held = self.zmtp.is_held();
+                    return Ok(!self.is_held);
+                }
             };
             match pattern.inspect(lane, message) {
                 Ok(message) => {
-                    lane.counters
-                        .arrived(message.as_ref().map_or(0, Message::footprint));
+                    let bytes = message.as_ref().map_or(0, Message::footprint);
+                    lane.counters.arrived(bytes);
+                    arrived += bytes;
                     self.decoded.extend(message);
                 }
                 Err(refusal) => return Err(LinkEnd::Refused(refusal)),
@@ -359,13 +356,27 @@ impl Link {
         Ok(false)
     }
 
-    /// Whether the application has to receive some bytes before more are read; it wakes this task then.
-    fn is_heavy(&mut self, cx: &mut Context<'_>, lane: &Lane) -> Result<bool, LinkEnd> {
-        match self.unread.room(lane, self.zmtp.incomplete(), cx.waker()) {
-            Room::Some => Ok(false),
-            Room::None => Ok(true),
+    /// How much of what would be read there is room for. If there is none, this task is woken when there may be.
+    fn window(&mut self, cx: &mut Context<'_>, lane: &Lane, want: Want) -> Result<usize, LinkEnd> {
+        match self.unread.room(&self.core, lane, want, cx.waker()) {
+            Room::Some(window) => Ok(window),
+            Room::None => Ok(0),
             Room::Never => Err(LinkEnd::Heavy),
         }
+    }
+
+    /// Nothing is read for now. False, as what it is for says.
+    fn pause(&mut self) -> bool {
+        if !self.paused {
+            self.paused = true;
+            self.zmtp.pause();
+        }
+        false
+    }
+
+    fn resume(&mut self) {
+        self.paused = false;
+        self.zmtp.resume(now());
     }
 
     /// Moves decoded messages to the application's queue; true if all of them fitted.
@@ -552,6 +563,11 @@ fn connection(core: &Core) -> zmtp::Connection {
         return zmtp::Connection::with_randomness(config, randomness, now());
     }
     zmtp::Connection::new(config, now())
+}
+
+/// The room that a buffer has.
+fn spare(buffer: &bytes::BytesMut) -> usize {
+    buffer.capacity() - buffer.len()
 }
 
 /// Where a large message begins: its header and `lead` bytes of it, to be written before the rest. From four times

@@ -8,7 +8,8 @@ use flexbond_transport::{Connection, Endpoint, Link as Carrier, Listener, Messag
 use super::channel::{self, ChannelEnd};
 use super::core::{Core, StopWatch};
 use super::handshakes::{Full, Handshakes, Place, Progress};
-use super::link::{Link, LinkEnd};
+use super::link::Link;
+use super::link_end::LinkEnd;
 use super::monitor::Event;
 use super::security::check_connection;
 use super::{HandshakeFailure, Limit, LimitAction, Peer};

@@ -44,7 +44,7 @@
 //! | `PeerSendBytes` | `send_hwm_bytes`: 1 GiB | its queue is full, as at `send_hwm` |
 //! | `PeerRecvBytes` | `recv_hwm_bytes`: 1 GiB | is not read, as at `recv_hwm` |
 //! | `SendMemory` | `send_memory`: 4 GiB | its queue is full, if it has more than its part |
-//! | `RecvMemory` | `recv_memory`: 4 GiB, or four of the largest messages | is not read, if it has more than its part; disconnected, if that is in one message |
+//! | `RecvMemory` | `recv_memory`: 4 GiB, or four of the largest messages | is not read, if it has more than its part or there is no room; disconnected, if there is none because of messages in part, of which it has most |
 //!
 //! No message is lost to a limit of which all had arrived: where a connection is ended, those before are delivered.
 //! Peers over inproc are in this process; of these limits, those of peers, time and topics concern them.
@@ -59,6 +59,7 @@
 //! - A ROUTER refuses a second peer with a routing id in use, and that peer's monitor shows it.
 //! - Inproc endpoints reconnect too.
 
+mod account;
 mod acquaintance;
 mod backoff;
 mod book;
@@ -78,6 +79,7 @@ mod introduction;
 mod lane;
 mod limit;
 mod link;
+mod link_end;
 mod listener;
 mod load_balancer;
 mod memory;

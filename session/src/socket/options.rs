@@ -105,12 +105,25 @@ pub struct Options {
     /// several; peers over inproc as for [`send_hwm_bytes`](Self::send_hwm_bytes).
     pub recv_hwm_bytes: usize,
     /// Bytes of messages that may wait for all peers together. Default 4 GiB. Half of it is for whoever comes first; from
-    /// there on a peer may have its even part of the other half. Where it has more, its queue counts as full. A large body
-    /// (4 KiB and more) that a publisher sends to several counts once. Up to 64 KiB for each peer are not counted exactly.
+    /// there on a peer may have its even part of the other half. Where it has more, its queue counts as full: as at
+    /// [`send_hwm`](Self::send_hwm), a sender waits, or the message is dropped (PUB, ROUTER, REP). It is a goal and no exact
+    /// bound: each queue is judged when something is to wait in it, an empty one always takes a message, and up to 64 KiB for
+    /// each peer are not counted exactly, so many peers that come one after another can take several times as much. A large
+    /// body (4 KiB and more) that a publisher sends to several counts once. Under CURVE, what is being written counts twice.
     pub send_memory: usize,
     /// Bytes from all peers together that may wait to be received, messages included that are not there as a whole.
-    /// Default (`None`): 4 GiB, or four times [`max_message_size`](Self::max_message_size) where that is more. It is divided as [`send_memory`](Self::send_memory) is. A peer that has more waiting is not read until
-    /// some of it is received; one that has more in a single message that is not there as a whole loses its connection.
+    /// Default (`None`): 4 GiB, or four times [`max_message_size`](Self::max_message_size) where that is more. It is a bound:
+    /// what there is no room for is not read, and who waits for room is woken in turn. Beside it there are up to 4 KiB of
+    /// each connection (twice that for a moment, where several threads read) and 64 KiB together; and what is not counted:
+    /// the rest of a read buffer (4 to 128 KiB, which is kept as long as a message of 31 B to 32 KiB that came in it), the
+    /// places of messages in a queue, what was allocated for a large message and has not come, and on a conflating socket the
+    /// message that waits.
+    ///
+    /// Half of it is for whoever comes first; from there on a peer may have its even part of the other half, and the last
+    /// eighth is for those that have no more than 64 KiB. A peer that has more waiting is not read until some of it is
+    /// received, and where there is no room, nobody is. If then more than half of all is with what the application cannot
+    /// receive, for it is not there as a whole, the peer loses its connection that has most of that: never one that has no
+    /// more than its even part of half.
     pub recv_memory: Option<usize>,
     /// Most connections that a socket accepts on its bound endpoints together. Default 65,536.
     pub max_peers: usize,

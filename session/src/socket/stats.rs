@@ -30,8 +30,8 @@ pub struct Stats {
     /// Bytes of messages that wait for peers, to within 64 KiB for each; see
     /// [`Options::send_memory`](super::Options::send_memory).
     pub queued_bytes: u64,
-    /// Bytes from peers that wait to be received, to within 64 KiB for each; see
-    /// [`Options::recv_memory`](super::Options::recv_memory).
+    /// Bytes from peers that wait to be received, without up to 8 KiB of each connection and with what is about to be read;
+    /// see [`Options::recv_memory`](super::Options::recv_memory).
     pub unread_bytes: u64,
     /// How often peers met each limit.
     pub limits: LimitCounts,
@@ -108,7 +108,23 @@ impl Counters {
         self.arrived.set(self.fetched());
     }
 
-    fn fetched(&self) -> u64 {
+    /// The bytes that came, since the lane was made: no fewer than were [received](Self::fetched), though not all of these
+    /// came as [`arrived`](Self::arrived) says.
+    #[inline]
+    pub(crate) fn come(&self) -> u64 {
+        self.arrived.get().max(self.fetched())
+    }
+
+    /// Messages that came with so many bytes are gone: nobody will receive them. As [`arrived`](Self::arrived), for one
+    /// task only.
+    pub(crate) fn lost(&self, bytes: usize) {
+        let left = self.arrived.get().saturating_sub(bytes as u64);
+        self.arrived.set(left.max(self.fetched()));
+    }
+
+    /// The bytes that were received.
+    #[inline]
+    pub(crate) fn fetched(&self) -> u64 {
         self.lists_received.get() + self.bytes_received.get()
     }
 

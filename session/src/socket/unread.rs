@@ -1,27 +1,34 @@
 //! What came by one connection and waits to be received, in bytes: whether there may be more of it.
 
+use std::sync::Arc;
 use std::task::Waker;
 
-use super::LimitAction;
+use flexbond_wire::zmtp;
+
+use super::account::Account;
 use super::core::Core;
 use super::lane::Lane;
-use super::memory::Share;
+use super::memory::Memory;
+use super::{Limit, LimitAction};
 
 /// What came by one connection and waits to be received.
 #[derive(Debug, Default)]
 pub(crate) struct Unread {
     /// Only while messages may come.
-    share: Option<Share>,
+    account: Option<Arc<Account>>,
     /// The application has to receive some before more is read.
     is_held_up: bool,
+    /// It waits for room, and so it was last: what was not decoded may be whole messages, for which the application makes
+    /// room.
+    is_left: bool,
 }
 
 /// What follows for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Room {
-    /// It is read.
-    Some,
-    /// Not before the application has received something.
+    /// So many bytes may be read.
+    Some(usize),
+    /// None, before the application has received something or others have made room.
     None,
     /// Nothing that the application could receive would make room for what is not there as a whole.
     Never,
@@ -29,67 +36,155 @@ pub(crate) enum Room {
 
 impl Unread {
     /// Messages may come from here on.
-    pub(crate) fn begin(&mut self, core: &Core, lane: &Lane) {
-        self.share = lane.take_share().or_else(|| Some(core.unread.share()));
+    pub(crate) fn begin(&mut self, lane: &Lane) {
+        self.account = lane.account().cloned();
+        if let Some(account) = &self.account {
+            account.enter();
+        }
     }
 
-    /// Whether more may come by a lane, beside a message that has so many bytes and is `incomplete`. Wakes `waker` once it
-    /// may again.
-    pub(crate) fn room(&mut self, lane: &Lane, incomplete: usize, waker: &Waker) -> Room {
-        let bytes = lane.counters.unread() + incomplete;
-        let Some(share) = &mut self.share else {
-            return Room::Some;
-        };
-        share.tell(bytes);
-        let Some(limit) = share.is_over(bytes) else {
-            self.is_held_up = false;
-            return Room::Some;
-        };
-        let waits = lane
-            .inbound()
-            .is_some_and(|inbound| inbound.waiting(Some(waker)) > 0);
-        if waits && bytes > incomplete {
-            if !std::mem::replace(&mut self.is_held_up, true) {
-                lane.met(limit, LimitAction::Paused);
-            }
-            return Room::None;
+    /// What has come by a lane is as much as its counters say, and so much that is not there as a whole or was not decoded.
+    #[inline]
+    pub(crate) fn tell(&self, lane: &Lane, zmtp: &zmtp::Connection) {
+        if let Some(account) = &self.account {
+            let (come, fetched) = (lane.counters.come(), lane.counters.fetched());
+            account.tell(come, zmtp.incomplete(), zmtp.undecoded(), fetched);
         }
+    }
+
+    /// How many bytes may be taken before they are counted, beside those of which it would be [told](Self::tell) now.
+    #[inline]
+    pub(crate) fn beside(&self, lane: &Lane, partial: usize) -> usize {
+        let (come, fetched) = (lane.counters.come(), lane.counters.fetched());
+        let beside = |account: &Arc<Account>| account.beside(come, partial, fetched);
+        self.account.as_ref().map_or(usize::MAX, beside)
+    }
+
+    /// Whether what waits is as much as the peer may have waiting. Wakes `waker` once it is less.
+    #[inline]
+    pub(crate) fn is_over(&mut self, lane: &Lane, waker: &Waker) -> bool {
+        let Some(account) = &self.account else {
+            return false;
+        };
+        let bytes = lane.counters.unread() + account.partial();
+        match account.is_over(bytes) {
+            None => {
+                if account.free() > 0 {
+                    self.is_held_up = false;
+                }
+                false
+            }
+            Some(limit) => self.waits(lane, limit, waker),
+        }
+    }
+
+    /// One message may always be there: it is the application's turn only if it has something to receive.
+    #[cold]
+    fn waits(&mut self, lane: &Lane, limit: Limit, waker: &Waker) -> bool {
+        let waits = lane.has_waiting(Some(waker));
         if !waits {
             // Or nothing is ever received here.
             lane.counters.none_unread();
         }
-        // One message may always be there, unless all peers together have too much.
-        match share.exceeds_part(incomplete) {
-            true => Room::Never,
-            false => Room::Some,
+        let is_over = waits && lane.counters.unread() > 0;
+        if is_over {
+            self.hold_up(lane, limit);
+        }
+        is_over
+    }
+
+    fn hold_up(&mut self, lane: &Lane, limit: Limit) {
+        if !std::mem::replace(&mut self.is_held_up, true) {
+            lane.met(limit, LimitAction::Paused);
         }
     }
 
-    /// Nothing more has come yet. What the socket's total has of this lane is to go once it was received, though nothing
-    /// more may ever come: wakes `waker` then, to ask for [`room`](Self::room) again.
-    pub(crate) fn rest(&mut self, lane: &Lane, incomplete: usize, waker: &Waker) {
-        let (Some(share), Some(inbound)) = (&mut self.share, lane.inbound()) else {
-            return;
+    /// How many bytes may be read now, of those that are wanted. Wakes `waker` when there may be room again.
+    #[inline]
+    pub(crate) fn room(&mut self, core: &Core, lane: &Lane, want: Want, waker: &Waker) -> Room {
+        match self.window(lane, want) {
+            0 => self.look_for_room(core, lane, want, waker),
+            window => Room::Some(window),
+        }
+    }
+
+    #[inline]
+    fn window(&self, lane: &Lane, want: Want) -> usize {
+        let Some(account) = &self.account else {
+            return want.bytes;
         };
-        if share.is_told() && inbound.waiting(Some(waker)) == 0 {
-            lane.counters.none_unread();
-            share.tell(incomplete);
-        }
+        let (come, fetched) = (lane.counters.come(), lane.counters.fetched());
+        account.window(come, fetched, want.bytes, want.ahead)
     }
 
-    /// The connection is over; what was not received yet still takes memory.
-    pub(crate) fn leave(&mut self, lane: &Lane) {
-        let waits = || lane.inbound().is_some_and(|inbound| inbound.waiting(None) > 0);
-        let bytes = if waits() { lane.counters.unread() } else { 0 };
-        if let Some(mut share) = self.share.take() {
-            share.tell(bytes);
-            if bytes > 0 {
-                lane.keep_share(share);
-                if !waits() {
-                    // The last was received just now, by somebody who did not see the share.
-                    lane.drop_share();
+    #[cold]
+    fn look_for_room(&mut self, core: &Core, lane: &Lane, want: Want, waker: &Waker) -> Room {
+        let Some(account) = self.account.clone() else {
+            return Room::Some(want.bytes);
+        };
+        // Once the application has received all that waits, it cannot do more for what was not decoded.
+        let waits = lane.has_waiting(Some(waker));
+        let was_left = std::mem::replace(&mut self.is_left, waits);
+        let is_new = account.wait(waker) || (was_left && !waits);
+        let look = || Some(self.window(lane, want)).filter(|window| *window > 0);
+        if let Some(window) = look() {
+            return Room::Some(window);
+        }
+        if is_new {
+            // The totals are those of a moment ago: what was received since makes room, too.
+            let heaviest = core.heaviest_partial();
+            if let Some(window) = look() {
+                return Room::Some(window);
+            }
+            match heaviest {
+                Some(heaviest) if heaviest.id() == lane.id() => {
+                    account.pass();
+                    return Room::Never;
                 }
+                Some(heaviest) => heaviest.end_for_room(),
+                None => {}
             }
         }
+        self.hold_up(lane, Limit::RecvMemory);
+        Room::None
     }
+
+    /// Nothing is read now, for another reason: what room there is is for others.
+    pub(crate) fn pass(&self) {
+        if let Some(account) = &self.account {
+            account.pass();
+        }
+    }
+
+    /// The connection is over; what was not received yet still takes memory, but for what was `lost`.
+    pub(crate) fn leave(&mut self, lane: &Lane, lost: usize) {
+        lane.counters.lost(lost);
+        if let Some(account) = self.account.take() {
+            account.leave(lane.counters.come(), lane.counters.fetched());
+        }
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        if let Some(account) = self.account.take() {
+            account.abandon();
+        }
+    }
+}
+
+/// What a connection would read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Want {
+    pub(crate) bytes: usize,
+    /// They count before they are there: a body that has a buffer of its own, or where little is free.
+    pub(crate) ahead: bool,
+}
+
+impl Want {
+    /// For lists of parts of what was read already.
+    pub(crate) const LISTS: Self = Want {
+        bytes: Memory::GRAIN,
+        ahead: true,
+    };
 }

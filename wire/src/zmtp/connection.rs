@@ -38,6 +38,9 @@ pub struct Connection {
     pub(super) parts_size: usize,
     /// What the messages need that [`poll_messages`](Connection::poll_messages) made since somebody asked.
     pub(super) decoded: usize,
+    /// How much that may be, with what is incomplete; and whether it has become more.
+    pub(super) allowed: usize,
+    pub(super) is_held: bool,
     pub(super) transform: Option<Box<dyn Transform>>,
     pub(super) transmit: Transmit,
     /// The messages in the transmit queue as they were before they were encoded anew, with an empty one for each
@@ -95,6 +98,8 @@ impl Connection {
             parts: Vec::new(),
             parts_size: 0,
             decoded: 0,
+            allowed: usize::MAX,
+            is_held: false,
             transform: None,
             transmit,
             originals: Batch::default(),

@@ -271,6 +271,11 @@ impl Input {
         self.filled = false;
     }
 
+    /// Whether the next bytes go into a body's own buffer.
+    pub(crate) fn receives_body(&self) -> bool {
+        self.body.as_ref().is_some_and(|body| !body.is_whole())
+    }
+
     /// How much has arrived of a body that has a buffer of its own.
     pub(crate) fn body_len(&self) -> usize {
         self.body.as_ref().map_or(0, Body::arrived)

@@ -57,17 +57,57 @@ impl Connection {
         std::mem::take(&mut self.decoded)
     }
 
-    /// The bytes held of a message that has not arrived as a whole: its parts so far, what they cost each, and as much as
-    /// there is of a body of 32 KiB or more. Smaller bodies are in the [read buffer](Self::read_buffer), which has its
-    /// own limit.
+    /// The bytes held of what has not arrived as a whole or was not decoded yet: the parts of a message so far, what they
+    /// cost each, as much as there is of a body of 32 KiB or more, and what was read and is not decoded.
     #[must_use]
     pub fn incomplete(&self) -> usize {
-        self.parts_size + self.parts.len() * size_of::<Frame>() + self.input.body_len()
+        let parts = self.parts_size + self.parts.len() * size_of::<Frame>();
+        parts + self.input.body_len() + self.input.bytes().len()
+    }
+
+    /// How much of what is [incomplete](Self::incomplete) was read and is not decoded: it may hold whole messages.
+    #[must_use]
+    pub fn undecoded(&self) -> usize {
+        self.input.bytes().len()
+    }
+
+    /// Whether what is read next is of a body that has a buffer of its own: of one of 32 KiB or more.
+    #[must_use]
+    pub fn receives_body(&self) -> bool {
+        self.input.receives_body()
+    }
+
+    /// Lets decoding go on until what [`poll_messages`](Self::poll_messages) made and what is [incomplete](Self::incomplete)
+    /// need so many `bytes` together. Parts need more than they came with, for each has a place in a list: without a limit,
+    /// 128 KiB of empty ones become 4 MiB. Nothing else is held up, and never for ever: it is asked for again before each
+    /// round of decoding, with at least [`incomplete`](Self::incomplete) and some kilobytes.
+    pub fn allow(&mut self, bytes: usize) {
+        self.allowed = bytes;
+        self.is_held = false;
+    }
+
+    /// Whether decoding has stopped because of [`allow`](Self::allow), though there may be more to decode.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    /// Whether the next part of a message has to wait for more to be [allowed](Self::allow).
+    #[inline]
+    pub(super) fn holds(&mut self) -> bool {
+        if self.parts.is_empty() {
+            return false;
+        }
+        self.is_held = self.decoded + self.incomplete() > self.allowed;
+        self.is_held
     }
 
     /// Takes frames of every kind until they make an event.
     pub(super) fn poll_frames(&mut self) -> Result<Option<Event>, ProtocolError> {
         loop {
+            if self.holds() {
+                return Ok(None);
+            }
             let (config, parts, parts_size) = (&*self.config, self.parts.len(), self.parts_size);
             let next = self
                 .input

@@ -33,6 +33,9 @@ impl Connection {
     /// As [`poll_frames`](Connection::poll_frames), for frames that a mechanism protects.
     pub(super) fn poll_sealed(&mut self) -> Result<Option<Event>, ProtocolError> {
         loop {
+            if self.holds() {
+                return Ok(None);
+            }
             let Some(transform) = &mut self.transform else {
                 return Ok(None);
             };

@@ -396,6 +396,8 @@ mod tests {
     use flexbond_transport::pipe::pipe;
 
     use super::*;
+    use crate::socket::account::Accounts;
+    use crate::socket::memory::Memory;
     use crate::socket::outbound::Outbound;
 
     /// A peer that is ready, and what was sent to it.
@@ -404,7 +406,9 @@ mod tests {
         let rx = Outbound::new(Arc::clone(&tx), None);
         let (inbound, inbound_rx) = pipe(100);
         let peer = Peer::unknown(id, "inproc://test".parse().unwrap());
-        let lane = Lane::served(peer, tx, inbound, Arc::default());
+        let limits = [Limit::PeerRecvBytes, Limit::RecvMemory].map(|limit| (limit, usize::MAX));
+        let account = Accounts::new(Memory::new(limits[0], limits[1])).open();
+        let lane = Lane::served(peer, tx, (inbound, account), Arc::default());
         lane.set_ready(true);
         assert!(publisher.ready(&lane).is_ok());
         drop(publisher.feed(&lane, inbound_rx));
