@@ -77,20 +77,15 @@ impl Accounts {
         most.filter(|_| sum > self.memory.all() / 2).map(|(who, _)| who)
     }
 
-    /// If there is room, it is for some of those that wait, in their order. Each that finds some says so to the next.
+    /// There is room, or something was received: for some of those that wait, in their order. Each that finds room says so
+    /// to the next; and one that finds none looks who holds it.
     fn wake(&self) {
         if self.waiters.load(Ordering::SeqCst) == 0 {
             return;
         }
-        let (free, all) = (self.memory.free(), self.memory.all());
-        // With less than this hardly anybody could go on. There will be more: what takes the rest is received, or too much
-        // of it is with what cannot be.
-        if free < Memory::OWN.min(all / 2) {
-            return;
-        }
         let mut woken = Vec::new();
         let mut waiting = self.waiting.lock();
-        let most = 1 + free / Memory::GRAIN;
+        let most = 1 + self.memory.free() / Memory::GRAIN;
         while woken.len() < most
             && let Some(account) = waiting.pop_front()
         {
@@ -305,7 +300,11 @@ impl Account {
             self.waits.store(false, Ordering::Relaxed);
             self.all.waiters.store(waiting.len(), Ordering::SeqCst);
         }
-        self.all.wake();
+        let memory = &self.all.memory;
+        // With less than this hardly anybody could go on.
+        if memory.free() >= Self::OWN.min(memory.all() / 2) {
+            self.all.wake();
+        }
     }
 
     /// Counts what is going to be read before it is.

@@ -156,9 +156,10 @@ impl FairQueue {
             if source.rx.ready() > 0 {
                 return Some(key);
             }
-            // What was taken is the application's.
+            let filled = source.rx.fill(Some(&source.waker));
+            // What was taken is the application's. Only now nothing waits any more, as whoever is woken will see.
             source.lane.collect();
-            match source.rx.fill(Some(&source.waker)) {
+            match filled {
                 Poll::Ready(true) => return Some(key),
                 // Out of the turn until its waker fires.
                 Poll::Pending => source.is_ready = false,

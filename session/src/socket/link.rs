@@ -281,12 +281,7 @@ impl Link {
             if self.paused {
                 self.resume();
             }
-            let buffer = self.zmtp.read_buffer();
-            if window < spare(buffer) {
-                // The memory stays with the buffer.
-                drop(buffer.split_off(buffer.len() + window));
-            }
-            match self.stream.poll_read(cx, buffer)? {
+            match self.stream.poll_read(cx, self.zmtp.read_buffer_within(window))? {
                 Poll::Ready(0) => return Err(LinkEnd::Eof),
                 Poll::Ready(count) => {
                     self.read += count;

@@ -121,6 +121,12 @@ impl Connection {
         self.input.space()
     }
 
+    /// As [`read_buffer`](Connection::read_buffer), with room for at most so many bytes (and for one at least), where memory
+    /// is scarce.
+    pub fn read_buffer_within(&mut self, most: usize) -> &mut BytesMut {
+        self.input.space_within(most)
+    }
+
     /// Bytes were appended to [`read_buffer`](Connection::read_buffer): a sign of life.
     pub fn handle_read(&mut self, now: Instant) {
         self.pulse.handle_read(now);

@@ -26,6 +26,8 @@ pub(crate) struct Input {
     needed: usize,
     /// The last read left no room: the next may be larger.
     filled: bool,
+    /// It was given less room than there is.
+    limited: bool,
     body: Option<Body>,
 }
 
@@ -54,6 +56,7 @@ impl Input {
             size: Self::SMALLEST,
             needed: 0,
             filled: false,
+            limited: false,
             body: None,
         }
     }
@@ -73,6 +76,27 @@ impl Input {
     pub(crate) fn space(&mut self) -> &mut BytesMut {
         if self.body.as_ref().is_none_or(Body::is_whole) {
             self.roll();
+        }
+        match &mut self.body {
+            Some(body) if !body.is_whole() => body.space(),
+            _ => &mut self.rolling,
+        }
+    }
+
+    /// As [`space`](Input::space), with room for at most so many bytes. What follows in the rolling buffer is not used any
+    /// more, and may be kept by what was decoded of it: the next one is as small.
+    pub(crate) fn space_within(&mut self, most: usize) -> &mut BytesMut {
+        let body = self.receives_body();
+        let space = self.space();
+        let end = space.len().saturating_add(most.max(1));
+        if end < space.capacity() {
+            drop(space.split_off(end));
+            if !body {
+                self.limited = true;
+                self.size = most
+                    .next_multiple_of(Self::SMALLEST)
+                    .clamp(Self::SMALLEST, self.size);
+            }
         }
         match &mut self.body {
             Some(body) if !body.is_whole() => body.space(),
@@ -122,8 +146,9 @@ impl Input {
                     self.rolling.extend_from_slice(&beyond);
                 }
             }
-            None => self.filled = self.rolling.len() == self.rolling.capacity(),
+            None => self.filled = self.rolling.len() == self.rolling.capacity() && !self.limited,
         }
+        self.limited = false;
     }
 
     /// Takes the frames that are what nearly all are: in the newer format, a message of one part within the limit,
@@ -392,6 +417,44 @@ mod tests {
         }
         let _ = input.space();
         assert!(input.capacity() <= Input::LARGEST);
+    }
+
+    #[test]
+    fn where_little_may_be_read_little_is_allocated() {
+        let mut input = Input::new();
+        // It has grown.
+        let stream: Vec<u8> = [0, 60]
+            .into_iter()
+            .chain([1; 60])
+            .cycle()
+            .take(62 * 8192)
+            .collect();
+        feed(&mut input, &stream);
+        assert!(input.space().capacity() > Input::LARGEST / 2);
+        // Each message is kept, and with it the buffer in which it came.
+        let (mut kept, mut allocated, mut seen) = (Vec::new(), 0, 0);
+        for bytes in stream.chunks(4000).take(100) {
+            let space = input.space_within(4000);
+            if space.as_ptr() as usize != seen {
+                allocated += space.capacity();
+            }
+            let mut rest = bytes;
+            while !rest.is_empty() {
+                let space = input.space_within(4000);
+                let step = (space.capacity() - space.len()).min(rest.len());
+                assert!((1..=4000).contains(&step));
+                space.extend_from_slice(&rest[..step]);
+                seen = space.as_ptr() as usize;
+                rest = &rest[step..];
+                input.handle_read();
+                while let Some((_, frame)) = input.next_frame(Framing::V2, |_| Ok(())).expect("well formed") {
+                    kept.push(frame);
+                }
+            }
+        }
+        assert_eq!(kept.len(), 400_000 / 62);
+        assert!(allocated <= 1 << 20, "{allocated}");
+        assert_eq!(input.size, Input::SMALLEST);
     }
 
     #[test]

@@ -418,6 +418,46 @@ fn while_the_application_pauses_nobody_is_closed_for_what_it_could_receive() {
 }
 
 #[test]
+fn whoever_waits_looks_again_when_all_was_received() {
+    let accounts = accounts(MIB);
+    let mut world = World {
+        accounts: Arc::clone(&accounts),
+        peers: Vec::new(),
+        most: 100,
+        closed: Vec::new(),
+    };
+    // Each has a message that could be received, and a small one that never comes as a whole.
+    for _ in 0..60 {
+        world
+            .peers
+            .push(Peer::new(&accounts, vec![100, 30 * KIB], 20 * KIB));
+    }
+    world
+        .peers
+        .push(Peer::new(&accounts, vec![300 * KIB], usize::MAX));
+    let run = |world: &mut World| {
+        for index in 0..world.peers.len() {
+            while world.peers[index].is_runnable() {
+                world.turn(index);
+            }
+        }
+    };
+    run(&mut world);
+    assert!(world.closed.is_empty());
+    assert!(world.peers[60].waits);
+    let mut rounds = 0;
+    while world.peers[60].has_more() {
+        rounds += 1;
+        assert!(rounds < 1000, "it waits for ever");
+        for index in 0..world.peers.len() {
+            world.peers[index].receive();
+        }
+        run(&mut world);
+    }
+    assert!(!world.closed.is_empty());
+}
+
+#[test]
 fn whoever_has_a_little_that_is_not_counted_goes_on_in_little_room() {
     let accounts = accounts(100 * KIB);
     let hoard = accounts.open();
