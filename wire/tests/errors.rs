@@ -424,3 +424,29 @@ fn peers_below_three_one_get_no_ping() {
     let (a, _) = pair(a, b, now);
     assert_eq!(a.poll_timeout(), None);
 }
+
+#[test]
+fn who_has_proved_nothing_has_no_room_for_long_commands() {
+    let now = Instant::now();
+    let command = |len: u32| [&b"\x06"[..], &u64::from(len).to_be_bytes()].concat();
+    let mut config = config(SocketType::Rep);
+    config.security = Security::PlainServer;
+    let start = |bytes: Vec<u8>| {
+        let mut connection = connect(config.clone(), now);
+        feed(&mut connection, &[greeting("PLAIN"), bytes].concat(), now)
+    };
+    assert_eq!(
+        start(command(1025)),
+        Err(ProtocolError::CommandTooLarge {
+            size: 1025,
+            limit: 1024
+        })
+    );
+    assert_eq!(start(command(1024)), Ok(vec![]));
+    // Nobody proves anything by NULL: the first command has all properties.
+    let mut open = connect(support::config(SocketType::Rep), now);
+    assert_eq!(
+        feed(&mut open, &[greeting("NULL"), command(64 << 10)].concat(), now),
+        Ok(vec![])
+    );
+}

@@ -10,7 +10,8 @@ use super::input::Input;
 use super::mechanism::{self, Mechanism, Progress, Transform};
 use super::metadata::{self, Properties};
 use super::{
-    Config, Credentials, PeerInfo, ProtocolError, Randomness, SocketType, Transmit, Verdict, Version,
+    Config, Credentials, PeerInfo, ProtocolError, Randomness, Security, SocketType, Transmit, Verdict,
+    Version,
 };
 
 /// A handshake under way.
@@ -159,7 +160,7 @@ impl Handshake {
                         }
                         Question::None | Question::Open => {}
                     }
-                    let Some(frame) = next_command(config, input)? else {
+                    let Some(frame) = next_command(config, self.heard_command, input)? else {
                         return Ok(None);
                     };
                     let progress = mechanism.handle_command(Command::parse(&frame)?, config, out)?;
@@ -198,9 +199,18 @@ impl Handshake {
     }
 }
 
+/// The longest command of who has said nothing yet, where the mechanism asks for proof: none of PLAIN and CURVE is longer
+/// than 600 bytes. Strangers are not to have the memory that properties may take.
+const FIRST_COMMAND: usize = 1024;
+
 /// The next command of the peer, once it is whole.
-fn next_command(config: &Config, input: &mut Input) -> Result<Option<Frame>, ProtocolError> {
-    match input.next_frame(Framing::V2, |header| check_command(config, header))? {
+fn next_command(config: &Config, has_heard: bool, input: &mut Input) -> Result<Option<Frame>, ProtocolError> {
+    let limit = match config.security {
+        Security::Null | Security::NullServer => config.max_command_size,
+        _ if has_heard => config.max_command_size,
+        _ => FIRST_COMMAND.min(config.max_command_size),
+    };
+    match input.next_frame(Framing::V2, |header| check_command(limit, header))? {
         Some((header, _)) if !header.command => Err(ProtocolError::malformed(
             "message before the end of the handshake",
         )),
@@ -286,11 +296,11 @@ fn check_routing_id(header: &Header) -> Result<(), ProtocolError> {
 }
 
 /// A command's size is limited before it is allocated.
-pub(crate) fn check_command(config: &Config, header: &Header) -> Result<(), ProtocolError> {
-    if header.body > config.max_command_size as u64 {
+pub(crate) fn check_command(limit: usize, header: &Header) -> Result<(), ProtocolError> {
+    if header.body > limit as u64 {
         return Err(ProtocolError::CommandTooLarge {
             size: header.body,
-            limit: config.max_command_size,
+            limit,
         });
     }
     Ok(())

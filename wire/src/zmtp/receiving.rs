@@ -194,7 +194,7 @@ pub(super) fn check(
     header: &Header,
 ) -> Result<(), ProtocolError> {
     if header.command {
-        return check_command(config, header);
+        return check_command(config.max_command_size, header);
     }
     let size = header.body.saturating_add(parts_size as u64);
     if size > config.max_message_size as u64 {

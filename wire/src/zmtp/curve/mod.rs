@@ -20,6 +20,7 @@
 //! - A server's ERROR command travels in clear and bears no proof: somebody on the way can refuse a client in its name.
 //!   One that comes before the server has proved that it owns its key is no refusal but an error of the protocol.
 //! - The sizes, times and number of messages can be seen, and the addresses.
+//! - The flags in front of a sealed frame are not sealed, and not looked at, as by libzmq: those inside count.
 //! - A server is not told that a client whom it lets in is harmless: limits still apply.
 //! - Who owns the server's secret key can be any server to its clients, and read what they sent to servers with this
 //!   key that still run. Keep it in a file that only its owner can read.
