@@ -24,6 +24,8 @@ const READS: usize = 4096;
 const LITTLE: u64 = 256 << 10;
 /// So many changes are committed together at most.
 const TOGETHER: usize = 65_536;
+/// When nothing was asked for so long, the file may take a moment to get smaller.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// The way to the thread.
 #[derive(Debug)]
@@ -155,6 +157,7 @@ struct Thread {
     asked: Receiver<Request>,
     told: answers::UnboundedSender<Answer>,
     queue: VecDeque<Request>,
+    quiet: Duration,
     is_ending: bool,
     is_in_trouble: bool,
 }
@@ -166,6 +169,7 @@ impl Thread {
             asked,
             told,
             queue: VecDeque::new(),
+            quiet: QUIET,
             is_ending: false,
             is_in_trouble: false,
         }
@@ -193,7 +197,13 @@ impl Thread {
     /// Takes what was asked for, and waits if that is nothing.
     fn listen(&mut self) {
         if self.queue.is_empty() && !self.is_ending {
-            match self.asked.recv() {
+            let mut asked = self.asked.recv_timeout(self.quiet);
+            if asked == Err(RecvTimeoutError::Timeout) {
+                // What is wrong with it is told by whoever needs it.
+                let _ = self.store.shrink();
+                asked = self.asked.recv().map_err(RecvTimeoutError::from);
+            }
+            match asked {
                 Ok(request) => self.queue.push_back(request),
                 Err(_) => self.is_ending = true,
             }
@@ -377,3 +387,6 @@ impl Thread {
         let _ = self.told.send(answer);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! What redb fails with, before it is known of which file.
 
-use redb::{CommitError, StorageError, TableError, TransactionError};
+use redb::{CommitError, CompactionError, StorageError, TableError, TransactionError};
 
 /// What redb and this module can fail with, before it is known of which file.
 pub(super) enum Failure {
@@ -42,4 +42,4 @@ macro_rules! storage_failure {
     )*};
 }
 
-storage_failure!(CommitError, TableError, TransactionError);
+storage_failure!(CommitError, CompactionError, TableError, TransactionError);

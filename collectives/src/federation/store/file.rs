@@ -21,6 +21,12 @@ const RESERVE: u64 = 2 << 20;
 /// With more content than this, each commit writes what is needed to open the file at once after a crash. It takes a second
 /// flush then; with less, looking at the whole file takes less than a second.
 const LARGE: u64 = 512 << 20;
+/// A file may have so many bytes, and so many times its content. It grows to about three times the most that was ever in it,
+/// and one page that is in use at its end keeps it there.
+const SLACK: u64 = 64 << 20;
+const TIMES: u64 = 4;
+/// More content than this takes too long to be moved.
+const MOVABLE: u64 = 32 << 20;
 
 /// A store in a file of redb. See the module for its tables.
 #[derive(Debug)]
@@ -31,6 +37,8 @@ pub(crate) struct FileStore {
     database: Option<Database>,
     /// Bytes of content that it has.
     content: u64,
+    /// Bytes that the file may have beside those for its content.
+    slack: u64,
 }
 
 impl FileStore {
@@ -41,6 +49,7 @@ impl FileStore {
             cache,
             database: None,
             content: 0,
+            slack: SLACK,
         };
         store.reopen()?;
         Ok(store)
@@ -178,6 +187,37 @@ impl FileStore {
             Op::Keep(Record::Message { .. }) => 256,
             _ => 0,
         }
+    }
+
+    /// Gives back to the device what the file has far too much of, if little is to be moved for that, which takes about a
+    /// second at most. Whether it was so.
+    ///
+    /// # Errors
+    /// As [`commit`](FileStore::commit). What is kept is there all the same.
+    pub(crate) fn shrink(&mut self) -> Result<bool, StoreError> {
+        if self.content > MOVABLE || self.length() <= self.content.saturating_mul(TIMES) + self.slack {
+            return Ok(false);
+        }
+        if self.database.is_none() {
+            self.reopen()?;
+        }
+        let Some(mut database) = self.database.take() else {
+            return Ok(false);
+        };
+        self.guarded(|| database.compact().map_err(|error| self.explain(error.into())))?;
+        self.database = Some(database);
+        // What is beside the content, for once, is not moved again and again.
+        self.slack = self.slack.max(self.length());
+        Ok(true)
+    }
+
+    fn length(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |file| file.len())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set_slack(&mut self, slack: u64) {
+        self.slack = slack;
     }
 
     /// The buffers of each of these pieces; none of one that is not there.

@@ -275,6 +275,39 @@ fn a_process_killed_after_any_commit_loses_nothing() {
 }
 
 #[test]
+fn a_file_gives_back_what_it_has_too_much_of() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("store.redb");
+    let length = || fs::metadata(&path).unwrap().len();
+    let mut store = open(&folder);
+    store.commit(&begun("one", 1)).unwrap();
+    let content = [bytes(CHUNK, 3)];
+    let all: Vec<_> = (0..40).flat_map(|offset| message(1, offset, &content)).collect();
+    store.commit(&all).unwrap();
+    assert!(!store.shrink().unwrap(), "{} bytes are not too much", length());
+    store.set_slack(256 << 10);
+    assert!(!store.shrink().unwrap(), "{} bytes are in use", length());
+    let most: Vec<_> = (0..40).filter(|offset| offset % 20 != 19).collect();
+    for offset in most {
+        store.commit(&[settled(1, offset)]).unwrap();
+    }
+    let before = length();
+    assert!(store.shrink().unwrap(), "{before} bytes");
+    let after = length();
+    assert!(
+        before > 2 << 20 && after < 1 << 20,
+        "from {before} to {after} bytes"
+    );
+    assert!(!store.shrink().unwrap(), "it was done");
+    store.commit(&message(1, 40, &content)).unwrap();
+    // What a process that is killed now leaves behind.
+    let copy = folder.path().join("copy.redb");
+    fs::copy(&path, &copy).unwrap();
+    let kept = BTreeMap::from([19, 39, 40].map(|offset| ((1, offset), content.to_vec())));
+    assert!(found(&copy) == kept);
+}
+
+#[test]
 fn two_processes_cannot_have_one_file() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder);
