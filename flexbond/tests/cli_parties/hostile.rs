@@ -110,10 +110,7 @@ fn strangers_who_talk_nonsense_disturb_nobody() {
     let site = Site::new();
     let mut server = site.serve("", "memory_bytes = 16777216\nwindow_bytes = 1048576\n", "");
     let url = scrape::url(&mut server.program);
-    let (a, b) = (
-        site.party(&server.endpoint, "a"),
-        site.party(&server.endpoint, "b"),
-    );
+    let (a, b) = site.pair(&server.endpoint);
     they_talk(&a, &b, 1);
 
     // Half a greeting, and no more.

@@ -12,10 +12,7 @@ const STORE: &str = "store = \"messages.redb\"";
 fn a_message_waits_for_who_comes_after_all_have_ended() {
     let site = Site::new();
     let mut server = site.serve(STORE, "", "");
-    let (a, b) = (
-        site.party(&server.endpoint, "a"),
-        site.party(&server.endpoint, "b"),
-    );
+    let (a, b) = site.pair(&server.endpoint);
     for number in 0..3 {
         a.sends("b", &number.to_string());
         server.kill_and_restart();
@@ -83,10 +80,7 @@ fn a_large_message_survives(top: &str, limits: &str, victim: &Victim) {
     let site = Site::new();
     let mut server = site.serve(top, limits, "");
     let metrics = url(&mut server);
-    let (a, b) = (
-        site.party(&server.endpoint, "a"),
-        site.party(&server.endpoint, "b"),
-    );
+    let (a, b) = site.pair(&server.endpoint);
     let is_durable = !top.is_empty();
     let mut sender = member::start(&a, "send");
     let mut receiver: Option<Program> = None;

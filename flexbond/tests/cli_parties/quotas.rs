@@ -6,10 +6,7 @@ use crate::site::{Site, fails};
 fn a_full_server_tells_its_senders(top: &str, limits: &str) {
     let site = Site::new();
     let mut server = site.serve(top, limits, "");
-    let (a, b) = (
-        site.party(&server.endpoint, "a"),
-        site.party(&server.endpoint, "b"),
-    );
+    let (a, b) = site.pair(&server.endpoint);
     let value = |number: usize| format!("\"{number}{}\"", "x".repeat(200_000));
     let mut sent = 0;
     let end = loop {

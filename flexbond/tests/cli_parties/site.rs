@@ -93,6 +93,11 @@ impl Site {
     pub(crate) fn party(&self, endpoint: &str, local: &str) -> Party {
         self.party_with(endpoint, local, &["a", "b"], &Value::Null)
     }
+
+    /// The parties `a` and `b` of a job.
+    pub(crate) fn pair(&self, endpoint: &str) -> (Party, Party) {
+        (self.party(endpoint, "a"), self.party(endpoint, "b"))
+    }
 }
 
 pub(crate) fn serving<'a>(file: &'a str, listen: &'a str) -> [&'a str; 8] {

@@ -10,10 +10,7 @@ use crate::site::{Site, fails};
 fn a_party_that_nobody_has_named_is_told() {
     let site = Site::new();
     let mut server = site.serve("", "", "");
-    let (a, b) = (
-        site.party(&server.endpoint, "a"),
-        site.party(&server.endpoint, "b"),
-    );
+    let (a, b) = site.pair(&server.endpoint);
     a.sends("b", "1");
     // By its own configuration; by that of the others.
     let lost = site.party(&server.endpoint, "c");
@@ -111,10 +108,7 @@ fn a_stolen_job_id_is_of_no_use_without_a_key() {
 fn of_two_processes_with_one_id_the_second_is_told_until_the_first_is_dead() {
     let site = Site::new();
     let server = site.serve("", "", "");
-    let (a, b) = (
-        site.party(&server.endpoint, "a"),
-        site.party(&server.endpoint, "b"),
-    );
+    let (a, b) = site.pair(&server.endpoint);
     let mut held = [&a, &b].map(|party| member::start(party, "hold"));
     held.iter_mut().for_each(|program: &mut Program| {
         program.event("holds");
@@ -148,10 +142,7 @@ fn of_two_processes_with_one_id_the_second_is_told_until_the_first_is_dead() {
 fn a_tag_may_be_used_again_and_keeps_its_order() {
     let site = Site::new();
     let server = site.serve("", "", "");
-    let (a, b) = (
-        site.party(&server.endpoint, "a"),
-        site.party(&server.endpoint, "b"),
-    );
+    let (a, b) = site.pair(&server.endpoint);
     for (value, tag) in [("1", "t"), ("2", "u"), ("3", "t")] {
         let end = a.send("b", value, &["--tag", tag]);
         assert_eq!(end.code, Some(0), "{end:?}");

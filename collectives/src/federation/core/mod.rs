@@ -16,9 +16,9 @@ mod inflow;
 pub(crate) mod keyed;
 pub(super) mod link;
 mod node;
-mod outflow;
+pub(super) mod outflow;
 pub(super) mod packet;
-mod peer;
+pub(super) mod peer;
 mod room;
 pub(crate) mod speech;
 #[cfg(test)]

@@ -231,14 +231,12 @@ impl Node {
         key: &FlowKey,
         tag: Option<&super::Tag>,
     ) -> Option<super::Taken> {
-        let known = &mut self.peers[peer];
-        let number = known.inn.number(key)?;
-        let (_, flow) = known.inn.at(number)?;
+        let flow = self.inflow(peer, key)?;
         let taken = flow.take(tag)?;
         let id = flow.id;
         // Without a number, this session has not opened the flow; then it is told with the answer to the opening.
         if let (Some(id), Some(_), false) = (id, &taken.letter, taken.is_stale) {
-            known.settle(id, taken.offset, false);
+            self.peers[peer].settle(id, taken.offset, false);
             self.touch(peer);
         }
         Some(taken)
@@ -251,23 +249,26 @@ impl Node {
         key: &FlowKey,
         tag: Option<&super::Tag>,
     ) -> Option<super::Taken> {
-        let known = &mut self.peers[peer];
-        let number = known.inn.number(key)?;
-        known.inn.at(number)?.1.lend(tag)
+        self.inflow(peer, key)?.lend(tag)
+    }
+
+    /// What comes from a party on a channel, if there is such a one.
+    fn inflow(&mut self, peer: usize, key: &FlowKey) -> Option<&mut super::Inflow> {
+        let known = &mut self.peers[peer].inn;
+        let number = known.number(key)?;
+        Some(known.at(number)?.1)
     }
 
     /// The program needs no more of a message that was lent to it.
     pub(crate) fn acknowledge(&mut self, peer: usize, key: &FlowKey, (epoch, offset): (Option<u64>, u64)) {
-        let known = &mut self.peers[peer];
-        let number = known.inn.number(key);
-        let Some((_, flow)) = number.and_then(|number| known.inn.at(number)) else {
+        let Some(flow) = self.inflow(peer, key) else {
             return;
         };
         let id = flow.id;
         if flow.acknowledge(epoch, offset)
             && let Some(id) = id
         {
-            known.settle(id, offset, false);
+            self.peers[peer].settle(id, offset, false);
             self.touch(peer);
         }
         if self.peers[peer].has_left {

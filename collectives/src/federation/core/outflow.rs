@@ -416,7 +416,7 @@ fn millis(left: Duration) -> u64 {
 
 /// The bytes from `at` to `end` of parts laid end to end, cut where a part ends. Nothing is copied. Empty parts have no
 /// piece: their lengths say all.
-fn cut(parts: &[Bytes], at: u64, end: u64) -> Few<Bytes> {
+pub(crate) fn cut(parts: &[Bytes], at: u64, end: u64) -> Few<Bytes> {
     let mut pieces = Few::new();
     let mut start = 0_u64;
     for part in parts {

@@ -22,7 +22,7 @@ use crate::federation::limits::Limits;
 use crate::federation::name::PartyId;
 
 /// Messages are not cut into smaller pieces than this, in bytes.
-const MIN_PIECE: u64 = 1 << 10;
+pub(crate) const MIN_PIECE: u64 = 1 << 10;
 
 #[derive(Debug)]
 pub(crate) struct Peer {

@@ -90,19 +90,19 @@ impl Relay {
         match self.jobs[job].halves.get(&(member, other)) {
             Some(half) => Ok(*half),
             None if hello.is_some() => {
-                let known = &self.jobs[job];
                 let of_party = self
                     .members
                     .get(&header.from)
                     .map_or(self.scope, |member| member.scope);
-                if self
-                    .quota
-                    .has_room(&[self.scope, known.scope, of_party], OF_PAIR)
-                    .is_err()
-                {
-                    return Err(Some(Refusal::NoRoom));
+                let scopes = [self.scope, self.jobs[job].scope, of_party];
+                self.make_room(job, &scopes, OF_PAIR)
+                    .map_err(|_| Some(Refusal::NoRoom))?;
+                let half = self.make_pair(now, job, member, other);
+                if self.jobs[job].aborted.is_some() {
+                    // It is there for as long as its party has to be told.
+                    self.look_soon(now, job);
                 }
-                Ok(self.make_pair(now, job, member, other))
+                Ok(half)
             }
             None => Err(None),
         }
@@ -123,7 +123,7 @@ impl Relay {
     }
 
     /// Whether a job may be begun by this HELLO.
-    fn check_new_job(&self, header: &Header, hello: &Hello) -> Result<(), Refusal> {
+    fn check_new_job(&mut self, header: &Header, hello: &Hello) -> Result<(), Refusal> {
         if !self.access.may_join(&header.from, &header.job) {
             return Err(Refusal::Unauthorized);
         }
@@ -135,30 +135,25 @@ impl Relay {
         if !is_sorted || !has_both || header.from == header.to {
             return Err(Refusal::NotAMember);
         }
-        let joined = self.members.get(&header.from).map_or(0, |member| member.joined);
-        let has_room = self.job_ids.len() < self.limits.jobs as usize
-            && hello.members.len() <= self.limits.parties_per_job as usize
-            && joined < self.limits.jobs_per_party;
-        if !has_room || self.is_draining {
+        if hello.members.len() > self.limits.parties_per_job as usize || self.is_draining {
             return Err(Refusal::NoRoom);
         }
-        Ok(())
+        let has_room = self.make_room_for_job() && self.make_room_to_join(None, &header.from);
+        has_room.then_some(()).ok_or(Refusal::NoRoom)
     }
 
     /// A party takes part in one job more.
     fn join(&mut self, job: usize, member: usize) -> Result<(), Option<Refusal>> {
-        let job = &mut self.jobs[job];
-        let party = &mut job.parties[member];
-        let Some(membership) = self.members.get_mut(&job.members[member]) else {
-            return Err(None);
-        };
-        if !party.has_joined {
-            if membership.joined >= self.limits.jobs_per_party {
-                return Err(Some(Refusal::NoRoom));
-            }
-            party.has_joined = true;
-            membership.joined += 1;
+        if self.jobs[job].parties[member].has_joined {
+            return Ok(());
         }
+        let id = self.jobs[job].members[member].clone();
+        if !self.make_room_to_join(Some(job), &id) {
+            return Err(Some(Refusal::NoRoom));
+        }
+        self.jobs[job].parties[member].has_joined = true;
+        let membership = self.members.get_mut(&id).ok_or(None)?;
+        membership.joined += 1;
         Ok(())
     }
 
@@ -243,76 +238,5 @@ impl Relay {
         let half = self.halves.insert(half);
         job.halves.insert((member, other), half);
         half
-    }
-
-    /// A job of which nobody needs anything any more.
-    pub(super) fn look_after_job(&mut self, now: Instant, index: usize) {
-        let Some(job) = self.jobs.get_mut(index) else {
-            return;
-        };
-        job.armed = None;
-        let patience = match job.aborted {
-            Some(_) => self.limits.aborted,
-            None => self.limits.job_idle,
-        };
-        let end = job.touched + patience;
-        let is_idle = now >= end && (job.aborted.is_some() || !self.is_in_use(index));
-        let job = &mut self.jobs[index];
-        if is_idle {
-            self.forget_job(index);
-        } else {
-            let at = if now >= end { now + patience } else { end };
-            self.timers.arm(Timer::Job(index), &mut job.armed, at);
-        }
-    }
-
-    /// Whether a party of the job is there, or something is kept.
-    fn is_in_use(&self, index: usize) -> bool {
-        let mut halves = self.jobs[index].halves.values().map(|half| &self.halves[*half]);
-        halves.any(|half| {
-            let mut flows = half.targets.iter().map(|flow| &self.flows[*flow]);
-            half.is_party_present() || flows.any(super::flow::Flow::is_live)
-        })
-    }
-
-    fn forget_job(&mut self, index: usize) {
-        self.clear_job(index);
-        let Some(mut job) = self.jobs.remove(index) else {
-            return;
-        };
-        self.timers.disarm(Timer::Job(index), &mut job.armed);
-        for half in job.halves.values() {
-            let Some(mut gone) = self.halves.remove(*half) else {
-                continue;
-            };
-            self.timers.disarm(Timer::Half(*half), &mut gone.armed);
-            if let Some(way) = gone.way {
-                self.lanes.leave(way, *half);
-            }
-            self.ledger.unload(gone.lent.iter().map(|(_, bytes)| bytes).sum());
-            self.quota.end(&mut gone.account);
-            self.quota.unfix(&mut gone.account);
-            self.quota.remove(gone.account.pair());
-            for flow in gone.targets {
-                if let Some(mut gone) = self.flows.remove(flow) {
-                    self.flow_ids.remove(&gone.id);
-                    self.timers.disarm(Timer::Flow(flow), &mut gone.armed);
-                }
-            }
-        }
-        for (id, party) in job.members.iter().zip(&job.parties) {
-            if let Some(membership) = self.members.get_mut(id) {
-                membership.named -= 1;
-                membership.joined -= u32::from(party.has_joined);
-                if membership.named == 0 {
-                    self.quota.remove(membership.scope);
-                    self.members.remove(id);
-                }
-            }
-        }
-        self.quota.remove(job.scope);
-        self.job_ids.remove(&job.id);
-        self.ledger.add(|| Op::JobGone { job: job.id.clone() });
-        self.tell(RelayEvent::Forgotten { job: job.id });
     }
 }

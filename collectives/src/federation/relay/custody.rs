@@ -199,26 +199,27 @@ impl Relay {
         }
     }
 
-    /// Nobody receives anything in this job any more.
+    /// Nobody receives anything in this job any more: what is kept goes, and its channels.
     pub(super) fn clear_job(&mut self, index: usize) {
         let halves: Vec<_> = self.jobs[index].halves.values().copied().collect();
         for half in halves {
-            let targets = std::mem::take(&mut self.halves[half].targets);
-            for number in &targets {
-                let known = self.flows[*number].entries.len();
-                let (cost, memory) = self.flows[*number].clear();
-                self.ledger.unload(memory);
-                let source = self.flows[*number].source;
-                self.quota.count(&self.halves[source].account, known, 0);
-                self.quota.release(&mut self.halves[source].account, cost);
-                self.note_streams(*number);
-            }
             let half = &mut self.halves[half];
-            half.targets = targets;
-            half.active.clear();
-            half.unsent = 0;
-            half.starved.clear();
-            half.streamed.clear();
+            let targets = half.forget_flows();
+            self.quota.end(&mut half.account);
+            for number in targets {
+                let Some(mut flow) = self.flows.remove(number) else {
+                    continue;
+                };
+                self.flow_ids.remove(&flow.id);
+                self.timers.disarm(Timer::Flow(number), &mut flow.armed);
+                let known = flow.entries.len();
+                let (cost, memory) = flow.clear();
+                self.ledger.unload(memory);
+                let account = &mut self.halves[flow.source].account;
+                self.quota.count(account, known, 0);
+                self.quota.release(account, cost);
+                self.quota.unfix(account, flow.size());
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::entry::Entry;
 use super::numbered::Numbered;
+use super::quota::OF_FLOW;
 use super::spare::Spare;
 use super::store::FlowId;
 use crate::federation::core::Bounds;
@@ -239,6 +240,11 @@ impl Flow {
         }
     }
 
+    /// What it takes of the memory beside its messages.
+    pub(super) fn size(&self) -> u64 {
+        size_of(&self.key)
+    }
+
     // Towards the sender.
 
     /// Whether a sender may open the flow with this.
@@ -433,6 +439,11 @@ impl Flow {
         let is_coming = |seq: &u64| self.streams.contains(seq);
         !self.rewound.is_empty() || self.partial.as_ref().is_some_and(is_coming)
     }
+}
+
+/// What a channel in one direction takes of the memory beside its messages.
+pub(super) fn size_of(key: &FlowKey) -> u64 {
+    OF_FLOW + key.name.as_str().len() as u64
 }
 
 /// Checks what a message will be.

@@ -173,6 +173,21 @@ impl Half {
         self.told = Told::default();
     }
 
+    /// Forgets its channels, of which nobody needs anything any more. Those that the party receives.
+    pub(super) fn forget_flows(&mut self) -> Vec<usize> {
+        self.sources.clear();
+        self.incoming = Numbered::default();
+        self.streaming.clear();
+        self.active.clear();
+        self.unsent = 0;
+        self.starved.clear();
+        self.remembered = 0;
+        self.streamed.clear();
+        self.loading = 0;
+        self.queued_loads.clear();
+        std::mem::take(&mut self.targets)
+    }
+
     /// Whether the party is there, and not only the server through which it is reached.
     pub(super) fn is_party_present(&self) -> bool {
         self.is_present && (!self.is_relay || self.is_seen)

@@ -4,10 +4,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::flow::{Accepted, Flow, Intake, Standing};
+use super::flow::{Accepted, Flow, Intake, Standing, size_of};
 use super::lanes::Timer;
 use super::ledger::Mark;
-use super::quota::OF_FLOW;
 use super::relay::Relay;
 use super::store::{Op, PieceId, Record};
 use crate::federation::core::few::Few;
@@ -36,10 +35,9 @@ impl Relay {
         if known.is_some_and(|flow| self.flows[flow].source_id.is_some()) {
             return Err(Some("it opens a channel twice"));
         }
-        let size = OF_FLOW + key.name.as_str().len() as u64;
         if known.is_none()
             && half.sources.len() >= ALWAYS
-            && let Err(scope) = self.quota.has_room(half.account.scopes(), size)
+            && let Err(scope) = self.make_room(half.job, &half.account.scopes(), size_of(&key))
         {
             // It is taken when jobs of others are forgotten.
             self.tell_full(index, scope);
@@ -154,8 +152,7 @@ impl Relay {
         let flow = Flow::new(id, key.clone(), (source, target), epoch, number);
         let flow = self.flows.insert(flow);
         self.flow_ids.insert(id, flow);
-        let size = OF_FLOW + key.name.as_str().len() as u64;
-        self.quota.fix(&mut self.halves[source].account, size);
+        self.quota.fix(&mut self.halves[source].account, size_of(&key));
         self.halves[target].targets.push(flow);
         self.halves[source].sources.insert(key, flow);
         flow
@@ -218,12 +215,6 @@ impl Relay {
         let charge = data.cost(len);
         if charge > half.account.left() {
             return Err(Some("it sends more than it may"));
-        }
-        if self.jobs[half.job].aborted.is_some() {
-            // Nobody will ever receive it.
-            self.quota.spend(&mut half.account, charge);
-            self.quota.release(&mut half.account, charge);
-            return Ok(());
         }
         if data.at == 0 && self.quota.is_overrun(&half.account) {
             return Err(None);

@@ -26,12 +26,13 @@ pub struct RelayLimits {
     pub job_bytes: Option<u64>,
     /// How many bytes of messages from one party to another are kept in memory when there is no store. One channel takes at
     /// most a third of what the others leave, so that one from which nobody receives does not stop them. A message that is
-    /// larger than half of this is handed on as it comes and never kept whole. Servers in a row should have the same.
+    /// larger than half of this is handed on as it comes and never kept whole; of servers in a row, the one with the smallest window counts.
     /// Default: 64 MiB; at least 64 KiB.
     pub window_bytes: u64,
     /// How many parties a job may have. Default: 256; from 2 to 4,096.
     pub parties_per_job: u32,
-    /// How many jobs there may be. Default: 1,024; at least 1.
+    /// How many jobs there may be. For one more, the one goes that is over since longest: all of it have left and nothing is
+    /// kept, or it was aborted and nobody of it is connected. Default: 1,024; at least 1.
     pub jobs: u32,
     /// How many jobs a party may take part in. Default: 64; at least 1.
     pub jobs_per_party: u32,
@@ -46,8 +47,9 @@ pub struct RelayLimits {
     /// years.
     #[serde(rename = "job_idle_ms", with = "millis")]
     pub job_idle: Duration,
-    /// A job that was aborted is forgotten after so long; until then, all who come are told. Default: 24 h; from
-    /// 1 s to 10 years.
+    /// A job that was aborted is forgotten after so long, or earlier for others; until then, all who come are told. It takes
+    /// no room meanwhile: its messages and channels go at once, and the rest when nobody of it is connected. Default: 24 h;
+    /// from 1 s to 10 years.
     #[serde(rename = "aborted_ms", with = "millis")]
     pub aborted: Duration,
     /// As [`Limits::retry`]. Default: 1 s; from 10 ms to 1 h.

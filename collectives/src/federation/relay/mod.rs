@@ -17,6 +17,7 @@ mod arena;
 mod credit;
 mod custody;
 mod delivery;
+mod ending;
 mod entry;
 mod event;
 mod flow;

@@ -32,6 +32,12 @@ pub(super) enum Content {
     Loading,
 }
 
+impl Piece {
+    pub(super) fn end(&self) -> u64 {
+        self.at + self.len
+    }
+}
+
 impl Pieces {
     /// Adds one that comes behind all others.
     pub(super) fn push(&mut self, piece: Piece) {
@@ -75,10 +81,10 @@ impl Pieces {
         self.first.iter_mut().chain(&mut self.others)
     }
 
-    /// Those that begin at `at` or behind it.
+    /// The one that `at` lies in, and those behind it.
     pub(super) fn rest_mut(&mut self, at: u64) -> impl Iterator<Item = &mut Piece> {
-        let start = self.others.partition_point(|piece| piece.at < at);
-        let first = self.first.iter_mut().filter(move |piece| piece.at >= at);
+        let start = self.others.partition_point(|piece| piece.end() <= at);
+        let first = self.first.iter_mut().filter(move |piece| piece.end() > at);
         first.chain(self.others.range_mut(start..))
     }
 }
@@ -102,7 +108,8 @@ mod tests {
         }
         assert!(pieces.iter().map(|piece| piece.at).eq([0, 10, 20, 30]));
         assert!(pieces.rest_mut(0).map(|piece| piece.at).eq([0, 10, 20, 30]));
-        assert!(pieces.rest_mut(11).map(|piece| piece.at).eq([20, 30]));
+        assert!(pieces.rest_mut(10).map(|piece| piece.at).eq([10, 20, 30]));
+        assert!(pieces.rest_mut(19).map(|piece| piece.at).eq([10, 20, 30]));
         for at in 0..40 {
             assert_eq!(
                 pieces.get_mut(at).map(|piece| piece.cost),

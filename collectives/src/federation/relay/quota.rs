@@ -250,9 +250,10 @@ impl Quota {
         }
     }
 
-    /// The job is forgotten: what was made for it goes.
-    pub(super) fn unfix(&mut self, account: &mut Account) {
-        let bytes = std::mem::take(&mut account.fixed);
+    /// What was made for a job goes, or so much of it.
+    pub(super) fn unfix(&mut self, account: &mut Account, bytes: u64) {
+        let bytes = bytes.min(account.fixed);
+        account.fixed -= bytes;
         for id in account.scopes {
             let scope = &mut self.scopes[id];
             scope.fixed = scope.fixed.saturating_sub(bytes);
@@ -431,8 +432,8 @@ impl Account {
         self.place.is_some()
     }
 
-    pub(super) fn scopes(&self) -> &[ScopeId] {
-        &self.scopes
+    pub(super) fn scopes(&self) -> [ScopeId; 4] {
+        self.scopes
     }
 
     /// Whether its party is away. What it were granted now would count twice when it comes back.

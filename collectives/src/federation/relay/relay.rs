@@ -93,6 +93,8 @@ pub(crate) struct Relay {
     pub(super) sessions: u64,
     /// How many jobs have begun.
     begun: u64,
+    /// When it is looked again for a job that is over.
+    pub(super) looks_again: Option<Instant>,
     pub(super) is_draining: bool,
     pub(super) counts: Totals,
 }
@@ -145,6 +147,7 @@ impl Relay {
             epochs: setup.epochs,
             sessions: 0,
             begun: 0,
+            looks_again: None,
             is_draining: false,
             counts: Totals::default(),
         }

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use super::event::RelayEvent;
-use super::lanes::Timer;
 use super::ledger::Mark;
 use super::relay::{Relay, Way};
 use super::store::{Op, Record};
@@ -278,7 +277,16 @@ impl Relay {
         item: Item,
         pieces: Few<bytes::Bytes>,
     ) -> Result<(), Option<&'static str>> {
+        let is_over = self.jobs[self.halves[index].job].aborted.is_some();
         match item {
+            // Nobody will ever receive anything, and there are no channels.
+            Item::Open { .. }
+            | Item::Opened { .. }
+            | Item::Data(_)
+            | Item::Settled { .. }
+            | Item::Want { .. }
+            | Item::Rewind { .. }
+                if is_over => {}
             Item::Open { .. } | Item::Data(_) | Item::Want { .. }
                 if !self.halves[index].has_room_for_answers() =>
             {
@@ -400,7 +408,6 @@ impl Relay {
             self.inform(half);
             self.wake(half);
         }
-        let (timer, at) = (Timer::Job(number), now + self.limits.aborted);
-        self.timers.arm(timer, &mut self.jobs[number].armed, at);
+        self.look_soon(now, number);
     }
 }

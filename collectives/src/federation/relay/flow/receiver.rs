@@ -6,8 +6,10 @@ use std::time::Instant;
 use super::{Entry, Flow, LOADED_AHEAD, Outlet, Reconciled, Standing, Step, Streamed};
 use crate::federation::core::Bounds;
 use crate::federation::core::few::Few;
-use crate::federation::core::packet::Data;
-use crate::federation::relay::pieces::Content;
+use crate::federation::core::outflow::cut;
+use crate::federation::core::packet::{Data, cost};
+use crate::federation::core::peer::MIN_PIECE;
+use crate::federation::relay::pieces::{Content, Piece};
 use crate::federation::relay::store::PieceId;
 
 impl Flow {
@@ -227,25 +229,42 @@ impl Flow {
         }
         let (at, size) = (entry.sent, entry.size);
         let (mut pieces, mut end, mut unloaded) = (Few::new(), at, 0);
+        // Where the piece begins, and whether this is the rest of it.
+        let (mut start, mut is_rest) = (at, true);
         if !is_empty {
-            let Some(piece) = entry.piece(at).filter(|piece| piece.batch <= outlet.committed) else {
+            let piece = entry.pieces.rest_mut(at).next();
+            let is_here = |piece: &&mut Piece| piece.at <= at && piece.batch <= outlet.committed;
+            let Some(piece) = piece.filter(is_here) else {
                 return Step::Wait;
             };
+            // A server with a smaller window than this one's cannot keep such a piece either.
+            let most = if is_streamed_on {
+                outlet.custody.max(MIN_PIECE)
+            } else {
+                u64::MAX
+            };
+            end = piece.end().min(at.saturating_add(most));
+            (start, is_rest) = (piece.at, end == piece.end());
             if let Some(left) = outlet.left.filter(|_| is_streamed_on) {
-                spent = piece.cost;
+                spent = cost(end - at, if at == 0 { entry.parts.len() } else { 0 });
                 if spent > left {
                     return Step::Want(spent - left);
                 }
             }
-            end = at + piece.len;
             pieces = match &mut piece.content {
-                Content::Memory(frames) if outlet.is_durable => {
-                    unloaded = piece.len;
-                    let frames = std::mem::take(frames);
-                    piece.content = Content::Stored;
-                    frames
+                Content::Memory(frames) => {
+                    let is_over = outlet.is_durable && is_rest;
+                    let part = match (is_rest && at == start, is_over) {
+                        (true, true) => std::mem::take(frames),
+                        (true, false) => frames.clone(),
+                        (false, _) => cut(frames, at - start, end - start),
+                    };
+                    if is_over {
+                        unloaded = piece.len;
+                        piece.content = Content::Stored;
+                    }
+                    part
                 }
-                Content::Memory(frames) => frames.clone(),
                 Content::Stored => return Step::Load,
                 Content::Loading => return Step::Wait,
             };
@@ -266,7 +285,8 @@ impl Flow {
             pieces: u16::try_from(pieces.len()).expect("a packet has at most `MAX_PARTS` pieces"),
         };
         let turn = entry.turn;
-        let streamed = (entry.is_streamed && !is_empty).then_some(Streamed { seq, turn, at });
+        let streamed =
+            (entry.is_streamed && !is_empty && is_rest).then_some(Streamed { seq, turn, at: start });
         entry.sent = end;
         if end == size {
             entry.sent = 0;

@@ -115,3 +115,64 @@ fn a_server_speaks_for_its_parties_only() {
     net.run(Duration::from_secs(3));
     assert!(seen(&mut net, 1));
 }
+
+#[test]
+fn servers_in_a_row_may_have_different_windows() {
+    let windows = [(64 << 20, 64 << 10), (64 << 10, 64 << 20), (256 << 10, 64 << 10)];
+    for (windows, is_durable) in windows.into_iter().flat_map(|two| [(two, false), (two, true)]) {
+        let mut net = Net::new(
+            1,
+            Plan {
+                homes: vec![0, 1],
+                is_durable,
+                ..Plan::default()
+            },
+        );
+        // A store's bound is that of its pairs.
+        let limit = |net: &mut Net, server: usize, window: u64| {
+            let limits = &mut net.servers[server].setup.limits;
+            limits.window_bytes = window;
+            limits.store_bytes = window.max(2 << 20);
+            limits.memory_bytes = 4 << 20;
+            net.restart_server(server);
+        };
+        limit(&mut net, 0, windows.0);
+        limit(&mut net, 1, windows.1);
+        for index in 0..2 {
+            net.setups[index].piece = 1 << 20;
+            net.restart(index);
+        }
+        net.run(Duration::from_secs(3));
+        let sizes = [10, 200_000, 5000, 20_000, 150_000];
+        let mut got = [[0; 2]; 2];
+        for round in 0..2 {
+            for (size, number) in sizes.into_iter().zip(0..) {
+                for (from, to) in [(0, 1), (1, 0)] {
+                    for channel in ["x", "y"] {
+                        net.send(from, to, channel, large(size, number)).unwrap();
+                    }
+                }
+            }
+            if round == 0 {
+                // It comes back with the other one's window.
+                net.run(Duration::from_millis(20));
+                limit(&mut net, 1, windows.0);
+            }
+            net.until(30, |net| {
+                for (to, channels) in got.iter_mut().enumerate() {
+                    for (count, channel) in channels.iter_mut().zip(["x", "y"]) {
+                        if let Some(taken) = net.take(to, 1 - to, channel, None) {
+                            let size = taken.letter.map(|letter| letter.size());
+                            assert_eq!(size, Some(sizes[*count % 5] as u64));
+                            *count += 1;
+                        }
+                    }
+                }
+                got.iter().flatten().all(|count| *count == 5 * (round + 1))
+            });
+        }
+        net.run(Duration::from_secs(3));
+        net.assert_empty(0);
+        net.assert_empty(1);
+    }
+}
