@@ -88,7 +88,8 @@ pub struct ServerConfig {
     /// Where to listen: tcp, tls or ipc, one or several. Default: `tcp://127.0.0.1:9370`, which only this machine reaches.
     #[serde(deserialize_with = "parsed::endpoints")]
     pub listen: Vec<Endpoint>,
-    /// The file that keeps messages, so that they outlive the server. Default: none, all is kept in memory.
+    /// The file that keeps messages, so that they outlive the server. It takes up to about three times the most that was ever
+    /// kept, and gets smaller in quiet times when little is left. Default: none, all is kept in memory.
     pub store: Option<PathBuf>,
     /// How many bytes of that file stay in memory. Default: 64 MiB; at least 1 MiB.
     pub cache_bytes: usize,
