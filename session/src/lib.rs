@@ -81,3 +81,4 @@ pub use flexbond_transport::{
     ClientCertificates, Fingerprint, FingerprintError, Tls, TlsClient, TlsError, TlsIdentity, TlsOptions,
     TlsServer, TlsSettingsError, TrustRoots,
 };
+pub use spin::{Lookout, Moved};

@@ -2,6 +2,7 @@
 
 mod bets;
 mod forecast;
+mod lookout;
 mod post;
 #[cfg(feature = "mesh")]
 mod watch;
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bets::Bets;
+pub use lookout::{Lookout, Moved};
 #[cfg(feature = "mesh")]
 pub(crate) use watch::{Next, Watch};
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use flexbond_session::{Lookout, Moved};
 use flexbond_transport::Message;
 use futures_util::task::AtomicWaker;
 use tokio::time::Sleep;
@@ -246,6 +247,8 @@ pub(super) async fn drive(shared: Arc<Shared>, carrier: impl Carrier) {
         .iter()
         .map(|peer| peer.id.clone())
         .collect();
+    // Where all is in this process, who is waited for has its turn anyway.
+    let lookout = (!carrier.is_memory()).then(Lookout::new);
     let mut driver = Driver {
         slots: peers.into_iter().map(Slot::new).collect(),
         waiting: Vec::new(),
@@ -253,6 +256,8 @@ pub(super) async fn drive(shared: Arc<Shared>, carrier: impl Carrier) {
         carrier,
         shared,
         sleep: Box::pin(tokio::time::sleep_until(tokio::time::Instant::now())),
+        lookout,
+        moved: Moved::Nothing,
     };
     poll_fn(|cx| driver.poll(cx)).await;
 }
@@ -265,6 +270,9 @@ struct Driver<C> {
     waiting: Vec<usize>,
     woken: Woken,
     sleep: Pin<Box<Sleep>>,
+    lookout: Option<Lookout>,
+    /// What has happened since it rested.
+    moved: Moved,
 }
 
 /// What there is for one peer.
@@ -317,7 +325,12 @@ impl<C: Carrier> Driver<C> {
             if self.sleep.as_mut().poll(cx).is_ready() {
                 self.shared.lock().node.handle_timeout(now());
                 cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
+        }
+        let moved = std::mem::replace(&mut self.moved, Moved::Nothing);
+        if let Some(lookout) = &mut self.lookout {
+            lookout.rest(cx, moved);
         }
         Poll::Pending
     }
@@ -332,6 +345,7 @@ impl<C: Carrier> Driver<C> {
             match self.carrier.poll_recv(cx) {
                 Poll::Ready(Arrival::Packet(packet)) => {
                     bytes += packet.size();
+                    self.moved = Moved::In;
                     let packet = Packet::decode(packet);
                     let mut state = self.shared.lock();
                     state.node.handle_read(now(), packet);
@@ -367,6 +381,7 @@ impl<C: Carrier> Driver<C> {
             shared,
             slots,
             waiting,
+            moved,
             ..
         } = self;
         let mut is_busy = false;
@@ -382,6 +397,9 @@ impl<C: Carrier> Driver<C> {
                 }
                 if carrier.poll_send(cx, &slot.id, &mut slot.packet).is_pending() {
                     return true;
+                }
+                if *moved == Moved::Nothing {
+                    *moved = Moved::Out;
                 }
             }
             is_busy = true;

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use flexbond_session::socket::{Event, LimitMeter, Monitor, Router};
+use flexbond_session::{Lookout, Moved};
 use flexbond_transport::Message;
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot};
@@ -71,6 +72,9 @@ pub(super) struct Driver {
     /// How often there was more to receive since one of these ended.
     pub(super) rounds: u32,
     pub(super) repeats: Repeats,
+    pub(super) lookout: Lookout,
+    /// Packets have come since it rested.
+    pub(super) has_received: bool,
 }
 
 impl Driver {
@@ -111,6 +115,11 @@ impl Driver {
             cx.waker().wake_by_ref();
         } else {
             self.wait(cx);
+            let moved = match std::mem::take(&mut self.has_received) {
+                true => Moved::In,
+                false => Moved::Nothing,
+            };
+            self.lookout.rest(cx, moved);
         }
         Poll::Pending
     }
@@ -175,6 +184,7 @@ impl Driver {
             let Poll::Ready(Ok(route)) = received else {
                 return false;
             };
+            self.has_received = true;
             taken += self.messages.len();
             bytes += self.messages.iter().map(Message::size).sum::<usize>();
             let Some((way, identity)) = self.ways.accept(route) else {
@@ -244,6 +254,7 @@ impl Driver {
         let way = Way::Server(number);
         let (level, name, text) = match news {
             News::Packet(packet) => {
+                self.has_received = true;
                 return self.relay.handle_packet(now(), way, Some(server), packet);
             }
             News::Connected => {

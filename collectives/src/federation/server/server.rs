@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::time::{Duration, SystemTime};
 
-use flexbond_session::Endpoint;
+use flexbond_session::{Endpoint, Lookout};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -154,6 +154,8 @@ impl Server {
             lost: Vec::new(),
             rounds: 0,
             repeats: Repeats::default(),
+            lookout: Lookout::new(),
+            has_received: false,
         };
         Ok(Server {
             endpoints,
