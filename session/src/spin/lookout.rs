@@ -14,9 +14,9 @@ use super::post::{Post, has_processors};
 /// Whether a task that polls several things looks again for a moment, or sleeps until it is woken.
 ///
 /// As [`Spin::Auto`](crate::socket::Spin::Auto), but from within a poll, and for whatever the task waits for: where what
-/// comes has come soon, it looks for about twice as long as it usually takes, 100 µs at most; where it comes later, it
-/// sleeps at once. What was tried in vain is tried more and more rarely, so who waits for long needs no processor. Before
-/// each look, the other tasks of the thread run, and then other threads that want its processor.
+/// comes has come soon, it looks for 100 µs at most; where it comes later, it sleeps at once. What was tried in vain is
+/// tried more and more rarely, so who waits for long needs no processor. Before each look, the other tasks of the thread
+/// run, and then other threads that want its processor.
 ///
 /// It looks only where the runtime has one thread: with several, tokio wakes another one for each look.
 pub struct Lookout {
@@ -24,7 +24,7 @@ pub struct Lookout {
     makes_sense: Option<bool>,
     forecast: Forecast,
     state: State,
-    /// What looking has gained, less what it has cost where others took the processor meanwhile.
+    /// What looking has gained, less what it has cost in vain.
     gained: Duration,
     who: usize,
 }
@@ -45,11 +45,7 @@ enum State {
     /// None has begun.
     Fresh,
     /// One that looks, and since when.
-    Looking {
-        since: Instant,
-        limit: Duration,
-        post: Post,
-    },
+    Looking { since: Instant, post: Post },
     /// One that sleeps.
     Asleep { since: Instant },
 }
@@ -67,9 +63,11 @@ impl Default for Lookout {
 }
 
 impl Lookout {
+    /// It looks for so long, at most: one answer may take several times as long as another.
+    const LIMIT: Duration = Forecast::LONGEST;
     /// What a look that finds something gains, at least: nobody had to be woken.
     const GAIN: Duration = Duration::from_micros(10);
-    /// No more than this may be lost at once, when another thread takes the processor for its turn.
+    /// No more than this may be lost: as long as another thread that takes the processor has it, for one turn.
     const MOST_GAINED: Duration = Duration::from_millis(4);
 
     /// One that knows nothing yet.
@@ -127,11 +125,7 @@ impl Lookout {
                 self.leave();
                 let bet = self.forecast.bet().zip(Post::take(self.who, now));
                 self.state = match bet {
-                    Some((limit, post)) => State::Looking {
-                        since: now,
-                        limit,
-                        post,
-                    },
+                    Some((_, post)) => State::Looking { since: now, post },
                     None => State::Asleep { since: now },
                 };
             }
@@ -147,28 +141,30 @@ impl Lookout {
 
     /// Whether it has looked for long enough, and what that says.
     fn judge(&mut self, now: Instant, moved: Moved) -> bool {
-        let State::Looking { since, limit, .. } = &self.state else {
+        let State::Looking { since, .. } = &self.state else {
             return false;
         };
-        let (time, limit) = (now.saturating_duration_since(*since), *limit);
-        let outcome = match moved {
-            // Between two looks somebody else had the processor, for longer than looking has gained so far.
-            _ if time >= 2 * limit && self.gained < time => {
+        let time = now.saturating_duration_since(*since);
+        // Between two looks somebody else had the processor.
+        let is_displaced = time >= 2 * Self::LIMIT;
+        if moved == Moved::In && !is_displaced {
+            self.gained = (self.gained + Self::GAIN).min(Self::MOST_GAINED);
+            self.forecast.ended(Outcome::Won);
+            return true;
+        }
+        if time < Self::LIMIT {
+            return false;
+        }
+        match self.gained.checked_sub(time) {
+            Some(left) => self.gained = left,
+            None => {
                 self.gained = Duration::ZERO;
-                Outcome::Displaced
+                self.forecast.ended(match is_displaced {
+                    true => Outcome::Displaced,
+                    false => Outcome::Lost,
+                });
             }
-            _ if time >= 2 * limit => {
-                self.gained -= time;
-                return true;
-            }
-            Moved::In => {
-                self.gained = (self.gained + Self::GAIN).min(Self::MOST_GAINED);
-                Outcome::Won
-            }
-            _ if time >= limit => Outcome::Lost,
-            _ => return false,
-        };
-        self.forecast.ended(outcome);
+        }
         true
     }
 
