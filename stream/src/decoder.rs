@@ -68,9 +68,7 @@ impl Decoder {
     /// # Errors
     /// [`DecodeError`] when the message is malformed; the decoder is as it was before.
     pub fn decode(&mut self, message: &Message) -> Result<StreamMessage, DecodeError> {
-        if let [part] = message.frames()
-            && stream2::is_stream2(part)
-        {
+        if let Some(part) = stream2::only_part(message.frames())? {
             let message = stream2::Message::decode(part.clone())?;
             let header = message.header();
             let body = match self.handlers.get_mut(header.htype()) {
@@ -110,12 +108,12 @@ impl Decoder {
         message: &Message,
         handler: &mut H,
     ) -> Result<Handled<H::Value>, DecodeError> {
-        let (header, parts) = match message.frames() {
-            [part] if stream2::is_stream2(part) => {
+        let (header, parts) = match stream2::only_part(message.frames())? {
+            Some(part) => {
                 let summary = stream2::Message::decode(part.clone())?.header();
                 (summary, message.frames())
             }
-            _ => split(message)?,
+            None => split(message)?,
         };
         match handler.decode(&header, parts) {
             Ok(value) => Ok(Handled {

@@ -14,7 +14,7 @@ use crate::{Array, Endianness, Layout};
 /// | text | what it is |
 /// | --- | --- |
 /// | `<`, `>`, empty | not compressed; little or big endian |
-/// | `lz4<` | LZ4: one bare block, the framing of HDF5's LZ4 filter or its header and one block, or, as Python's `lz4.block` has it, a length of four bytes and one block; which one is detected |
+/// | `lz4<` | LZ4: one bare block, the framing of HDF5's LZ4 filter or its header, which may be all zeros, and one block, or, as Python's `lz4.block` has it, a length of four bytes and one block; which one is detected |
 /// | `bs16-lz4<` | bits transposed in elements of 16 bits, then LZ4, in the framing of HDF5's bitshuffle filter or, as emulators send it, without the header of that or with one that is all zeros; which one is detected |
 /// | `bslz4`, `bs-lz4<` | the same in the elements of the array |
 /// | `bs16<` | bits transposed only |
@@ -189,8 +189,8 @@ impl Encoding {
                 }
                 codec => codec,
             },
-            // An emulator leaves the numbers of the header at zero: no data, in blocks of the default size.
             (Some(_), true) => match part.strip_prefix(&[0; HEADER]) {
+                // An emulator leaves the numbers of the header at zero: no data, in blocks of the default size.
                 Some(blocks) if size > 0 => return Some((Codec::BitshuffleLz4Bare, blocks)),
                 _ => Codec::detect_bitshuffle_lz4(part, size),
             },
@@ -203,11 +203,12 @@ impl Encoding {
 /// Bytes of the header that the framings of HDF5's filters have: the length of the data, and that of a block.
 const HEADER: usize = 12;
 
-/// Whether a part with the header of HDF5's LZ4 filter goes on with a block, not with the length of one. A block that
-/// holds data begins with 16 or more; a length that does so is longer than the part.
+/// Whether a part with the header of HDF5's LZ4 filter, whose numbers an emulator leaves at zero, goes on with a block, not
+/// with the length of one. A block that holds data begins with 16 or more; a length that does so is longer than the part.
 fn has_no_length(part: &[u8], size: usize) -> bool {
     let announced = part.first_chunk().map(|&size| u64::from_be_bytes(size));
-    announced == Some(size as u64)
+    let zeros = size > 0 && part.starts_with(&[0; HEADER]);
+    (announced == Some(size as u64) || zeros)
         && part.len() < 16 << 24
         && part.get(HEADER).is_some_and(|&first| first >= 16)
 }

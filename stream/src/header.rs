@@ -14,7 +14,8 @@ use crate::json_object;
 ///
 /// Every field is kept, known or not, in the order in which it came. A header that was received in a message also keeps
 /// its bytes, and travels on as exactly these until a field is [`set`](Self::set). Numbers that are not finite and
-/// halves of characters, which JSON does not have and Python writes all the same, are null and U+FFFD here.
+/// halves of characters, which JSON does not have and Python writes all the same, are null and U+FFFD here; so are bytes
+/// that are not UTF-8. A byte order mark before the text is passed over.
 ///
 /// ```
 /// use flexbond_stream::Header;

@@ -1,17 +1,24 @@
 //! JSON objects as peers write them, with numbers and halves of characters that JSON has not.
 
+use std::borrow::Cow;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// What Python's `json.dumps` writes for numbers that are not finite.
 const NOT_FINITE: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
 
+/// What .NET and editors on Windows put before a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// What stands for half of a character.
 const REPLACEMENT: &[u8] = b"\\ufffd";
 
 /// Reads an object. Numbers that are not finite become null, and halves of surrogate pairs U+FFFD: they are no JSON,
 /// but every peer in Python writes and reads them, the latter for bytes of a path that are not UTF-8, and one of them
-/// must not cost the message. Neither must zero bytes at the end, where a sender in C sent what ends its string.
+/// must not cost the message. Neither must zero bytes at the end, where a sender in C sent what ends its string, nor the
+/// mark that editors on Windows put before the text, nor bytes that are not UTF-8, such as an umlaut of Latin-1: each
+/// becomes U+FFFD.
 ///
 /// # Errors
 /// What is wrong with the text.
@@ -20,11 +27,19 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::E
         .iter()
         .rposition(|&byte| byte != 0)
         .map_or(0, |last| last + 1);
-    let text = &text[..end];
-    serde_json::from_slice(text).or_else(|error| match repaired(text) {
+    let text = text[..end].strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text[..end]);
+    serde_json::from_slice(text).or_else(|error| match mended(text) {
         Some(text) => serde_json::from_slice(&text).map_err(|_| error),
         None => Err(error),
     })
+}
+
+/// The text with everything mended that can be; `None` if there is nothing.
+fn mended(text: &[u8]) -> Option<Vec<u8>> {
+    match String::from_utf8_lossy(text) {
+        Cow::Borrowed(text) => repaired(text.as_bytes()),
+        Cow::Owned(text) => repaired(text.as_bytes()).or(Some(text.into_bytes())),
+    }
 }
 
 /// The text with null in place of all numbers that are not finite and U+FFFD in place of halves of surrogate pairs;
@@ -131,6 +146,26 @@ mod tests {
     fn zero_bytes_that_end_a_string_in_c_are_passed_over() {
         assert_eq!(parse(b"{\"a\": 1}\0").unwrap(), parse(b"{\"a\": 1}").unwrap());
         assert!(parse(b"{\"a\": 1}\0{").is_err() && parse(b"\0").is_err() && parse(b"{\"a\": \0}").is_err());
+    }
+
+    #[test]
+    fn a_mark_before_the_text_and_bytes_that_are_no_utf_8_do_not_cost_it() {
+        assert_eq!(
+            parse(b"\xef\xbb\xbf{\"a\": 1}").unwrap(),
+            parse(b"{\"a\": 1}").unwrap()
+        );
+        // M\xfcller is Latin-1; a number that is not finite is mended as well.
+        let text = b"\xef\xbb\xbf{\"user\": \"M\xfcller\", \"n\": [NaN, 2], \"\xe9t\xe9\": \"\xc3\xa9\"}\0";
+        let expected = json!({"user": "M\u{fffd}ller", "n": [null, 2], "\u{fffd}t\u{fffd}": "\u{e9}"});
+        assert_eq!(Value::Object(parse(text).unwrap()), expected);
+        for text in [
+            &b"\xef\xbb\xbf"[..],
+            b"\xef\xbb\xbf\xef\xbb\xbf{}",
+            b"{\"a\": \xfc}",
+            b"\xff\xfe{}",
+        ] {
+            assert!(parse(text).is_err(), "{}", text.escape_ascii());
+        }
     }
 
     #[test]

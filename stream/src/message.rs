@@ -119,11 +119,11 @@ impl StreamMessage {
     /// # Errors
     /// [`DecodeError`] when there is none.
     pub fn header_of(message: &Message) -> Result<Header, DecodeError> {
-        match message.frames() {
-            [] => Err(HeaderError::Missing.into()),
-            [part] if stream2::is_stream2(part) => Ok(stream2::Message::decode(part.clone())?.header()),
-            [first, ..] => Ok(Header::parse(first)?),
+        if let Some(part) = stream2::only_part(message.frames())? {
+            return Ok(stream2::Message::decode(part.clone())?.header());
         }
+        let first = message.frames().first().ok_or(HeaderError::Missing)?;
+        Ok(Header::parse(first)?)
     }
 
     /// Understands a message by itself. Parts are shared, not copied.

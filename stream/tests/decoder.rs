@@ -3,9 +3,7 @@
 use flexbond_stream::bsread::{Channel, DataHeader, Pulse, Sample, Timestamp};
 use flexbond_stream::detector::{DetectorEnd, DetectorHeader, DetectorImage, SeriesEvent};
 use flexbond_stream::stream2::{Channels, End, Event, Image, Message as Stream2, MultiDimArray, Start};
-use flexbond_stream::{
-    Array, Arrays, Body, DecodeError, Decoder, Encoding, Header, HeaderError, StreamMessage,
-};
+use flexbond_stream::{Array, Arrays, Body, DecodeError, Decoder, Encoding, Header, StreamMessage};
 use flexbond_transport::{Frame, Message};
 use proptest::prelude::*;
 
@@ -144,12 +142,6 @@ fn stream_v2_that_is_cut_off_is_malformed_and_harms_nothing() {
         );
     }
     decoder.decode(&whole).unwrap();
-    // It is always one part.
-    let two: Message = [&whole[0], &b"more"[..]].into_iter().collect();
-    assert!(matches!(
-        decoder.decode(&two),
-        Err(DecodeError::Header(HeaderError::Json(_)))
-    ));
 }
 
 #[test]
@@ -203,4 +195,25 @@ proptest! {
         }
         prop_assert_eq!(decoder.decode(&good).unwrap().encode(), good);
     }
+}
+
+#[test]
+fn a_message_of_stream_v2_with_other_parts_is_named_as_one() {
+    let image = stream2_image(1, 2);
+    let parts: Message = [image.frames(), &[Frame::from("appendix")]].concat().into();
+    let errors = [
+        Decoder::new().decode(&parts).unwrap_err(),
+        StreamMessage::header_of(&parts).unwrap_err(),
+    ];
+    for error in errors {
+        let DecodeError::Stream2(error) = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(
+            error.to_string(),
+            "it has 2 parts, a message of stream V2 has one"
+        );
+    }
+    let refused = Decoder::new().decode(&Message::from(["\u{a0}", "appendix"]));
+    assert!(matches!(refused, Err(DecodeError::Header(_))), "{refused:?}");
 }

@@ -4,7 +4,7 @@ use flexbond_transport::Frame;
 use serde_json::Value;
 
 use crate::checksum::md5_hex;
-use crate::{Array, Body, Encoding, Header, Layout, LoadError, StreamMessage};
+use crate::{Array, Body, Encoding, Header, HeaderError, Layout, LoadError, StreamMessage};
 
 use super::DetectorError;
 use super::reader::Reader;
@@ -127,7 +127,14 @@ impl DetectorImage {
         let layout = Layout::from_detector(&description, encoding.endianness())
             .map_err(|error| DetectorError::Array { part, error })?;
         reader.take("the image data")?;
-        let config = reader.header("dconfig-1.0", "dconfig-1.0")?;
+        let config = match reader.header("dconfig-1.0", "dconfig-1.0") {
+            // The text that an emulator sends there is no JSON. The image can be had without its times.
+            Err(DetectorError::Header {
+                error: HeaderError::Json(_),
+                ..
+            }) => Header::new("dconfig-1.0"),
+            config => config?,
+        };
         let appendix = reader.appendix()?;
         Ok(Some(DetectorImage {
             series,
@@ -179,7 +186,8 @@ impl DetectorImage {
         &self.description
     }
 
-    /// `dconfig-1.0` as it travels, with all fields.
+    /// `dconfig-1.0` as it travels, with all fields; with no other than `htype` where the part is no JSON, as some
+    /// emulators have it. [`parts`](Self::parts) has it as it came.
     #[must_use]
     pub fn config(&self) -> &Header {
         &self.config

@@ -50,6 +50,17 @@ impl HeaderDetail {
             HeaderDetail::All => "all",
         }
     }
+
+    /// What a header says that has so many parts after the first, where the sender leaves it out.
+    fn of_parts(parts: usize) -> Self {
+        // The configuration, and three tables of two parts each.
+        const ALL: usize = 7;
+        match parts {
+            0 => HeaderDetail::None,
+            ALL.. => HeaderDetail::All,
+            _ => HeaderDetail::Basic,
+        }
+    }
 }
 
 impl fmt::Display for HeaderDetail {
@@ -126,7 +137,10 @@ impl DetectorHeader {
 
     pub(crate) fn read(header: &Header, parts: Vec<Frame>) -> Result<Self, DetectorError> {
         let series = series_of(header)?;
-        let detail: HeaderDetail = header.text("header_detail").unwrap_or_default().parse()?;
+        let detail = match header.get("header_detail") {
+            None | Some(Value::Null) => HeaderDetail::of_parts(parts.len()),
+            Some(detail) => detail.as_str().unwrap_or_default().parse()?,
+        };
         let mut reader = Reader::new(&parts);
         let config = match detail {
             HeaderDetail::None => None,

@@ -10,6 +10,9 @@ use crate::compression::DecompressError;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DecodeError {
+    /// The message has other parts beside the one that belongs to it.
+    #[error("it has {0} parts, a message of stream V2 has one")]
+    Parts(usize),
     /// Not CBOR, or cut off.
     #[error("not well-formed CBOR at byte {position}: {problem}")]
     Malformed {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use flexbond_transport::Frame;
 
 use super::fields::Fields;
 use super::record::{Present, size, write};
@@ -55,8 +56,17 @@ pub fn is_stream2(first_part: &[u8]) -> bool {
     )
 }
 
+/// The part of a message of stream V2, as its first bytes say; `None` when they do not.
+pub(crate) fn only_part(parts: &[Frame]) -> Result<Option<&Frame>, DecodeError> {
+    match parts {
+        [part] if is_stream2(part) => Ok(Some(part)),
+        [first, ..] if is_stream2(first) => Err(DecodeError::Parts(parts.len())),
+        _ => Ok(None),
+    }
+}
+
 impl Message {
-    /// Reads a message from its single part, a [`Frame`](flexbond_transport::Frame) or [`Bytes`].
+    /// Reads a message from its single part, a [`Frame`] or [`Bytes`].
     ///
     /// Arrays and user data are slices of the part, and keep it in memory as long as they live; nothing is decompressed.
     ///

@@ -86,6 +86,7 @@ pub use error::{DataError, DecodeError, ShapeError};
 pub use goniometer::Axis;
 pub use image::{End, Image};
 pub use item::Item;
+pub(crate) use message::only_part;
 pub use message::{Event, Message, Other, is_stream2};
 pub use number::NumberType;
 pub use rational::Rational;
