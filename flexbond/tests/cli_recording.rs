@@ -476,6 +476,18 @@ fn a_full_disk_ends_the_recording_with_what_fits() {
         error.contains(&format!("{} messages are kept", info["messages"])),
         "{error}: {info}"
     );
+    // Every message that was received is in one of the numbers.
+    let number = |line: &str| -> u64 {
+        let number = end.stdout.iter().find_map(|said| said.strip_prefix(line));
+        let number = number.map_or("0", |rest| rest.split(' ').next().unwrap());
+        number.replace(',', "").parse().unwrap()
+    };
+    let (received, lost) = (number("Received: "), number("Lost with the error: "));
+    assert_eq!(received, number("Kept: ") + lost, "{end:?}");
+    assert!(
+        lost > 0 && error.contains(&format!("kept and {lost} ")),
+        "{error}: {end:?}"
+    );
     // The summary is said as at any other end.
     let kept = format!("Kept: {} messages", info["messages"]);
     assert!(end.stdout.iter().any(|line| line.starts_with(&kept)), "{end:?}");
@@ -510,8 +522,8 @@ fn a_full_disk_ends_a_folder_with_a_summary_for_programs() {
     let summary = &json(end.stdout.last().unwrap())["summary"];
     // What could not be kept was received all the same.
     assert_eq!(
-        (&summary["messages"], &summary["recorded"]),
-        (&1.into(), &0.into())
+        (&summary["messages"], &summary["recorded"], &summary["lost"]),
+        (&1.into(), &0.into(), &1.into())
     );
 }
 
@@ -718,32 +730,52 @@ fn a_part_without_messages_waits_for_nobody() {
 }
 
 #[test]
-fn a_last_part_that_is_missing_is_named_too() {
+fn only_the_last_message_of_a_folder_can_have_been_torn() {
     let place = TempDir::new().unwrap();
-    let seed = place.path().join("arrays");
+    let seed = place.path().join("images");
     fs::create_dir(&seed).unwrap();
     for message in 0..4 {
-        let header = format!(r#"{{"htype":"array-1.0","type":"uint8","shape":[3],"frame":{message}}}"#);
-        fs::write(seed.join(format!("{message:06}_000.raw")), header).unwrap();
-        fs::write(seed.join(format!("{message:06}_001.raw")), "abc").unwrap();
+        let image = [
+            format!(r#"{{"htype":"dimage-1.0","series":1,"frame":{message}}}"#),
+            r#"{"htype":"dimage_d-1.0","shape":[3,1],"type":"uint8","encoding":"<"}"#.to_owned(),
+            "abc".to_owned(),
+            r#"{"htype":"dconfig-1.0"}"#.to_owned(),
+        ];
+        for (part, bytes) in image.iter().enumerate() {
+            fs::write(seed.join(format!("{message:06}_{part:03}.raw")), bytes).unwrap();
+        }
     }
     assert_eq!(record(&["verify", text(&seed)]).code, Some(0));
-    fs::remove_file(seed.join("000002_001.raw")).unwrap();
+
+    // An image that came short, and an array without data.
+    fs::remove_file(seed.join("000001_003.raw")).unwrap();
+    for part in 1..4 {
+        fs::remove_file(seed.join(format!("000002_{part:03}.raw"))).unwrap();
+    }
+    let array = r#"{"htype":"array-1.0","type":"uint8","shape":[3],"frame":2}"#;
+    fs::write(seed.join("000002_000.raw"), array).unwrap();
+    let verify = record(&["verify", "--json", text(&seed)]);
+    assert_eq!(verify.code, Some(0), "{verify:?}");
+    let verify = json(&verify.stdout[0]);
+    assert_eq!(
+        (&verify["messages"], &verify["short_messages"]),
+        (&4.into(), &1.into())
+    );
+    let back = place.path().join("back");
+    let (replay, endpoint) = m_replay(&[text(&seed)]);
+    assert_eq!(m_dump(&[&endpoint, text(&back), "-n", "4"]).end().code, Some(0));
+    assert_eq!(replay.end().code, Some(0));
+    assert_eq!(contents(&back), contents(&seed));
+
+    fs::remove_file(seed.join("000003_003.raw")).unwrap();
     let verify = record(&["verify", "--json", text(&seed)]);
     assert_eq!(verify.code, Some(1), "{verify:?}");
-    assert!(verify.stderr.join("\n").contains("000002_001.raw"), "{verify:?}");
+    assert!(verify.stderr.join("\n").contains("000003_003.raw"), "{verify:?}");
     assert_eq!(json(&verify.stdout[0])["incomplete_messages"], 1);
-
     let (replay, endpoint) = m_replay(&[text(&seed), "--skip-missing"]);
     let dump = m_dump(&[&endpoint, "--json", "-n", "3"]).end();
-    assert_eq!(json(&dump.stdout[2])["header"]["frame"], 3, "{dump:?}");
+    assert_eq!(json(&dump.stdout[2])["header"]["frame"], 2, "{dump:?}");
     assert_eq!(replay.end().code, Some(0));
-
-    // Headers alone are there on purpose.
-    for message in [0, 1, 3] {
-        fs::remove_file(seed.join(format!("{message:06}_001.raw"))).unwrap();
-    }
-    assert_eq!(record(&["verify", text(&seed)]).code, Some(0));
 }
 
 #[test]
@@ -793,12 +825,14 @@ fn messages_are_shown_for_people_and_programs() {
     assert_eq!(array["shape"], serde_json::json!([3]));
     assert!(lines[1]["malformed"].is_string() && lines[1]["htype"].is_null());
     assert_eq!(lines[2]["data"][0]["first"], "64617461");
-    assert_eq!(lines[3]["malformed"], "unknown encoding \"zip<\"");
-    let summary = &lines[4]["summary"];
     assert_eq!(
-        (&summary["messages"], &summary["malformed"]),
-        (&4.into(), &2.into())
+        (&lines[3]["malformed"], &lines[3]["undecodable"]),
+        (&Value::Null, &"unknown encoding \"zip<\"".into())
     );
+    // As m_stats counts them.
+    let summary = &lines[4]["summary"];
+    let counts = ["messages", "malformed", "undecodable", "unreadable"].map(|name| &summary[name]);
+    assert_eq!(counts, [4, 1, 1, 0].map(Value::from).each_ref());
 }
 
 #[test]
@@ -831,6 +865,68 @@ fn arrays_are_exported() {
         assert_eq!(record(&["export", text(&file), text(&out)]).code, Some(0));
         assert!(fs::read(&out).unwrap().starts_with(b"\x89HDF"));
     }
+}
+
+/// Generates and records `count` images or pulses; series have two messages more.
+fn record_generated(file: &Path, arguments: &[&str], count: usize) {
+    let (generate, endpoint) = m_generate(arguments);
+    let count = count.to_string();
+    let dump = m_dump(&[&endpoint, "--record", text(file), "--force", "-n", &count]).end();
+    assert_eq!(dump.code, Some(0), "{dump:?}");
+    generate.end();
+}
+
+#[test]
+fn an_export_names_the_channel_and_those_that_there_are() {
+    let place = TempDir::new().unwrap();
+    let (file, out) = (place.path().join("run.fbr"), place.path().join("run.npy"));
+    let arguments = ["--htype", "dectris-v2", "--shape", "16x8", "-n", "1"];
+    record_generated(&file, &arguments, 3);
+    let end = record(&["export", text(&file), text(&out)]);
+    assert_eq!(end.code, Some(0), "{end:?}");
+    assert!(end.stdout[0].starts_with("1 array in "), "{end:?}");
+    assert_eq!(end.stdout[1], "  of channel threshold_1");
+    assert!(
+        end.stdout
+            .iter()
+            .any(|line| line.starts_with("  2 messages left out: ")),
+        "{end:?}"
+    );
+    let end = record(&["export", text(&file), text(&out), "--force", "--json"]);
+    let exported = json(&end.stdout[0]);
+    assert_eq!(exported["channel"], "threshold_1");
+    assert_eq!(exported["other_channels"], serde_json::json!([]));
+    let end = record(&["export", text(&file), text(&out), "--force", "--channel", "foo"]);
+    assert_eq!(end.code, Some(1), "{end:?}");
+    assert!(
+        end.stderr[0].contains("no message has the channel foo; there are threshold_1"),
+        "{end:?}"
+    );
+
+    record_generated(&file, &["--htype", "bsread", "--channels", "1", "-n", "2"], 2);
+    for (channel, said) in [
+        (
+            &[][..],
+            "there are GENERATOR:VALUE-0000, GENERATOR:WAVEFORM, GENERATOR:STATE",
+        ),
+        (
+            &["--channel", "GENERATOR:STATE"],
+            "the channel GENERATOR:STATE is text, which is no array",
+        ),
+    ] {
+        let end = record(&[&["export", text(&file), text(&out), "--force"], channel].concat());
+        assert_eq!(end.code, Some(1), "{end:?}");
+        assert!(end.stderr[0].contains(said), "{end:?}");
+    }
+    let value = [
+        "export",
+        text(&file),
+        text(&out),
+        "--force",
+        "--channel",
+        "GENERATOR:VALUE-0000",
+    ];
+    assert_eq!(record(&value).code, Some(0));
 }
 
 #[test]
@@ -907,6 +1003,17 @@ fn a_replay_that_is_ended_says_what_it_still_waits_for() {
             .any(|line| line.starts_with("Messages that nobody took: ")),
         "{end:?}"
     );
+}
+
+#[test]
+fn a_generator_without_a_receiver_says_so() {
+    let (mut generate, endpoint) = m_generate(&["-i", "0.1"]);
+    generate.event(&format!("no receiver has connected to {endpoint} yet"));
+    generate.signal("INT");
+    assert_eq!(generate.end().code, Some(0));
+    let end = Program::flexbond(&["generate", "-s", "-1"]).end();
+    assert_eq!(end.code, Some(2), "{end:?}");
+    assert!(!end.stderr.join("\n").contains("unexpected argument"), "{end:?}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::{Array, Endianness, Layout};
 /// | `<`, `>`, empty | not compressed; little or big endian |
 /// | `lz4<` | LZ4: one bare block, the framing of HDF5's LZ4 filter or its header, which may be all zeros, and one block, or, as Python's `lz4.block` has it, a length of four bytes and one block; which one is detected |
 /// | `bs16-lz4<` | bits transposed in elements of 16 bits, then LZ4, in the framing of HDF5's bitshuffle filter or, as emulators send it, without the header of that or with one that is all zeros; which one is detected |
-/// | `bslz4`, `bs-lz4<` | the same in the elements of the array |
+/// | `bslz4`, `bs-lz4<`, `bitshuffle_lz4` | the same in the elements of the array |
 /// | `bs16<` | bits transposed only |
 ///
 /// Without `<` or `>` the bytes are little-endian.
@@ -237,6 +237,8 @@ impl FromStr for Encoding {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let unknown = || UnknownEncoding(text.to_owned());
+        // The name that bsread has for it.
+        let text = if text == "bitshuffle_lz4" { "bslz4" } else { text };
         let (rest, endianness) = match text.as_bytes().last() {
             Some(b'<') => (&text[..text.len() - 1], Some(Endianness::Little)),
             Some(b'>') => (&text[..text.len() - 1], Some(Endianness::Big)),
@@ -307,6 +309,7 @@ mod tests {
         assert_eq!("bs16lz4<".parse::<Encoding>().unwrap().to_string(), "bs16-lz4<");
         assert_eq!("-lz4<".parse::<Encoding>().unwrap().to_string(), "lz4<");
         assert_eq!("bslz4".parse::<Encoding>().unwrap().to_string(), "bs-lz4");
+        assert_eq!("bitshuffle_lz4".parse::<Encoding>(), "bslz4".parse());
     }
 
     #[test]

@@ -31,7 +31,8 @@ use crate::json_object;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Header {
-    // Always holds a string under "htype": `new` and `parse` put it there, `set` never takes it away.
+    // Always holds a string under "htype", or a list that has one: `new` and `parse` put it there, `set` never takes it
+    // away.
     fields: Fields,
     // What it was read from, as long as the fields still say the same: writing JSON anew would change spaces and numbers.
     received: Option<Frame>,
@@ -53,7 +54,7 @@ pub enum HeaderError {
     /// The part is not a JSON object.
     #[error("the header is not a JSON object")]
     Json(#[from] serde_json::Error),
-    /// There is no `htype`, or it is not a string.
+    /// There is no `htype`, or it is neither a string nor a list that has one.
     #[error("the header has no htype")]
     NoHtype,
 }
@@ -102,12 +103,12 @@ impl Header {
             return Err(HeaderError::TooLong { size: bytes.len() });
         }
         let fields: Fields = json_object::parse(bytes)?;
-        match fields.get("htype") {
-            Some(Value::String(_)) => Ok(Header {
+        match fields.get("htype").and_then(first_text) {
+            Some(_) => Ok(Header {
                 fields,
                 received: None,
             }),
-            _ => Err(HeaderError::NoHtype),
+            None => Err(HeaderError::NoHtype),
         }
     }
 
@@ -131,13 +132,11 @@ impl Header {
         self.htype().starts_with("dseries_end-") || self.htype() == "stream2-end"
     }
 
-    /// The type of the message, such as `array-1.0`.
+    /// The type of the message, such as `array-1.0`; the first one where the field is a list, as senders of PSI have it.
     #[must_use]
     pub fn htype(&self) -> &str {
-        self.fields
-            .get("htype")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+        let htype = self.fields.get("htype").and_then(first_text);
+        htype.unwrap_or_default()
     }
 
     /// The number of the frame (`frame`), where there is one.
@@ -167,8 +166,11 @@ impl Header {
     /// How the data parts are compressed (`encoding`); `None` when they are not.
     #[must_use]
     pub fn encoding(&self) -> Option<&str> {
-        self.text("encoding")
-            .filter(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case("none"))
+        self.text("encoding").filter(|encoding| {
+            !["", "none", "raw"]
+                .iter()
+                .any(|none| encoding.eq_ignore_ascii_case(none))
+        })
     }
 
     /// Labels (`tags`) that are strings; others are left out here, and kept in the header.
@@ -228,6 +230,15 @@ impl Header {
             Some(part) => part.clone(),
             None => Frame::from(Bytes::from(self.to_string())),
         }
+    }
+}
+
+/// A string, or the first one of a list.
+fn first_text(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Array(list) => list.iter().find_map(Value::as_str),
+        _ => None,
     }
 }
 
@@ -299,8 +310,25 @@ mod tests {
     }
 
     #[test]
+    fn an_htype_in_a_list_is_one() {
+        // As a sender of PSI in Java writes it.
+        let part = Frame::from(
+            r#"{"htype":["array-1.0"],"tag":"","source":"","shape":[456,616],"frame":9983,"type":"uint16"}"#,
+        );
+        let mut header = Header::from_frame(&part).unwrap();
+        assert_eq!((header.htype(), header.frame()), ("array-1.0", Some(9983)));
+        assert_eq!(header.to_frame(), part);
+        header.set("htype", Value::from(vec!["x-1.0"]));
+        assert_eq!(header.to_frame(), part, "what is set is a string");
+        header.set("htype", "x-1.0");
+        assert_eq!(header.htype(), "x-1.0");
+    }
+
+    #[test]
     fn what_is_no_header_is_refused() {
-        let cases: [&[u8]; 8] = [
+        let cases: [&[u8]; 10] = [
+            br#"{"htype":[]}"#,
+            br#"{"htype":[1,["a"]]}"#,
             b"",
             b"nonsense",
             b"[]",
@@ -347,8 +375,13 @@ mod tests {
     }
 
     #[test]
-    fn no_encoding_has_three_spellings() {
-        for (value, expected) in [("none", None), ("", None), ("bs16-lz4<", Some("bs16-lz4<"))] {
+    fn no_encoding_has_four_spellings() {
+        for (value, expected) in [
+            ("none", None),
+            ("", None),
+            ("raw", None),
+            ("bs16-lz4<", Some("bs16-lz4<")),
+        ] {
             assert_eq!(
                 Header::new("array-1.0").with("encoding", value).encoding(),
                 expected

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::json_object::integer;
 use crate::{ElementType, Endianness, Header, dtype};
 
 /// Element type, shape and byte order: what turns bytes into an array.
@@ -25,7 +26,7 @@ pub enum ArrayError {
     /// `type` is none of numpy's names known here.
     #[error(transparent)]
     UnknownType(#[from] crate::UnknownElementType),
-    /// `shape` is missing, or not a list of integers from zero on.
+    /// `shape` is missing, or neither an integer from zero on nor a list of such.
     #[error("the header's shape is not a list of whole numbers")]
     BadShape,
     /// More dimensions than numpy has.
@@ -120,7 +121,11 @@ impl Layout {
     /// As [`from_header`](Self::from_header), in the order `otherwise` where the header says none.
     pub(crate) fn from_header_or(header: &Header, otherwise: Endianness) -> Result<Self, ArrayError> {
         let (element, spelt) = dtype::parse(header.text("type").ok_or(ArrayError::NoType)?)?;
-        let endianness = match header.get("endianness") {
+        // Senders of PSI leave out an n; numbers in the wrong order are worse than none.
+        let said = ["endianness", "endianess"]
+            .iter()
+            .find_map(|field| header.get(field));
+        let endianness = match said {
             None | Some(Value::Null) => otherwise,
             // The signs are those of numpy's `dtype.byteorder`.
             Some(value) if value == "little" || value == "<" => Endianness::Little,
@@ -198,13 +203,18 @@ impl Layout {
 
 /// The extents as they are written, checked for their number only.
 pub(crate) fn shape_of(value: Option<&Value>) -> Result<Vec<usize>, ArrayError> {
-    let extents = value.and_then(Value::as_array).ok_or(ArrayError::BadShape)?;
+    // numpy takes a plain number for the only dimension.
+    let extents = match value {
+        Some(Value::Array(extents)) => extents,
+        Some(extent @ Value::Number(_)) => std::slice::from_ref(extent),
+        _ => return Err(ArrayError::BadShape),
+    };
     if extents.len() > Layout::MAX_DIMENSIONS {
         return Err(ArrayError::TooManyDimensions(extents.len()));
     }
     extents
         .iter()
-        .map(|extent| usize::try_from(extent.as_u64()?).ok())
+        .map(|extent| usize::try_from(integer(extent)?).ok())
         .collect::<Option<_>>()
         .ok_or(ArrayError::BadShape)
 }
@@ -226,6 +236,25 @@ mod tests {
         assert!(matches!(new(&[usize::MAX / 8 + 1]), Err(ArrayError::Overflow(_))));
         assert!(matches!(new(&[1 << 32, 1 << 32]), Err(ArrayError::Overflow(_))));
         assert_eq!(new(&[1; 65]), Err(ArrayError::TooManyDimensions(65)));
+    }
+
+    #[test]
+    fn what_senders_write_otherwise_is_understood() {
+        for (fields, order, shape) in [
+            (r#""shape":[2,3],"endianess":"big""#, Endianness::Big, &[2, 3][..]),
+            (
+                r#""shape":[2,3],"endianness":"little","endianess":"big""#,
+                Endianness::Little,
+                &[2, 3],
+            ),
+            (r#""shape":[2.0,3.0]"#, Endianness::Little, &[2, 3]),
+            (r#""shape":12"#, Endianness::Little, &[12]),
+            (r#""shape":12.0,"endianess":null"#, Endianness::Little, &[12]),
+        ] {
+            let text = format!(r#"{{"htype":["array-1.0"],"type":"uint16",{fields}}}"#);
+            let layout = Layout::from_header(&Header::parse(text.as_bytes()).unwrap()).unwrap();
+            assert_eq!((layout.endianness(), layout.shape()), (order, shape), "{text}");
+        }
     }
 
     #[test]

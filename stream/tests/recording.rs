@@ -237,11 +237,9 @@ fn a_jump_into_a_file_that_is_gone_tells_what_is_missing_from_there_on() {
     let gone = Info::read(&files[2]).unwrap();
     let (first, last) = (gone.first_number.unwrap(), gone.last_number.unwrap());
     fs::remove_file(&files[2]).unwrap();
-    let missing = |first| {
-        format!(
-            "messages {first} to {last} are missing before {}",
-            files[3].display()
-        )
+    let missing = |first| match files[3].display() {
+        file if first == last => format!("message {last} is missing before {file}"),
+        file => format!("messages {first} to {last} are missing before {file}"),
     };
     let after: Vec<u64> = (last + 1..50).collect();
     for number in first..=last {

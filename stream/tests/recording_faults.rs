@@ -77,9 +77,9 @@ fn what_is_missing_is_named_or_skipped_and_counted() {
         seen,
         [
             "0",
-            "message 1 has no part 0 (000001_000.raw is missing), it is left out",
-            "message 2 has no part 1 (000002_001.raw is missing), it is left out",
-            "messages 3 to 4 are missing; skip what is missing to read on without this error",
+            "message 1 has no part 0 (000001_000.raw is missing)",
+            "message 2 has no part 1 (000002_001.raw is missing)",
+            "messages 3 to 4 are missing",
             "5",
             "6",
         ]

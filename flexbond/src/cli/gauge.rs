@@ -87,11 +87,11 @@ impl Gauge {
         let seconds = now.0.duration_since(last.0).as_secs_f64().max(1e-3);
         let more = tally.more.take();
         self.bar.set_message(format!(
-            "{}, {}; {}/s, {} Hz{}{}",
+            "{}, {}; {}/s, {}{}{}",
             quantity::messages(now.1),
             quantity::bytes(now.2 as f64),
             quantity::bytes((now.2 - last.2) as f64 / seconds),
-            quantity::count((now.1 - last.1) as f64 / seconds),
+            quantity::rate((now.1 - last.1) as f64 / seconds),
             if more.is_some() { "; " } else { "" },
             more.as_deref().unwrap_or_default(),
         ));
@@ -116,11 +116,11 @@ pub(crate) fn say(line: &str) {
 pub(crate) fn amount(messages: u64, bytes: u64, seconds: f64) -> String {
     let each = |amount: f64| amount / seconds.max(1e-9);
     format!(
-        "{}, {} in {seconds:.3} s: {}/s, {} Hz",
+        "{}, {} in {seconds:.3} s: {}/s, {}",
         quantity::messages(messages),
         quantity::bytes(bytes as f64),
         quantity::bytes(each(bytes as f64)),
-        quantity::count(each(messages as f64)),
+        quantity::rate(each(messages as f64)),
     )
 }
 

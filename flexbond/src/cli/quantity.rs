@@ -12,14 +12,24 @@ pub(crate) fn count(count: f64) -> String {
     scaled(count, &["", "k", "M", "G"]).trim_end().to_owned()
 }
 
-fn scaled(mut value: f64, units: &[&str]) -> String {
+/// `2.50 Hz`, `1.89 kHz`: powers of 1000, three digits.
+pub(crate) fn rate(hertz: f64) -> String {
+    with_digits(hertz, &["Hz", "kHz", "MHz", "GHz"], false)
+}
+
+/// Without digits after the point where the unit is the first.
+fn scaled(value: f64, units: &[&str]) -> String {
+    with_digits(value, units, true)
+}
+
+fn with_digits(mut value: f64, units: &[&str], whole: bool) -> String {
     let mut unit = 0;
     while value >= 999.5 && unit + 1 < units.len() {
         value /= 1000.0;
         unit += 1;
     }
     let decimals = match value {
-        _ if unit == 0 => 0,
+        _ if unit == 0 && whole => 0,
         v if v < 9.995 => 2,
         v if v < 99.95 => 1,
         _ => 0,
@@ -42,11 +52,13 @@ pub(crate) fn grouped(number: u64) -> String {
 
 /// `1 message`, `12,345 messages`.
 pub(crate) fn messages(number: u64) -> String {
-    format!(
-        "{} message{}",
-        grouped(number),
-        if number == 1 { "" } else { "s" }
-    )
+    several(number, "message")
+}
+
+/// `1 array`, `12,345 arrays`: of things whose name takes an s.
+pub(crate) fn several(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", grouped(number))
 }
 
 /// A size as it was asked for: `16 B`, `1 KiB`, `1 MiB`.
@@ -76,6 +88,11 @@ mod tests {
         assert_eq!(count(12.0), "12");
         assert_eq!(count(82_000.0), "82.0 k");
         assert_eq!(count(820_000.0), "820 k");
+        assert_eq!(rate(0.5), "0.50 Hz");
+        assert_eq!(rate(81.3), "81.3 Hz");
+        assert_eq!(rate(1_890.0), "1.89 kHz");
+        assert_eq!(rate(2.5e6), "2.50 MHz");
+        assert_eq!(several(1, "array"), "1 array");
         assert_eq!(grouped(0), "0");
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(messages(1), "1 message");

@@ -418,7 +418,11 @@ impl Replay {
             say(&format!("Rounds: {}", quantity::grouped(played.rounds)));
         }
         for (count, what) in [
-            (played.unreadable, "Places that cannot be read, left out"),
+            // Otherwise the first such place was the end, and the error is about it.
+            (
+                if self.skip_missing { played.unreadable } else { 0 },
+                "Places that cannot be read, left out",
+            ),
             (dropped, "Messages dropped for subscribers that were too slow"),
             (undelivered, "Messages that nobody took"),
         ] {

@@ -1,7 +1,7 @@
 //! The rates of a stream, a line at a time, and its summary: mflow's layout, or JSON.
 
 use std::fmt::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
@@ -164,7 +164,12 @@ impl Report {
                     "Hz",
                 ),
             ];
+            // What was put into a queue, or taken out of one, in no time says nothing of any rate.
+            let rates = snapshot.elapsed >= SHORTEST;
             for (label, value, unit) in rows {
+                if label.ends_with(" rate") && !rates {
+                    continue;
+                }
                 let _ = writeln!(text, "{:<22}{value:>10} {unit}", label + ":");
             }
         }
@@ -206,6 +211,9 @@ fn line(text: &mut String, label: &str, value: u64, unit: &str) {
     // Writing to a string always succeeds.
     let _ = writeln!(text, "{}", line.trim_end());
 }
+
+/// The shortest time of which a rate is told to people.
+const SHORTEST: Duration = Duration::from_millis(5);
 
 /// Names of [`Snapshot::to_json`] that the lines have their own for.
 const OURS: [&str; 5] = [

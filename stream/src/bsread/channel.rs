@@ -350,7 +350,7 @@ mod tests {
             error(r#"{"name":"a","encoding":"middle"}"#),
             ChannelError::BadEncoding("middle".to_owned())
         );
-        for shape in ["[-1]", "[1.5]", "5", "[18446744073709551615]"] {
+        for shape in ["[-1]", "[1.5]", "5.5", "[18446744073709551615]"] {
             let text = format!(r#"{{"name":"a","shape":{shape}}}"#);
             assert!(matches!(error(&text), ChannelError::Shape(_)), "{shape}");
         }

@@ -4,9 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::extent::{Extent, float};
 use crate::cli::failure::explain;
-use crate::stream::bsread::{Pulse, Reading, Value as Measured};
+use crate::stream::bsread::{Channel, Pulse, Reading, Value as Measured};
+use crate::stream::detector::DetectorImage;
 use crate::stream::stream2::{Channels, Event, MultiDimArray};
-use crate::stream::{Array, Arrays, Body, DecodeError, Decoder, Encoding, Layout};
+use crate::stream::{Array, Arrays, Body, DecodeError, Decoder, Encoding, Header, Layout};
 use crate::transport::{Frame, Message};
 
 /// What a message says.
@@ -17,6 +18,8 @@ pub(super) struct Description {
     pub(super) items: Vec<Item>,
     /// Why it is not understood.
     pub(super) error: Option<String>,
+    /// In what way its arrays are packed, where that is not known here; all else is understood.
+    pub(super) unknown: Option<String>,
 }
 
 /// Something beside the header.
@@ -29,6 +32,8 @@ pub(super) enum Item {
         /// `null` where there is none for this pulse.
         value: Value,
         time: Option<String>,
+        /// Why it cannot be read.
+        fault: Option<String>,
     },
     /// A part that is JSON itself.
     Document {
@@ -53,8 +58,22 @@ pub(super) struct ArrayItem {
     /// How they are packed; `None` when they are not.
     pub(super) encoding: Option<String>,
     pub(super) extent: Option<Extent>,
-    /// Why it cannot be read, or that it has no data.
+    /// When it was measured, in seconds since 1970.
+    pub(super) time: Option<String>,
+    /// That it has no data, or why these cannot be read.
     pub(super) note: Option<String>,
+    /// Whether they cannot.
+    pub(super) unreadable: bool,
+}
+
+impl Item {
+    pub(super) fn is_unreadable(&self) -> bool {
+        match self {
+            Item::Array(array) => array.unreadable,
+            Item::Value { fault, .. } => fault.is_some(),
+            Item::Document { .. } | Item::Bytes { .. } => false,
+        }
+    }
 }
 
 /// Understands a message.
@@ -64,7 +83,8 @@ pub(super) fn describe(decoder: &mut Decoder, message: &Message) -> Description 
             htype: Some(decoded.header.htype().to_owned()),
             header: decoded.header.fields().clone(),
             items: items(&decoded.body),
-            error: decoded.unknown_encoding().map(|encoding| encoding.to_string()),
+            error: None,
+            unknown: decoded.unknown_encoding().map(|encoding| encoding.to_string()),
         },
         Err(error) => malformed(&error, message),
     }
@@ -82,6 +102,7 @@ fn malformed(error: &DecodeError, message: &Message) -> Description {
             .map(|(number, part)| bytes(format!("part {number}"), part))
             .collect(),
         error: Some(explain(error)),
+        unknown: None,
     }
 }
 
@@ -123,7 +144,7 @@ fn items(body: &Body) -> Vec<Item> {
                     Some(image.encoding()),
                     loaded.map(Some),
                 ),
-                document("configuration", image.config().fields()),
+                configuration(image),
             ];
             items.extend(image.appendix().map(appendix));
             items
@@ -178,6 +199,15 @@ fn appendix(part: &Frame) -> Item {
     }
 }
 
+/// What some emulators send is no JSON; it is shown as it came then.
+fn configuration(image: &DetectorImage) -> Item {
+    let name = "configuration";
+    match image.parts().get(2) {
+        Some(part) if Header::parse(part).is_err() => bytes(format!("{name} (no JSON)"), part),
+        _ => document(name, image.config().fields()),
+    }
+}
+
 fn document(name: &str, fields: &Map<String, Value>) -> Item {
     Item::Document {
         name: name.to_owned(),
@@ -202,6 +232,7 @@ fn array(
     encoding: Option<Encoding>,
     loaded: Result<Option<Array>, String>,
 ) -> Item {
+    let unreadable = loaded.is_err();
     let (extent, note) = match loaded {
         Ok(Some(array)) => (Extent::of(&array), None),
         Ok(None) => (None, Some("no data".to_owned())),
@@ -217,7 +248,9 @@ fn array(
             .filter(|encoding| encoding.is_compressed())
             .map(|encoding| encoding.to_string()),
         extent,
+        time: None,
         note,
+        unreadable,
     })
 }
 
@@ -238,7 +271,9 @@ fn channel(name: &str, array: &MultiDimArray) -> Item {
         stored: array.stored().stored().len(),
         encoding: array.stored().compression().map(str::to_owned),
         extent,
+        time: None,
         note,
+        unreadable: loaded.is_err(),
     })
 }
 
@@ -247,31 +282,53 @@ fn readings(pulse: &Pulse) -> Vec<Item> {
 }
 
 fn measured(reading: &Reading<'_>) -> Item {
-    let name = reading.channel().name().to_owned();
+    let channel = reading.channel();
+    let name = channel.name().to_owned();
     let time = reading.timestamp().ok().flatten();
     let time = time.map(|time| format!("{}.{:09}", time.seconds, time.nanoseconds));
-    let element = reading
-        .channel()
+    let element = channel
         .channel_type()
         .map_or("unknown", |channel_type| channel_type.name())
         .to_owned();
     let value = match reading.value() {
         Ok(Some(Measured::Array(loaded))) => {
             let layout = loaded.layout().clone();
-            return array(name, &layout, reading.data().len(), None, Ok(Some(loaded)));
+            return Item::Array(ArrayItem {
+                name,
+                element,
+                shape: layout.shape().to_vec(),
+                size: layout.size(),
+                stored: reading.data().len(),
+                encoding: packing(channel),
+                extent: Extent::of(&loaded),
+                time,
+                note: None,
+                unreadable: false,
+            });
         }
-        Ok(Some(Measured::Bool(value))) => value.into(),
-        Ok(Some(Measured::Int(value))) => value.into(),
-        Ok(Some(Measured::UInt(value))) => value.into(),
-        Ok(Some(Measured::Float(value))) => float(value),
-        Ok(Some(Measured::Text(value))) => value.into(),
-        Ok(_) => Value::Null,
-        Err(error) => json!({ "error": explain(&error) }),
+        Ok(Some(Measured::Bool(value))) => Ok(value.into()),
+        Ok(Some(Measured::Int(value))) => Ok(value.into()),
+        Ok(Some(Measured::UInt(value))) => Ok(value.into()),
+        Ok(Some(Measured::Float(value))) => Ok(float(value)),
+        Ok(Some(Measured::Text(value))) => Ok(value.into()),
+        Ok(_) => Ok(Value::Null),
+        Err(error) => Err(explain(&error)),
+    };
+    let (value, fault) = match value {
+        Ok(value) => (value, None),
+        Err(fault) => (json!({ "error": fault }), Some(fault)),
     };
     Item::Value {
         name,
         element,
         value,
         time,
+        fault,
     }
+}
+
+/// How the values of a channel are compressed, where they are.
+fn packing(channel: &Channel) -> Option<String> {
+    let name = channel.fields().get("compression")?.as_str()?;
+    (!name.is_empty() && !name.eq_ignore_ascii_case("none")).then(|| name.to_owned())
 }

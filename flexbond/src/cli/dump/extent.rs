@@ -2,20 +2,22 @@
 
 use serde_json::Value;
 
+use crate::stream::stream2::{ByteString, NumberType, TypedArray};
 use crate::stream::{Array, ElementType};
 
 /// The range of the numbers of an array.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Extent {
+    /// Null where none of the elements is a number; so are the next two.
     pub(super) min: Value,
     pub(super) max: Value,
-    pub(super) mean: f64,
+    pub(super) mean: Value,
     /// Elements that are no number; they count in nothing else.
     pub(super) nan: u64,
 }
 
 impl Extent {
-    /// `None` where there is no number, or elements are no single numbers.
+    /// `None` where there is no element, or elements are no single numbers.
     pub(super) fn of(array: &Array) -> Option<Self> {
         let view = array.view();
         match array.layout().element() {
@@ -29,9 +31,18 @@ impl Extent {
             ElementType::UInt64 => extent(view.elements::<u64>()?, |number| number as f64),
             ElementType::Float32 => extent(view.elements::<f32>()?, f64::from),
             ElementType::Float64 => extent(view.elements::<f64>()?, |number| number),
+            ElementType::Bool => extent(view.elements::<u8>()?, f64::from),
+            ElementType::Float16 => extent(halves(array)?.into_iter(), |number| number),
             _ => None,
         }
     }
+}
+
+/// Numbers that Rust has no type for; stream V2 has them.
+fn halves(array: &Array) -> Option<Vec<f64>> {
+    let number = NumberType::new(ElementType::Float16, array.layout().endianness())?;
+    let stored = ByteString::Plain(array.data().clone().into());
+    TypedArray::new(number, stored).ok()?.to_f64().ok()
 }
 
 /// A number as JSON has it; as text where JSON has none: `inf`, `-inf` and `NaN`.
@@ -63,7 +74,10 @@ fn extent<T: Copy + PartialOrd + Into<Value>>(
             *max = element;
         }
     }
-    let (min, max) = bounds?;
+    let Some((min, max)) = bounds else {
+        let (min, max, mean) = (Value::Null, Value::Null, Value::Null);
+        return (nan > 0).then_some(Extent { min, max, mean, nan });
+    };
     let value = |element: T| match element.into() {
         Value::Null => float(number(element)),
         value => value,
@@ -71,7 +85,7 @@ fn extent<T: Copy + PartialOrd + Into<Value>>(
     Some(Extent {
         min: value(min),
         max: value(max),
-        mean: sum / count as f64,
+        mean: float(sum / count as f64),
         nan,
     })
 }
@@ -79,18 +93,40 @@ fn extent<T: Copy + PartialOrd + Into<Value>>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::{Endianness, Layout};
+
+    #[test]
+    fn halves_have_an_extent() {
+        // 1.5, -4, NaN and 65504.
+        let halves = [0x3e00_u16, 0xc400, 0x7e00, 0x7bff];
+        for order in [Endianness::Big, Endianness::Little] {
+            let bytes = halves.map(|half| match order {
+                Endianness::Big => half.to_be_bytes(),
+                Endianness::Little => half.to_le_bytes(),
+            });
+            let layout = Layout::new(ElementType::Float16, order, &[4]).unwrap();
+            let extent = Extent::of(&Array::new(layout, bytes.concat()).unwrap()).unwrap();
+            assert_eq!(
+                (extent.min, extent.max, extent.nan),
+                ((-4.0).into(), 65_504.0.into(), 1)
+            );
+        }
+    }
 
     #[test]
     fn every_kind_of_number_has_an_extent() {
         let extent = Extent::of(&Array::from_elements(&[4], vec![3_u16, 1, 65_535, 1]).unwrap()).unwrap();
         assert_eq!(
             (extent.min, extent.max, extent.mean),
-            (1.into(), 65_535.into(), 16_385.0)
+            (1.into(), 65_535.into(), 16_385.0.into())
         );
         let extent = Extent::of(&Array::from_elements(&[2], vec![i64::MIN, i64::MAX]).unwrap()).unwrap();
         assert_eq!((extent.min, extent.max), (i64::MIN.into(), i64::MAX.into()));
         let extent = Extent::of(&Array::from_elements(&[3], vec![f64::NAN, 1.5, -2.0]).unwrap()).unwrap();
-        assert_eq!((extent.min, extent.nan, extent.mean), ((-2.0).into(), 1, -0.25));
+        assert_eq!(
+            (extent.min, extent.nan, extent.mean),
+            ((-2.0).into(), 1, (-0.25).into())
+        );
         let infinite = vec![f32::NEG_INFINITY, 1.5, f32::INFINITY];
         let extent = Extent::of(&Array::from_elements(&[3], infinite).unwrap()).unwrap();
         assert_eq!((extent.min, extent.max), ("-inf".into(), "inf".into()));
@@ -98,9 +134,16 @@ mod tests {
             Extent::of(&Array::from_elements::<f32>(&[0], vec![]).unwrap()),
             None
         );
+        let extent = Extent::of(&Array::from_elements(&[2], vec![f32::NAN; 2]).unwrap()).unwrap();
         assert_eq!(
-            Extent::of(&Array::from_elements(&[1], vec![f32::NAN]).unwrap()),
-            None
+            (extent.min, extent.mean, extent.nan),
+            (Value::Null, Value::Null, 2)
+        );
+        let bools = Layout::new(ElementType::Bool, Endianness::Little, &[4]).unwrap();
+        let extent = Extent::of(&Array::new(bools, vec![0, 1, 1, 0]).unwrap()).unwrap();
+        assert_eq!(
+            (extent.min, extent.max, extent.mean),
+            (0.into(), 1.into(), 0.5.into())
         );
     }
 }

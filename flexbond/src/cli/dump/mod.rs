@@ -113,6 +113,10 @@ struct Odd {
     missing: u64,
     /// Messages that were not understood; of those that are not shown only the headers are looked at.
     malformed: u64,
+    /// Messages whose arrays are packed in a way that is not known, of those that are shown.
+    undecodable: u64,
+    /// Messages that have data which cannot be read, of those that are shown.
+    unreadable: u64,
 }
 
 /// Why receiving ended.
@@ -169,6 +173,14 @@ impl Dump {
                     Sink::Screen(screen) => screen.malformed,
                     _ => headless.get(),
                 },
+            undecodable: match &sink {
+                Sink::Screen(screen) => screen.undecodable,
+                _ => 0,
+            },
+            unreadable: match &sink {
+                Sink::Screen(screen) => screen.unreadable,
+                _ => 0,
+            },
         };
         if self.json
             && let Sink::Screen(screen) = &mut sink
@@ -238,6 +250,8 @@ impl Dump {
             },
             parts: self.skip,
             malformed: 0,
+            undecodable: 0,
+            unreadable: 0,
         })))
     }
 
@@ -352,12 +366,22 @@ impl Dump {
             "messages": tally.messages(),
             "bytes": tally.bytes(),
             "lost_frames": odd.missing,
-            "malformed": odd.malformed,
         });
-        if !self.is_shown()
-            && let (Some(summary), Some(kept)) = (summary.as_object_mut(), kept.to_json().as_object())
-        {
-            summary.extend(kept.clone());
+        if let Some(summary) = summary.as_object_mut() {
+            let more = match self.is_shown() {
+                true => json!({
+                    "malformed": odd.malformed,
+                    "undecodable": odd.undecodable,
+                    "unreadable": odd.unreadable,
+                }),
+                // Nothing else of them is looked at.
+                false => json!({ "without_header": odd.malformed }),
+            };
+            summary.extend(more.as_object().cloned().unwrap_or_default());
+            if !self.is_shown() {
+                let kept = kept.to_json(tally.messages());
+                summary.extend(kept.as_object().cloned().unwrap_or_default());
+            }
         }
         json!({ "summary": summary }).to_string()
     }
@@ -394,6 +418,10 @@ impl Dump {
                 quantity::messages(kept.refused)
             ));
         }
+        if !self.is_shown() && kept.lost(tally.messages()) > 0 {
+            let lost = quantity::messages(kept.lost(tally.messages()));
+            lines.push(format!("Lost with the error: {lost}"));
+        }
         lines.push(format!("Frames missing: {}", quantity::grouped(odd.missing)));
         if odd.malformed > 0 {
             let what = match self.is_shown() {
@@ -401,6 +429,14 @@ impl Dump {
                 false => "Without a header that can be read",
             };
             lines.push(format!("{what}: {}", quantity::messages(odd.malformed)));
+        }
+        for (what, count) in [
+            ("Unknown encoding", odd.undecodable),
+            ("With data that cannot be read", odd.unreadable),
+        ] {
+            if count > 0 {
+                lines.push(format!("{what}: {}", quantity::messages(count)));
+            }
         }
         for line in lines {
             // The screen has the messages on standard output.

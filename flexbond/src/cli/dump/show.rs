@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::describe::{ArrayItem, Description, Item};
-use super::extent::float;
 use crate::cli::printable::printable;
 use crate::cli::quantity;
 use crate::transport::Message;
@@ -34,6 +33,9 @@ pub(super) fn text(number: u64, message: &Message, description: &Description, de
     if let Some(error) = &description.error {
         let _ = write!(text, " - malformed: {error}");
     }
+    if let Some(unknown) = &description.unknown {
+        let _ = write!(text, " - {unknown}");
+    }
     text = printable(&text).into_owned();
     if description.htype.is_some() {
         text.push_str(&document("header", &description.header, detail));
@@ -46,6 +48,7 @@ pub(super) fn text(number: u64, message: &Message, description: &Description, de
                 element,
                 value,
                 time,
+                fault: _,
             } => {
                 let value = match value {
                     Value::Null => "no value".to_owned(),
@@ -109,16 +112,20 @@ fn array_line(array: &ArrayItem) -> String {
         );
     }
     if let Some(extent) = &array.extent {
-        let _ = write!(
-            text,
-            ", min {} max {} mean {:.6}",
-            number(&extent.min),
-            number(&extent.max),
-            extent.mean
-        );
+        if !extent.min.is_null() {
+            let mean = match extent.mean.as_f64() {
+                Some(mean) => format!("{mean:.6}"),
+                None => number(&extent.mean),
+            };
+            let (min, max) = (number(&extent.min), number(&extent.max));
+            let _ = write!(text, ", min {min} max {max} mean {mean}");
+        }
         if extent.nan > 0 {
             let _ = write!(text, ", {} NaN", quantity::grouped(extent.nan));
         }
+    }
+    if let Some(time) = &array.time {
+        let _ = write!(text, ", at {time} s");
     }
     if let Some(note) = &array.note {
         let _ = write!(text, ", {note}");
@@ -172,6 +179,7 @@ pub(super) fn json(number: u64, message: &Message, description: &Description, ve
         "header": description.header,
         "data": items,
         "malformed": description.error,
+        "undecodable": description.unknown,
     })
 }
 
@@ -187,8 +195,9 @@ fn item_json(item: &Item, verbose: bool) -> Value {
             "encoding": array.encoding,
             "min": array.extent.as_ref().map(|extent| &extent.min),
             "max": array.extent.as_ref().map(|extent| &extent.max),
-            "mean": array.extent.as_ref().map(|extent| float(extent.mean)),
+            "mean": array.extent.as_ref().map(|extent| &extent.mean),
             "nan": array.extent.as_ref().map(|extent| extent.nan),
+            "time": array.time,
             "note": array.note,
         }),
         Item::Value {
@@ -196,6 +205,7 @@ fn item_json(item: &Item, verbose: bool) -> Value {
             element,
             value,
             time,
+            fault: _,
         } => json!({ "kind": "value", "name": name, "type": element, "value": value, "time": time }),
         Item::Document { name, fields } => json!({ "kind": "json", "name": name, "value": fields }),
         Item::Bytes { name, bytes } => {
@@ -214,9 +224,10 @@ mod tests {
 
     use super::super::describe::describe;
     use super::*;
-    use crate::stream::bsread::{Channel, DataHeader, Pulse, Sample, Timestamp};
+    use crate::stream::bsread::{Channel, Compression, DataHeader, Pulse, Sample, Timestamp};
     use crate::stream::detector::DetectorImage;
     use crate::stream::{Array, Decoder, ElementType, StreamMessage};
+    use crate::transport::Frame;
 
     const SHORT: Detail = Detail {
         pretty: false,
@@ -240,6 +251,59 @@ mod tests {
         assert_eq!(value["header"]["frame"], 9);
         assert_eq!(value["data"][1]["max"], 7);
         assert_eq!(value["malformed"], Value::Null);
+    }
+
+    #[test]
+    fn arrays_of_channels_have_a_time_and_say_how_they_are_packed() {
+        let channel = Channel::number("wave", ElementType::UInt16).shape(&[100]);
+        let channel = channel.compression(Compression::BitshuffleLz4);
+        let time = Timestamp {
+            seconds: 1_795_448_328,
+            nanoseconds: 788_000_000,
+        };
+        let array = Array::from_elements(&[100], vec![7_u16; 100]).unwrap();
+        let header = Arc::new(DataHeader::new(vec![channel]));
+        let pulse = Pulse::new(7, time, &header, [Some(Sample::new(array, time))]).unwrap();
+        let message = StreamMessage::from(pulse).encode();
+        let text = shown(&message, SHORT);
+        for said in [
+            "wave: uint16 [100], 200 B as ",
+            " of bitshuffle_lz4 (",
+            ", at 1795448328.788000000 s",
+        ] {
+            assert!(text.contains(said), "{said}: {text}");
+        }
+        let value = json(3, &message, &describe(&mut Decoder::new(), &message), false);
+        assert_eq!(value["data"][0]["encoding"], "bitshuffle_lz4");
+        assert_eq!(value["data"][0]["time"], "1795448328.788000000");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_counted_apart_from_what_is_malformed() {
+        let array = Array::from_elements(&[2, 3], vec![7_u16, 1, 2, 3, 4, 5]).unwrap();
+        let image = DetectorImage::new(4, 9, &array, "bs16-lz4<".parse().unwrap());
+        let mut parts = StreamMessage::from(image).encode().into_frames();
+        let good = describe(&mut Decoder::new(), &Message::from(parts.clone()));
+        assert!(!good.items.iter().any(Item::is_unreadable));
+        parts[2] = Frame::from(&parts[2][..parts[2].len() - 1]);
+        // The size that is said would be wrong as well.
+        parts[1] = r#"{"htype":"dimage_d-1.0","shape":[3,2],"type":"uint16","encoding":"bs16-lz4<"}"#.into();
+        let cut = describe(&mut Decoder::new(), &Message::from(parts.clone()));
+        assert!(cut.error.is_none() && cut.items.iter().any(Item::is_unreadable));
+        parts[1] = r#"{"htype":"dimage_d-1.0","shape":[3,2],"type":"uint16","encoding":"adsc"}"#.into();
+        let message = Message::from(parts.clone());
+        let odd = describe(&mut Decoder::new(), &message);
+        assert!(odd.error.is_none() && odd.unknown.is_some());
+        assert!(shown(&message, SHORT).contains(" - unknown encoding \"adsc\""));
+        // Times that are no JSON cost nothing but themselves.
+        parts[3] = r#"{"htype":"dconfig-1.0","real_time":%f}"#.into();
+        parts[1] = r#"{"htype":"dimage_d-1.0","shape":[3,2],"type":"uint8","encoding":"<"}"#.into();
+        parts[2] = "abcdef".into();
+        let text = shown(&Message::from(parts), SHORT);
+        assert!(
+            text.contains("min 97 max 102") && text.contains("configuration (no JSON): 38 bytes"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::describe::describe;
+use super::describe::{Item, describe};
 use super::show::{self, Detail};
 use crate::cli::failure::explain;
 use crate::cli::gauge::Tally;
@@ -34,6 +34,10 @@ pub(super) struct Screen {
     pub(super) parts: Option<u32>,
     /// Messages that were not understood.
     pub(super) malformed: u64,
+    /// Messages whose arrays are packed in a way that is not known here.
+    pub(super) undecodable: u64,
+    /// Messages that have data which cannot be read.
+    pub(super) unreadable: u64,
 }
 
 /// Why no more messages are taken.
@@ -54,6 +58,24 @@ pub(super) struct Kept {
     pub(super) waited: u64,
     /// Left out because they do not fit the format.
     pub(super) refused: u64,
+}
+
+impl Kept {
+    /// Messages that are nowhere, of those that were `received`: there was an error.
+    pub(super) fn lost(&self, received: u64) -> u64 {
+        received.saturating_sub(self.messages + self.dropped + self.refused)
+    }
+
+    pub(super) fn to_json(&self, received: u64) -> serde_json::Value {
+        json!({
+            "recorded": self.messages,
+            "files": self.files,
+            "dropped": self.dropped,
+            "waited": self.waited,
+            "refused": self.refused,
+            "lost": self.lost(received),
+        })
+    }
 }
 
 impl Sink {
@@ -84,7 +106,8 @@ impl Sink {
                         quantity::grouped(stats.dropped)
                     )));
                 }
-                recorded.map_err(|error| Refusal::Failed(stopped(&error)))
+                // This message is in no file, and was not counted as one that was taken.
+                recorded.map_err(|error| Refusal::Failed(stopped(&error, 1)))
             }
         }
     }
@@ -161,7 +184,7 @@ impl Sink {
                     waited: stats.waited,
                     refused: stats.refused,
                 };
-                (kept, closed.map(drop).map_err(|error| stopped(&error)))
+                (kept, closed.map(drop).map_err(|error| stopped(&error, 0)))
             }
         }
     }
@@ -189,21 +212,43 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-fn stopped(error: &RecordError) -> Failure {
-    let failure = Failure::new(explain(error));
+/// `refused` is how many messages were not taken any more.
+fn stopped(error: &RecordError, refused: u64) -> Failure {
     let RecordError::Stopped(cause) = error else {
-        return failure;
+        return Failure::new(explain(error));
     };
-    match &**cause {
-        WriteError::Stopped { source, .. } => failure.hint(hint(source)),
-        _ => failure,
-    }
+    let WriteError::Stopped {
+        path,
+        kept,
+        lost,
+        closed,
+        source,
+    } = &**cause
+    else {
+        return Failure::new(explain(error));
+    };
+    let are = |count: u64| if count == 1 { "is" } else { "are" };
+    let lost = lost + refused;
+    let text = format!(
+        "{} was stopped, {kept} message{} {} kept and {lost} {} lost{}: {source}",
+        path.display(),
+        if *kept == 1 { "" } else { "s" },
+        are(*kept),
+        are(lost),
+        match closed {
+            true => "",
+            false => "; there was no room to close the file, it is read as after a crash",
+        },
+    );
+    Failure::new(text).hint(hint(source))
 }
 
 impl Screen {
     async fn show(&mut self, number: u64, message: &Message) -> Result<(), Refusal> {
         let mut description = describe(&mut self.decoder, message);
         self.malformed += u64::from(description.error.is_some());
+        self.undecodable += u64::from(description.unknown.is_some());
+        self.unreadable += u64::from(description.items.iter().any(Item::is_unreadable));
         if let Some(parts) = self.parts {
             let items = usize::try_from(parts).unwrap_or(usize::MAX).saturating_sub(1);
             description.items.truncate(items);
@@ -230,18 +275,6 @@ pub(super) fn shortened(message: Message, most: Option<u32>) -> Message {
             Message::from(frames)
         }
         _ => message,
-    }
-}
-
-impl Kept {
-    pub(super) fn to_json(&self) -> serde_json::Value {
-        json!({
-            "recorded": self.messages,
-            "files": self.files,
-            "dropped": self.dropped,
-            "waited": self.waited,
-            "refused": self.refused,
-        })
     }
 }
 

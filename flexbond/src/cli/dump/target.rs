@@ -70,6 +70,8 @@ pub(super) struct Target {
 enum Packing {
     None,
     Lz4,
+    // Help names what this build has; whoever asks for it all the same is told how to get it.
+    #[cfg_attr(not(feature = "recording-zstd"), value(hide = true))]
     Zstd,
 }
 

@@ -150,9 +150,17 @@ impl Source for Pulses {
         self.message(place, now())
     }
 
+    /// Of the whole message: what describes the data can be more than they are.
     fn size(&self) -> usize {
-        let parts = self.pulses.iter().flat_map(|pulse| &pulse.parts()[1..]);
-        parts.map(|part| part.len()).sum::<usize>() / self.pulses.len()
+        let different = self.pulses.len();
+        let messages = (0..different).map(|number| {
+            let place = Place {
+                number: number as u64,
+                ..Place::default()
+            };
+            self.message(place, now()).size()
+        });
+        messages.sum::<usize>() / different
     }
 }
 
@@ -196,6 +204,28 @@ mod tests {
             }
             assert_eq!(decoder.counters().data_headers, 1);
         }
+    }
+
+    #[test]
+    fn the_size_is_that_of_messages_on_average() {
+        let shape = Shape::parse("64x32").unwrap();
+        let pictures = pictures(ElementType::UInt16, &shape.slowest_first(), 1, 4).unwrap();
+        let mut pulses = Pulses::new(10, Some((&shape, &pictures)), Compression::Bslz4, 1).unwrap();
+        let sizes: Vec<usize> = (0..4)
+            .map(|number| {
+                let place = Place {
+                    number,
+                    ..Place::default()
+                };
+                pulses.image(place).size()
+            })
+            .collect();
+        let (least, most) = (sizes.iter().min().unwrap(), sizes.iter().max().unwrap());
+        assert!(
+            (least..=most).contains(&&pulses.size()),
+            "{sizes:?}: {}",
+            pulses.size()
+        );
     }
 
     #[test]

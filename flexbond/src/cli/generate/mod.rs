@@ -73,7 +73,8 @@ pub(crate) struct Generate {
     htype: Htype,
 
     /// Size of the data of raw-1.0 and array-1.0, in MB of 2^20 bytes as mflow has it [default: 1]
-    #[arg(short, long, value_name = "MB", value_parser = argument::megabytes)]
+    #[arg(short, long, value_name = "MB", value_parser = argument::megabytes,
+          allow_negative_numbers = true)]
     size: Option<usize>,
 
     /// Size of the data in bytes (also 64K, 16M, 2G) instead
@@ -207,6 +208,8 @@ enum Detail {
 
 /// Messages sent between two looks at the clock and at Ctrl-C.
 const TURN: usize = 64;
+/// How long nobody may be there before that is told.
+const LONELY: Duration = Duration::from_secs(1);
 /// How long the end of a series waits for room when the detector is stopped.
 const STOPPING: Duration = Duration::from_secs(2);
 
@@ -351,6 +354,8 @@ impl Generate {
         let mut ticks = tokio::time::interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
+        let waiting = Instant::now();
+        let mut lonely = self.mode == Sending::Push && !self.connect;
         while !script.is_over() {
             tokio::select! {
                 biased;
@@ -363,6 +368,11 @@ impl Generate {
                 _ = ticks.tick() => {
                     if let Some(trouble) = contacts.poll(stream) {
                         note(&trouble);
+                    }
+                    lonely &= stream.socket_stats().peers == 0;
+                    if lonely && waiting.elapsed() >= LONELY {
+                        note(&format!("no receiver has connected to {} yet", stream.endpoint()));
+                        lonely = false;
                     }
                     report.rates(stream.statistics().totals())?;
                 }

@@ -28,7 +28,7 @@ pub(super) trait Source {
         None
     }
 
-    /// Bytes of an image's data as they travel; on average where they differ.
+    /// Bytes of an image's data as they travel, of a pulse's whole message; on average where they differ.
     fn size(&self) -> usize;
 }
 

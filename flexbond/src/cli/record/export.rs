@@ -15,6 +15,7 @@ use super::destination::Destination;
 use crate::cli::failure::explain;
 use crate::cli::gauge::say;
 use crate::cli::interrupt::Interrupt;
+use crate::cli::printable::printable;
 use crate::cli::span::{self, Span};
 use crate::cli::{self, Exit, Failure, quantity};
 use crate::stream::recording::{
@@ -50,8 +51,9 @@ pub(super) struct Export {
 }
 
 const HELP: &str = "What is exported: arrays of array-1.0, images of Dectris detectors (both
-streams), and with --channel the values of one bsread channel. All must have one
-type and shape; --from and --to take a part where they change.
+streams; of stream V2 one channel, the first if none is named), and with
+--channel the values of one bsread channel, if they are no texts. All must have
+one type and shape; --from and --to take a part where they change.
 
 The arrays become one array with one more dimension, in front. In HDF5 it is
 /entry/data/data, beside the numbers and times of the messages; images that
@@ -187,11 +189,11 @@ impl Export {
             ExportError::Layout { number, .. } => failure.hint(format!(
                 "--to {number} ends before it, --from {number} begins with it"
             )),
+            ExportError::Unnamed { .. } => failure.hint("--channel NAME names one"),
+            ExportError::Text { .. } => failure
+                .hint("m_replay sends the recording, and m_dump --json shows the texts of what it receives"),
             ExportError::Empty if self.channel.is_some() => {
-                let channel = self.channel.as_deref().unwrap_or_default();
-                failure.hint(format!(
-                    "no message has the channel {channel}; m_dump shows the channels of a stream"
-                ))
+                failure.hint("the channel is there, but has no value that can be read in any message")
             }
             ExportError::Empty => failure.hint(
                 "arrays are those of array-1.0 and of detector images; of bsread one is named with --channel",
@@ -208,26 +210,41 @@ impl Export {
                 "empty": exported.empty,
                 "other": exported.other,
                 "unreadable": exported.unreadable,
+                "channel": exported.channel,
+                "other_channels": exported.other_channels,
             })
             .to_string());
             return;
         }
         say(&format!(
-            "{} arrays in {}",
-            quantity::grouped(exported.arrays),
+            "{} in {}",
+            quantity::several(exported.arrays, "array"),
             self.out.display()
         ));
-        for (count, what) in [
-            (exported.as_they_came, "stored compressed, as they came"),
-            (exported.empty, "left out: no data"),
-            (exported.other, "messages left out: no array that was asked for"),
+        if let Some(channel) = &exported.channel {
+            let others = match (&self.channel, &exported.other_channels[..]) {
+                // Who has chosen one knows of others.
+                (Some(_), _) | (None, []) => String::new(),
+                (None, others) => format!(" (not: {}; --channel chooses)", others.join(", ")),
+            };
+            say(&printable(&format!("  of channel {channel}{others}")));
+        }
+        for (count, thing, what) in [
+            (
+                exported.as_they_came,
+                "array",
+                "stored as compressed by the sender",
+            ),
+            (exported.empty, "array", "left out: no data"),
+            (exported.other, "message", "left out: no array that was asked for"),
             (
                 exported.unreadable,
+                "message",
                 "left out: damaged, missing or not understood",
             ),
         ] {
             if count > 0 {
-                say(&format!("  {} {what}", quantity::grouped(count)));
+                say(&format!("  {} {what}", quantity::several(count, thing)));
             }
         }
     }

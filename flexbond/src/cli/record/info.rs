@@ -166,8 +166,8 @@ fn lines(info: &Info, verified: bool) -> Vec<(&'static str, String)> {
         lines.push(("first message", first.to_string()));
         let rates = if span > 0.0 {
             format!(
-                " ({span:.3} s later: {} Hz, {}/s)",
-                quantity::count(info.messages.saturating_sub(1) as f64 / span),
+                " ({span:.3} s later: {}, {}/s)",
+                quantity::rate(info.messages.saturating_sub(1) as f64 / span),
                 quantity::bytes(info.bytes as f64 / span)
             )
         } else {
@@ -284,6 +284,7 @@ fn show_folder(
             value["bytes"] = bytes.into();
             value["missing_messages"] = report.missing_messages.into();
             value["incomplete_messages"] = report.incomplete_messages.into();
+            value["short_messages"] = report.short_messages.into();
             value["whole"] = Value::from(faults == 0);
         }
         say(&value.to_string());
@@ -324,5 +325,12 @@ fn show_folder(
             quantity::grouped(report.missing_messages),
             quantity::grouped(report.incomplete_messages)
         ));
+        if report.short_messages > 0 {
+            say(&format!(
+                "  {:<15}{} with fewer parts than their headers call for: sent like that, or removed since",
+                "short",
+                quantity::messages(report.short_messages)
+            ));
+        }
     }
 }

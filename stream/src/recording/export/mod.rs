@@ -4,6 +4,7 @@
 mod hdf5;
 #[cfg(feature = "hdf5")]
 mod instrument;
+mod names;
 mod npy;
 mod plane;
 mod selection;
@@ -17,6 +18,7 @@ use super::{Recorded, SourceError};
 use crate::stream2::Event;
 use crate::{ArrayError, Body, DecodeError, Decoder, Layout, StreamMessage};
 
+use names::{Names, listed};
 use plane::Plane;
 
 #[cfg(feature = "hdf5")]
@@ -63,13 +65,39 @@ pub enum ExportError {
         /// Why.
         reason: String,
     },
+    /// No message has the channel that was asked for, and there is no other array.
+    #[error("no message has the channel {channel}{}", match &there[..] {
+        [] => ", nor any other".to_owned(),
+        there => format!("; there are {}", listed(there)),
+    })]
+    NoChannel {
+        /// The channel that was asked for.
+        channel: String,
+        /// Those that there are.
+        there: Vec<String>,
+    },
+    /// There are messages of bsread, and no channel was asked for.
+    #[error(
+        "channels of bsread are exported one by one, and none was named; there are {}",
+        listed(there)
+    )]
+    Unnamed {
+        /// Those that there are.
+        there: Vec<String>,
+    },
+    /// The channel that was asked for has strings.
+    #[error("the channel {channel} is text, which is no array and cannot be exported")]
+    Text {
+        /// The channel.
+        channel: String,
+    },
     /// There is no array, so there is nothing to write.
     #[error("there is no array in what was to be exported")]
     Empty,
 }
 
 /// What was exported.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Exported {
     /// Arrays in the file.
@@ -82,6 +110,10 @@ pub struct Exported {
     pub other: u64,
     /// Messages and arrays that cannot be read or understood, left out.
     pub unreadable: u64,
+    /// The channel that the arrays are of, where messages have channels.
+    pub channel: Option<String>,
+    /// The other channels that messages have (4096 at most); their arrays are not in the file.
+    pub other_channels: Vec<String>,
 }
 
 /// A file that takes arrays of one layout.
@@ -114,16 +146,19 @@ fn export<W: ArrayWriter>(
         create,
         writer: None,
         detector: None,
+        selection: selection.clone(),
+        names: Names::default(),
         exported: Exported::default(),
     };
-    let result = export.all(messages, selection);
+    let result = export.all(messages);
+    export.name_channels();
     // What came before an error is kept.
-    match export.writer.map(W::finish) {
+    match export.writer.take().map(W::finish) {
         Some(Ok(arrays)) => export.exported.arrays = arrays,
         // The first error says more.
         Some(Err(error)) if result.is_ok() => return Err(error),
         Some(Err(_)) => {}
-        None if result.is_ok() => return Err(ExportError::Empty),
+        None if result.is_ok() => return Err(export.nothing(selection)),
         None => {}
     }
     result.map(|()| export.exported)
@@ -134,6 +169,9 @@ struct Export<W, C> {
     writer: Option<W>,
     // How the series began, until there is a file to say it in.
     detector: Option<StreamMessage>,
+    // With the channel of the first image where none was asked for.
+    selection: Selection,
+    names: Names,
     exported: Exported,
 }
 
@@ -141,10 +179,8 @@ impl<W: ArrayWriter, C: Fn(Layout, bool) -> Result<W, ExportError>> Export<W, C>
     fn all(
         &mut self,
         messages: impl IntoIterator<Item = Result<Recorded, SourceError>>,
-        selection: &Selection,
     ) -> Result<(), ExportError> {
         let mut decoder = Decoder::new();
-        let mut selection = selection.clone();
         for recorded in messages {
             let recorded = match recorded {
                 Ok(recorded) => recorded,
@@ -171,7 +207,7 @@ impl<W: ArrayWriter, C: Fn(Layout, bool) -> Result<W, ExportError>> Export<W, C>
                     None => self.detector = Some(message.clone()),
                 }
             }
-            let planes = selection.planes(&message);
+            let planes = self.selection.planes(&message, &mut self.names)?;
             if planes.is_empty() {
                 self.exported.other += 1;
             }
@@ -183,6 +219,26 @@ impl<W: ArrayWriter, C: Fn(Layout, bool) -> Result<W, ExportError>> Export<W, C>
             }
         }
         Ok(())
+    }
+
+    /// Says of which channel the arrays are, and which others there are.
+    fn name_channels(&mut self) {
+        let name = self.selection.name().filter(|name| self.names.contains(name));
+        self.exported.channel = name.map(str::to_owned);
+        self.exported.other_channels = self.names.without(name);
+    }
+
+    /// Why there is no array. `asked` is the selection without what was found out.
+    fn nothing(&self, asked: &Selection) -> ExportError {
+        let there = || self.names.without(None);
+        match (asked.name(), self.selection.name()) {
+            (Some(channel), _) if !self.names.contains(channel) => ExportError::NoChannel {
+                channel: channel.to_owned(),
+                there: there(),
+            },
+            (None, None) if !self.names.is_empty() => ExportError::Unnamed { there: there() },
+            _ => ExportError::Empty,
+        }
     }
 
     /// Adds one array to the file.

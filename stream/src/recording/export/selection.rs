@@ -1,8 +1,11 @@
 //! Which arrays of a message are exported.
 
-use crate::stream2::Event;
+use crate::bsread::ChannelType;
+use crate::stream2::{Channels, Event};
 use crate::{Body, StreamMessage};
 
+use super::ExportError;
+use super::names::Names;
 use super::plane::Plane;
 
 /// Which arrays of each message are exported: those of `array-1.0`, the image of `dimage-1.0`, one channel of an image of
@@ -26,9 +29,21 @@ impl Selection {
         self
     }
 
-    /// The arrays of a message; `None` for each that has no data.
-    pub(super) fn planes<'a>(&mut self, message: &'a StreamMessage) -> Vec<Option<Plane<'a>>> {
-        match &message.body {
+    /// The channel that is exported, as far as it is known.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.channel.as_deref()
+    }
+
+    /// The arrays of a message; `None` for each that has no data. The channels that there are are noted in `names`.
+    ///
+    /// # Errors
+    /// [`ExportError::Text`].
+    pub(super) fn planes<'a>(
+        &mut self,
+        message: &'a StreamMessage,
+        names: &mut Names,
+    ) -> Result<Vec<Option<Plane<'a>>>, ExportError> {
+        Ok(match &message.body {
             Body::Arrays(arrays) => (0..arrays.len())
                 .map(|index| Plane::of_buffer(arrays, index))
                 .collect(),
@@ -36,6 +51,9 @@ impl Selection {
             Body::Stream2(message) => match message.event() {
                 Event::Image(image) => {
                     let channels = image.data.as_ref();
+                    for (name, _) in channels.into_iter().flat_map(Channels::iter) {
+                        names.add(name);
+                    }
                     if self.channel.is_none() {
                         // Images of other channels are not to be mixed with it.
                         self.channel = channels
@@ -50,14 +68,21 @@ impl Selection {
                 }
                 _ => Vec::new(),
             },
-            Body::Bsread(pulse) => self
-                .channel
-                .as_ref()
-                .and_then(|name| pulse.get(name))
-                .map(Plane::of_reading)
-                .into_iter()
-                .collect(),
+            Body::Bsread(pulse) => {
+                for reading in pulse.iter() {
+                    names.add(reading.channel().name());
+                }
+                let named = self.channel.as_ref().and_then(|name| pulse.get(name));
+                if let Some(reading) = &named
+                    && reading.channel().channel_type() == Ok(ChannelType::Text)
+                {
+                    return Err(ExportError::Text {
+                        channel: reading.channel().name().to_owned(),
+                    });
+                }
+                named.map(Plane::of_reading).into_iter().collect()
+            }
             _ => Vec::new(),
-        }
+        })
     }
 }

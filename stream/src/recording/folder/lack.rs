@@ -4,7 +4,7 @@ use flexbond_transport::Message;
 
 use crate::bsread::BsreadError;
 use crate::detector::DetectorError;
-use crate::{Body, DecodeError, StreamMessage};
+use crate::{DecodeError, StreamMessage};
 
 /// The number of the first part that is missing at the end, as far as the message itself tells.
 pub(super) fn first_lacking(message: &Message) -> Option<usize> {
@@ -17,12 +17,9 @@ pub(super) fn first_lacking(message: &Message) -> Option<usize> {
     if begin != Some(&b'{') {
         return None;
     }
-    // A header with nothing behind it calls for the data, whatever of it was said.
     match StreamMessage::decode(message) {
-        Ok(decoded) => match decoded.body {
-            Body::Arrays(arrays) if arrays.is_empty() => Some(1),
-            _ => None,
-        },
+        // Arrays of which there is none are as good as others.
+        Ok(_) => None,
         Err(DecodeError::Detector(DetectorError::MissingPart { part, .. })) => Some(part),
         Err(DecodeError::Bsread(BsreadError::NoDataHeader)) if message.len() < 2 => Some(1),
         Err(DecodeError::Bsread(BsreadError::PartCount { channels, actual }))
@@ -55,7 +52,7 @@ mod tests {
             assert_eq!(lacking(&image[..count]), Some(count));
         }
         let array = [r#"{"htype":"array-1.0","type":"uint8","shape":[3]}"#, "abc"];
-        assert_eq!((lacking(&array), lacking(&array[..1])), (None, Some(1)));
+        assert_eq!((lacking(&array), lacking(&array[..1])), (None, None));
         let pulse = [
             r#"{"htype":"bsr_m-1.1","pulse_id":1}"#,
             r#"{"htype":"bsr_d-1.1","channels":[{"name":"a"}]}"#,

@@ -36,7 +36,7 @@ pub enum FolderError {
         source: io::Error,
     },
     /// A part cannot be read, and with it the message.
-    #[error("message {message} is left out: {} cannot be read", path.display())]
+    #[error("message {message} cannot be read: {} cannot be read", path.display())]
     Part {
         /// The message's number.
         message: u64,
@@ -46,16 +46,20 @@ pub enum FolderError {
         source: io::Error,
     },
     /// Messages are missing between two others.
-    #[error("messages {first} to {last} are missing; skip what is missing to read on without this error")]
+    #[error("{}", match first == last {
+        true => format!("message {first} is missing"),
+        false => format!("messages {first} to {last} are missing"),
+    })]
     MissingMessages {
         /// The number of the first one.
         first: u64,
         /// The number of the last one.
         last: u64,
     },
-    /// A part is missing, and with it the message: the file `{message:06}_{part:03}.raw`. The last parts of a message are
-    /// missed where its header calls for them and another message of the folder has so many.
-    #[error("message {message} has no part {part} ({message:06}_{part:03}.raw is missing), it is left out")]
+    /// A part is missing, and with it the message: the file `{message:06}_{part:03}.raw`. The last parts are missed of the
+    /// folder's last message, which a crash may have torn, where its header calls for them and another message has so
+    /// many.
+    #[error("message {message} has no part {part} ({message:06}_{part:03}.raw is missing)")]
     MissingPart {
         /// The message's number.
         message: u64,
@@ -92,6 +96,9 @@ pub struct FolderReport {
     pub missing_messages: u64,
     /// Messages left out so far because a part is missing or cannot be read.
     pub incomplete_messages: u64,
+    /// Messages read so far that have fewer parts than their headers call for. They came like that, or the files of their
+    /// last parts were removed.
+    pub short_messages: u64,
 }
 
 /// Reads the messages of a folder, in order of their numbers, in bounded memory (16 MiB for names, and a message).
@@ -234,7 +241,10 @@ impl Folder {
                 message: number,
                 part,
             }),
-            None => self.load(number, &parts).and_then(|read| self.complete(read)),
+            None => match self.load(number, &parts) {
+                Ok(read) => self.complete(read),
+                failed => failed,
+            },
         };
         if let Err(FolderError::Part { .. } | FolderError::MissingPart { .. }) = &loaded {
             self.report.incomplete_messages += 1;
@@ -242,17 +252,22 @@ impl Folder {
         loaded.map(Some)
     }
 
-    /// Refuses a message that has fewer parts than its header calls for.
-    fn complete(&self, recorded: Recorded) -> Result<Recorded, FolderError> {
+    /// Refuses the last message where it has fewer parts than its header calls for.
+    fn complete(&mut self, recorded: Recorded) -> Result<Recorded, FolderError> {
         let lacking = first_lacking(&recorded.message).and_then(|part| u32::try_from(part).ok());
-        match lacking {
-            // Where no message has such a part, all were left out on purpose: `m_dump --skip`.
-            Some(part) if part <= self.last_part => Err(FolderError::MissingPart {
+        // Where no message has such a part, all were left out on purpose: `m_dump --skip`.
+        let Some(part) = lacking.filter(|&part| part <= self.last_part) else {
+            return Ok(recorded);
+        };
+        // Recorders write one message after the other: what a crash tore is the last.
+        if Some(recorded.number) == self.report.last_number {
+            return Err(FolderError::MissingPart {
                 message: recorded.number,
                 part,
-            }),
-            _ => Ok(recorded),
+            });
         }
+        self.report.short_messages += 1;
+        Ok(recorded)
     }
 
     fn load(&self, number: u64, parts: &[PartName]) -> Result<Recorded, FolderError> {

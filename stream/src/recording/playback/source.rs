@@ -32,7 +32,10 @@ pub enum SourceError {
         source: OpenError,
     },
     /// Messages of a rotated recording are missing: the file that had them is gone, or is not read.
-    #[error("messages {first} to {last} are missing before {}", path.display())]
+    #[error("{} before {}", match first == last {
+        true => format!("message {first} is missing"),
+        false => format!("messages {first} to {last} are missing"),
+    }, path.display())]
     MissingMessages {
         /// The number of the first one.
         first: u64,
