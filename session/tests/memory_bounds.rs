@@ -79,16 +79,18 @@ async fn what_was_not_received_is_never_more_than_recv_memory() {
 
 #[tokio::test]
 async fn nobody_is_closed_while_the_application_pauses() {
-    const PEERS: usize = 40;
-    const EACH: usize = 5000;
-    let pull = socket_with(SocketType::Pull, brisk().recv_memory(512 * KIB));
+    const PEERS: usize = 60;
+    const EACH: usize = 4200;
+    // As many as one reads when it begins, and then some.
+    let options = brisk().recv_memory(512 * KIB).recv_hwm(1400);
+    let pull = socket_with(SocketType::Pull, options);
     let endpoint = bind(&pull).await;
     let mut sends = Vec::new();
     for peer in 0..PEERS {
         let mut raw = Raw::connect(&endpoint).await;
         raw.handshake("PUSH").await;
         sends.push(tokio::spawn(async move {
-            raw.send(&message(vec![peer as u8; 10]).repeat(EACH)).await;
+            raw.send(&message(vec![peer as u8]).repeat(EACH)).await;
             raw
         }));
     }
@@ -150,6 +152,25 @@ async fn messages_without_end_make_room_for_those_that_are_small() {
         drop(within("the rest of them", hoarder).await.expect("no panic"));
     }
     peers(&pull, 0).await;
+    until("an empty account", || pull.stats().unread_bytes == 0).await;
+}
+
+#[tokio::test]
+async fn what_is_not_whole_counts_on_a_conflating_socket_too() {
+    let pull = socket_with(SocketType::Pull, brisk().conflate(true).recv_memory(4 * MIB));
+    let endpoint = bind(&pull).await;
+    let mut raw = Raw::connect(&endpoint).await;
+    raw.handshake("PUSH").await;
+    // What was received does not make up for what comes then.
+    for fill in 0..3 {
+        raw.send(&message(vec![fill; 400 * KIB])).await;
+        assert_eq!(recv(&pull).await[0][0], fill);
+    }
+    let begin = [&[LONG][..], &(MIB as u64).to_be_bytes(), &vec![7; 800 * KIB]].concat();
+    raw.send(&begin).await;
+    until("its bytes", || pull.stats().unread_bytes as usize > 790 * KIB).await;
+    raw.send(&vec![7; 224 * KIB]).await;
+    assert_eq!(recv(&pull).await.size(), MIB);
     until("an empty account", || pull.stats().unread_bytes == 0).await;
 }
 

@@ -31,8 +31,10 @@ pub(crate) struct Account {
     returned: AtomicU64,
     /// Bytes of what nobody can receive as it is: not there as a whole, or not decoded.
     partial: AtomicUsize,
-    /// Of these, those that were not decoded.
-    undecoded: AtomicUsize,
+    /// Of these, those that may be whole messages: they are decoded once there is a place for them.
+    excused: AtomicUsize,
+    /// Those that are not.
+    stuck: AtomicUsize,
     /// It is among those that wait for room. Changed under their lock.
     waits: AtomicBool,
     waker: Mutex<Option<Waker>>,
@@ -58,7 +60,8 @@ impl Accounts {
             told: AtomicU64::new(0),
             returned: AtomicU64::new(0),
             partial: AtomicUsize::new(0),
-            undecoded: AtomicUsize::new(0),
+            excused: AtomicUsize::new(0),
+            stuck: AtomicUsize::new(0),
             waits: AtomicBool::new(false),
             waker: Mutex::new(None),
         })
@@ -77,12 +80,20 @@ impl Accounts {
         most.filter(|_| sum > self.memory.all() / 2).map(|(who, _)| who)
     }
 
-    /// There is room, or something was received: for some of those that wait, in their order. Each that finds room says so
-    /// to the next; and one that finds none looks who holds it.
+    /// If there is room, it is for some of those that wait. With less than this hardly anybody could go on; there will be
+    /// more: what takes the rest is received, or too much of it is with what cannot be.
     fn wake(&self) {
-        if self.waiters.load(Ordering::SeqCst) == 0 {
-            return;
+        if self.waiters.load(Ordering::SeqCst) > 0
+            && self.memory.free() >= Memory::OWN.min(self.memory.all() / 2)
+        {
+            self.wake_some();
         }
+    }
+
+    /// For some of those that wait, in their order. Each that finds room says so to the next; and one that finds none looks
+    /// who holds it.
+    #[cold]
+    fn wake_some(&self) {
         let mut woken = Vec::new();
         let mut waiting = self.waiting.lock();
         let most = 1 + self.memory.free() / Memory::GRAIN;
@@ -133,7 +144,7 @@ impl Account {
     /// As [`leave`](Self::leave), where nobody says what has come: what was counted is, until the lane is gone.
     pub(crate) fn abandon(&self) {
         self.partial.store(0, Ordering::Relaxed);
-        self.undecoded.store(0, Ordering::Relaxed);
+        self.excuse(0);
         self.all.memory.leave();
         self.pass();
     }
@@ -175,26 +186,39 @@ impl Account {
         self.partial.load(Ordering::Relaxed)
     }
 
-    /// Of that, what stays so however much the application receives. While something `waits` for it, what came after that may
-    /// be whole messages, which are decoded once there is a place for them.
-    pub(crate) fn stuck(&self, waits: impl FnOnce() -> bool) -> usize {
-        let (partial, undecoded) = (self.partial(), self.undecoded.load(Ordering::Relaxed));
-        match undecoded > 0 && waits() {
-            true => partial.saturating_sub(undecoded),
-            false => partial,
-        }
+    /// Of that, what stays so however much the application receives.
+    pub(crate) fn stuck(&self) -> usize {
+        self.stuck.load(Ordering::Relaxed)
     }
 
-    /// So much has come, of messages that are whole since the lane was made and of what is `partial` now, `undecoded` bytes
-    /// of that; so much of it was `fetched` by the application.
+    /// So much of what nobody can receive as it is may be whole messages, which are decoded once the application has made a
+    /// place for them. Only the connection knows, and only where it is woken when there is one: what an empty queue says is
+    /// true before it had its turn. Returns whether there was such an excuse and is none.
     #[inline]
-    pub(crate) fn tell(&self, come: u64, partial: usize, undecoded: usize, fetched: u64) {
+    pub(crate) fn excuse(&self, excused: usize) -> bool {
+        let stuck = self.partial().saturating_sub(excused);
+        self.stuck.store(stuck, Ordering::Relaxed);
+        let before = self.excused.load(Ordering::Relaxed);
+        if before != excused {
+            self.excused.store(excused, Ordering::Relaxed);
+        }
+        before > excused && excused == 0
+    }
+
+    /// So much has come, of messages that are whole since the lane was made and of what is `partial` now, of which so much is
+    /// [`excused`](Self::excuse); so much of it was `fetched` by the application.
+    #[inline]
+    pub(crate) fn tell(&self, come: u64, partial: usize, excused: usize, fetched: u64) {
         self.partial.store(partial, Ordering::Relaxed);
-        self.undecoded.store(undecoded, Ordering::Relaxed);
+        let is_back = self.excuse(excused);
         let used = come + partial as u64;
         let told = self.told.load(Ordering::Relaxed);
         if used > told + Self::OWN as u64 || used < told {
             self.equalize(used, fetched);
+        }
+        // Those that wait may have seen the excuse, and have to look again.
+        if is_back && partial > Self::OWN && self.all.waiters.load(Ordering::SeqCst) > 0 {
+            self.all.wake_some();
         }
     }
 
@@ -300,11 +324,7 @@ impl Account {
             self.waits.store(false, Ordering::Relaxed);
             self.all.waiters.store(waiting.len(), Ordering::SeqCst);
         }
-        let memory = &self.all.memory;
-        // With less than this hardly anybody could go on.
-        if memory.free() >= Self::OWN.min(memory.all() / 2) {
-            self.all.wake();
-        }
+        self.all.wake();
     }
 
     /// Counts what is going to be read before it is.

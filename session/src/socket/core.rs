@@ -356,9 +356,9 @@ impl Core {
     /// Whose connection has to end because there is no room for what comes, if anybody's.
     pub(crate) fn heaviest_partial(&self) -> Option<Arc<Lane>> {
         let lanes = self.lanes.lock();
-        let stuck = lanes.values().map(|lane| {
+        let stuck = lanes.values().filter_map(|lane| {
             lane.collect();
-            (lane, lane.stuck())
+            Some((lane, lane.account()?.stuck()))
         });
         self.unread.heaviest(stuck).cloned()
     }

@@ -206,12 +206,6 @@ impl Lane {
         self.inbound().is_some_and(|inbound| inbound.waiting(waker) > 0)
     }
 
-    /// What came by it for which the application can make no room, however much it receives.
-    pub(crate) fn stuck(&self) -> usize {
-        let stuck = |account: &Arc<Account>| account.stuck(|| self.has_waiting(None));
-        self.account.as_ref().map_or(0, stuck)
-    }
-
     /// Asks the connection to end: it has most of what there is no room for.
     pub(crate) fn end_for_room(&self) {
         if self.end.lock().reason.is_none() {

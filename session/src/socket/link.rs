@@ -250,12 +250,12 @@ impl Link {
                     Err(end) => self.read_error = Some(end),
                 }
             }
-            self.unread.tell(lane, &self.zmtp);
+            self.unread.tell(lane, self.zmtp.incomplete(), self.excused());
             if !self.hand_on(cx, lane) || self.unread.is_over(lane, cx.waker()) {
                 self.unread.pass();
                 return Ok(self.pause());
             }
-            if self.is_held && self.window(cx, lane, Want::LISTS)? == 0 {
+            if self.is_held && self.window(cx, lane, Want::lists(self.zmtp.undecoded()))? == 0 {
                 return Ok(self.pause());
             }
             if self.paused && (self.undecoded || self.read_error.is_some()) {
@@ -272,6 +272,7 @@ impl Link {
             }
             let want = Want {
                 ahead: self.zmtp.receives_body(),
+                undecoded: 0,
                 bytes: spare(self.zmtp.read_buffer()),
             };
             let window = self.window(cx, lane, want)?;
@@ -290,7 +291,7 @@ impl Link {
                 }
                 Poll::Pending => {
                     // What was reserved for the read is for others.
-                    self.unread.tell(lane, &self.zmtp);
+                    self.unread.tell(lane, self.zmtp.incomplete(), 0);
                     return Ok(false);
                 }
             }
@@ -349,6 +350,14 @@ impl Link {
             }
         }
         Ok(false)
+    }
+
+    /// How much of what was read may be whole messages, for which the application has to make a place first.
+    fn excused(&self) -> usize {
+        match self.undecoded && !self.is_held {
+            true => self.zmtp.undecoded(),
+            false => 0,
+        }
     }
 
     /// How much of what would be read there is room for. If there is none, this task is woken when there may be.

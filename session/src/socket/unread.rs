@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use flexbond_wire::zmtp;
-
 use super::account::Account;
 use super::core::Core;
 use super::lane::Lane;
@@ -18,9 +16,6 @@ pub(crate) struct Unread {
     account: Option<Arc<Account>>,
     /// The application has to receive some before more is read.
     is_held_up: bool,
-    /// It waits for room, and so it was last: what was not decoded may be whole messages, for which the application makes
-    /// room.
-    is_left: bool,
 }
 
 /// What follows for a connection.
@@ -43,12 +38,13 @@ impl Unread {
         }
     }
 
-    /// What has come by a lane is as much as its counters say, and so much that is not there as a whole or was not decoded.
+    /// What has come by a lane is as much as its counters say, and so much that is not there as a whole or was not decoded;
+    /// of which so much is [`excused`](Account::excuse).
     #[inline]
-    pub(crate) fn tell(&self, lane: &Lane, zmtp: &zmtp::Connection) {
+    pub(crate) fn tell(&self, lane: &Lane, partial: usize, excused: usize) {
         if let Some(account) = &self.account {
             let (come, fetched) = (lane.counters.come(), lane.counters.fetched());
-            account.tell(come, zmtp.incomplete(), zmtp.undecoded(), fetched);
+            account.tell(come, partial, excused, fetched);
         }
     }
 
@@ -69,7 +65,7 @@ impl Unread {
         let bytes = lane.counters.unread() + account.partial();
         match account.is_over(bytes) {
             None => {
-                if account.free() > 0 {
+                if account.free() >= Account::OWN {
                     self.is_held_up = false;
                 }
                 false
@@ -123,9 +119,9 @@ impl Unread {
             return Room::Some(want.bytes);
         };
         // Once the application has received all that waits, it cannot do more for what was not decoded.
-        let waits = lane.has_waiting(Some(waker));
-        let was_left = std::mem::replace(&mut self.is_left, waits);
-        let is_new = account.wait(waker) || (was_left && !waits);
+        let waits = want.undecoded > 0 && lane.has_waiting(Some(waker));
+        let is_back = account.excuse(if waits { want.undecoded } else { 0 });
+        let is_new = account.wait(waker) || is_back;
         let look = || Some(self.window(lane, want)).filter(|window| *window > 0);
         if let Some(window) = look() {
             return Room::Some(window);
@@ -179,12 +175,17 @@ pub(crate) struct Want {
     pub(crate) bytes: usize,
     /// They count before they are there: a body that has a buffer of its own, or where little is free.
     pub(crate) ahead: bool,
+    /// What was read and may be whole messages.
+    pub(crate) undecoded: usize,
 }
 
 impl Want {
     /// For lists of parts of what was read already.
-    pub(crate) const LISTS: Self = Want {
-        bytes: Memory::GRAIN,
-        ahead: true,
-    };
+    pub(crate) fn lists(undecoded: usize) -> Self {
+        Want {
+            bytes: Memory::GRAIN,
+            ahead: true,
+            undecoded,
+        }
+    }
 }

@@ -44,7 +44,6 @@ struct Peer {
     connected: bool,
     bell: Arc<Bell>,
     waits: bool,
-    is_left: bool,
 }
 
 impl Peer {
@@ -68,7 +67,6 @@ impl Peer {
             connected: true,
             bell: Arc::default(),
             waits: false,
-            is_left: false,
         }
     }
 
@@ -87,7 +85,7 @@ impl Peer {
     }
 
     fn stuck(&self) -> usize {
-        self.account.stuck(|| !self.queue.is_empty())
+        self.account.stuck()
     }
 
     fn held(&self) -> usize {
@@ -100,13 +98,18 @@ impl Peer {
 
     /// Whether its connection has something to do.
     fn is_runnable(&self) -> bool {
-        let woken = self.bell.0.load(Ordering::Relaxed) || (self.is_left && self.queue.is_empty());
+        let woken = self.bell.0.load(Ordering::Relaxed);
         self.has_more() && self.queue.len() < Self::QUEUE && (!self.waits || woken)
     }
 
     fn tell(&self) {
+        let excused = if self.undecoded.is_empty() {
+            0
+        } else {
+            self.buffered()
+        };
         self.account
-            .tell(self.come, self.partial(), self.buffered(), self.fetched);
+            .tell(self.come, self.partial(), excused, self.fetched);
     }
 
     /// One turn of its connection, as a link takes it: false if there is no room, and that is new.
@@ -132,10 +135,8 @@ impl Peer {
         let mut window = look(self);
         let mut is_new = false;
         if window == 0 {
-            let left = !self.queue.is_empty();
-            let was_left = std::mem::replace(&mut self.is_left, left);
             self.bell = Arc::default();
-            is_new = self.account.wait(&Waker::from(Arc::clone(&self.bell))) || (was_left && !left);
+            is_new = self.account.wait(&Waker::from(Arc::clone(&self.bell)));
             window = look(self);
         }
         self.waits = window == 0;
@@ -383,10 +384,10 @@ fn while_the_application_pauses_nobody_is_closed_for_what_it_could_receive() {
     let mut world = World {
         accounts: Arc::clone(&accounts),
         peers: Vec::new(),
-        most: 1000,
+        most: 1001,
         closed: Vec::new(),
     };
-    for _ in 0..world.most {
+    for _ in 0..1000 {
         world.peers.push(Peer::new(&accounts, vec![100; 250], usize::MAX));
         // Most of what comes is in the read buffers, behind a full queue.
         for index in 0..world.peers.len() {
@@ -395,6 +396,12 @@ fn while_the_application_pauses_nobody_is_closed_for_what_it_could_receive() {
             }
         }
     }
+    // For this one there is no room, and so it looks who has it.
+    world.peers.push(Peer::new(&accounts, vec![MIB], usize::MAX));
+    while world.peers[1000].is_runnable() {
+        world.turn(1000);
+    }
+    assert!(world.peers[1000].waits);
     world.check(0);
     let memory = accounts.memory();
     assert!(memory.free() < 16 * KIB, "{} are free", memory.free());
@@ -402,7 +409,17 @@ fn while_the_application_pauses_nobody_is_closed_for_what_it_could_receive() {
     assert!(partial > memory.all() / 2, "{partial}");
     assert!(world.closed.is_empty());
     let mut received = 0;
-    while received < 1000 * 250 {
+    // All that waits is received before any connection has its turn, and then the one that waits has it first.
+    for index in 0..1000 {
+        while world.peers[index].receive() {
+            received += 1;
+        }
+    }
+    while world.peers[1000].is_runnable() {
+        world.turn(1000);
+    }
+    assert!(world.peers[1000].waits && world.closed.is_empty());
+    while received < 1000 * 250 + 1 {
         for index in 0..world.peers.len() {
             while world.peers[index].receive() {
                 received += 1;
@@ -426,11 +443,13 @@ fn whoever_waits_looks_again_when_all_was_received() {
         most: 100,
         closed: Vec::new(),
     };
-    // Each has a message that could be received, and a small one that never comes as a whole.
+    // Each has messages that could be received, more than its queue takes, and then one that never comes as a whole.
     for _ in 0..60 {
-        world
-            .peers
-            .push(Peer::new(&accounts, vec![100, 30 * KIB], 20 * KIB));
+        world.peers.push(Peer::new(
+            &accounts,
+            [vec![100; Peer::QUEUE + 1], vec![30 * KIB]].concat(),
+            16 * KIB,
+        ));
     }
     world
         .peers
