@@ -11,6 +11,7 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 
 use super::output::Output;
+use super::watch::Watch;
 use super::{ConfigError, OutletId, OutputConfig, OutputStats, SplitConfig, Splitter, Undelivered};
 use crate::alarm::{Alarm, now};
 use crate::link::Fault;
@@ -38,6 +39,8 @@ pub struct Split {
     splitter: Splitter<Message>,
     count_headers: bool,
     outputs: Vec<Output>,
+    /// What the splitter goes by.
+    watch: Watch,
     /// Nothing more is taken from the source.
     closing: bool,
     /// Outputs that are no more, sending what waited for them.
@@ -143,6 +146,7 @@ impl Split {
             splitter,
             count_headers: true,
             outputs,
+            watch: Watch::default(),
             closing: false,
             leaving: Vec::new(),
             unbinding: Vec::new(),
@@ -439,15 +443,13 @@ impl Split {
             output.is_full = false;
         }
         for _ in 0..BUDGET {
-            let now = now();
-            if !self.splitter.is_ready() {
-                self.splitter.handle_timeout(now);
-            }
+            let real = now();
+            let now = self.watch.read(real);
+            // First of all: what was full may have room again.
             if let Poll::Ready(error) = self.poll_outputs(cx) {
                 return Poll::Ready(error);
             }
             if !self.splitter.is_ready() {
-                // Transmitting may have made room.
                 self.splitter.handle_timeout(now);
             }
             if !self.splitter.is_ready() {
@@ -455,7 +457,7 @@ impl Split {
                     continue;
                 }
                 let deadline = self.splitter.poll_timeout(now);
-                match self.alarm.poll(cx, deadline) {
+                match self.alarm.poll(cx, self.watch.sleep_until(deadline)) {
                     Poll::Ready(()) => continue,
                     Poll::Pending => return Poll::Pending,
                 }
@@ -465,9 +467,12 @@ impl Split {
                 Poll::Ready(Err(error)) => return Poll::Ready(error.into()),
                 // What was placed last is still to be sent.
                 Poll::Pending if self.has_work() => continue,
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.watch.sleep();
+                    return Poll::Pending;
+                }
             };
-            self.handle(now, message);
+            self.handle(real, now, message);
         }
         // Others have their turn.
         cx.waker().wake_by_ref();
@@ -503,7 +508,7 @@ impl Split {
         }
     }
 
-    fn handle(&mut self, now: Instant, message: Message) {
+    fn handle(&mut self, real: Instant, now: Instant, message: Message) {
         let size = message.size();
         let statistics = self.source.statistics_mut();
         let wanted = self.count_headers || self.splitter.needs_header();
@@ -511,7 +516,7 @@ impl Split {
             true => StreamMessage::header_of(&message).ok(),
             false => None,
         };
-        statistics.handle_message(now, size);
+        statistics.handle_message(real, size);
         match &header {
             Some(header) => statistics.handle_header(header, size),
             None if wanted => statistics.handle_unknown(),

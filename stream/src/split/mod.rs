@@ -57,10 +57,17 @@
 //!
 //! | [`Policy`] | the output | all others |
 //! | --- | --- | --- |
-//! | `drop-stalled` (default) | loses nothing while it takes anything; once it has taken nothing for `patience_ms`, it gets nothing more before it has caught up | go at its pace, wait for what is left of `patience_ms` once its queue is full |
+//! | `drop-stalled` (default) | loses nothing while it takes anything; once it has taken nothing for `patience_ms`, it gets nothing more before it has caught up | go on for twice `patience_ms` once its queue is full, then at its pace |
 //! | `wait` | loses nothing | wait for it, for ever |
 //! | `drop-newest` | loses the new message | are not affected |
 //! | `drop-oldest` | loses the oldest one that waits | are not affected |
+//!
+//! With `drop-stalled` more messages than `queue_size` may wait for an output, but 512 MiB at most, for twice
+//! `patience_ms` (default 250) from when its queue is full: whether it is slow or stands still is not known before. The
+//! system at its other end goes on taking for a while, bit by bit, when nobody reads there any more, and one that is alive
+//! pauses now and then. So none of the two holds up the others. What is beyond `queue_size` is dropped when the output is
+//! found to stand still; one that is slow is some messages further behind, and all others go at its pace from then on. While
+//! the split itself gets no processor, nobody stands still.
 //!
 //! While all outputs are stalled nothing is dropped for `drop-stalled` ones: there is nobody to be held up, and the
 //! source keeps what it has. Up to `queue_size` messages wait for each output here, and as many in its socket (eight with
@@ -72,6 +79,7 @@ mod filter;
 mod outlet;
 mod output;
 mod splitter;
+mod watch;
 
 pub use config::{ConfigError, OutputConfig, OutputMode, SourceConfig, SourceMode, SplitConfig, attach_of};
 pub use driver::{Reloaded, Split, SplitError};

@@ -14,9 +14,10 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Policy {
-    /// Everybody waits as long as the output takes anything; what has taken nothing for a while (default 250 ms) gets
-    /// nothing more before it has caught up, unless nobody else takes anything either. The default: nobody who is alive
-    /// loses anything, and nobody who is not holds up the others.
+    /// All others go at the output's pace as long as it takes anything; what has taken nothing for a while (default 250 ms)
+    /// gets nothing more before it has caught up, unless nobody else takes anything either. Until it is clear which of the
+    /// two it is, more may wait for it. The default: nobody who is alive loses anything, and nobody who is not holds up the
+    /// others.
     #[default]
     DropStalled,
     /// Everybody waits, for as long as it takes.
@@ -66,8 +67,20 @@ pub(super) struct Outlet<M> {
     /// Since when messages come and none is taken. Whether that is too long only counts once it is full: what fills a
     /// queue for longer than the patience has been waited for already.
     untaken_since: Option<Instant>,
+    /// Since when there are more than `limit`.
+    beyond_since: Option<Instant>,
+    /// So many there were at most since then.
+    most: usize,
+    /// The bytes of those that are beyond `limit`.
+    bytes_beyond: usize,
     stats: OutletStats,
 }
+
+/// The bytes beyond an outlet's bound, with some for each message: what a stream of 1 GB/s has in half a second. The
+/// outputs of a split share the messages themselves.
+const MOST_BEYOND: usize = 512 << 20;
+/// What a message takes besides its bytes.
+const OVERHEAD: usize = 256;
 
 /// What to do about a full outlet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +98,9 @@ impl<M> Outlet<M> {
             policy,
             patience,
             untaken_since: None,
+            beyond_since: None,
+            most: 0,
+            bytes_beyond: 0,
             stats: OutletStats::default(),
         };
         outlet.set(limit, policy, patience);
@@ -95,6 +111,8 @@ impl<M> Outlet<M> {
     pub(super) fn set(&mut self, limit: usize, policy: Policy, patience: Duration) {
         self.limit = if limit == 0 { Options::UNLIMITED_HWM } else { limit };
         (self.policy, self.patience) = (policy, patience);
+        let beyond = self.queue.iter().skip(self.limit);
+        self.bytes_beyond = beyond.map(|(_, size)| size.saturating_add(OVERHEAD)).sum();
         self.stats.stalled &= policy == Policy::DropStalled;
     }
 
@@ -102,8 +120,23 @@ impl<M> Outlet<M> {
         !self.stats.stalled && self.queue.len() < self.limit
     }
 
+    /// Whether more than the bound may wait: for a while from when that is reached, and then for as many as there are.
+    pub(super) fn has_room_beyond(&self, now: Instant) -> bool {
+        let passed = |since: Instant| now.saturating_duration_since(since) >= self.patience.saturating_mul(2);
+        let grows = !self.beyond_since.is_some_and(passed) && self.bytes_beyond < MOST_BEYOND;
+        self.policy == Policy::DropStalled
+            && !self.patience.is_zero()
+            && !self.is_stuck(now)
+            && (grows || self.queue.len() < self.most)
+    }
+
     pub(super) fn push(&mut self, now: Instant, message: M, size: usize) {
         self.queue.push_back((message, size));
+        if self.queue.len() > self.limit && self.policy == Policy::DropStalled {
+            self.beyond_since.get_or_insert(now);
+            self.most = self.most.max(self.queue.len());
+            self.bytes_beyond = self.bytes_beyond.saturating_add(size.saturating_add(OVERHEAD));
+        }
         self.untaken_since.get_or_insert(now);
     }
 
@@ -116,6 +149,7 @@ impl<M> Outlet<M> {
     pub(super) fn pop(&mut self) -> Option<M> {
         let (message, size) = self.queue.pop_front()?;
         self.untaken_since = None;
+        self.settle();
         if self.queue.is_empty() {
             self.stats.stalled = false;
         }
@@ -147,6 +181,24 @@ impl<M> Outlet<M> {
         if self.policy == Policy::DropStalled && !self.stats.stalled {
             self.stats.stalled = true;
             self.stats.stalls += 1;
+            // They were kept for one that might have gone on.
+            while self.queue.len() > self.limit && self.queue.pop_back().is_some() {
+                self.stats.dropped += 1;
+            }
+            self.settle();
+        }
+    }
+
+    /// Takes note that fewer wait.
+    fn settle(&mut self) {
+        if self.queue.len() <= self.limit {
+            self.bytes_beyond = 0;
+        } else if let Some((_, size)) = self.queue.get(self.limit - 1) {
+            // It was the first one beyond.
+            self.bytes_beyond = self.bytes_beyond.saturating_sub(size.saturating_add(OVERHEAD));
+        }
+        if self.queue.len() < self.limit {
+            (self.beyond_since, self.most) = (None, 0);
         }
     }
 

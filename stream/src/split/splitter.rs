@@ -353,6 +353,19 @@ fn offer<M: Clone>(
         }
         outlet.handle_full(now);
     }
+    // More may wait for one that may be slow, or may have come to a stand, while there are others that it would hold up.
+    let held_up = |(other, (_, outlet)): (usize, &(OutletId, Outlet<M>))| {
+        !members.contains(&other) && outlet.has_room()
+    };
+    let others_have_room = outlets.iter().enumerate().any(held_up);
+    for offset in (0..count).filter(|_| others_have_room) {
+        let at = (turn + offset) % count;
+        let (_, outlet) = &mut outlets[members[at]];
+        if outlet.has_room_beyond(now) {
+            outlet.push(now, message.clone(), size);
+            return Some(at);
+        }
+    }
     // In a group, one that is only full will have room before one that takes nothing.
     let moving = (0..count)
         .map(|offset| (turn + offset) % count)

@@ -100,9 +100,10 @@ Keys of a stream, in the file and after the commas of an argument:
                (in an argument the last key, as it may contain commas)
   group        streams of the same group share their messages, one to each in turn
   policy       when it takes nothing and no more may wait:
-                 drop-stalled  all wait for it as long as it takes anything; after
-                               patience_ms without, it gets nothing more before it
-                               has caught up (default)
+                 drop-stalled  all go at its pace as long as it takes anything, once
+                               it is twice patience_ms behind; after patience_ms
+                               without, it gets nothing more before it has caught up
+                               (default)
                  wait          all wait for it, for as long as it takes
                  drop-newest   the new message is dropped for it
                  drop-oldest   the oldest message that waits is dropped
@@ -280,6 +281,16 @@ impl SplitCommand {
                     match self.json {
                         true => console.print_json(&tally.json(split))?,
                         false => console.print(tally.text(split))?,
+                    }
+                    for stats in tally.newly_stalled(split) {
+                        note(&format!(
+                            "{}: takes nothing, and gets nothing more before it has caught up; a larger queue_size or \
+                             patience_ms lets it pause for longer, policy=wait for as long as it likes",
+                            stats.address
+                        ));
+                        if self.json {
+                            console.print_json(&json!({ "event": "stalled", "address": stats.address }))?;
+                        }
                     }
                     while let Some(warning) = split.statistics_mut().poll_warning() {
                         note(&format!("warning: {warning}"));

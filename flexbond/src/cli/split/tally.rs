@@ -1,6 +1,6 @@
 //! What passes through a split, a few lines at a time, and its summary.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::time::Instant;
 
@@ -19,6 +19,8 @@ pub(super) struct Tally {
     source: Totals,
     /// By address.
     outputs: HashMap<String, OutletStats>,
+    /// Those of which it was told that they stand still.
+    stalled: HashSet<String>,
 }
 
 /// An output, and how fast it was since it was told last.
@@ -35,7 +37,16 @@ impl Tally {
             last: now,
             source: Totals::default(),
             outputs: HashMap::new(),
+            stalled: HashSet::new(),
         }
+    }
+
+    /// Outputs that have stood still for the first time.
+    pub(super) fn newly_stalled(&mut self, split: &Split) -> Vec<OutputStats> {
+        let stalled = split.stats().filter(|stats| stats.outlet.stalls > 0);
+        stalled
+            .filter(|stats| self.stalled.insert(stats.address.clone()))
+            .collect()
     }
 
     /// What passed since the last time: a line for the source, and one for each output.

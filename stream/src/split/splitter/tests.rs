@@ -161,38 +161,120 @@ fn waiting_holds_one_message_back_and_gives_it_to_the_others_at_once() {
 }
 
 #[test]
-fn a_stalled_output_is_waited_for_once() {
+fn a_stalled_output_holds_up_nobody() {
     let mut splitter = Splitter::new([rule(Policy::DropStalled, 2), rule(Policy::DropStalled, 2)]);
     let outlets: Vec<_> = splitter.outlets().collect();
     let start = Instant::now();
-    for message in 0..3 {
-        put(&mut splitter, start, [message]);
-        drain(&mut splitter, outlets[1]);
+    for ms in 0..1_000 {
+        put(&mut splitter, start + Duration::from_millis(ms), [ms]);
+        assert!(splitter.is_ready(), "held up after {ms} ms");
+        assert_eq!(drain(&mut splitter, outlets[1]), [ms]);
+        let stats = splitter.stats(outlets[0]).unwrap();
+        let expected = match ms {
+            // None was taken since message 0; until then nobody knows.
+            0..250 => (false, 0, ms as usize + 1),
+            _ => (true, ms - 1, 2),
+        };
+        assert_eq!((stats.stalled, stats.dropped, stats.queued), expected, "{ms}");
     }
-    assert!(!splitter.is_ready());
-    // None was taken since message 0.
-    assert_eq!(splitter.poll_timeout(start), Some(start + PATIENCE));
-    splitter.handle_timeout(start + PATIENCE);
-    assert!(splitter.is_ready());
-    for message in 3..100 {
-        put(&mut splitter, start + PATIENCE, [message]);
-        assert!(splitter.is_ready(), "never waited for again");
-        assert_eq!(drain(&mut splitter, outlets[1]), [message]);
-    }
-    let stats = splitter.stats(outlets[0]).unwrap();
-    assert_eq!(
-        (stats.stalled, stats.stalls, stats.dropped, stats.queued),
-        (true, 1, 98, 2)
-    );
+    let now = start + Duration::from_secs(1);
+    assert_eq!(splitter.stats(outlets[0]).unwrap().stalls, 1);
     // Taking one is not catching up.
     assert_eq!(splitter.poll_transmit(outlets[0]), Some(0));
-    put(&mut splitter, start + PATIENCE, [100]);
-    assert_eq!(splitter.stats(outlets[0]).unwrap().dropped, 99);
+    put(&mut splitter, now, [1_000]);
+    assert_eq!(splitter.stats(outlets[0]).unwrap().dropped, 999);
     assert_eq!(drain(&mut splitter, outlets[0]), [1]);
     drain(&mut splitter, outlets[1]);
-    put(&mut splitter, start + PATIENCE, [101]);
-    assert_eq!(drain(&mut splitter, outlets[0]), [101]);
+    put(&mut splitter, now, [1_001]);
+    assert_eq!(drain(&mut splitter, outlets[0]), [1_001]);
     assert!(!splitter.stats(outlets[0]).unwrap().stalled);
+}
+
+/// Messages that come whenever they can, one a millisecond at most, all taken by a first output, and by a second one as
+/// `taken` says for each millisecond. Returns what became of the second one's, and for how many milliseconds the first
+/// one was held up.
+fn flow(queue_size: usize, times: u64, taken: impl Fn(u64) -> u64) -> (OutletStats, u64) {
+    let mut splitter = Splitter::new([
+        rule(Policy::DropStalled, 100),
+        rule(Policy::DropStalled, queue_size),
+    ]);
+    let outlets: Vec<_> = splitter.outlets().collect();
+    let start = Instant::now();
+    let (mut next, mut held) = (0, 0);
+    for ms in 0..times {
+        let now = start + Duration::from_millis(ms);
+        for _ in 0..taken(ms) {
+            splitter.poll_transmit(outlets[1]);
+        }
+        splitter.handle_timeout(now);
+        match splitter.is_ready() {
+            true => {
+                put(&mut splitter, now, [next]);
+                next += 1;
+            }
+            false => held += 1,
+        }
+        drain(&mut splitter, outlets[0]);
+        assert!(splitter.stats(outlets[1]).unwrap().queued <= queue_size + 500);
+    }
+    (splitter.stats(outlets[1]).unwrap(), held)
+}
+
+#[test]
+fn an_output_that_comes_to_a_stand_bit_by_bit_holds_up_nobody() {
+    for queue_size in [1, 10, 100] {
+        // What a connection took here whose other end read nothing any more: four messages each 40 ms, for 250 ms.
+        let trickle = |ms: u64| match ms {
+            0..1_000 => 1,
+            1_000..1_250 if ms.is_multiple_of(40) => 4,
+            _ => 0,
+        };
+        let (stats, held) = flow(queue_size, 3_000, trickle);
+        assert_eq!((stats.stalls, stats.stalled, held), (1, true, 0), "{queue_size}");
+        assert_eq!(stats.queued, queue_size);
+    }
+}
+
+#[test]
+fn pauses_hold_up_nobody_and_lose_nothing() {
+    let (stats, held) = flow(10, 20_000, |ms| if ms % 1_000 < 200 { 0 } else { 2 });
+    assert_eq!((stats.dropped, held), (0, 0));
+}
+
+#[test]
+fn the_slow_set_the_pace_and_lose_nothing() {
+    for every in [2, 3, 30, 200] {
+        let (stats, held) = flow(10, 20_000, |ms| u64::from(ms.is_multiple_of(every)));
+        assert_eq!((stats.stalls, stats.dropped), (0, 0), "every {every} ms");
+        let expected = 19_500 - 19_500 / every;
+        assert!(
+            (expected - 20..=expected).contains(&held),
+            "every {every} ms: {held}, {expected}"
+        );
+    }
+}
+
+#[test]
+fn what_may_wait_beyond_the_bound_has_a_bound() {
+    let mut splitter = Splitter::new([rule(Policy::DropStalled, 2), rule(Policy::DropStalled, 2)]);
+    let outlets: Vec<_> = splitter.outlets().collect();
+    let now = Instant::now();
+    let mut count = 0;
+    while splitter.is_ready() {
+        splitter.handle_message(now, None, 64 << 20, count);
+        drain(&mut splitter, outlets[1]);
+        count += 1;
+    }
+    // Two, eight times 64 MiB, and one that is held.
+    assert_eq!(count, 11);
+    // Each one that is taken makes room for one more.
+    assert_eq!(splitter.poll_transmit(outlets[0]), Some(0));
+    splitter.handle_timeout(now);
+    assert!(splitter.is_ready());
+    // Nobody would be held up, so nothing more waits.
+    let mut alone = Splitter::new([rule(Policy::DropStalled, 2)]);
+    put(&mut alone, now, 0..3);
+    assert!(!alone.is_ready());
 }
 
 #[test]
@@ -219,8 +301,9 @@ fn a_queue_that_took_long_to_fill_is_not_waited_for_again() {
         put(&mut splitter, later, [message]);
         drain(&mut splitter, outlets[1]);
     }
-    assert!(!splitter.is_ready());
-    assert_eq!(splitter.poll_timeout(later), Some(later + PATIENCE));
+    let stats = splitter.stats(outlets[0]).unwrap();
+    assert_eq!((stats.stalled, stats.dropped, stats.queued), (false, 0, 3));
+    assert!(splitter.is_ready());
 }
 
 #[test]
@@ -337,12 +420,11 @@ fn an_output_that_may_keep_less_than_it_has_stalls_all_the_same() {
     // It takes one more, and then nothing.
     assert_eq!(splitter.poll_transmit(outlets[0]), Some(0));
     put(&mut splitter, now, [5]);
-    assert!(!splitter.is_ready());
-    assert_eq!(splitter.poll_timeout(now), Some(now + PATIENCE));
     now += PATIENCE;
-    splitter.handle_timeout(now);
+    put(&mut splitter, now, [6]);
     assert!(splitter.is_ready(), "the other one is held up for ever");
-    assert_eq!(drain(&mut splitter, outlets[1]), [5]);
+    assert_eq!(drain(&mut splitter, outlets[1]), [5, 6]);
+    assert_eq!(splitter.stats(outlets[0]).unwrap().queued, 3);
     assert!(splitter.stats(outlets[0]).unwrap().stalled);
 }
 
