@@ -163,7 +163,7 @@
 //! | arguments and answer of a call | 256 MiB each | `max_request`, `max_response` |
 //! | members of a group, and what waits for them | 1,024; 64 MiB | `flexbond_session::group::Options` |
 //!
-//! What waits for all peers together is a goal, not an exact bound (the README says why).
+//! What waits to be received from all peers together is a bound, what waits to be sent to all a goal (the README says why).
 //! A server on an open network wants smaller ones: as large as its largest message, and no larger.
 //!
 //! # Keys
