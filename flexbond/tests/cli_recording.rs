@@ -764,7 +764,13 @@ fn only_the_last_message_of_a_folder_can_have_been_torn() {
     let back = place.path().join("back");
     let (replay, endpoint) = m_replay(&[text(&seed)]);
     assert_eq!(m_dump(&[&endpoint, text(&back), "-n", "4"]).end().code, Some(0));
-    assert_eq!(replay.end().code, Some(0));
+    let replay = replay.end();
+    assert_eq!(replay.code, Some(0));
+    let told = replay.stderr.join("\n");
+    assert!(
+        told.contains("message 1 has no part 3") && !told.contains("message 2"),
+        "{told}"
+    );
     assert_eq!(contents(&back), contents(&seed));
 
     fs::remove_file(seed.join("000003_003.raw")).unwrap();

@@ -19,6 +19,7 @@ const INTERVAL: Duration = Duration::from_millis(250);
 pub(crate) struct Tally {
     messages: Cell<u64>,
     bytes: Cell<u64>,
+    shorts: Cell<u64>,
     more: Cell<Option<String>>,
 }
 
@@ -34,6 +35,16 @@ impl Tally {
 
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.get()
+    }
+
+    /// One lacks parts; how many that makes.
+    pub(crate) fn add_short(&self) -> u64 {
+        self.shorts.set(self.shorts.get() + 1);
+        self.shorts()
+    }
+
+    pub(crate) fn shorts(&self) -> u64 {
+        self.shorts.get()
     }
 
     /// What else there is to say.

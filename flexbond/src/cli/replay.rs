@@ -365,6 +365,16 @@ impl Replay {
                 }
                 Err(error) => return End::Failed(unreadable(&error)),
             };
+            if let Some(part) = recorded.lacks {
+                match tally.add_short() {
+                    n if n <= REPORTS => note(&format!(
+                        "message {} has no part {part}, for which its header calls: sent as it is",
+                        recorded.number
+                    )),
+                    n if n == REPORTS + 1 => note("more lack parts, and are counted in the summary"),
+                    _ => {}
+                }
+            }
             let size = recorded.message.size();
             let mut sent = stream.try_send(recorded.message);
             while let Err(error) = sent {
@@ -403,6 +413,7 @@ impl Replay {
                     "bytes": tally.bytes(),
                     "rounds": played.rounds,
                     "unreadable": played.unreadable,
+                    "short": tally.shorts(),
                     "dropped": dropped,
                     "undelivered": undelivered,
                 }
@@ -423,6 +434,7 @@ impl Replay {
                 if self.skip_missing { played.unreadable } else { 0 },
                 "Places that cannot be read, left out",
             ),
+            (tally.shorts(), "Messages that lack parts, sent as they are"),
             (dropped, "Messages dropped for subscribers that were too slow"),
             (undelivered, "Messages that nobody took"),
         ] {

@@ -170,6 +170,7 @@ impl<S: ReadAt> Reader<S> {
                 number: head.number,
                 time: head.time,
                 message,
+                lacks: None,
             }));
         }
     }

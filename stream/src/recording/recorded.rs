@@ -15,6 +15,9 @@ pub struct Recorded {
     /// All of its parts. Short messages share a buffer of 256 KiB: call [`Message::detach`] before keeping a few out of
     /// many for long.
     pub message: Message,
+    /// The first part that its header calls for and that is not there. Told by folders alone: there, it came without or the
+    /// file was removed. In other recordings a message is what came.
+    pub lacks: Option<u32>,
 }
 
 impl From<Recorded> for Message {

@@ -67,6 +67,7 @@ fn expected(count: u64) -> Vec<Recorded> {
         number,
         time: time(number),
         message: message(number),
+        lacks: None,
     };
     (0..count).map(recorded).collect()
 }

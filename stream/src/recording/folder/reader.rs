@@ -253,7 +253,7 @@ impl Folder {
     }
 
     /// Refuses the last message where it has fewer parts than its header calls for.
-    fn complete(&mut self, recorded: Recorded) -> Result<Recorded, FolderError> {
+    fn complete(&mut self, mut recorded: Recorded) -> Result<Recorded, FolderError> {
         let lacking = first_lacking(&recorded.message).and_then(|part| u32::try_from(part).ok());
         // Where no message has such a part, all were left out on purpose: `m_dump --skip`.
         let Some(part) = lacking.filter(|&part| part <= self.last_part) else {
@@ -267,6 +267,7 @@ impl Folder {
             });
         }
         self.report.short_messages += 1;
+        recorded.lacks = Some(part);
         Ok(recorded)
     }
 
@@ -300,6 +301,7 @@ impl Folder {
             number,
             time,
             message,
+            lacks: None,
         })
     }
 
