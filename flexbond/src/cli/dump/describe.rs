@@ -24,7 +24,7 @@ pub(super) struct Description {
 
 /// Something beside the header.
 pub(super) enum Item {
-    Array(ArrayItem),
+    Array(Box<ArrayItem>),
     /// A value of a channel.
     Value {
         name: String,
@@ -238,7 +238,7 @@ fn array(
         Ok(None) => (None, Some("no data".to_owned())),
         Err(error) => (None, Some(error)),
     };
-    Item::Array(ArrayItem {
+    Item::Array(Box::new(ArrayItem {
         name,
         element: layout.element().name().to_owned(),
         shape: layout.shape().to_vec(),
@@ -251,7 +251,7 @@ fn array(
         time: None,
         note,
         unreadable,
-    })
+    }))
 }
 
 fn channel(name: &str, array: &MultiDimArray) -> Item {
@@ -263,7 +263,7 @@ fn channel(name: &str, array: &MultiDimArray) -> Item {
         Ok(array) => (array.as_ref().and_then(Extent::of), None),
         Err(error) => (None, Some(error.clone())),
     };
-    Item::Array(ArrayItem {
+    Item::Array(Box::new(ArrayItem {
         name: name.to_owned(),
         element: array.number_type().name().to_owned(),
         shape: array.shape().to_vec(),
@@ -274,7 +274,7 @@ fn channel(name: &str, array: &MultiDimArray) -> Item {
         time: None,
         note,
         unreadable: loaded.is_err(),
-    })
+    }))
 }
 
 fn readings(pulse: &Pulse) -> Vec<Item> {
@@ -293,7 +293,7 @@ fn measured(reading: &Reading<'_>) -> Item {
     let value = match reading.value() {
         Ok(Some(Measured::Array(loaded))) => {
             let layout = loaded.layout().clone();
-            return Item::Array(ArrayItem {
+            return Item::Array(Box::new(ArrayItem {
                 name,
                 element,
                 shape: layout.shape().to_vec(),
@@ -304,7 +304,7 @@ fn measured(reading: &Reading<'_>) -> Item {
                 time,
                 note: None,
                 unreadable: false,
-            });
+            }));
         }
         Ok(Some(Measured::Bool(value))) => Ok(value.into()),
         Ok(Some(Measured::Int(value))) => Ok(value.into()),
