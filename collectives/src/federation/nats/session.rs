@@ -30,6 +30,12 @@ use crate::federation::name::{JobId, PartyId};
 const MIN_PAYLOAD: usize = 64 << 10;
 /// Bytes of a file with credentials, at most.
 const MAX_CREDENTIALS: u64 = 64 << 10;
+/// How long another party is waited for that makes the same stream at the same time.
+const RACE: [Duration; 3] = [
+    Duration::from_millis(10),
+    Duration::from_millis(50),
+    Duration::from_millis(250),
+];
 /// How long it is waited before a server is asked again that was not there: twice as long each time, up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// A consumer that nobody asks is removed by the server after this.
@@ -219,9 +225,7 @@ impl Place {
         let mut handles = Vec::new();
         for config in [data, state] {
             let name = config.name.clone();
-            if let Err(error) = context.get_or_create_stream(config).await {
-                return Err(self.stream_error(name, &error));
-            }
+            self.make(&context, config).await?;
             let handle = context.get_stream_no_info(&name).await;
             handles.push(handle.map_err(|error| self.failed(&error))?);
         }
@@ -236,6 +240,21 @@ impl Place {
             data: self.follow(&data, own).await?,
             handles: [data, state],
         })
+    }
+
+    /// Makes a stream unless it is there.
+    async fn make(&self, context: &jetstream::Context, config: StreamConfig) -> Result<(), NatsError> {
+        let mut pauses = RACE.into_iter();
+        loop {
+            let Err(error) = context.get_or_create_stream(config.clone()).await else {
+                return Ok(());
+            };
+            // When another party makes it just now, the server has its subjects before it has its name.
+            match pauses.next().filter(|_| may_be_made_just_now(&error)) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(self.stream_error(config.name, &error)),
+            }
+        }
     }
 
     fn stream(&self, storage: StorageType) -> StreamConfig {
@@ -357,6 +376,14 @@ fn plain(written: &str) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn may_be_made_just_now(error: &jetstream::context::CreateStreamError) -> bool {
+    let CreateStreamErrorKind::JetStream(error) = error.kind() else {
+        return false;
+    };
+    let code = error.error_code();
+    code == ErrorCode::STREAM_SUBJECT_OVERLAP || code == ErrorCode::STREAM_NAME_EXIST
 }
 
 /// An error with its causes, which are the client's own.
