@@ -54,6 +54,11 @@ impl Body {
         &mut self.buffer
     }
 
+    /// The same without making room.
+    pub(crate) fn buffer_mut(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
     /// Splits off what is beyond the body: the start of the next frame.
     pub(crate) fn take_beyond(&mut self) -> Option<BytesMut> {
         (self.buffer.len() > self.len).then(|| self.buffer.split_off(self.len))

@@ -121,8 +121,9 @@ impl Connection {
         self.input.space()
     }
 
-    /// As [`read_buffer`](Connection::read_buffer), with room for at most so many bytes (and for one at least), where memory
-    /// is scarce.
+    /// What [`read_buffer`](Connection::read_buffer) returned last, with room for at most so many bytes (and for one at least),
+    /// where memory is scarce.
+    #[inline]
     pub fn read_buffer_within(&mut self, most: usize) -> &mut BytesMut {
         self.input.space_within(most)
     }

@@ -83,23 +83,38 @@ impl Input {
         }
     }
 
-    /// As [`space`](Input::space), with room for at most so many bytes. What follows in the rolling buffer is not used any
-    /// more, and may be kept by what was decoded of it: the next one is as small.
+    /// What [`space`](Input::space) returned last, with room for at most so many bytes. What follows in the rolling buffer is
+    /// not used any more, and may be kept by what was decoded of it: the next one is as small.
+    #[inline]
     pub(crate) fn space_within(&mut self, most: usize) -> &mut BytesMut {
-        let body = self.receives_body();
-        let space = self.space();
-        let end = space.len().saturating_add(most.max(1));
-        if end < space.capacity() {
-            drop(space.split_off(end));
-            if !body {
-                self.limited = true;
-                self.size = most
-                    .next_multiple_of(Self::SMALLEST)
-                    .clamp(Self::SMALLEST, self.size);
-            }
+        let space = self.current();
+        let room = space.capacity() - space.len();
+        if room == 0 {
+            return self.space();
         }
+        if most < room {
+            self.limit(most.max(1));
+        }
+        self.current()
+    }
+
+    #[cold]
+    fn limit(&mut self, most: usize) {
+        let body = self.receives_body();
+        let space = self.current();
+        drop(space.split_off(space.len() + most));
+        if !body {
+            self.limited = true;
+            self.size = most
+                .next_multiple_of(Self::SMALLEST)
+                .clamp(Self::SMALLEST, self.size);
+        }
+    }
+
+    #[inline]
+    fn current(&mut self) -> &mut BytesMut {
         match &mut self.body {
-            Some(body) if !body.is_whole() => body.space(),
+            Some(body) if !body.is_whole() => body.buffer_mut(),
             _ => &mut self.rolling,
         }
     }
@@ -297,11 +312,13 @@ impl Input {
     }
 
     /// Whether the next bytes go into a body's own buffer.
+    #[inline]
     pub(crate) fn receives_body(&self) -> bool {
         self.body.as_ref().is_some_and(|body| !body.is_whole())
     }
 
     /// How much has arrived of a body that has a buffer of its own.
+    #[inline]
     pub(crate) fn body_len(&self) -> usize {
         self.body.as_ref().map_or(0, Body::arrived)
     }

@@ -60,6 +60,7 @@ impl Connection {
     /// The bytes held of what has not arrived as a whole or was not decoded yet: the parts of a message so far, what they
     /// cost each, as much as there is of a body of 32 KiB or more, and what was read and is not decoded.
     #[must_use]
+    #[inline]
     pub fn incomplete(&self) -> usize {
         let parts = self.parts_size + self.parts.len() * size_of::<Frame>();
         parts + self.input.body_len() + self.input.bytes().len()
@@ -67,12 +68,14 @@ impl Connection {
 
     /// How much of what is [incomplete](Self::incomplete) was read and is not decoded: it may hold whole messages.
     #[must_use]
+    #[inline]
     pub fn undecoded(&self) -> usize {
         self.input.bytes().len()
     }
 
     /// Whether what is read next is of a body that has a buffer of its own: of one of 32 KiB or more.
     #[must_use]
+    #[inline]
     pub fn receives_body(&self) -> bool {
         self.input.receives_body()
     }
