@@ -81,8 +81,12 @@ fn puller(stage: &Stage<'_>) -> Result<()> {
 fn pusher(stage: &Stage<'_>) -> Result<()> {
     let (server, address) = stage.bound("PULL", &["--monitor"])?;
     let endpoint = format!("tcp://{address}");
-    let mut dying = stage.flexbond(&["socket", "PUSH", "--connect", &endpoint])?;
-    let mut living = stage.flexbond(&["socket", "PUSH", "--connect", &endpoint, "--monitor"])?;
+    // Both are there before one dies: who dies in its handshake was never connected.
+    let [mut dying, mut living] = [
+        stage.flexbond(&["socket", "PUSH", "--connect", &endpoint, "--monitor"])?,
+        stage.flexbond(&["socket", "PUSH", "--connect", &endpoint, "--monitor"])?,
+    ];
+    dying.reports("ready: ", PATIENCE)?;
     living.reports("ready: ", PATIENCE)?;
     let body = "y".repeat(1 << 20);
     for _ in 0..4 {
