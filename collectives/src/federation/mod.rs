@@ -56,11 +56,11 @@
 //!
 //! | parties, jobs, servers | rate |
 //! | --- | --- |
-//! | 2 parties, one swap at a time, 64 at a time | 33 k, 206 k swaps/s |
-//! | each of 2, 8, 32, 100 parties swaps with each other one, on one channel | 67 k, 272 k, 219 k, 56 k values/s |
+//! | 2 parties, one swap at a time, 64 at a time | 39 k, 201 k swaps/s |
+//! | each of 8, 32, 100 parties swaps with each other one, on one channel | 272 k, 219 k, 56 k values/s |
 //! | rings of 2, 8, 32, 100 parties | 28 k, 83 k, 197 k, 254 k values/s |
 //! | 1, 8, 32, 64 jobs of two parties, 4 swaps at a time each | 105 k, 162 k, 141 k, 134 k swaps/s |
-//! | 2 parties, 64 swaps at a time, two servers in a row | 149 k swaps/s |
+//! | 2 parties, two servers in a row, one swap at a time, 64 at a time | 25 k, 137 k swaps/s |
 //! | one way, 64 channels | 332 k values/s |
 //!
 //! A server moves all its jobs in one task: more servers beside each other are more cores. With 100 parties that all swap

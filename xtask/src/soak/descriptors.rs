@@ -159,9 +159,9 @@ fn metrics(stage: &Stage<'_>) -> Result<f64> {
     let arguments = ["stats", &*address, "--metrics", &*pages];
     let stats = stage.shell(&limit_of(FEW), stage.flexbond_path(), &arguments)?;
     let at: SocketAddr = pages.parse()?;
-    stage
-        .clock
-        .until("pages of metrics", PATIENCE, || page(at).is_ok())?;
+    stage.clock.until("pages of metrics", PATIENCE, || {
+        page(at).is_ok_and(|text| shows_messages(&text))
+    })?;
     stage.clock.pass(Duration::from_millis(100))?;
     // Its own connection and its work take some of a processor: only spinning takes all.
     let share = exhaust(stage, &stats, at, FEW)?;
@@ -170,6 +170,12 @@ fn metrics(stage: &Stage<'_>) -> Result<f64> {
     source.signal("INT")?;
     source.end(PATIENCE)?;
     Ok(share)
+}
+
+/// Whether it receives, and has its own connection: what comes back is counted from there on.
+fn shows_messages(text: &str) -> bool {
+    let mut lines = text.lines();
+    lines.any(|line| line.starts_with("flexbond_stream_messages_total") && !line.ends_with(" 0"))
 }
 
 fn page(address: SocketAddr) -> Result<String> {
