@@ -50,6 +50,9 @@ impl Relay {
                 epoch,
                 source,
             } => {
+                // Also of one that is not taken up, as those of a job that was aborted: what the store has of it must not
+                // become another's.
+                self.next_flow = self.next_flow.max(id.saturating_add(1));
                 let Some(half) = self.pair(now, &job, &from, &to) else {
                     return;
                 };
