@@ -16,6 +16,7 @@ use tokio::time::Sleep;
 use super::core::{Core, ServedLane, Stop, StopWatch};
 use super::handshakes::{Place, Progress};
 use super::lane::Lane;
+use super::lead::beginning;
 use super::link_end::LinkEnd;
 use super::outbound::Outbound;
 use super::outbox::Bytage;
@@ -369,7 +370,7 @@ impl Link {
         }
     }
 
-    /// Nothing is read for now. False, as what it is for says.
+    /// Nothing is read until it is resumed. False: the turn ends here.
     fn pause(&mut self) -> bool {
         if !self.paused {
             self.paused = true;
@@ -574,39 +575,7 @@ fn spare(buffer: &bytes::BytesMut) -> usize {
     buffer.capacity() - buffer.len()
 }
 
-/// Where a large message begins: its header and `lead` bytes of it, to be written before the rest. From four times
-/// that on (at 64 KiB on a runtime of several threads it costs more than it gains).
-fn beginning<'a>(slices: &'a [IoSlice<'_>], lead: Option<usize>) -> Option<[IoSlice<'a>; 2]> {
-    match (slices, lead) {
-        ([header, body, ..], Some(lead)) if header.len() < lead && body.len() / 4 >= lead => {
-            Some([IoSlice::new(header), IoSlice::new(&body[..lead])])
-        }
-        _ => None,
-    }
-}
-
 /// The runtime's clock, which tests may stop and move.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_beginning_of_a_large_message_goes_ahead() {
-        let body = vec![7; 200];
-        let large = [
-            IoSlice::new(b"header"),
-            IoSlice::new(&body),
-            IoSlice::new(b"more"),
-        ];
-        let cut = |slices, lead| beginning(slices, lead).map(|[header, body]| (header.len(), body.len()));
-        assert_eq!(cut(&large, Some(50)), Some((6, 50)));
-        assert_eq!(cut(&large, Some(51)), None, "not large");
-        assert_eq!(cut(&large, None), None, "gains nothing");
-        assert_eq!(cut(&large[1..], Some(1)), None, "the rest of it");
-        assert_eq!(cut(&large[..1], Some(2)), None);
-    }
 }

@@ -77,6 +77,7 @@ pub mod fuzz;
 mod handshakes;
 mod introduction;
 mod lane;
+mod lead;
 mod limit;
 mod link;
 mod link_end;
