@@ -66,13 +66,7 @@ pub(super) fn run(stage: Stage, time: Duration, watch: &Watch) -> Result<Outcome
         Ok((tally, latency, elapsed))
     };
     let ((), (tally, latency, elapsed)) = both(server, caller)?;
-    Ok(Outcome {
-        messages: tally.messages,
-        bytes: tally.bytes,
-        elapsed,
-        round_trip: latency.percentiles(),
-        fault: tally.fault,
-    })
+    Ok(Outcome::of([tally], elapsed).with_round_trips(latency))
 }
 
 fn question(message: &Message) -> Result<Request, String> {

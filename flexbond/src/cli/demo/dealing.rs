@@ -68,11 +68,5 @@ pub(super) fn run(stage: Stage, time: Duration, watch: &Watch) -> Result<Outcome
         Ok((tally, latency, elapsed))
     };
     let ((), (tally, latency, elapsed)) = both(server, client)?;
-    Ok(Outcome {
-        messages: tally.messages,
-        bytes: tally.bytes,
-        elapsed,
-        round_trip: latency.percentiles(),
-        fault: tally.fault,
-    })
+    Ok(Outcome::of([tally], elapsed).with_round_trips(latency))
 }

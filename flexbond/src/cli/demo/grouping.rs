@@ -51,13 +51,7 @@ pub(super) fn run(stage: Stage, time: Duration, watch: &Watch) -> Result<Outcome
         Ok(([a, b, c], Instant::now()))
     };
     let (begin, (tallies, end)) = both(sender, members)?;
-    Ok(Outcome {
-        messages: tallies.iter().map(|tally| tally.messages).sum(),
-        bytes: tallies.iter().map(|tally| tally.bytes).sum(),
-        elapsed: end.duration_since(begin),
-        round_trip: None,
-        fault: tallies.into_iter().find_map(|tally| tally.fault),
-    })
+    Ok(Outcome::of(tallies, end.duration_since(begin)))
 }
 
 async fn member(endpoint: &Endpoint, stage: Stage, watch: &Watch) -> Result<Tally, String> {

@@ -44,11 +44,5 @@ pub(super) fn run(stage: Stage, time: Duration, watch: &Watch) -> Result<Outcome
         Ok(begin)
     };
     let ((tally, end), begin) = both(receiver, sender)?;
-    Ok(Outcome {
-        messages: tally.messages,
-        bytes: tally.bytes,
-        elapsed: end.duration_since(begin),
-        round_trip: None,
-        fault: tally.fault,
-    })
+    Ok(Outcome::of([tally], end.duration_since(begin)))
 }

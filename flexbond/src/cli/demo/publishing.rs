@@ -87,13 +87,7 @@ pub(super) fn run(stage: Stage, time: Duration, watch: &Watch) -> Result<Outcome
         Ok(([a, b, c, d], Instant::now()))
     };
     let (begin, (tallies, end)) = both(publisher, subscribers)?;
-    Ok(Outcome {
-        messages: tallies.iter().map(|tally| tally.messages).sum(),
-        bytes: tallies.iter().map(|tally| tally.bytes).sum(),
-        elapsed: end.duration_since(begin),
-        round_trip: None,
-        fault: tallies.into_iter().find_map(|tally| tally.fault),
-    })
+    Ok(Outcome::of(tallies, end.duration_since(begin)))
 }
 
 fn is_hello(message: &Message) -> bool {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::latency::Latency;
+use super::payload::Tally;
 use super::{
     calling, dealing, grouping, pipeline, publishing, quantity, reducing, requests, streaming, swapping,
 };
@@ -161,6 +163,28 @@ impl Outcome {
         Outcome {
             fault: Some(fault.into()),
             ..Outcome::default()
+        }
+    }
+
+    /// What one receiver has counted, or the receivers of a stage together.
+    pub(super) fn of(tallies: impl IntoIterator<Item = Tally>, elapsed: Duration) -> Self {
+        let none = Outcome {
+            elapsed,
+            ..Outcome::default()
+        };
+        tallies.into_iter().fold(none, |sum, tally| Outcome {
+            messages: sum.messages + tally.messages,
+            bytes: sum.bytes + tally.bytes,
+            fault: sum.fault.or(tally.fault),
+            ..sum
+        })
+    }
+
+    /// The same, with how long the answers took.
+    pub(super) fn with_round_trips(self, latency: Latency) -> Self {
+        Outcome {
+            round_trip: latency.percentiles(),
+            ..self
         }
     }
 
