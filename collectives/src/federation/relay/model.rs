@@ -107,12 +107,21 @@ impl ModelStore {
                 let key = (job.clone(), from.clone(), to.clone());
                 self.pairs.insert(key, record);
             }
-            Record::Flow { id, job, .. } => {
-                self.flows.insert(*id, (job.clone(), record));
+            Record::Flow { id, job, epoch, .. } => {
+                let (id, epoch) = (*id, *epoch);
+                let before = self.flows.insert(id, (job.clone(), record));
+                let is_same =
+                    |(_, old): &(_, Record)| matches!(old, Record::Flow { epoch: old, .. } if *old == epoch);
+                if !before.as_ref().is_none_or(is_same) {
+                    let mut kept = self.messages.keys().filter(|(flow, _)| *flow == id);
+                    assert_eq!(kept.next(), None, "what is kept stays in its numbering");
+                    // The other numbering begins where its sender says.
+                    self.next.remove(&id);
+                }
             }
             Record::Next { flow, next } => {
                 let kept = self.next.entry(*flow).or_default();
-                assert!(*next >= *kept, "it never goes back");
+                assert!(*next >= *kept, "in one numbering it never goes back");
                 *kept = *next;
             }
             Record::Message { flow, offset, .. } => {

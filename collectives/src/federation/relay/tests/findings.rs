@@ -932,3 +932,74 @@ fn a_message_behind_a_gap_is_loaded_though_it_is_larger_than_the_window() {
     }
     assert_eq!(came, size / 2, "B waits for ever");
 }
+
+#[test]
+fn a_numbering_of_its_own_begins_where_its_sender_says_also_after_the_server() {
+    let mut all = Durable::new(relay_limits());
+    let (mut a, mut b) = (Voice::new(0, 1), Voice::new(1, 0));
+    let is_opened = |items: &[Item], epoch, next| {
+        let mut items = items.iter();
+        items.any(|item| matches!(item, Item::Opened { epoch: e, next: n, .. } if (*e, *n) == (epoch, next)))
+    };
+    all.stage.hello(&a);
+    assert!(all.stage.takes(&mut a, numbered("x", 7, 100)));
+    assert!(is_opened(&take_in(&mut all.stage, &mut a), 7, 100));
+    all.settle();
+    // Nothing is kept, and the receiver has never heard of the channel: numbers may be lower in another numbering.
+    all.restart();
+    let mut a = a.again(20);
+    all.stage.hello(&a);
+    assert!(all.stage.takes(&mut a, numbered("x", 8, 97)));
+    assert!(is_opened(&take_in(&mut all.stage, &mut a), 8, 97));
+    give(&mut all.stage, &mut a, data(0, 97, 10));
+    all.settle();
+    for incarnation in [30, 40] {
+        all.restart();
+        a = a.again(incarnation);
+        all.stage.hello(&a);
+        assert!(all.stage.takes(&mut a, numbered("x", 8, 97)));
+        assert!(is_opened(&take_in(&mut all.stage, &mut a), 8, 98));
+        assert!(all.stage.relay.stats().held_bytes > 0);
+    }
+    all.stage.hello(&b);
+    let items = take_in(&mut all.stage, &mut b);
+    let is_announced = |item: &Item| {
+        matches!(
+            item,
+            Item::Open {
+                from: Some((8, 97)),
+                ..
+            }
+        )
+    };
+    assert!(items.iter().any(is_announced), "{items:?}");
+    assert!(all.stage.takes(&mut b, opened(8, 97, Vec::new())));
+    // Its content is in the store.
+    assert_eq!(take_in(&mut all.stage, &mut b), []);
+    all.settle();
+    let sent = take_in(&mut all.stage, &mut b);
+    assert!(
+        matches!(&sent[..], [Item::Data(data)] if data.offset == 97),
+        "{sent:?}"
+    );
+    assert!(all.stage.takes(&mut b, settled(97)));
+    assert_eq!(all.stage.relay.stats().held_bytes, 0);
+}
+
+#[test]
+fn no_channel_gets_the_number_of_one_that_is_not_taken_up() {
+    let mut all = Durable::new(relay_limits());
+    let mut a = Voice::new(0, 1);
+    all.stage.relay.restore(Record::Flow {
+        id: 9,
+        job: job("gone"),
+        from: party(0),
+        to: party(1),
+        key: key("x"),
+        epoch: 1,
+        source: (1, 0),
+    });
+    all.stage.hello(&a);
+    assert!(all.stage.takes(&mut a, open(0, "x")));
+    assert!(all.stage.relay.flow_ids.keys().eq(&[10]));
+}
