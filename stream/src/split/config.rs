@@ -92,7 +92,7 @@ pub struct OutputConfig {
     /// said at [`Policy`].
     #[serde(default)]
     pub policy: Policy,
-    /// `drop-stalled`: how long the output may take nothing, in ms. Default 250.
+    /// `drop-stalled`: how long the output may take nothing, in ms. Default 2,000.
     #[serde(default = "patience_ms")]
     pub patience_ms: u64,
     /// What happens with the beginnings and ends of series. Default `all`.
@@ -172,7 +172,7 @@ fn all() -> NonZeroU64 {
 }
 
 fn patience_ms() -> u64 {
-    250
+    2_000
 }
 
 fn linger_ms() -> u64 {

@@ -62,12 +62,17 @@
 //! | `drop-newest` | loses the new message | are not affected |
 //! | `drop-oldest` | loses the oldest one that waits | are not affected |
 //!
-//! With `drop-stalled` more messages than `queue_size` may wait for an output, but 512 MiB at most, for twice
-//! `patience_ms` (default 250) from when its queue is full: whether it is slow or stands still is not known before. The
-//! system at its other end goes on taking for a while, bit by bit, when nobody reads there any more, and one that is alive
-//! pauses now and then. So none of the two holds up the others. What is beyond `queue_size` is dropped when the output is
-//! found to stand still; one that is slow is some messages further behind, and all others go at its pace from then on. While
-//! the split itself gets no processor, nobody stands still.
+//! With `drop-stalled` more messages than `queue_size` may wait for an output, up to 512 MiB of them. They may grow in number
+//! for twice `patience_ms` (default 2,000) from when its queue is full, and later while it has taken nothing for 250 ms: whether
+//! it is slow or stands still is not known before. The system at its other end goes on taking for a while, bit by bit, when
+//! nobody reads there any more, and one that is alive pauses now and then: one that writes what it gets does so for a second
+//! and more. So none of the two holds up the others. Where the 512 MiB are used up, the others would have to wait, and an
+//! output that has taken nothing for 250 ms (or `patience_ms`, if that is less) counts as stalled at once. So a pause of a
+//! second loses nothing up to some 500 MB/s, and beyond that one of 250 ms.
+//!
+//! What is beyond `queue_size` is dropped when the output is found to stand still; one that is slow is some messages further
+//! behind, and all others go at its pace from then on. The messages themselves are shared: several outputs that stand still
+//! cost the 512 MiB once, if they get the same ones. While the split itself gets no processor, nobody stands still.
 //!
 //! While all outputs are stalled nothing is dropped for `drop-stalled` ones: there is nobody to be held up, and the
 //! source keeps what it has. Up to `queue_size` messages wait for each output here, and as many in its socket (eight with

@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Policy {
-    /// All others go at the output's pace as long as it takes anything; what has taken nothing for a while (default 250 ms)
-    /// gets nothing more before it has caught up, unless nobody else takes anything either. Until it is clear which of the
-    /// two it is, more may wait for it. The default: nobody who is alive loses anything, and nobody who is not holds up the
-    /// others.
+    /// All others go at the output's pace as long as it takes anything; what has taken nothing for a while (default 2 s, or
+    /// less where no more may wait for it) gets nothing more before it has caught up, unless nobody else takes anything
+    /// either. Until it is clear which of the two it is, more may wait for it. The default: nobody who is alive loses
+    /// anything, and nobody who is not holds up the others.
     #[default]
     DropStalled,
     /// Everybody waits, for as long as it takes.
@@ -69,7 +69,7 @@ pub(super) struct Outlet<M> {
     untaken_since: Option<Instant>,
     /// Since when there are more than `limit`.
     beyond_since: Option<Instant>,
-    /// So many there were at most since then.
+    /// So many there were at most while it could be that it is only slow.
     most: usize,
     /// The bytes of those that are beyond `limit`.
     bytes_beyond: usize,
@@ -79,6 +79,9 @@ pub(super) struct Outlet<M> {
 /// The bytes beyond an outlet's bound, with some for each message: what a stream of 1 GB/s has in half a second. The
 /// outputs of a split share the messages themselves.
 const MOST_BEYOND: usize = 512 << 20;
+/// So long one that is alive may take nothing in any case, unless its patience is shorter. What has taken nothing for
+/// longer is taken to stand as soon as others would have to wait for it.
+const PAUSE: Duration = Duration::from_millis(250);
 /// What a message takes besides its bytes.
 const OVERHEAD: usize = 256;
 
@@ -120,21 +123,43 @@ impl<M> Outlet<M> {
         !self.stats.stalled && self.queue.len() < self.limit
     }
 
-    /// Whether more than the bound may wait: for a while from when that is reached, and then for as many as there are.
+    /// Whether more than the bound may wait: for a while from when that is reached, then for as many as there are, and for
+    /// more again while nothing is taken.
     pub(super) fn has_room_beyond(&self, now: Instant) -> bool {
-        let passed = |since: Instant| now.saturating_duration_since(since) >= self.patience.saturating_mul(2);
-        let grows = !self.beyond_since.is_some_and(passed) && self.bytes_beyond < MOST_BEYOND;
+        let grows = (self.is_new_beyond(now) || self.pauses(now)) && !self.is_used_up();
         self.policy == Policy::DropStalled
             && !self.patience.is_zero()
             && !self.is_stuck(now)
             && (grows || self.queue.len() < self.most)
     }
 
+    /// Whether it became full a short while ago, or will now. Later on it is slow.
+    fn is_new_beyond(&self, now: Instant) -> bool {
+        let while_new = self.patience.saturating_mul(2);
+        self.beyond_since
+            .is_none_or(|since| now.saturating_duration_since(since) < while_new)
+    }
+
+    /// Whether it has taken nothing for longer than one does that is only slow.
+    fn pauses(&self, now: Instant) -> bool {
+        let pause = self.patience.min(PAUSE);
+        self.untaken_since
+            .is_some_and(|since| now.saturating_duration_since(since) >= pause)
+    }
+
+    /// Whether nothing more may wait, for however short a time.
+    fn is_used_up(&self) -> bool {
+        self.bytes_beyond >= MOST_BEYOND
+    }
+
     pub(super) fn push(&mut self, now: Instant, message: M, size: usize) {
         self.queue.push_back((message, size));
         if self.queue.len() > self.limit && self.policy == Policy::DropStalled {
             self.beyond_since.get_or_insert(now);
-            self.most = self.most.max(self.queue.len());
+            // What comes in a pause later on is worked off after it. Otherwise each pause would leave some.
+            if self.is_new_beyond(now) {
+                self.most = self.most.max(self.queue.len());
+            }
             self.bytes_beyond = self.bytes_beyond.saturating_add(size.saturating_add(OVERHEAD));
         }
         self.untaken_since.get_or_insert(now);
@@ -161,7 +186,8 @@ impl<M> Outlet<M> {
     /// Whether it is full and takes nothing, for longer than it should.
     pub(super) fn is_stuck(&self, now: Instant) -> bool {
         let waited = |since: Instant| now.saturating_duration_since(since) >= self.patience;
-        self.stats.stalled || self.queue.len() >= self.limit && self.untaken_since.is_some_and(waited)
+        let in_vain = self.untaken_since.is_some_and(waited) || self.is_used_up() && self.pauses(now);
+        self.stats.stalled || self.queue.len() >= self.limit && in_vain
     }
 
     /// What is to be done with a message for which there is no room.
@@ -209,12 +235,16 @@ impl<M> Outlet<M> {
         }
     }
 
-    /// When it will be stuck, if it takes nothing until then.
-    pub(super) fn stuck_at(&self, now: Instant) -> Option<Instant> {
+    /// When it will be stuck, or more may wait for it, if it takes nothing until then.
+    pub(super) fn changes_at(&self, now: Instant) -> Option<Instant> {
         let waits = self.policy == Policy::DropStalled && !self.is_stuck(now);
+        let patience = match self.pauses(now) {
+            true => self.patience,
+            false => self.patience.min(PAUSE),
+        };
         self.untaken_since
             .filter(|_| waits)
-            .and_then(|since| since.checked_add(self.patience))
+            .and_then(|since| since.checked_add(patience))
     }
 
     pub(super) fn stats(&self) -> OutletStats {

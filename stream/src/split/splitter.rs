@@ -25,7 +25,8 @@ pub struct Rule {
     pub boundaries: Boundaries,
     /// What happens when no more may wait.
     pub policy: Policy,
-    /// How long an output may take nothing before it is stalled. Default 250 ms.
+    /// How long an output may take nothing before it is stalled, unless it is found to stand before; see the
+    /// [module](super). Default 2 s.
     pub patience: Duration,
     /// How many messages may wait. Default 100; 0 is the sockets' own large bound.
     pub queue_size: usize,
@@ -282,7 +283,7 @@ impl<M: Clone> Splitter<M> {
         self.outlets
             .iter()
             .filter(|(id, _)| awaited(id))
-            .filter_map(|(_, outlet)| outlet.stuck_at(now))
+            .filter_map(|(_, outlet)| outlet.changes_at(now))
             .min()
     }
 

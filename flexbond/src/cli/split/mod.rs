@@ -101,13 +101,13 @@ Keys of a stream, in the file and after the commas of an argument:
   group        streams of the same group share their messages, one to each in turn
   policy       when it takes nothing and no more may wait:
                  drop-stalled  all go at its pace as long as it takes anything, once
-                               it is twice patience_ms behind; after patience_ms
-                               without, it gets nothing more before it has caught up
-                               (default)
+                               it is twice patience_ms or 512 MiB behind; after
+                               patience_ms without (250 ms where 512 MiB wait), it
+                               gets nothing more before it has caught up (default)
                  wait          all wait for it, for as long as it takes
                  drop-newest   the new message is dropped for it
                  drop-oldest   the oldest message that waits is dropped
-  patience_ms  see drop-stalled; default 250
+  patience_ms  see drop-stalled; default 2000
   boundaries   all (default): the beginning and end of a series go to every stream
                and do not count for modulo; counted: they are messages like others
   linger_ms    how long the end waits for what is not yet sent; default 30000

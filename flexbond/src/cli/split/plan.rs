@@ -103,8 +103,8 @@ fn policy(output: &OutputConfig) -> String {
             "the oldest message for the slow receiver is dropped".to_owned()
         }
         (Policy::DropStalled, OutputMode::Push) => format!(
-            "all wait for it as long as it takes anything; after {} ms without, it gets nothing more before it has \
-             caught up",
+            "all wait for it as long as it takes anything; after {} ms without, or once 512 MiB wait beside its queue, it \
+             gets nothing more before it has caught up",
             output.patience_ms
         ),
         (_, OutputMode::Pub) => "the new message is dropped for the slow receiver".to_owned(),
@@ -153,7 +153,7 @@ mod tests {
             "source tcp://localhost:7777\n    PULL, connects; 10 messages may wait\n",
             "stream tcp://*:8888\n    PUSH, every message to one of the receivers; listens; 100 messages may wait\n    \
              gets every 1000th message\n",
-            "after 250 ms without",
+            "after 2000 ms without",
             "stream tcp://host:8889\n    PUB, every message to all receivers; connects;",
             "gets every message of those with frame > 5\n",
             "the slow receiver is waited for",

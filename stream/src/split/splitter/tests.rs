@@ -4,12 +4,14 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// So short that a pause cannot be shorter; that of the default is tested in `patient_outputs`.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 fn rule(policy: Policy, queue_size: usize) -> Rule {
     Rule {
         policy,
         queue_size,
+        patience: PATIENCE,
         ..Rule::default()
     }
 }
@@ -194,10 +196,18 @@ fn a_stalled_output_holds_up_nobody() {
 /// `taken` says for each millisecond. Returns what became of the second one's, and for how many milliseconds the first
 /// one was held up.
 fn flow(queue_size: usize, times: u64, taken: impl Fn(u64) -> u64) -> (OutletStats, u64) {
-    let mut splitter = Splitter::new([
-        rule(Policy::DropStalled, 100),
-        rule(Policy::DropStalled, queue_size),
-    ]);
+    flow_of(
+        [100, queue_size].map(|size| rule(Policy::DropStalled, size)),
+        1,
+        times,
+        taken,
+    )
+}
+
+/// As [`flow`], with two rules and messages of `size` bytes.
+fn flow_of(rules: [Rule; 2], size: usize, times: u64, taken: impl Fn(u64) -> u64) -> (OutletStats, u64) {
+    let (queue_size, patience) = (rules[1].queue_size, rules[1].patience.as_millis() as usize);
+    let mut splitter = Splitter::new(rules);
     let outlets: Vec<_> = splitter.outlets().collect();
     let start = Instant::now();
     let (mut next, mut held) = (0, 0);
@@ -209,13 +219,15 @@ fn flow(queue_size: usize, times: u64, taken: impl Fn(u64) -> u64) -> (OutletSta
         splitter.handle_timeout(now);
         match splitter.is_ready() {
             true => {
-                put(&mut splitter, now, [next]);
+                splitter.handle_message(now, None, size, next);
                 next += 1;
             }
             false => held += 1,
         }
         drain(&mut splitter, outlets[0]);
-        assert!(splitter.stats(outlets[1]).unwrap().queued <= queue_size + 500);
+        let queued = splitter.stats(outlets[1]).unwrap().queued;
+        assert!(queued <= queue_size + 2 * patience);
+        assert!(queued.saturating_sub(queue_size + 1) * size <= 512 << 20);
     }
     (splitter.stats(outlets[1]).unwrap(), held)
 }
@@ -275,6 +287,111 @@ fn what_may_wait_beyond_the_bound_has_a_bound() {
     let mut alone = Splitter::new([rule(Policy::DropStalled, 2)]);
     put(&mut alone, now, 0..3);
     assert!(!alone.is_ready());
+}
+
+mod patient_outputs {
+    use super::*;
+
+    const MB: usize = 1_000_000;
+
+    /// As [`flow`], with the default's patience, and 64 messages that may wait.
+    fn patient_flow(size: usize, times: u64, taken: impl Fn(u64) -> u64) -> (OutletStats, u64) {
+        let rules = [100, 64].map(|queue_size| Rule {
+            queue_size,
+            ..Rule::default()
+        });
+        assert_eq!(rules[1].patience, Duration::from_secs(2));
+        flow_of(rules, size, times, taken)
+    }
+
+    #[test]
+    fn a_pause_of_a_second_loses_nothing_at_the_rate_of_a_beamline() {
+        // 500 MB/s and 250 MB/s; it writes what it got, and takes nothing meanwhile.
+        for (size, pause) in [(MB / 2, 1_000), (MB / 4, 1_900)] {
+            let (stats, held) = patient_flow(size, 30_000, |ms| if ms % 5_000 < pause { 0 } else { 2 });
+            assert_eq!((stats.stalls, stats.dropped, held), (0, 0, 0), "{pause} ms");
+        }
+    }
+
+    #[test]
+    fn one_that_stands_holds_up_nobody_at_any_rate() {
+        // At 100 MB/s after two seconds, at 1 GB/s when all of its room is used up.
+        for (size, at) in [(MB / 10, 2_900), (MB, 1_550)] {
+            let (stats, held) = patient_flow(size, at, |ms| u64::from(ms < 1_000));
+            assert_eq!((stats.stalled, held), (false, 0), "{size} bytes");
+            let (stats, held) = patient_flow(size, at + 150, |ms| u64::from(ms < 1_000));
+            assert_eq!((stats.stalls, stats.stalled, held), (1, true, 0), "{size} bytes");
+            assert_eq!(stats.queued, 64);
+        }
+        // Bit by bit, as a connection does whose other end reads nothing any more.
+        let trickle = |ms: u64| match ms {
+            0..1_000 => 1,
+            1_000..1_250 if ms.is_multiple_of(40) => 4,
+            _ => 0,
+        };
+        for size in [1_000, MB] {
+            let (stats, held) = patient_flow(size, 5_000, trickle);
+            assert_eq!((stats.stalls, stats.stalled, held), (1, true, 0), "{size} bytes");
+        }
+        // Faster than its room lasts: as long as any output may pause.
+        let (stats, held) = patient_flow(8 * MB, 5_000, |ms| u64::from(ms < 1_000));
+        assert_eq!((stats.stalls, stats.stalled), (1, true));
+        assert!((50..250).contains(&held), "{held}");
+    }
+
+    #[test]
+    fn one_that_set_the_pace_and_stands_then_holds_up_nobody() {
+        // Half the rate for ten seconds, and nothing from then on.
+        let slow = |ms: u64| u64::from(ms < 10_000 && ms.is_multiple_of(2));
+        let (_, held_before) = patient_flow(MB / 10, 10_000, slow);
+        let (stats, held) = patient_flow(MB / 10, 20_000, slow);
+        assert_eq!((stats.stalls, stats.stalled), (1, true));
+        assert!(held - held_before <= 251, "{held_before}, then {held}");
+    }
+
+    #[test]
+    fn pauses_of_one_that_sets_the_pace_lose_nothing_and_do_not_add_up() {
+        // 900 of 1,300 messages, all of them after a pause of a second.
+        let slow = |ms: u64| if ms % 1_300 < 1_000 { 0 } else { 3 };
+        let (stats, held) = patient_flow(MB / 10, 60_000, slow);
+        assert_eq!((stats.stalls, stats.dropped), (0, 0));
+        assert!((15_000..20_000).contains(&held), "{held}");
+    }
+
+    #[test]
+    fn it_is_looked_at_again_when_more_may_wait_and_when_it_stands() {
+        let mut splitter = Splitter::new([1, 1].map(|queue_size| Rule {
+            queue_size,
+            ..Rule::default()
+        }));
+        let outlets: Vec<_> = splitter.outlets().collect();
+        let start = Instant::now();
+        while splitter.is_ready() {
+            splitter.handle_message(start, None, 128 << 20, 0);
+            drain(&mut splitter, outlets[1]);
+        }
+        let pause = start + Duration::from_millis(250);
+        assert_eq!(splitter.poll_timeout(start), Some(pause));
+        splitter.handle_timeout(pause);
+        assert!(splitter.is_ready());
+        assert!(splitter.stats(outlets[0]).unwrap().stalled);
+        // Less patience than that counts.
+        let hasty = Rule {
+            queue_size: 1,
+            patience: Duration::from_millis(20),
+            ..Rule::default()
+        };
+        let mut splitter = Splitter::new([hasty, Rule::default()]);
+        let outlets: Vec<_> = splitter.outlets().collect();
+        while splitter.is_ready() {
+            splitter.handle_message(start, None, 128 << 20, 0);
+            drain(&mut splitter, outlets[1]);
+        }
+        assert_eq!(
+            splitter.poll_timeout(start),
+            Some(start + Duration::from_millis(20))
+        );
+    }
 }
 
 #[test]

@@ -79,7 +79,7 @@ pub(super) fn rules(quick: bool, runs: usize) -> String {
     format!(
         "split: m_generate, m_split and {OTHERS} m_stats, each a process, and a fourth receiver that stops to receive \
          {STALL} s after its first message and stays connected (ten messages may wait for it, a hundred for the others); \
-         the policy is m_split's own (drop-stalled, all wait for 250 ms before one counts as stalled); the median of {lines} \
+         the policy is m_split's own (drop-stalled, one counts as stalled after 2 s, or once 512 MiB wait for it); the median of {lines} \
          rates over half a second each of the slowest of the three, and the least of them all, {runs} runs; lost is what the \
          numbers of frames miss; none stalled: the fourth is a m_stats as well"
     )
