@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use flexbond::stream::{Attach, ConnectOptions, Header, Mode, Stream, StreamMessage};
 use flexbond::transport::Message;
 use program::scrape::get;
-use program::{PATIENCE, Program};
+use program::{End, PATIENCE, Program};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -134,12 +134,107 @@ async fn what_nobody_takes_is_not_called_sent() {
     assert_eq!(end.code, Some(0), "{end:?}");
     let (sent, waits) = (
         line_of(&end.stdout, "  Sent:"),
-        line_of(&end.stdout, "  Not delivered yet:"),
+        line_of(&end.stdout, "  Not delivered:"),
     );
     assert!(sent.contains(" 0 messages"), "{end:?}");
     assert!(waits.contains(" 3 messages; no receiver came"), "{end:?}");
-    let told = "tcp://127.0.0.1:0: 3 messages not delivered";
-    assert!(end.stderr.iter().any(|line| line.ends_with(told)), "{end:?}");
+    assert!(end.stdout.last().unwrap().starts_with("____"), "{end:?}");
+    let told: Vec<_> = end
+        .stderr
+        .iter()
+        .filter(|line| line.contains("not delivered"))
+        .collect();
+    assert_eq!(told.len(), 1, "{end:?}");
+    assert!(
+        told[0].contains("3 messages not delivered: no receiver came"),
+        "{end:?}"
+    );
+}
+
+/// What an output is left with, by its summary, and whether that came last.
+fn left(end: &End) -> (Value, Value, Value) {
+    let last: Value = serde_json::from_str(end.stdout.last().unwrap()).unwrap();
+    let output = &last["summary"]["outputs"][0];
+    (
+        output["messages"].clone(),
+        output["waiting"].clone(),
+        output["undelivered"].clone(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn whoever_comes_while_it_ends_gets_what_waits() {
+    let mut source = bound(Mode::Push, 100).await;
+    let mut split = m_split(&[
+        &address(&source),
+        "tcp://127.0.0.1:0,attach=bind",
+        "-i",
+        "0.1",
+        "--json",
+    ]);
+    let begun = event(&mut split, "begun");
+    let output = begun["outputs"][0]["endpoint"].as_str().unwrap();
+    send(&mut source, 0..50).await;
+    line_with(&mut split, |line| line["outputs"][0]["waiting"] == 50);
+    split.signal("INT");
+    let told = split.event("sending 50 messages that still wait");
+    assert!(told.contains("at most 30 s; Ctrl-C again ends at once"), "{told}");
+    split.event("there is no receiver");
+    let mut receiver = Stream::connect(output, ConnectOptions::new()).await.unwrap();
+    assert_eq!(receive(&mut receiver, 50).await, (0..50).collect::<Vec<_>>());
+    let end = split.end();
+    assert_eq!(
+        (end.code, left(&end)),
+        (Some(0), (50.into(), 0.into(), 0.into())),
+        "{end:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_second_signal_ends_at_once_and_the_summary_says_what_is_left() {
+    let mut source = bound(Mode::Push, 100).await;
+    let split = |source: &Stream| {
+        m_split(&[
+            &address(source),
+            "tcp://127.0.0.1:0,attach=bind",
+            "-i",
+            "0.1",
+            "--json",
+        ])
+    };
+    let mut split = split(&source);
+    send(&mut source, 0..50).await;
+    line_with(&mut split, |line| line["outputs"][0]["waiting"] == 50);
+    split.signal("INT");
+    split.event("sending 50 messages that still wait");
+    split.signal("INT");
+    let end = split.end();
+    assert_eq!(
+        (end.code, left(&end)),
+        (Some(130), (0.into(), 0.into(), 50.into())),
+        "{end:?}"
+    );
+
+    let (mut left, mut right, mut arguments) = two_sources().await;
+    arguments.extend(["--wait", "inf"].map(str::to_owned));
+    let mut merge = Program::flexbond(&arguments);
+    send(&mut left, 0..3).await;
+    send(&mut right, 0..3).await;
+    // It has read the first one, and there is nobody to take it.
+    line_with(&mut merge, |line| line["sources"][0]["messages"] == 1);
+    merge.signal("INT");
+    merge.event("sending what still waits");
+    merge.signal("INT");
+    let end = merge.end();
+    let last: Value = serde_json::from_str(end.stdout.last().unwrap()).unwrap();
+    let summary = &last["summary"];
+    assert_eq!(end.code, Some(130), "{end:?}");
+    let received: u64 = (0..2)
+        .map(|index| summary["sources"][index]["messages"].as_u64().unwrap())
+        .sum();
+    assert_eq!(summary["messages"], 0, "{end:?}");
+    assert_eq!(summary["undelivered"], received, "{end:?}");
+    assert!(received > 0, "{end:?}");
 }
 
 fn line_of<'a>(lines: &'a [String], label: &str) -> &'a str {

@@ -3,7 +3,7 @@
 use flexbond_transport::Frame;
 use serde_json::Value;
 
-use crate::{Array, ArrayError, ArrayView, Encoding, Header, Layout, LoadError};
+use crate::{Array, ArrayError, ArrayView, Encoding, Header, Layout, LoadError, dtype};
 
 /// The arrays of an `array-1.0` message: zero or more buffers that share one element type, shape and byte order.
 ///
@@ -106,7 +106,12 @@ impl Arrays {
         };
         // The header's own word on the order of bytes comes first, where it is there.
         let layout = Layout::from_header_or(header, encoding.endianness())?;
-        Arrays::encoded(layout, encoding, buffers()).map(Some)
+        let buffers = buffers();
+        let layout = match encoding.is_compressed() {
+            true => layout,
+            false => narrower(header, &layout, &buffers).unwrap_or(layout),
+        };
+        Arrays::encoded(layout, encoding, buffers).map(Some)
     }
 
     /// Writes `type`, `shape`, `endianness`, and `encoding` where there is one, into a header.
@@ -195,6 +200,17 @@ impl Arrays {
     }
 }
 
+/// The layout that C's meaning of the type's name makes, where the length of the buffers says that this is meant.
+fn narrower(header: &Header, layout: &Layout, buffers: &[Frame]) -> Option<Layout> {
+    let element = dtype::of_c(header.text("type")?)?;
+    let narrower = Layout::new(element, layout.endianness(), layout.shape()).ok()?;
+    let mut filled = buffers.iter().filter(|buffer| !buffer.is_empty()).peekable();
+    filled.peek()?;
+    filled
+        .all(|buffer| buffer.len() == narrower.size())
+        .then_some(narrower)
+}
+
 /// One array, not compressed.
 impl From<Array> for Arrays {
     fn from(array: Array) -> Self {
@@ -273,6 +289,28 @@ mod tests {
                 Err(LoadError::TooLarge { size: 2460, .. })
             ));
         }
+    }
+
+    #[test]
+    fn the_length_says_whether_a_name_is_numpys_or_that_of_c() {
+        let header = Header::new("array-1.0")
+            .with("type", "float")
+            .with("shape", vec![2]);
+        let element = |buffers: &[usize]| {
+            let buffers = buffers.iter().map(|&size| Frame::from(vec![0; size])).collect();
+            let arrays = Arrays::from_message(&header, || buffers);
+            arrays.map(|arrays| arrays.unwrap().layout().element())
+        };
+        assert_eq!(element(&[8, 0, 8]), Ok(ElementType::Float32));
+        assert_eq!(element(&[16]), Ok(ElementType::Float64));
+        assert_eq!(element(&[0]), Ok(ElementType::Float64));
+        let wrong = |index, actual| ArrayError::Length {
+            index,
+            expected: 16,
+            actual,
+        };
+        assert_eq!(element(&[8, 16]), Err(wrong(0, 8)));
+        assert_eq!(element(&[12]), Err(wrong(0, 12)));
     }
 
     #[test]

@@ -47,6 +47,17 @@ pub(crate) fn parse(text: &str) -> Result<(ElementType, Option<Endianness>), Unk
         .ok_or_else(|| UnknownElementType(text.to_owned()))
 }
 
+/// The type that a program in C means by a name by which numpy means one of twice the size. UFO writes `float` for its
+/// floats of four bytes.
+pub(crate) fn of_c(text: &str) -> Option<ElementType> {
+    match text {
+        "float" => Some(ElementType::Float32),
+        "int" => Some(ElementType::Int32),
+        "uint" => Some(ElementType::UInt32),
+        _ => None,
+    }
+}
+
 /// The name of a type whose bytes are in that order: numpy's plain one, or `>u2` where that would be wrong.
 pub(crate) fn name(element: ElementType, endianness: Endianness) -> String {
     let kind = ALIASES.iter().find(|alias| alias.1 == element);
@@ -69,6 +80,18 @@ mod tests {
             assert_eq!(parse(&big), Ok((element, order)), "{big}");
         }
         assert_eq!(name(ElementType::Complex128, Endianness::Big), ">c16");
+    }
+
+    #[test]
+    fn the_names_of_c_have_half_the_size() {
+        for text in ["float", "int", "uint"] {
+            assert_eq!(
+                2 * of_c(text).unwrap().size(),
+                parse(text).unwrap().0.size(),
+                "{text}"
+            );
+        }
+        assert_eq!(of_c("double"), None);
     }
 
     #[test]

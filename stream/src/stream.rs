@@ -356,6 +356,15 @@ impl Stream {
         self.link.close_within(linger).await
     }
 
+    /// As [`disconnect_within`](Self::disconnect_within), and leaves the statistics to be read. Another call may shorten the
+    /// linger; at a `udp://` address it returns at once, and knows of nothing that is left.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the rest to the background. It may be called again.
+    pub async fn finish_within(&self, linger: Option<Duration>) -> Closed {
+        self.link.close_within(linger).await
+    }
+
     /// A message, unless it is none.
     fn take(&mut self, received: Result<Message, Fault>) -> Result<Message, ReceiveError> {
         received.map_err(|fault| match fault {

@@ -342,6 +342,66 @@ async fn closing_sends_what_waits_and_counts_the_rest() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_comes_while_it_closes_gets_what_waits() {
+    let mut source = bound(&address("close-late", "source"), Mode::Push).await;
+    let mut config = config("close-late", &["late", "nobody"]);
+    for output in &mut config.streams {
+        output.attach = Some(Attach::Bind);
+        output.linger_ms = 5_000;
+    }
+    let late = config.streams[0].address.clone();
+    let mut split = Split::connect(config).await.unwrap();
+    while_running(&mut split, send(&mut source, 0..50)).await;
+    let start = Instant::now();
+    // Begun once, and given up.
+    assert!(
+        tokio::time::timeout(Duration::from_secs(1), split.finish())
+            .await
+            .is_err()
+    );
+    let (undelivered, received) = tokio::join!(split.finish(), async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let mut late = Stream::connect(&*late, ConnectOptions::new()).await.unwrap();
+        receive(&mut late, 50).await
+    });
+    assert_eq!(received, (0..50).collect::<Vec<_>>());
+    assert_eq!(start.elapsed(), Duration::from_secs(5));
+    let left: Vec<_> = undelivered.outputs.iter().map(|(_, left)| *left).collect();
+    assert_eq!((undelivered.messages, &left[..]), (50, &[0, 50][..]));
+    let stats: Vec<_> = split.stats().collect();
+    let sent = |index: usize| (stats[index].outlet.messages, stats[index].undelivered);
+    assert_eq!((stats.len(), sent(0), sent(1)), (2, (50, 0), (0, 50)));
+    assert_eq!(stats[0].outlet.bytes, split.statistics().totals().bytes);
+    assert_eq!((stats[1].outlet.bytes, stats[1].outlet.queued), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_to_end_now_ends_now() {
+    let mut source = bound(&address("close-now", "source"), Mode::Push).await;
+    let slow = ConnectOptions::new().attach(Attach::Bind).queue_size(1);
+    let _slow = Stream::connect(&*address("close-now", "slow"), slow)
+        .await
+        .unwrap();
+    let mut config = config("close-now", &["slow", "nobody"]);
+    config.streams[0].queue_size = 40;
+    let mut split = Split::connect(config).await.unwrap();
+    while_running(&mut split, send(&mut source, 0..50)).await;
+    let start = Instant::now();
+    assert!(
+        tokio::time::timeout(Duration::from_secs(1), split.finish())
+            .await
+            .is_err()
+    );
+    let undelivered = split.finish_now().await;
+    assert_eq!(start.elapsed(), Duration::from_secs(1));
+    assert_eq!(undelivered.outputs[1].1, 50);
+    for stats in split.stats() {
+        assert_eq!(stats.outlet.messages + stats.undelivered, 50, "{stats:?}");
+    }
+    assert_eq!(split.finish().await, undelivered);
+}
+
+#[tokio::test(start_paused = true)]
 async fn closing_waits_as_long_as_linger_says_whatever_a_send_may_take() {
     let mut source = bound(&address("close-slow", "source"), Mode::Push).await;
     let slow = ConnectOptions::new().attach(Attach::Bind).queue_size(1);

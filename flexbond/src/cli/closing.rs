@@ -1,5 +1,7 @@
 //! Leaving a stream that messages were sent to.
 
+use std::cell::Cell;
+use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -28,10 +30,7 @@ pub(crate) async fn close(stream: Stream, linger: Linger, interrupt: &mut Interr
         closed = &mut closed => return closed.undelivered,
         () = impatient => {}
     }
-    let limit = match linger.0 {
-        None => "for ever".to_owned(),
-        Some(linger) => format!("at most {} s", linger.as_secs_f64()),
-    };
+    let limit = limit(linger);
     let how = match interrupt.is_set() {
         true => "Ctrl-C again ends",
         false => "a second Ctrl-C ends",
@@ -40,4 +39,39 @@ pub(crate) async fn close(stream: Stream, linger: Linger, interrupt: &mut Interr
         "waiting for messages that are not delivered yet, {limit}; {how} at once"
     ));
     closed.await.undelivered
+}
+
+/// Says why the end does not come, to who has asked for it, unless that was said until then.
+pub(crate) async fn explain(is_said: &Cell<bool>, limit: &str, interrupt_ends: &str) -> Infallible {
+    tokio::time::sleep(SILENCE).await;
+    if !is_said.get() {
+        note(&format!(
+            "waiting for messages that are not delivered yet, {limit}; {interrupt_ends} at once"
+        ));
+    }
+    std::future::pending().await
+}
+
+/// How long it may take.
+pub(crate) fn limit(linger: Linger) -> String {
+    match linger.0 {
+        None => "for ever".to_owned(),
+        Some(linger) => format!("at most {} s", linger.as_secs_f64()),
+    }
+}
+
+/// Which signal ends the wait, and leaves what is not delivered.
+pub(crate) fn interrupt_ends(interrupt: &Interrupt) -> &'static str {
+    match interrupt.is_set() {
+        true => "Ctrl-C again ends",
+        false => "Ctrl-C ends",
+    }
+}
+
+/// Why messages are left.
+pub(crate) fn reason(is_hurried: bool) -> &'static str {
+    match is_hurried {
+        false => "no receiver came, or one went away or did not take them in time",
+        true => "nobody waits for a receiver any longer",
+    }
 }

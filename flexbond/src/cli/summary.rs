@@ -3,14 +3,13 @@
 use std::fmt::Write as _;
 
 use super::quantity;
-use crate::stream::Statistics;
+use crate::stream::{Statistics, Totals};
 
 /// Before a summary and behind it.
 pub(crate) const RULE: &str = "____________________________________________________________";
 
 /// The first lines of a summary: how long it took, and how much it was.
-pub(crate) fn begin(statistics: &Statistics, label: &str) -> String {
-    let totals = statistics.totals();
+pub(crate) fn begin(statistics: &Statistics, totals: &Totals, label: &str) -> String {
     let mut text = format!("{RULE}\n");
     let seconds = statistics.elapsed().as_secs_f64();
     // Writing to a string does not fail.

@@ -1,18 +1,21 @@
 //! Moves messages from a source to outputs by the decisions of a [`Splitter`].
 
+mod closing;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use flexbond_session::socket::{RecvError, SendErrorKind, Stats};
 use flexbond_transport::{Endpoint, Message};
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::output::Output;
+use super::output::{Left, Output};
 use super::watch::Watch;
-use super::{ConfigError, OutletId, OutputConfig, OutputStats, SplitConfig, Splitter, Undelivered};
+use super::{ConfigError, OutletId, OutputConfig, OutputStats, SplitConfig, Splitter};
 use crate::alarm::{Alarm, now};
 use crate::link::Fault;
 use crate::stream::ConnectError;
@@ -20,7 +23,7 @@ use crate::{ConnectOptions, Statistics, Stream, StreamMessage};
 
 /// A source and its outputs.
 ///
-/// Dropping it drops what waits in here; [`close`](Self::close) sends it.
+/// Dropping it drops what waits in here; [`close`](Self::close) and [`finish`](Self::finish) send it.
 ///
 /// Nothing moves but in [`run`](Self::run), which may be dropped and called again at any time: to look at
 /// [`stats`](Self::stats), or to [`reload`](Self::reload) the configuration.
@@ -41,10 +44,14 @@ pub struct Split {
     outputs: Vec<Output>,
     /// What the splitter goes by.
     watch: Watch,
-    /// Nothing more is taken from the source.
-    closing: bool,
+    /// Since when nothing more is taken from the source.
+    closing: Option<tokio::time::Instant>,
+    /// Whether nothing that leaves waits any more.
+    hurry: watch::Sender<bool>,
     /// Outputs that are no more, sending what waited for them.
-    leaving: Vec<JoinHandle<u64>>,
+    leaving: Vec<JoinHandle<Left>>,
+    /// Those that there were at the end.
+    closed: Vec<closing::Closed>,
     /// Addresses of those of them that may not have given it up yet, and what ends when they have.
     unbinding: Vec<(Endpoint, JoinHandle<()>)>,
     undelivered: u64,
@@ -147,8 +154,10 @@ impl Split {
             count_headers: true,
             outputs,
             watch: Watch::default(),
-            closing: false,
+            closing: None,
+            hurry: watch::Sender::new(false),
             leaving: Vec::new(),
+            closed: Vec::new(),
             unbinding: Vec::new(),
             undelivered: 0,
             alarm: Alarm::default(),
@@ -229,12 +238,14 @@ impl Split {
         Ok(reloaded)
     }
 
-    /// What passed through each output, in the order of the configuration.
+    /// What passed through each output, in the order of the configuration; once it is [finished](Self::finish), in total.
     pub fn stats(&self) -> impl Iterator<Item = OutputStats> {
-        self.outputs.iter().map(|output| {
-            let outlet = self.splitter.stats(output.id);
-            output.stats(outlet.unwrap_or_default())
-        })
+        let closed = self.closed.iter().map(|closed| closed.stats.clone());
+        closed.chain(self.outputs.iter().map(|output| self.stats_of(output)))
+    }
+
+    fn stats_of(&self, output: &Output) -> OutputStats {
+        output.stats(self.splitter.stats(output.id).unwrap_or_default())
     }
 
     /// Whether the statistics count the types and numbers of messages (default). It takes reading their headers, which is
@@ -276,53 +287,6 @@ impl Split {
     #[must_use]
     pub fn config(&self) -> &SplitConfig {
         &self.config
-    }
-
-    /// Takes no more from the source, sends what waits, for as long as each output's linger says, and returns how many
-    /// messages were not sent, over all outputs that there ever were.
-    ///
-    /// # Cancel safety
-    /// Dropping the future drops what waits in here; what the sockets have taken is still sent in the background.
-    pub async fn close(self) -> u64 {
-        self.close_each().await.messages
-    }
-
-    /// As [`close`](Self::close), and says how many messages each output was left with.
-    ///
-    /// # Cancel safety
-    /// As that of [`close`](Self::close).
-    pub async fn close_each(mut self) -> Undelivered {
-        let begin = tokio::time::Instant::now();
-        take_received(&self.source, self.config.source.queue_size, &mut self.received);
-        // At once: what it still took would go nowhere.
-        self.source.link().close_within(Some(Duration::ZERO)).await;
-        self.closing = true;
-        let linger = self.outputs.iter().map(|output| output.config.linger_ms).max();
-        let linger = Duration::from_millis(linger.unwrap_or_default());
-        // Ends when all of it has its place, or was refused.
-        let placed = async { while !matches!(self.run().await, SplitError::Receive(_)) {} };
-        let _ = tokio::time::timeout(linger, placed).await;
-        let mut undelivered = self.received.len() as u64 + self.undelivered;
-        let before = self.leaving.len();
-        let mut queues = self.splitter.replace([]);
-        let mut outputs = Vec::new();
-        for output in std::mem::take(&mut self.outputs) {
-            let queue = take_queue(&mut queues, output.id);
-            outputs.push((output.config.address.clone(), 0));
-            self.let_go(output, queue, begin);
-        }
-        for (index, leaving) in self.leaving.drain(..).enumerate() {
-            // It does not panic, and nobody aborts it.
-            let left = leaving.await.unwrap_or_default();
-            undelivered += left;
-            if let Some((_, of_output)) = index.checked_sub(before).and_then(|index| outputs.get_mut(index)) {
-                *of_output = left;
-            }
-        }
-        Undelivered {
-            messages: undelivered,
-            outputs,
-        }
     }
 
     fn is_known(&self, output: &OutputConfig) -> bool {
@@ -431,7 +395,7 @@ impl Split {
     fn let_go(&mut self, output: Output, queue: VecDeque<Message>, begin: tokio::time::Instant) {
         self.unbinding.retain(|(_, unbinding)| !unbinding.is_finished());
         let endpoint = output.stream.endpoint().clone();
-        let (unbinding, leaving) = output.leave(queue, begin);
+        let (unbinding, leaving) = output.leave(queue, begin, true, self.hurry.subscribe());
         self.unbinding
             .extend(unbinding.map(|unbinding| (endpoint, unbinding)));
         self.leaving.push(leaving);
@@ -490,7 +454,7 @@ impl Split {
         if let Some(message) = self.received.pop_front() {
             return Poll::Ready(Ok(message));
         }
-        if self.closing {
+        if self.closing.is_some() {
             return Poll::Ready(Err(RecvError::Closed));
         }
         loop {
@@ -554,8 +518,8 @@ impl Split {
         let undelivered = &mut self.undelivered;
         self.leaving
             .retain_mut(|leaving| match std::pin::Pin::new(leaving).poll(cx) {
-                Poll::Ready(count) => {
-                    *undelivered += count.unwrap_or_default();
+                Poll::Ready(left) => {
+                    *undelivered += left.unwrap_or_default().messages();
                     false
                 }
                 Poll::Pending => true,

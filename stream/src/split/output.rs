@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use flexbond_session::socket::{SendErrorKind, Stats};
 use flexbond_transport::{Endpoint, Message};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
@@ -35,8 +35,11 @@ pub struct OutputStats {
     pub mode: OutputMode,
     /// What became of the messages for it.
     pub outlet: OutletStats,
-    /// The counters of its socket: peers, and messages that a PUB dropped for slow ones.
+    /// The counters of its socket: peers, and messages that a PUB dropped for slow ones. Once it is closed: the peers that
+    /// there were when that began.
     pub socket: Stats,
+    /// Messages that were left when it was closed. They are not among those of `outlet`.
+    pub undelivered: u64,
 }
 
 /// What a split was left with when it was closed.
@@ -47,6 +50,23 @@ pub struct Undelivered {
     pub messages: u64,
     /// How many of them were left with each output that there was at the end, by its address in the configuration.
     pub outputs: Vec<(String, u64)>,
+}
+
+/// What an output was left with.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Left {
+    /// Messages that its socket did not take.
+    pub(super) unsent: u64,
+    /// Messages, one for each receiver, that its socket had taken.
+    pub(super) in_socket: u64,
+    /// The last counters of the socket.
+    pub(super) socket: Stats,
+}
+
+impl Left {
+    pub(super) fn messages(&self) -> u64 {
+        self.unsent + self.in_socket
+    }
 }
 
 impl Output {
@@ -85,31 +105,35 @@ impl Output {
             mode: self.config.mode,
             outlet,
             socket: self.stream.socket_stats(),
+            undelivered: 0,
         }
     }
 
-    /// Gives up the address, if it is bound, and sends what waits, for as long as linger says from `begin` on, then
-    /// closes. All of it in the background; the second task returns how many messages were left. The address of a session
-    /// is given up when that is closed.
+    /// Sends what waits, for as long as linger says from `begin` on or until it is to hurry, then closes. All of it in the
+    /// background; the second task says what was left. The address, if it is bound, is given up before that if `gives_up`
+    /// says so, and otherwise in the end: who comes meanwhile gets what waits. That of a session is always given up in the
+    /// end.
     pub(super) fn leave(
         self,
         mut queue: VecDeque<Message>,
         begin: Instant,
-    ) -> (Option<JoinHandle<()>>, JoinHandle<u64>) {
-        let is_bound = self.is_bound();
+        gives_up: bool,
+        hurry: watch::Receiver<bool>,
+    ) -> (Option<JoinHandle<()>>, JoinHandle<Left>) {
+        let gives_up = gives_up && self.is_bound();
         if let Some(message) = self.sending {
             queue.push_front(message);
         }
         let deadline = begin + Duration::from_millis(self.config.linger_ms);
         let link = self.stream.link().clone();
         let (closing, closed) = oneshot::channel::<()>();
-        let unbinding = is_bound.then(|| match link.unbind(self.stream.endpoint()) {
+        let unbinding = gives_up.then(|| match link.unbind(self.stream.endpoint()) {
             Some(unbinding) => tokio::spawn(unbinding),
             None => tokio::spawn(async move { drop(closed.await) }),
         });
         let leaving = tokio::spawn(async move {
             let mut refused = 0;
-            let _ = timeout_at(deadline, async {
+            let sending = async {
                 while let Err(error) = link.send_many(&mut queue).await {
                     // One that cannot be sent does not keep the others, and linger counts, not the time-out of one.
                     match error.kind() {
@@ -117,13 +141,32 @@ impl Output {
                         _ => refused += 1,
                     }
                 }
-            })
-            .await;
+            };
+            tokio::select! {
+                biased;
+                _ = timeout_at(deadline, sending) => {}
+                () = hurried(hurry.clone()) => {}
+            }
             let rest = deadline.saturating_duration_since(Instant::now());
-            let closed = link.close_within(Some(rest)).await;
+            let closed = tokio::select! {
+                biased;
+                () = hurried(hurry) => link.close_within(Some(Duration::ZERO)).await,
+                closed = link.close_within(Some(rest)) => closed,
+            };
             drop(closing);
-            refused + queue.len() as u64 + closed.undelivered
+            Left {
+                unsent: refused + queue.len() as u64,
+                in_socket: closed.undelivered,
+                socket: link.stats(),
+            }
         });
         (unbinding, leaving)
+    }
+}
+
+/// Waits until there is to be no more waiting; for ever where nobody can say so any more.
+async fn hurried(mut hurry: watch::Receiver<bool>) {
+    if hurry.wait_for(|hurry| *hurry).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }

@@ -60,7 +60,7 @@ pub(super) struct ArrayItem {
     pub(super) extent: Option<Extent>,
     /// When it was measured, in seconds since 1970.
     pub(super) time: Option<String>,
-    /// That it has no data, or why these cannot be read.
+    /// That it has no data, or why these cannot be read, or why they have no range.
     pub(super) note: Option<String>,
     /// Whether they cannot.
     pub(super) unreadable: bool,
@@ -234,7 +234,7 @@ fn array(
 ) -> Item {
     let unreadable = loaded.is_err();
     let (extent, note) = match loaded {
-        Ok(Some(array)) => (Extent::of(&array), None),
+        Ok(Some(array)) => Extent::or_reason(&array),
         Ok(None) => (None, Some("no data".to_owned())),
         Err(error) => (None, Some(error)),
     };
@@ -260,7 +260,7 @@ fn channel(name: &str, array: &MultiDimArray) -> Item {
         .map_err(|error| explain(&error))
         .and_then(|arrays| arrays.to_array(0).map_err(|error| explain(&error)));
     let (extent, note) = match &loaded {
-        Ok(array) => (array.as_ref().and_then(Extent::of), None),
+        Ok(array) => array.as_ref().map(Extent::or_reason).unwrap_or_default(),
         Err(error) => (None, Some(error.clone())),
     };
     Item::Array(Box::new(ArrayItem {

@@ -36,6 +36,17 @@ impl Extent {
             _ => None,
         }
     }
+
+    /// As [`of`](Self::of), or why elements of this type have none.
+    pub(super) fn or_reason(array: &Array) -> (Option<Self>, Option<String>) {
+        let reason = match array.layout().element() {
+            ElementType::Complex64 | ElementType::Complex128 => {
+                Some("complex numbers have no order, so no range".to_owned())
+            }
+            _ => None,
+        };
+        (Extent::of(array), reason)
+    }
 }
 
 /// Numbers that Rust has no type for; stream V2 has them.
@@ -139,6 +150,9 @@ mod tests {
             (extent.min, extent.mean, extent.nan),
             (Value::Null, Value::Null, 2)
         );
+        let complex = Layout::new(ElementType::Complex64, Endianness::Little, &[1]).unwrap();
+        let (extent, reason) = Extent::or_reason(&Array::new(complex, vec![0; 8]).unwrap());
+        assert!(extent.is_none() && reason.unwrap().contains("no range"));
         let bools = Layout::new(ElementType::Bool, Endianness::Little, &[4]).unwrap();
         let extent = Extent::of(&Array::new(bools, vec![0, 1, 1, 0]).unwrap()).unwrap();
         assert_eq!(

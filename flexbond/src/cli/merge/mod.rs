@@ -3,6 +3,7 @@
 mod merging;
 mod tally;
 
+use std::cell::Cell;
 use std::collections::{HashSet, VecDeque};
 use std::future::poll_fn;
 use std::pin::pin;
@@ -14,6 +15,7 @@ use tokio::time::{MissedTickBehavior, timeout};
 
 use super::argument::{self, Linger};
 use super::carriage::Carriage;
+use super::closing;
 use super::console::{Console, Reader};
 use super::contact::Contacts;
 use super::failure::{explain, note};
@@ -149,7 +151,8 @@ have been silent for so long. The summary says how many were missing and how man
 came late, for each source.
 
 Ends with a summary at Ctrl-C or after --count messages, once everything is sent that
-has come (at most --linger seconds; a second Ctrl-C ends at once).
+has come; receivers may still connect until then (at most --linger seconds). A second
+Ctrl-C ends at once, with the summary, which says what was left.
 
 Examples:
   flexbond merge tcp://camera1:9999 tcp://camera2:9999 -a tcp://*:8888
@@ -185,7 +188,16 @@ struct Work {
     output: Stream,
     /// Merged, and not sent yet.
     outgoing: VecDeque<Message>,
+    /// What the output was left with when it was closed, for each receiver.
+    in_socket: u64,
     dropped: Dropped,
+}
+
+impl Work {
+    /// Messages that were merged and nobody got, once all is over.
+    fn undelivered(&self) -> u64 {
+        self.outgoing.len() as u64 + self.in_socket
+    }
 }
 
 impl MergeCommand {
@@ -212,36 +224,62 @@ impl MergeCommand {
         let mut console = Console::stdout(Reader::of(self.json))?;
         let worked = self.work(&mut work, &mut console, &mut metrics, &mut interrupt);
         let worked = worked.await;
-        let begin = Instant::now();
-        if matches!(worked, Ok(End::Interrupted) | Err(Stop::ReaderGone)) {
-            self.send_rest(&mut work).await;
-        }
+        let rest = matches!(worked, Ok(End::Interrupted) | Err(Stop::ReaderGone));
+        let hurried = self.finish(&mut work, rest, &mut interrupt).await;
         let end = match worked {
+            // The last word: by now it is known what was sent, and what was not.
             Ok(end) => console.finish(self.summary(&work)).await.map(|()| end),
             Err(stop) => Err(stop),
         };
-        let linger = self.linger.0.map(|linger| linger.saturating_sub(begin.elapsed()));
-        let undelivered =
-            work.output.disconnect_within(linger).await.undelivered + work.outgoing.len() as u64;
-        let left = match undelivered {
+        let left = match work.undelivered() {
             0 => None,
             count => Some(format!("{} not delivered", quantity::messages(count))),
         };
-        match (end, left) {
-            (Err(Stop::Failure(failure)), _) => Err(failure),
-            (Ok(End::SourcesClosed), _) => Err(Failure::new("no source is left")),
-            (Ok(End::Done), Some(left)) => {
+        match (end, left, hurried) {
+            (Err(Stop::Failure(failure)), ..) => Err(failure),
+            (Ok(End::SourcesClosed), ..) => Err(Failure::new("no source is left")),
+            (Ok(End::Interrupted) | Err(Stop::ReaderGone), _, Some(number)) => Ok(Exit::Signal(number)),
+            (Ok(End::Done), Some(left), _) => {
                 Err(Failure::timed_out(left)
                     .hint("a longer --linger waits longer for a receiver to take them"))
             }
-            (Ok(End::Interrupted) | Err(Stop::ReaderGone), Some(left)) => {
-                note(&format!(
-                    "{left}: the receiver went away, or did not take them in time"
-                ));
-                Ok(Exit::Done)
-            }
-            (Ok(End::Done | End::Interrupted) | Err(Stop::ReaderGone), None) => Ok(Exit::Done),
+            (Ok(End::Done | End::Interrupted) | Err(Stop::ReaderGone), ..) => Ok(Exit::Done),
         }
+    }
+
+    /// Sends what is merged, and with `rest` what has come until now, for as long as linger says or until there is another
+    /// signal, which is returned.
+    async fn finish(&self, work: &mut Work, rest: bool, interrupt: &mut Interrupt) -> Option<u8> {
+        let begin = Instant::now();
+        let (limit, ends) = (closing::limit(self.linger), closing::interrupt_ends(interrupt));
+        let is_said = Cell::new(false);
+        let gently = async {
+            if rest {
+                let say = || {
+                    is_said.set(true);
+                    note(&format!("sending what still waits, {limit}; {ends} at once"));
+                };
+                self.send_rest(work, say).await;
+            }
+            let linger = self.linger.0.map(|linger| linger.saturating_sub(begin.elapsed()));
+            work.output.finish_within(linger).await
+        };
+        let (closed, hurried) = tokio::select! {
+            closed = gently => (closed, None),
+            never = closing::explain(&is_said, &limit, ends) => match never {},
+            number = interrupt.another() => {
+                (work.output.finish_within(Some(Duration::ZERO)).await, Some(number))
+            }
+        };
+        work.in_socket = closed.undelivered;
+        if rest && work.undelivered() > 0 {
+            let left = quantity::messages(work.undelivered());
+            note(&format!(
+                "{left} not delivered: {}",
+                closing::reason(hurried.is_some())
+            ));
+        }
+        hurried
     }
 
     async fn join(&self, base: &ConnectOptions) -> Result<Work, Failure> {
@@ -276,6 +314,7 @@ impl MergeCommand {
             merging,
             output,
             outgoing: VecDeque::new(),
+            in_socket: 0,
             dropped: Dropped::default(),
         })
     }
@@ -364,8 +403,8 @@ impl MergeCommand {
         }
     }
 
-    /// Sends what has come until now, for as long as linger says.
-    async fn send_rest(&self, work: &mut Work) {
+    /// Sends what has come until now, for as long as linger says; calls `say` where that takes time.
+    async fn send_rest(&self, work: &mut Work, say: impl FnOnce()) {
         // Bounded, because sources may go on sending.
         for _ in 0..MAX_REST {
             let Some(merged) = work.merging.remaining() else {
@@ -378,7 +417,7 @@ impl MergeCommand {
         if at_once.await.is_ok() {
             return;
         }
-        note("sending what still waits; Ctrl-C ends at once");
+        say();
         match self.linger.0 {
             Some(linger) => drop(timeout(linger, sending).await),
             None => sending.await,

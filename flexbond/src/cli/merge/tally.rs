@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Work;
 use crate::cli::{quantity, summary};
 use crate::stream::merge::AlignCount;
-use crate::stream::{Stream, Totals};
+use crate::stream::{Mode, Stream, Totals};
 
 /// What had come and gone when it was told last.
 pub(super) struct Tally {
@@ -130,11 +130,11 @@ pub(super) fn begun(sources: &[Stream], output: &Stream) -> Value {
 /// What was merged in total.
 pub(super) fn summary(work: &Work) -> String {
     let statistics = work.output.statistics();
-    let mut text = summary::begin(statistics, "Messages sent:");
+    let mut text = summary::begin(statistics, &sent(work), "Messages sent:");
     for (label, count) in [
         ("Dropped incomplete:", work.dropped.incomplete),
         ("Dropped late:", work.dropped.late),
-        ("Merged, not sent:", work.outgoing.len() as u64),
+        ("Not delivered:", work.undelivered()),
     ] {
         if count > 0 {
             let _ = writeln!(text, "{label:<22}{:>14} messages", quantity::grouped(count));
@@ -172,7 +172,7 @@ pub(super) fn summary(work: &Work) -> String {
 /// The same as one object.
 pub(super) fn summary_json(work: &Work) -> Value {
     let statistics = work.output.statistics();
-    let totals = statistics.totals();
+    let totals = sent(work);
     json!({
         "summary": {
             "elapsed_s": statistics.elapsed().as_secs_f64(),
@@ -180,10 +180,24 @@ pub(super) fn summary_json(work: &Work) -> Value {
             "bytes": totals.bytes,
             "dropped_incomplete": work.dropped.incomplete,
             "dropped_late": work.dropped.late,
-            "not_sent": work.outgoing.len(),
+            "undelivered": work.undelivered(),
             "sources": sources_json(work),
         }
     })
+}
+
+/// What was merged and sent, without what is left in the socket.
+fn sent(work: &Work) -> Totals {
+    let mut totals = work.output.statistics().totals();
+    // Of a PUB's messages, somebody else may have got what one receiver did not.
+    if work.output.mode() == Mode::Push {
+        let sent = totals.messages.saturating_sub(work.in_socket);
+        // It says their number only.
+        let share = sent as f64 / totals.messages.max(1) as f64;
+        totals.bytes = (totals.bytes as f64 * share).round() as u64;
+        totals.messages = sent;
+    }
+    totals
 }
 
 fn sources_json(work: &Work) -> Vec<Value> {

@@ -5,6 +5,7 @@ mod plan;
 mod reload;
 mod tally;
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -13,7 +14,9 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
+use super::argument::Linger;
 use super::carriage::Carriage;
+use super::closing;
 use super::console::{self, Console, Reader};
 use super::contact::Contacts;
 use super::failure::{explain, note};
@@ -24,7 +27,7 @@ use super::mode::Receiving;
 use super::output::Stop;
 use super::{Exit, Failure, argument, quantity};
 use crate::session::socket::BindError as SocketBindError;
-use crate::stream::split::{OutputConfig, Reloaded, SourceMode, Split, SplitConfig, SplitError, Undelivered};
+use crate::stream::split::{OutputConfig, Reloaded, SourceMode, Split, SplitConfig, SplitError};
 use crate::stream::{ConnectError, ConnectOptions};
 use crate::transport::BindError;
 use reload::{Reloads, Text};
@@ -124,7 +127,8 @@ addresses takes until what waits is sent. A source that listens changes its mode
 a new start only. A configuration that cannot be used is reported, and the old one
 goes on.
 
-Ends with a summary at Ctrl-C, once what waits is sent; a second Ctrl-C ends at once.
+Ends with a summary at Ctrl-C, once what waits is sent; receivers may still connect
+until then. A second Ctrl-C ends at once, with the summary, which says what was left.
 
 Examples:
   flexbond split tcp://detector:9999 tcp://*:8888 tcp://*:8889,modulo=100
@@ -221,35 +225,18 @@ impl SplitCommand {
             reloads: &mut reloads,
             metrics: &mut metrics,
         };
-        let end = match self.work(&mut split, outside).await {
+        let end = self.work(&mut split, outside).await;
+        let hurried = finish(&mut split, &mut interrupt).await;
+        let end = match end {
+            // The last word: by now it is known what was sent, and what was not.
             Ok(end) => console.finish(self.summary(&split)).await.map(|()| end),
             Err(stop) => Err(stop),
         };
-        let waiting: u64 = split.stats().map(|stats| tally::waiting(&stats)).sum();
-        if waiting > 0 {
-            let waiting = quantity::messages(waiting);
-            note(&format!("sending {waiting} that still wait; Ctrl-C ends at once"));
-        }
-        let interrupted = !matches!(end, Ok(End::SourceClosed));
-        let undelivered = tokio::select! {
-            undelivered = split.close_each() => undelivered,
-            // The second one, after Ctrl-C, ends the process by itself.
-            _ = interrupt.wait(), if !interrupted => Undelivered::default(),
-        };
-        if undelivered.messages > 0 {
-            let left = quantity::messages(undelivered.messages);
-            note(&format!(
-                "{left} not delivered: a receiver went away, or did not take them in time"
-            ));
-            // What the summary could not know yet.
-            for (address, left) in undelivered.outputs.iter().filter(|(_, left)| *left > 0) {
-                note(&format!("{address}: {} not delivered", quantity::messages(*left)));
-            }
-        }
-        match end {
-            Ok(End::Interrupted) | Err(Stop::ReaderGone) => Ok(Exit::Done),
-            Ok(End::SourceClosed) => Err(Failure::new("the source gives no more messages")),
-            Err(Stop::Failure(failure)) => Err(failure),
+        match (end, hurried) {
+            (Ok(End::SourceClosed), _) => Err(Failure::new("the source gives no more messages")),
+            (Err(Stop::Failure(failure)), _) => Err(failure),
+            (Ok(End::Interrupted) | Err(Stop::ReaderGone), Some(number)) => Ok(Exit::Signal(number)),
+            (Ok(End::Interrupted) | Err(Stop::ReaderGone), None) => Ok(Exit::Done),
         }
     }
 
@@ -356,6 +343,44 @@ impl SplitCommand {
             false => tally::summary(split),
         }
     }
+}
+
+/// Sends what waits, and says what it waits for and what is left. Returns the signal that has ended it, if one has.
+async fn finish(split: &mut Split, interrupt: &mut Interrupt) -> Option<u8> {
+    let stats: Vec<_> = split.stats().collect();
+    let waiting: u64 = stats.iter().map(tally::waiting).sum();
+    let lingers = split.config().streams.iter().map(|output| output.linger_ms);
+    let linger = Duration::from_millis(lingers.max().unwrap_or_default());
+    let (limit, ends) = (
+        closing::limit(Linger(Some(linger))),
+        closing::interrupt_ends(interrupt),
+    );
+    if waiting > 0 {
+        let waiting = quantity::messages(waiting);
+        note(&format!(
+            "sending {waiting} that still wait, {limit}; {ends} at once"
+        ));
+        for stats in stats
+            .iter()
+            .filter(|stats| stats.socket.peers == 0 && tally::waiting(stats) > 0)
+        {
+            note(&format!("{}: there is no receiver", stats.address));
+        }
+    }
+    let is_said = Cell::new(waiting > 0);
+    let (undelivered, hurried) = tokio::select! {
+        undelivered = split.finish() => (undelivered, None),
+        never = closing::explain(&is_said, &limit, ends) => match never {},
+        number = interrupt.another() => (split.finish_now().await, Some(number)),
+    };
+    if undelivered.messages > 0 {
+        let left = quantity::messages(undelivered.messages);
+        note(&format!(
+            "{left} not delivered: {}",
+            closing::reason(hurried.is_some())
+        ));
+    }
+    hurried
 }
 
 fn parse(text: &str) -> Result<SplitConfig, String> {

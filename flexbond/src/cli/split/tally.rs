@@ -134,11 +134,11 @@ impl Tally {
     }
 }
 
-/// What passed in total.
+/// What passed in total, once all outputs are closed.
 pub(super) fn summary(split: &Split) -> String {
     let statistics = split.statistics();
     let totals = statistics.totals();
-    let mut text = summary::begin(statistics, "Received:");
+    let mut text = summary::begin(statistics, &totals, "Received:");
     let _ = writeln!(
         text,
         "{:<22}{:>14} frames",
@@ -159,14 +159,13 @@ pub(super) fn summary(split: &Split) -> String {
             "{:<22}{messages:>14} messages, {megabytes:.3} MB",
             "  Sent:"
         );
-        let waiting = waiting(&stats);
-        if waiting > 0 {
+        if stats.undelivered > 0 {
             let why = match is_untaken(&stats) {
                 true => "; no receiver came",
                 false => "",
             };
-            let waiting = quantity::grouped(waiting);
-            let _ = writeln!(text, "{:<22}{waiting:>14} messages{why}", "  Not delivered yet:");
+            let left = quantity::grouped(stats.undelivered);
+            let _ = writeln!(text, "{:<22}{left:>14} messages{why}", "  Not delivered:");
         }
         let dropped = quantity::grouped(dropped(&stats));
         let _ = write!(text, "{:<22}{dropped:>14} messages", "  Dropped:");
@@ -182,7 +181,12 @@ pub(super) fn summary(split: &Split) -> String {
 
 /// The same as one object.
 pub(super) fn summary_json(split: &Split) -> Value {
-    let outputs: Vec<_> = split.stats().map(|stats| output_json(&stats)).collect();
+    let outputs = split.stats().map(|stats| {
+        let mut output = output_json(&stats);
+        output["undelivered"] = stats.undelivered.into();
+        output
+    });
+    let outputs: Vec<_> = outputs.collect();
     // Named as in the lines, and as the other programs name them.
     let mut fields = summary_of(&split.statistics().snapshot(Instant::now()));
     fields["outputs"] = outputs.into();
