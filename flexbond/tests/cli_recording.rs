@@ -175,6 +175,20 @@ fn a_rotated_recording_is_replayed_as_one() {
     let verify = record(&["verify", text(&file)]);
     assert_eq!(verify.code, Some(1), "{verify:?}");
     assert!(verify.stderr[0].contains("are missing before"), "{verify:?}");
+    let info = record(&["info", "--json", text(&file)]);
+    assert_eq!(info.code, Some(1), "{info:?}");
+    let missing: Vec<_> = info
+        .stdout
+        .iter()
+        .map(|line| json(line)["missing_before"].clone())
+        .collect();
+    let (first, next) = (json(&info.stdout[0]), json(&info.stdout[1]));
+    let number = |line: &Value, name: &str| line[name].as_u64().unwrap();
+    let between = [
+        number(&first, "last_number") + 1,
+        number(&next, "first_number") - 1,
+    ];
+    assert_eq!(missing[..2], [Value::Null, between.to_vec().into()], "{info:?}");
     let (replay, endpoint) = m_replay(&[text(&file)]);
     let dump = m_dump(&[&endpoint, "--json", "--timeout", "20"]);
     let end = replay.end();
@@ -275,6 +289,27 @@ fn only_headers_and_going_on_in_a_folder() {
     let names: Vec<String> = contents(&headers).into_keys().collect();
     let expected: Vec<String> = (0..12).map(|message| format!("{message:06}_000.raw")).collect();
     assert_eq!(names, expected);
+}
+
+#[test]
+fn a_replay_that_sends_nothing_has_a_summary() {
+    let place = TempDir::new().unwrap();
+    let seed = seed_folder(&place, 3);
+    for (how, code) in [(&["--wait", "0.05"][..], 3), (&["--from", "9"], 1)] {
+        let here = ["--json", "-a", "tcp://127.0.0.1:0", text(&seed)];
+        let end = Program::start(
+            Command::new(env!("CARGO_BIN_EXE_m_replay")),
+            &[&here[..], how].concat(),
+        )
+        .end();
+        assert_eq!(end.code, Some(code), "{end:?}");
+        let summary = &json(end.stdout.last().unwrap())["summary"];
+        assert_eq!(
+            (&summary["messages"], &summary["undelivered"]),
+            (&0.into(), &0.into()),
+            "{end:?}"
+        );
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::argument::{self, Linger};
 use super::carriage::Carriage;
@@ -20,7 +20,7 @@ use super::span::{self, Span, unreadable};
 use super::stats::join_failure;
 use super::{Exit, Failure, quantity};
 use crate::session::socket::SendErrorKind;
-use crate::stream::recording::{Pace, Player, Playlist, Repeat};
+use crate::stream::recording::{Pace, Played, Player, Playlist, Repeat};
 use crate::stream::{Attach, ConnectionEvent, ConnectionWatch, Mode, Stream};
 use crate::transport::Endpoint;
 
@@ -167,6 +167,7 @@ impl Replay {
             .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
         let mut recording = span::open(&self.folder)?;
         if recording.is_empty() {
+            self.summarize_nothing();
             return Err(Failure::new(format!(
                 "{} has no message to send",
                 self.folder.display()
@@ -199,6 +200,7 @@ impl Replay {
             is_empty = player.is_empty() => is_empty,
         };
         if is_empty {
+            self.summarize_nothing();
             let held = span::extent(&self.folder).map(|held| format!(": it has {held}"));
             return Err(Failure::new(format!(
                 "{} has no message to send in that part{}",
@@ -213,11 +215,11 @@ impl Replay {
         self.announce(&stream);
         let mut contacts = Contacts::default();
         let waited = self.wait(&player, &stream, &mut metrics, &mut interrupt, &mut contacts);
-        let is_there = waited.await?;
+        let is_there = waited.await;
         let tally = Tally::default();
         let gauge = Gauge::new(true);
         let end = match is_there {
-            true => {
+            Ok(true) => {
                 let playing = self.play(
                     &mut player,
                     &mut stream,
@@ -228,7 +230,8 @@ impl Replay {
                 );
                 gauge.watch(&tally, playing).await
             }
-            false => End::Interrupted,
+            Ok(false) => End::Interrupted,
+            Err(failure) => End::Failed(failure),
         };
         let seconds = gauge.seconds();
         let dropped = stream.socket_stats().dropped;
@@ -403,22 +406,17 @@ impl Replay {
         }
     }
 
+    /// For programs, which count on a summary, where there is nothing to play.
+    fn summarize_nothing(&self) {
+        if self.json {
+            say(&summary_json(0.0, &Tally::default(), &Played::default(), [0, 0]).to_string());
+        }
+    }
+
     fn summarize(&self, player: &Player, tally: &Tally, seconds: f64, dropped: u64, undelivered: u64) {
         let played = player.played();
         if self.json {
-            say(&json!({
-                "summary": {
-                    "elapsed_s": seconds,
-                    "messages": tally.messages(),
-                    "bytes": tally.bytes(),
-                    "rounds": played.rounds,
-                    "unreadable": played.unreadable,
-                    "short": tally.shorts(),
-                    "dropped": dropped,
-                    "undelivered": undelivered,
-                }
-            })
-            .to_string());
+            say(&summary_json(seconds, tally, &played, [dropped, undelivered]).to_string());
             return;
         }
         say(&format!(
@@ -443,6 +441,22 @@ impl Replay {
             }
         }
     }
+}
+
+/// What was sent, and what of it was dropped or not delivered.
+fn summary_json(seconds: f64, tally: &Tally, played: &Played, [dropped, undelivered]: [u64; 2]) -> Value {
+    json!({
+        "summary": {
+            "elapsed_s": seconds,
+            "messages": tally.messages(),
+            "bytes": tally.bytes(),
+            "rounds": played.rounds,
+            "unreadable": played.unreadable,
+            "short": tally.shorts(),
+            "dropped": dropped,
+            "undelivered": undelivered,
+        }
+    })
 }
 
 /// What was sent so far, as metrics.

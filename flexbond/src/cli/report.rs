@@ -193,7 +193,10 @@ impl Report {
         }
         // A stream of a single type has said already what there is to say.
         if snapshot.htypes.len() > 1 {
-            for count in &snapshot.htypes {
+            // Which one comes first may change from run to run.
+            let mut counts: Vec<_> = snapshot.htypes.iter().collect();
+            counts.sort_by(|one, other| one.htype.cmp(&other.htype));
+            for count in counts {
                 let label = format!("of type {}", printable(&count.htype));
                 line(&mut text, &label, count.messages, "messages");
             }

@@ -214,10 +214,15 @@ fn is_recorded_to(path: &Path) -> bool {
 }
 
 fn failure(error: &WriteError) -> Failure {
-    let failure = Failure::new(explain(error));
     match error {
-        WriteError::Torn { .. } => failure.hint("--cut-tail allows it; whole messages are kept"),
-        _ => failure,
+        WriteError::Torn { path, recovered } => Failure::new(format!(
+            "{} ends with {} bytes of a message that was never finished, from offset {}",
+            path.display(),
+            recovered.bytes_lost,
+            recovered.end
+        ))
+        .hint("--cut-tail cuts them off and keeps all whole messages"),
+        _ => Failure::new(explain(error)),
     }
 }
 

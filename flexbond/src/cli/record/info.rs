@@ -47,14 +47,14 @@ pub(super) struct Verify {
 
 impl Look {
     pub(super) fn run(&self) -> Result<Exit, Failure> {
-        every(&self.files, |path| {
+        every(&self.files, |path, missing| {
             if path.is_dir() {
                 let folder = Folder::open(path).map_err(|error| explain(&error))?;
                 let extent = folder.extent().map_err(|error| explain(&error))?;
                 show_folder(path, folder.report(), &extent, self.json, None);
             } else {
                 let info = Info::read(path).map_err(|error| unreadable(path, &error))?;
-                show(path, &info, self.json, false);
+                show(path, &info, self.json, false, missing);
             }
             Ok(true)
         })
@@ -63,12 +63,12 @@ impl Look {
 
 impl Verify {
     pub(super) fn run(&self) -> Result<Exit, Failure> {
-        every(&self.files, |path| {
+        every(&self.files, |path, missing| {
             if path.is_dir() {
                 return verify_folder(path, self.json);
             }
             let info = Info::verify(path).map_err(|error| unreadable(path, &error))?;
-            show(path, &info, self.json, true);
+            show(path, &info, self.json, true, missing);
             Ok(is_whole(&info))
         })
     }
@@ -78,8 +78,12 @@ fn is_whole(info: &Info) -> bool {
     info.damaged == 0 && info.bytes_lost == 0 && info.closed_cleanly
 }
 
-/// Looks at every file; a failure of one does not keep the others from being looked at. `look` says whether it is whole.
-fn every(files: &[PathBuf], look: impl Fn(&Path) -> Result<bool, String>) -> Result<Exit, Failure> {
+/// Looks at every file; a failure of one does not keep the others from being looked at. `look` is told what is missing
+/// before the file, and says whether it is whole.
+fn every(
+    files: &[PathBuf],
+    look: impl Fn(&Path, &[SourceError]) -> Result<bool, String>,
+) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
     for named in files {
         let mut numbered = Vec::new();
@@ -90,8 +94,16 @@ fn every(files: &[PathBuf], look: impl Fn(&Path) -> Result<bool, String>) -> Res
         if !rotated {
             numbered.push(named.clone());
         }
+        // That no file of it can be read is said of each.
+        let mut missing = match rotated {
+            true => {
+                Recording::open(named).map_or_else(|_| Vec::new(), |mut recording| recording.missing_files())
+            }
+            false => Vec::new(),
+        };
+        missing.retain(|error| !matches!(error, SourceError::Open { .. }));
         for path in &numbered {
-            match look(path) {
+            match look(path, &missing) {
                 Ok(true) => {}
                 Ok(false) => exit = Exit::Failed,
                 Err(error) => {
@@ -100,33 +112,32 @@ fn every(files: &[PathBuf], look: impl Fn(&Path) -> Result<bool, String>) -> Res
                 }
             }
         }
-        if rotated && !is_complete(named) {
+        missing.iter().for_each(|error| note(&explain(error)));
+        if !missing.is_empty() {
             exit = Exit::Failed;
         }
     }
     Ok(exit)
 }
 
-/// Whether no file of a rotated recording is missing; says which messages are.
-fn is_complete(named: &Path) -> bool {
-    let Ok(mut recording) = Recording::open(named) else {
-        // That no file of it can be read was said of each.
-        return false;
-    };
-    let mut missing = recording.missing_files();
-    missing.retain(|error| !matches!(error, SourceError::Open { .. }));
-    missing.iter().for_each(|error| note(&explain(error)));
-    missing.is_empty()
-}
-
 fn unreadable(path: &Path, error: &OpenError) -> String {
     format!("{}: {}", path.display(), explain(error))
 }
 
-fn show(path: &Path, info: &Info, json: bool, verified: bool) {
+fn show(path: &Path, info: &Info, json: bool, verified: bool, missing: &[SourceError]) {
     if json {
         let mut value = info.to_json();
         value["path"] = path.display().to_string().into();
+        let before = missing.iter().find_map(|error| match error {
+            SourceError::MissingMessages {
+                first,
+                last,
+                path: next,
+            } if next == path => Some(json!([first, last])),
+            _ => None,
+        });
+        // Of the messages between the files of a rotated recording, the first and the last number.
+        value["missing_before"] = before.unwrap_or_default();
         if verified {
             value["whole"] = is_whole(info).into();
         }
