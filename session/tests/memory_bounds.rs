@@ -200,3 +200,49 @@ async fn lists_of_parts_are_no_way_around_it() {
         within("all to be sent", send).await.expect("no panic");
     }
 }
+
+/// Messages of several parts take more than they came in: where memory is full, decoding waits for room, too.
+#[tokio::test]
+async fn nobody_is_closed_for_messages_of_parts_that_the_application_has_not_received() {
+    const PEERS: usize = 60;
+    const EACH: usize = 3000;
+    let options = brisk().recv_memory(512 * KIB).recv_hwm(10);
+    let pull = socket_with(SocketType::Pull, options);
+    let endpoint = bind(&pull).await;
+    let mut sends = Vec::new();
+    for peer in 0..PEERS {
+        let mut raw = Raw::connect(&endpoint).await;
+        raw.handshake("PUSH").await;
+        sends.push(tokio::spawn(async move {
+            let two = [frame(MORE, &[peer as u8]), frame(0, b"x")].concat();
+            raw.send(&two.repeat(EACH)).await;
+            raw
+        }));
+    }
+    until("no room", || pull.stats().unread_bytes as usize > 500 * KIB).await;
+    let mut counts = [0; PEERS];
+    for _ in 0..PEERS * 8 {
+        counts[usize::from(recv(&pull).await[0][0])] += 1;
+        check_unread(&pull, 512 * KIB + PEERS * 62);
+    }
+    // Somebody else waits for room, and looks who has it.
+    let mut raw = Raw::connect(&endpoint).await;
+    raw.handshake("PUSH").await;
+    let newcomer = tokio::spawn(async move {
+        raw.send(&message(vec![PEERS as u8; 150 * KIB])).await;
+        raw
+    });
+    let mut large = 0;
+    for _ in 0..PEERS * (EACH - 8) + 1 {
+        let message = recv(&pull).await;
+        match counts.get_mut(usize::from(message[0][0])) {
+            Some(count) => *count += 1,
+            None => large += 1,
+        }
+    }
+    assert_eq!((&counts, large), (&[EACH; PEERS], 1));
+    sends.push(newcomer);
+    for send in sends {
+        within("all to be sent", send).await.expect("no panic");
+    }
+}

@@ -186,6 +186,11 @@ impl Account {
         self.partial.load(Ordering::Relaxed)
     }
 
+    /// Of that, what may be whole messages.
+    pub(crate) fn excused(&self) -> usize {
+        self.excused.load(Ordering::Relaxed)
+    }
+
     /// Of that, what stays so however much the application receives.
     pub(crate) fn stuck(&self) -> usize {
         self.stuck.load(Ordering::Relaxed)
@@ -217,7 +222,14 @@ impl Account {
             self.equalize(used, fetched);
         }
         // Those that wait may have seen the excuse, and have to look again.
-        if is_back && partial > Self::OWN && self.all.waiters.load(Ordering::SeqCst) > 0 {
+        if is_back && partial > Self::OWN {
+            self.wake_others();
+        }
+    }
+
+    /// Some of those that wait look again who holds what room there is.
+    pub(crate) fn wake_others(&self) {
+        if self.all.waiters.load(Ordering::SeqCst) > 0 {
             self.all.wake_some();
         }
     }

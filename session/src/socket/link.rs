@@ -61,6 +61,8 @@ pub(crate) struct Link {
     undecoded: bool,
     /// There are, but no room for them.
     is_held: bool,
+    /// There was, a moment ago.
+    is_newly_held: bool,
     /// The stream itself holds nothing back.
     flushed: bool,
     paused: bool,
@@ -89,6 +91,7 @@ impl Link {
             read: 0,
             undecoded: true,
             is_held: false,
+            is_newly_held: false,
             flushed: true,
             paused: false,
             read_error: None,
@@ -238,7 +241,10 @@ impl Link {
     fn poll_inbound(&mut self, cx: &mut Context<'_>, lane: &Arc<Lane>) -> Result<bool, LinkEnd> {
         loop {
             if self.undecoded {
-                match self.decode(lane) {
+                let was_held = self.is_held;
+                let decoded = self.decode(lane);
+                self.is_newly_held = self.is_held && !was_held;
+                match decoded {
                     Ok(all) => {
                         self.undecoded = !all;
                         if self.decoded.back().is_some_and(|last| last.size() >= READ_TURN) {
@@ -253,6 +259,8 @@ impl Link {
             }
             self.unread.tell(lane, self.zmtp.incomplete(), self.excused());
             if !self.hand_on(cx, lane) || self.unread.is_over(lane, cx.waker()) {
+                // It is woken when the application has received something, which makes room.
+                self.unread.excuse(if self.undecoded { self.zmtp.undecoded() } else { 0 });
                 self.unread.pass();
                 return Ok(self.pause());
             }
@@ -353,9 +361,11 @@ impl Link {
         Ok(false)
     }
 
-    /// How much of what was read may be whole messages, for which the application has to make a place first.
+    /// How much of what was read may be whole messages, for which the application has to make a place first. Whether it can
+    /// for one that is held is seen when [room](Self::window) is looked for; until then it is as it was, or as before it was
+    /// held.
     fn excused(&self) -> usize {
-        match self.undecoded && !self.is_held {
+        match self.undecoded && (!self.is_held || self.is_newly_held || self.unread.is_excused()) {
             true => self.zmtp.undecoded(),
             false => 0,
         }

@@ -48,6 +48,18 @@ impl Unread {
         }
     }
 
+    /// So much of what was not decoded may be whole messages, for which the application makes a place.
+    pub(crate) fn excuse(&self, excused: usize) {
+        if let Some(account) = &self.account {
+            account.excuse(excused);
+        }
+    }
+
+    /// Whether some of what was not decoded is [excused](Self::excuse).
+    pub(crate) fn is_excused(&self) -> bool {
+        self.account.as_ref().is_some_and(|account| account.excused() > 0)
+    }
+
     /// How many bytes may be taken before they are counted, beside those of which it would be [told](Self::tell) now.
     #[inline]
     pub(crate) fn beside(&self, lane: &Lane, partial: usize) -> usize {
@@ -121,6 +133,10 @@ impl Unread {
         // Once the application has received all that waits, it cannot do more for what was not decoded.
         let waits = want.undecoded > 0 && lane.has_waiting(Some(waker));
         let is_back = account.excuse(if waits { want.undecoded } else { 0 });
+        if is_back {
+            // Those that wait may have seen the excuse, and have to look again.
+            account.wake_others();
+        }
         let is_new = account.wait(waker) || is_back;
         let look = || Some(self.window(lane, want)).filter(|window| *window > 0);
         if let Some(window) = look() {
