@@ -260,7 +260,8 @@ impl Link {
             self.unread.tell(lane, self.zmtp.incomplete(), self.excused());
             if !self.hand_on(cx, lane) || self.unread.is_over(lane, cx.waker()) {
                 // It is woken when the application has received something, which makes room.
-                self.unread.excuse(if self.undecoded { self.zmtp.undecoded() } else { 0 });
+                self.unread
+                    .excuse(if self.undecoded { self.zmtp.undecoded() } else { 0 });
                 self.unread.pass();
                 return Ok(self.pause());
             }
