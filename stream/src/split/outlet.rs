@@ -124,13 +124,13 @@ impl<M> Outlet<M> {
     }
 
     /// Whether more than the bound may wait: for a while from when that is reached, then for as many as there are, and for
-    /// more again while nothing is taken.
+    /// more again while nothing is taken; never for more bytes than there is room for.
     pub(super) fn has_room_beyond(&self, now: Instant) -> bool {
-        let grows = (self.is_new_beyond(now) || self.pauses(now)) && !self.is_used_up();
         self.policy == Policy::DropStalled
             && !self.patience.is_zero()
             && !self.is_stuck(now)
-            && (grows || self.queue.len() < self.most)
+            && !self.is_used_up()
+            && (self.is_new_beyond(now) || self.pauses(now) || self.queue.len() < self.most)
     }
 
     /// Whether it became full a short while ago, or will now. Later on it is slow.

@@ -359,6 +359,45 @@ mod patient_outputs {
     }
 
     #[test]
+    fn as_many_large_messages_as_small_ones_do_not_fit() {
+        let mut splitter = Splitter::new([1, 1].map(|queue_size| Rule {
+            queue_size,
+            ..Rule::default()
+        }));
+        let outlets: Vec<_> = splitter.outlets().collect();
+        let start = Instant::now();
+        let mut sizes = VecDeque::new();
+        let put = |splitter: &mut Splitter<usize>, now, size| {
+            splitter.handle_message(now, None, size, size);
+            drain_sizes(splitter, outlets[1]);
+        };
+        for _ in 0..1_000 {
+            put(&mut splitter, start, 10);
+            sizes.push_back(10);
+        }
+        // It is slow: one is taken, and a large one comes.
+        let mut now = start + Duration::from_secs(4);
+        for _ in 0..900 {
+            now += Duration::from_millis(100);
+            assert!(splitter.poll_transmit(outlets[0]).is_some());
+            sizes.pop_front();
+            splitter.handle_timeout(now);
+            drain_sizes(&mut splitter, outlets[1]);
+            if splitter.is_ready() {
+                put(&mut splitter, now, 64 << 20);
+                sizes.push_back(64 << 20);
+            }
+            // One is the queue, and one may be held.
+            let beyond: usize = sizes.iter().skip(1).sum();
+            assert!(beyond <= (512 << 20) + (2 * 64 << 20), "{beyond}");
+        }
+    }
+
+    fn drain_sizes(splitter: &mut Splitter<usize>, outlet: OutletId) {
+        while splitter.poll_transmit(outlet).is_some() {}
+    }
+
+    #[test]
     fn it_is_looked_at_again_when_more_may_wait_and_when_it_stands() {
         let mut splitter = Splitter::new([1, 1].map(|queue_size| Rule {
             queue_size,
