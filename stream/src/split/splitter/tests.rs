@@ -389,7 +389,7 @@ mod patient_outputs {
             }
             // One is the queue, and one may be held.
             let beyond: usize = sizes.iter().skip(1).sum();
-            assert!(beyond <= (512 << 20) + (2 * 64 << 20), "{beyond}");
+            assert!(beyond <= (512 << 20) + (128 << 20), "{beyond}");
         }
     }
 
