@@ -288,7 +288,7 @@ impl Federation {
     /// custody. After [`close`](Federation::close), whether that came to its end within the linger.
     #[must_use]
     pub fn is_handed_over(&self) -> bool {
-        self.inner.shared.lock().node.is_done()
+        self.inner.shared.lock().node.is_handed_over()
     }
 
     /// Goes without a word, as a program that dies: others hear that this party is away, and not that it has left.

@@ -38,7 +38,7 @@ const ACK_DELAY: Duration = Duration::from_millis(20);
 /// How many incarnations that had to go are remembered.
 const MAX_RETIRED: usize = 8;
 /// The retry time grows to this many times the first.
-const MAX_BACKOFF: u32 = 10;
+pub(crate) const MAX_BACKOFF: u32 = 10;
 
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -169,6 +169,11 @@ impl Link {
     /// Whether all items have come over.
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// Whether an item of this kind is among those that have not come over.
+    pub(crate) fn holds(&self, is_such: impl Fn(&Item) -> bool) -> bool {
+        self.queue.iter().any(|queued| is_such(&queued.item))
     }
 
     /// Whether more data may be added. Items without content are always taken: what causes them is bounded.

@@ -361,6 +361,11 @@ impl Node {
         self.peers.iter().all(|peer| peer.is_done() || peer.is_farewell())
     }
 
+    /// Whether no message is here alone any more. It may be that others have yet to hear that this party leaves.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.superseded || self.peers.iter().all(|peer| peer.is_done() || peer.is_settled())
+    }
+
     fn tell_all(&mut self) {
         for index in 0..self.peers.len() {
             self.tell(index);

@@ -512,10 +512,17 @@ impl Peer {
             || (!self.link.is_up() && self.counts.kept == 0)
     }
 
+    /// Whether all that was sent to it has its end, and nothing is on its way to it without which others wait in vain, or
+    /// get something twice.
+    pub(crate) fn is_settled(&self) -> bool {
+        let is_needed = |item: &Item| matches!(item, Item::Ready | Item::Settled { .. } | Item::Abort { .. });
+        self.counts.kept == 0 && !self.link.holds(is_needed)
+    }
+
     /// Whether all that could be waited for when this side ends is that the other one, to which the way is broken, hears
     /// of it.
     pub(crate) fn is_farewell(&self) -> bool {
-        self.link.is_lost() && self.counts.kept == 0
+        self.link.is_lost() && self.is_settled()
     }
 }
 

@@ -138,7 +138,8 @@ impl Relay {
         if hello.members.len() > self.limits.parties_per_job as usize || self.is_draining {
             return Err(Refusal::NoRoom);
         }
-        let has_room = self.make_room_for_job() && self.make_room_to_join(None, &header.from);
+        // A job that goes for the party makes room for the other one, too.
+        let has_room = self.make_room_to_join(None, &header.from) && self.make_room_for_job();
         has_room.then_some(()).ok_or(Refusal::NoRoom)
     }
 
@@ -167,6 +168,7 @@ impl Relay {
                 scope: quota.add(QuotaKind::Party, of_party),
                 named: 0,
                 joined: 0,
+                looks_again: None,
             });
             membership.named += 1;
         }

@@ -4,10 +4,13 @@ use std::time::Instant;
 
 use super::event::{QuotaKind, RelayEvent};
 use super::flow::Flow;
+use super::job::Job;
 use super::lanes::Timer;
 use super::quota::ScopeId;
 use super::relay::Relay;
 use super::store::Op;
+use crate::federation::core::link::MAX_BACKOFF;
+use crate::federation::core::packet::Item;
 use crate::federation::name::PartyId;
 
 impl Relay {
@@ -84,6 +87,9 @@ impl Relay {
                 continue;
             };
             self.timers.disarm(Timer::Half(half), &mut gone.armed);
+            if gone.is_present {
+                self.jobs[index].parties[gone.member].present -= 1;
+            }
             if let Some(way) = gone.way {
                 self.lanes.leave(way, half);
             }
@@ -126,11 +132,12 @@ impl Relay {
                 return Ok(());
             };
             let is_freed = match self.quota.kind(scope) {
-                QuotaKind::Server => self.forget_one_over(Some(job), |_, _| true),
-                QuotaKind::Party => self.forget_one_over(Some(job), |relay, index| {
-                    let mut members = relay.jobs[index].members.iter();
-                    members.any(|id| relay.members.get(id).is_some_and(|member| member.scope == scope))
-                }),
+                QuotaKind::Server => self.forget_one_over(Some(job), Wanted::Any),
+                QuotaKind::Party => {
+                    let is_full = |id: &&PartyId| self.members.get(*id).is_some_and(|it| it.scope == scope);
+                    let party = self.jobs[job].members.iter().find(is_full).cloned();
+                    party.is_some_and(|party| self.forget_one_over(Some(job), Wanted::Named(&party)))
+                }
                 QuotaKind::Job | QuotaKind::Pair => false,
             };
             if !is_freed {
@@ -141,34 +148,42 @@ impl Relay {
 
     /// Whether there may be one job more. One that is over goes for it.
     pub(super) fn make_room_for_job(&mut self) -> bool {
-        self.job_ids.len() < self.limits.jobs as usize || self.forget_one_over(None, |_, _| true)
+        self.job_ids.len() < self.limits.jobs as usize || self.forget_one_over(None, Wanted::Any)
     }
 
     /// Whether a party may take part in one job more, which may be this one. One that is over goes for it.
     pub(super) fn make_room_to_join(&mut self, job: Option<usize>, party: &PartyId) -> bool {
         let joined = self.members.get(party).map_or(0, |member| member.joined);
-        joined < self.limits.jobs_per_party
-            || self.forget_one_over(job, |relay, index| {
-                let known = &relay.jobs[index];
-                let member = known.member(party);
-                member.is_some_and(|member| known.parties[member].has_joined)
-            })
+        joined < self.limits.jobs_per_party || self.forget_one_over(job, Wanted::Joined(party))
     }
 
-    /// Forgets the job that is over since longest, of those that are wanted. It is looked for only now and then while there
-    /// is none.
-    fn forget_one_over(&mut self, except: Option<usize>, is_wanted: impl Fn(&Relay, usize) -> bool) -> bool {
-        if self.looks_again.is_some_and(|at| self.now < at) {
+    /// Forgets the job that is over since longest, of those that are wanted. While there is none, it is looked for only now
+    /// and then: by each party for itself, so that one at its own bounds keeps nobody else from finding one.
+    fn forget_one_over(&mut self, except: Option<usize>, wanted: Wanted<'_>) -> bool {
+        let looks_again = match wanted.party() {
+            None => self.looks_again,
+            Some(party) => self.members.get(party).and_then(|member| member.looks_again),
+        };
+        if looks_again.is_some_and(|at| self.now < at) {
             return false;
         }
         let all = self.jobs.iter().filter(|(index, _)| Some(*index) != except);
-        let over = all.filter(|(index, _)| self.is_over(*index) && is_wanted(self, *index));
+        let over = all.filter(|(index, job)| wanted.has(job) && self.is_over(*index));
         let oldest = over.min_by_key(|(_, job)| job.touched).map(|(index, _)| index);
-        match oldest {
-            Some(index) => self.forget_job(index),
-            None => self.looks_again = Some(self.now + self.limits.retry),
+        if let Some(index) = oldest {
+            self.forget_job(index);
+            return true;
         }
-        oldest.is_some()
+        let at = Some(self.now + self.limits.retry);
+        match wanted.party() {
+            None => self.looks_again = at,
+            Some(party) => {
+                if let Some(member) = self.members.get_mut(party) {
+                    member.looks_again = at;
+                }
+            }
+        }
+        false
     }
 
     /// Whether nobody comes back to a job: it was aborted and all who were there have gone, or all of it have left, and
@@ -180,6 +195,49 @@ impl Relay {
             return job.halves.is_empty();
         }
         let pairs = job.members.len() * (job.members.len() - 1);
-        job.halves.len() == pairs && halves.all(|half| half.has_left) && !self.is_in_use(index)
+        job.halves.len() == pairs
+            && halves.all(|half| half.has_left)
+            && !self.is_in_use(index)
+            && self.is_told(index)
+    }
+
+    /// Whether all parties of a job know which of their messages have their end, or would have been back by now to hear it.
+    /// Who does not know sends them again, also to a server that has forgotten the job and takes them for others.
+    fn is_told(&self, index: usize) -> bool {
+        let job = &self.jobs[index];
+        let is_end = |item: &Item| matches!(item, Item::Settled { .. });
+        let mut halves = job.halves.values().map(|half| &self.halves[*half]);
+        let patience = self.limits.dead_after + self.limits.retry * MAX_BACKOFF;
+        self.now >= job.touched + patience || halves.all(|half| half.link.is_up() && !half.link.holds(is_end))
+    }
+}
+
+/// Which jobs may go for another, when they are over.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    Any,
+    /// Those in which this party is a member.
+    Named(&'a PartyId),
+    /// Those in which it takes part.
+    Joined(&'a PartyId),
+}
+
+impl<'a> Wanted<'a> {
+    fn party(self) -> Option<&'a PartyId> {
+        match self {
+            Wanted::Any => None,
+            Wanted::Named(party) | Wanted::Joined(party) => Some(party),
+        }
+    }
+
+    fn has(self, job: &Job) -> bool {
+        match self {
+            Wanted::Any => true,
+            Wanted::Named(party) => job.member(party).is_some(),
+            Wanted::Joined(party) => {
+                let member = job.member(party);
+                member.is_some_and(|member| job.parties[member].has_joined)
+            }
+        }
     }
 }

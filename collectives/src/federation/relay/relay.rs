@@ -93,7 +93,7 @@ pub(crate) struct Relay {
     pub(super) sessions: u64,
     /// How many jobs have begun.
     begun: u64,
-    /// When it is looked again for a job that is over.
+    /// When it is looked again for any job that is over.
     pub(super) looks_again: Option<Instant>,
     pub(super) is_draining: bool,
     pub(super) counts: Totals,
@@ -106,6 +106,8 @@ pub(super) struct Membership {
     /// The jobs in which it is a member, and those in which it takes part.
     pub(super) named: u32,
     pub(super) joined: u32,
+    /// When it is looked again for one of them that is over.
+    pub(super) looks_again: Option<Instant>,
 }
 
 #[derive(Debug, Default)]

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use super::entry::Entry;
 use super::relay::Relay;
 use super::store::Record;
+use crate::federation::core::packet::MAX_OFFSET;
 
 impl Relay {
     /// Takes up what the store has; before anything else, in the order of [`Store::restore`](super::Store::restore). What
-    /// cannot be is left out.
+    /// cannot be is left out, as are numbers up to which nobody counts.
     pub(crate) fn restore(&mut self, record: Record) {
         self.take_up(record);
         // The store has it.
@@ -26,7 +27,10 @@ impl Relay {
                 let is_good = members.windows(2).all(|two| two[0] < two[1]);
                 if is_good && !self.job_ids.contains_key(&job) {
                     let index = self.make_job(now, job, members);
-                    self.jobs[index].aborted = aborted;
+                    if aborted.is_some() {
+                        self.jobs[index].aborted = aborted;
+                        self.look_soon(now, index);
+                    }
                 }
             }
             Record::Pair {
@@ -50,9 +54,12 @@ impl Relay {
                 epoch,
                 source,
             } => {
+                if id >= MAX_OFFSET {
+                    return;
+                }
                 // Also of one that is not taken up, as those of a job that was aborted: what the store has of it must not
                 // become another's.
-                self.next_flow = self.next_flow.max(id.saturating_add(1));
+                self.next_flow = self.next_flow.max(id + 1);
                 let Some(half) = self.pair(now, &job, &from, &to) else {
                     return;
                 };
@@ -65,7 +72,9 @@ impl Relay {
                 flow.is_kept = true;
             }
             Record::Next { flow, next } => {
-                if let Some(flow) = self.flow_ids.get(&flow) {
+                if next <= MAX_OFFSET
+                    && let Some(flow) = self.flow_ids.get(&flow)
+                {
                     let flow = &mut self.flows[*flow];
                     flow.next = flow.next.max(next);
                 }
@@ -78,7 +87,7 @@ impl Relay {
                 parts,
                 expires_unix_ms,
             } => {
-                let Some(number) = self.flow_ids.get(&flow).copied() else {
+                let Some(number) = self.flow_ids.get(&flow).copied().filter(|_| offset < MAX_OFFSET) else {
                     return;
                 };
                 let Some(size) = parts.iter().try_fold(0_u64, |sum, len| sum.checked_add(*len)) else {
@@ -110,7 +119,8 @@ impl Relay {
         self.count_unsent(number);
     }
 
-    /// The half of a party of a job, in the place of another.
+    /// The half of a party of a job, in the place of another. Of one that was aborted there are none but for those who come
+    /// to hear of it.
     fn pair(
         &mut self,
         now: Instant,
@@ -120,6 +130,9 @@ impl Relay {
     ) -> Option<usize> {
         let index = *self.job_ids.get(job)?;
         let job = &self.jobs[index];
+        if job.aborted.is_some() {
+            return None;
+        }
         let (member, other) = job.member(from).zip(job.member(to)).filter(|(a, b)| a != b)?;
         match job.halves.get(&(member, other)) {
             Some(half) => Some(*half),

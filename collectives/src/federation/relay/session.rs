@@ -357,10 +357,13 @@ impl Relay {
         self.inform_twin(index);
     }
 
-    /// What a party has said is kept.
+    /// What a party has said is kept, unless nobody will ask for it.
     fn keep_pair(&mut self, index: usize) {
         let half = &self.halves[index];
         let job = &self.jobs[half.job];
+        if job.aborted.is_some() {
+            return;
+        }
         self.ledger.add(|| {
             Op::Keep(Record::Pair {
                 job: job.id.clone(),

@@ -199,8 +199,7 @@ impl Thread {
         if self.queue.is_empty() && !self.is_ending {
             let mut asked = self.asked.recv_timeout(self.quiet);
             if asked == Err(RecvTimeoutError::Timeout) {
-                // What is wrong with it is told by whoever needs it.
-                let _ = self.store.shrink();
+                self.store.shrink();
                 asked = self.asked.recv().map_err(RecvTimeoutError::from);
             }
             match asked {

@@ -351,7 +351,7 @@ async fn restored(config: &ServerConfig, relay: Relay) -> Result<(Relay, Option<
     let opening = tokio::task::spawn_blocking(move || -> Result<_, ServeError> {
         let mut store = FileStore::open(path, cache)?;
         store.restore(&mut |record| relay.restore(record))?;
-        store.shrink()?;
+        store.shrink();
         Ok((relay, store))
     });
     // It is dropped with the runtime, or panics as this task would.

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use redb::backends::FileBackend;
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError, TableHandle};
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTableMetadata, StorageError, TableHandle,
+};
 
 use super::StoreError;
 use super::apply::apply;
@@ -25,8 +27,10 @@ const LARGE: u64 = 512 << 20;
 /// and one page that is in use at its end keeps it there.
 const SLACK: u64 = 64 << 20;
 const TIMES: u64 = 4;
-/// More content than this takes too long to be moved.
+/// More than this takes too long to be moved, content and rows.
 const MOVABLE: u64 = 32 << 20;
+/// What a row takes, about, beside content.
+const OF_ROW: u64 = 100;
 
 /// A store in a file of redb. See the module for its tables.
 #[derive(Debug)]
@@ -39,6 +43,8 @@ pub(crate) struct FileStore {
     content: u64,
     /// Bytes that the file may have beside those for its content.
     slack: u64,
+    /// Bytes that may be moved, of content and rows.
+    movable: u64,
 }
 
 impl FileStore {
@@ -50,6 +56,7 @@ impl FileStore {
             database: None,
             content: 0,
             slack: SLACK,
+            movable: MOVABLE,
         };
         store.reopen()?;
         Ok(store)
@@ -190,25 +197,30 @@ impl FileStore {
     }
 
     /// Gives back to the device what the file has far too much of, if little is to be moved for that, which takes about a
-    /// second at most. Whether it was so.
-    ///
-    /// # Errors
-    /// As [`commit`](FileStore::commit). What is kept is there all the same.
-    pub(crate) fn shrink(&mut self) -> Result<bool, StoreError> {
-        if self.content > MOVABLE || self.length() <= self.content.saturating_mul(TIMES) + self.slack {
-            return Ok(false);
+    /// second at most. Whether it was so. Where it fails, as on a device that has no room for it, what is kept is there all
+    /// the same, and what is wrong with the file is told by who needs it next.
+    pub(crate) fn shrink(&mut self) -> bool {
+        if self.length() <= self.content.saturating_mul(TIMES) + self.slack {
+            return false;
         }
-        if self.database.is_none() {
-            self.reopen()?;
+        let Ok(rows) = self.with(count) else {
+            return false;
+        };
+        if self.content.saturating_add(rows.saturating_mul(OF_ROW)) > self.movable {
+            return false;
         }
         let Some(mut database) = self.database.take() else {
-            return Ok(false);
+            return false;
         };
-        self.guarded(|| database.compact().map_err(|error| self.explain(error.into())))?;
+        // Without it, the next use opens the file again.
+        let compact = || database.compact().map_err(|error| self.explain(error.into()));
+        if self.guarded(compact).is_err() {
+            return false;
+        }
         self.database = Some(database);
         // What is beside the content, for once, is not moved again and again.
         self.slack = self.slack.max(self.length());
-        Ok(true)
+        true
     }
 
     fn length(&self) -> u64 {
@@ -218,6 +230,11 @@ impl FileStore {
     #[cfg(test)]
     pub(crate) fn set_slack(&mut self, slack: u64) {
         self.slack = slack;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set_movable(&mut self, movable: u64) {
+        self.movable = movable;
     }
 
     /// The buffers of each of these pieces; none of one that is not there.
@@ -350,6 +367,16 @@ fn prepare(database: &Database) -> Result<(), Prepare> {
     transaction.open_table(PIECES)?;
     transaction.open_table(CONTENTS)?;
     Ok(transaction.commit()?)
+}
+
+/// How many rows there are. The database knows, and looks at none.
+fn count(database: &Database) -> Result<u64, Failure> {
+    let reading = database.begin_read()?;
+    let mut rows = 0;
+    for table in reading.list_tables()? {
+        rows += reading.open_untyped_table(table)?.len()?;
+    }
+    Ok(rows)
 }
 
 /// Bytes that are free on the device of a file, and bytes of it that the file has.

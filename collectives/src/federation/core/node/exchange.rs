@@ -112,7 +112,11 @@ impl Node {
         let limits = &self.setup.limits;
         let peer = &mut self.peers[index];
         match item {
-            Item::Abort { by, reason } => self.abort(by, reason),
+            Item::Abort { by, reason } => {
+                // It knows: who leaves need not wait until it has heard of it.
+                peer.is_abort_told = true;
+                self.abort(by, reason);
+            }
             Item::Leave => {
                 peer.has_left = true;
                 // It goes when it is sure that this side knows.

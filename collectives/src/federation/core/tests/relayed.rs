@@ -273,3 +273,52 @@ fn pieces_are_no_larger_than_what_a_server_keeps() {
     let pieces = pieces(&stage.items());
     assert_eq!(pieces, [(0, 0, 0), (0, 0, 3000), (0, 0, 6000), (0, 1, 0)]);
 }
+
+#[test]
+fn who_leaves_a_server_that_is_gone_waits_if_others_need_to_hear_something() {
+    /// What is still to be said, and to how little that comes.
+    fn ends(stage: &mut Stage) -> (bool, bool) {
+        stage.node.leave();
+        stage.items();
+        stage.node.handle_lost(0);
+        assert!(!stage.node.is_done(), "nothing is acknowledged");
+        (
+            stage.node.is_done_but_for_farewells(),
+            stage.node.is_handed_over(),
+        )
+    }
+    /// `a` has sent something that `b` has received, and all that was said has come over.
+    fn settled() -> Stage {
+        let mut stage = stage(100_000, u64::MAX);
+        stage.sends("x", sized(10));
+        stage.items();
+        settle(&mut stage, 0, 0);
+        assert!(stage.opens(0, "z") && stage.brings(0, "hello"));
+        stage.items();
+        stage.hear(Content::Ack { gap: false });
+        assert_eq!(stage.queued(), 0);
+        stage
+    }
+    assert_eq!(ends(&mut settled()), (true, true), "that it leaves");
+    let mut stage = settled();
+    stage.sends("x", sized(10));
+    assert_eq!(ends(&mut stage), (false, false), "nobody has received it");
+    let mut stage = settled();
+    assert_eq!(stage.receives("z").as_deref(), Some("hello"));
+    assert_eq!(ends(&mut stage), (false, false), "it would come again");
+    let mut stage = settled();
+    stage.node.abort(party(0), "enough".to_owned());
+    assert_eq!(ends(&mut stage), (false, false), "others would go on");
+    let mut stage = settled();
+    seen(&mut stage, true);
+    assert_eq!(
+        ends(&mut stage),
+        (false, false),
+        "others may wait for it at the start"
+    );
+    // What the server has said itself it need not be told.
+    let mut stage = settled();
+    let (by, reason) = (party(1), "enough".to_owned());
+    assert!(stage.takes(Item::Abort { by, reason }, Vec::new()));
+    assert_eq!(ends(&mut stage), (true, true));
+}

@@ -281,3 +281,38 @@ fn a_server_that_ends_lets_nobody_in_and_acknowledges_what_it_has() {
     net.run(Duration::from_secs(5));
     assert_eq!(all(&mut net), numbers(20));
 }
+
+#[test]
+fn who_leaves_while_its_server_is_down_tells_what_others_need_to_hear() {
+    with_seeds(20, |seed| {
+        for is_aborted in [false, true] {
+            let mut net = Net::new(seed, durable());
+            net.slowness = net.random.u64(0..50);
+            net.run(Duration::from_secs(1));
+            net.send(0, 1, "x", letter("once")).unwrap();
+            net.run(Duration::from_secs(1));
+            if is_aborted {
+                net.node(1).abort(party(1), "enough".to_owned());
+            } else {
+                assert_eq!(all(&mut net), ["once"]);
+            }
+            net.node(1).leave();
+            // The server is gone before it has heard anything, and for two seconds.
+            net.talk();
+            net.flying.clear();
+            net.cut(0);
+            net.cut(1);
+            net.run(Duration::from_secs(2));
+            assert!(!net.node(1).is_done_but_for_farewells());
+            net.restart_server(0);
+            net.connect(0);
+            net.connect(1);
+            net.until(1, |net| net.node(1).is_done());
+            net.restart(1);
+            net.run(Duration::from_secs(3));
+            let is_over = |node: &Node| node.check(None).is_err();
+            assert!(net.nodes.iter().flatten().all(|node| is_over(node) == is_aborted));
+            assert_eq!(all(&mut net), Vec::<String>::new());
+        }
+    });
+}

@@ -1003,3 +1003,45 @@ fn no_channel_gets_the_number_of_one_that_is_not_taken_up() {
     assert!(all.stage.takes(&mut a, open(0, "x")));
     assert!(all.stage.relay.flow_ids.keys().eq(&[10]));
 }
+
+#[test]
+fn a_damaged_store_gives_no_number_beyond_the_last() {
+    let mut all = Durable::new(relay_limits());
+    let mut a = Voice::new(0, 1);
+    all.stage.relay.restore(Record::Job {
+        job: a.job.clone(),
+        members: a.members.clone(),
+        aborted: None,
+    });
+    for (id, name) in [(u64::MAX, "x"), (u64::MAX - 1, "y"), (4, "z")] {
+        all.stage.relay.restore(Record::Flow {
+            id,
+            job: a.job.clone(),
+            from: party(0),
+            to: party(1),
+            key: key(name),
+            epoch: 1,
+            source: (1, 0),
+        });
+    }
+    let (flow, next, offset) = (4, u64::MAX, u64::MAX);
+    all.stage.relay.restore(Record::Next { flow, next });
+    for parts in [vec![0], vec![9]] {
+        all.stage.relay.restore(Record::Message {
+            flow,
+            offset,
+            tag: None,
+            codec: 0,
+            parts,
+            expires_unix_ms: None,
+        });
+        let id = PieceId { flow, offset, at: 0 };
+        all.stage.relay.restore(Record::Piece { id, len: 9 });
+    }
+    all.stage.hello(&a);
+    for (number, name) in (0..).zip(["x", "y", "z"]) {
+        assert!(all.stage.takes(&mut a, open(number, name)));
+    }
+    assert!(all.stage.relay.flow_ids.keys().eq(&[4, 5, 6]));
+    assert_eq!(all.stage.relay.stats().held_bytes, 0);
+}
