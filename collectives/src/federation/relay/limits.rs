@@ -32,7 +32,9 @@ pub struct RelayLimits {
     /// How many parties a job may have. Default: 256; from 2 to 4,096.
     pub parties_per_job: u32,
     /// How many jobs there may be. For one more, the one goes that is over since longest: all of it have left and nothing is
-    /// kept, or it was aborted and nobody of it is connected. Default: 1,024; at least 1.
+    /// kept, or it was aborted and nobody of it is connected. One whose parties may not know yet that their messages were
+    /// received is over [`dead_after`](RelayLimits::dead_after) and ten times [`retry`](RelayLimits::retry) after they were
+    /// last heard. Default: 1,024; at least 1.
     pub jobs: u32,
     /// How many jobs a party may take part in. Default: 64; at least 1.
     pub jobs_per_party: u32,
