@@ -203,7 +203,7 @@ impl Bound {
 
     pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         let (stream, peer) = ready!(self.listener.poll_accept(cx))?;
-        socket::configure(&SockRef::from(&stream), &self.options)?;
+        socket::configure_accepted(&SockRef::from(&stream), peer, &self.options)?;
         Poll::Ready(Ok((stream, peer)))
     }
 }
@@ -284,6 +284,22 @@ mod tests {
         let (near, far) = pair(&options).await;
         for stream in [&near, &far] {
             assert_eq!(SockRef::from(stream).tcp_notsent_lowat().unwrap(), 4096);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn nothing_is_paced_within_the_machine() {
+        let any: Endpoint = "tcp://*:0".parse().unwrap();
+        for host in [[127, 0, 0, 1], [0, 0, 0, 0]] {
+            let options = LinkOptions::default();
+            let bound = listen((host, 0).into(), false, &options, &any).unwrap();
+            let address = ([127, 0, 0, 1], bound.listener.local_addr().unwrap().port()).into();
+            let (near, far) = tokio::join!(connect_to(address, &options), bound.accept_stream());
+            for stream in [near.unwrap().0, far.unwrap().0] {
+                let control = SockRef::from(&stream).tcp_congestion().unwrap();
+                assert!(control.starts_with(b"reno\0"), "{control:?}, bound to {host:?}");
+            }
         }
     }
 
