@@ -50,6 +50,11 @@ impl Source {
         joined.map_err(|error| join_failure(&error))
     }
 
+    /// Whether the source keeps what is not taken yet, as PUSH does.
+    pub(crate) fn waits(&self) -> bool {
+        self.mode == Receiving::Pull
+    }
+
     /// That no message came for as long as was allowed; `trouble` says why nobody is there to send any.
     pub(crate) fn timed_out(&self, trouble: Option<String>) -> Failure {
         let seconds = self.timeout.unwrap_or_default().as_secs_f64();

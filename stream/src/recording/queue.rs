@@ -68,6 +68,8 @@ pub(super) struct Taken {
 const TAKEN: usize = 256;
 // And about this share of the bytes: so that there is room again, and something to write, while the rest is written.
 const TAKEN_SHARE: usize = 4;
+// And no more than this: their memory is used again while it is in the caches.
+const TAKEN_BYTES: usize = 4 << 20;
 
 impl Queue {
     pub(super) fn new(max_messages: usize, max_bytes: usize) -> Arc<Self> {
@@ -130,6 +132,26 @@ impl Queue {
         }
     }
 
+    /// Waits until at most so many bytes are queued, or none are taken any more.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    pub(super) async fn shrunk_to(&self, bytes: usize) {
+        loop {
+            let room = self.room.notified();
+            tokio::pin!(room);
+            // Before looking, so that room made in between is not missed.
+            room.as_mut().enable();
+            {
+                let state = self.state.lock();
+                if state.closed || state.counts.queued_bytes <= bytes {
+                    return;
+                }
+            }
+            room.await;
+        }
+    }
+
     /// Counts a message that is left out.
     pub(super) fn drop_one(&self) {
         let mut state = self.state.lock();
@@ -154,7 +176,8 @@ impl Queue {
             }
         }
         let (mut messages, mut bytes) = (Vec::new(), 0);
-        while messages.len() < TAKEN && (messages.is_empty() || bytes < self.max_bytes / TAKEN_SHARE) {
+        let most = TAKEN_BYTES.min(self.max_bytes / TAKEN_SHARE);
+        while messages.len() < TAKEN && (messages.is_empty() || bytes < most) {
             let Some(waiting) = state.waiting.pop_front() else {
                 break;
             };
@@ -279,6 +302,31 @@ mod tests {
             (dropped, queue.dropped_last(), queue.counts().dropped),
             (vec![0, 2], 1, 3)
         );
+    }
+
+    #[tokio::test]
+    async fn who_wants_few_to_wait_goes_on_when_few_do_or_nothing_is_taken() {
+        let queue = Queue::new(9, 100);
+        let shrunk = |bytes| {
+            tokio::spawn({
+                let queue = queue.clone();
+                async move { queue.shrunk_to(bytes).await }
+            })
+        };
+        for len in [20, 20, 20] {
+            queue.try_push(message(len), Timestamp::default()).unwrap();
+        }
+        let (soon, late, over) = (shrunk(60), shrunk(20), shrunk(0));
+        soon.await.unwrap();
+        let taken = queue.take(None).unwrap();
+        assert_eq!(taken.bytes, 40);
+        tokio::task::yield_now().await;
+        assert!(!late.is_finished(), "what is being written waits as well");
+        queue.release(taken);
+        late.await.unwrap();
+        assert!(!over.is_finished());
+        queue.abandon();
+        over.await.unwrap();
     }
 
     #[tokio::test]

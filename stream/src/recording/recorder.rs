@@ -214,6 +214,15 @@ impl Recorder {
         taken.map_err(|_| self.stopped())
     }
 
+    /// Waits until at most so many payload bytes wait or are being written, or the recording is over: for who would
+    /// rather have few messages wait than take all that there is room for.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    pub async fn shrunk_to(&self, bytes: usize) {
+        self.queue.shrunk_to(bytes).await;
+    }
+
     /// How the recording gets on.
     #[must_use]
     pub fn stats(&self) -> RecorderStats {

@@ -6,6 +6,7 @@ mod losses;
 mod show;
 mod sink;
 mod target;
+mod warmth;
 
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use self::losses::Losses;
 use self::show::Detail;
 use self::sink::{Kept, Refusal, Screen, Sink, shortened};
 use self::target::Target;
+use self::warmth::Warmth;
 use super::carriage::Carriage;
 use super::contact::Contacts;
 use super::failure::{explain, note};
@@ -216,7 +218,13 @@ impl Dump {
 
     fn sink(&self) -> Result<Sink, Failure> {
         if let Some(path) = &self.target.record {
-            return self.target.open(path).map(Sink::file);
+            // A source that publishes does not wait: what it sends at once goes into the queue, or is lost.
+            let waits = self.target.waits() && self.source.waits();
+            let warmth = waits.then(Warmth::default);
+            return self
+                .target
+                .open(path)
+                .map(|recorder| Sink::file(recorder, warmth));
         }
         if let Some(folder) = &self.folder {
             let opened = match self.target.appends() {

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::describe::{Item, describe};
 use super::show::{self, Detail};
+use super::warmth::Warmth;
 use crate::cli::failure::explain;
 use crate::cli::gauge::Tally;
 use crate::cli::metrics::Exposition;
@@ -20,8 +21,13 @@ use crate::transport::{Frame, Message};
 pub(super) enum Sink {
     Screen(Box<Screen>),
     Folder(FolderWriter),
-    /// With the messages that the file had before.
-    File(Recorder, u64),
+    File {
+        recorder: Recorder,
+        /// The messages that the file had before.
+        before: u64,
+        /// Where the source can wait.
+        warmth: Option<Warmth>,
+    },
 }
 
 /// Messages on standard output.
@@ -79,9 +85,13 @@ impl Kept {
 }
 
 impl Sink {
-    pub(super) fn file(recorder: Recorder) -> Self {
+    pub(super) fn file(recorder: Recorder, warmth: Option<Warmth>) -> Self {
         let before = recorder.stats().messages;
-        Sink::File(recorder, before)
+        Sink::File {
+            recorder,
+            before,
+            warmth,
+        }
     }
 
     /// Takes the message `number`.
@@ -95,7 +105,10 @@ impl Sink {
                     _ => failure,
                 })
             }),
-            Sink::File(recorder, _) => {
+            Sink::File { recorder, warmth, .. } => {
+                if let Some(warmth) = warmth {
+                    warmth.give_way(recorder, message.size()).await;
+                }
                 let recorded = recorder.record(message).await;
                 // A look at the queue for every message would cost more than the message.
                 if number.is_multiple_of(64) {
@@ -121,7 +134,7 @@ impl Sink {
                 "Messages that were written.",
                 folder.messages(),
             )],
-            Sink::File(recorder, before) => {
+            Sink::File { recorder, before, .. } => {
                 let stats = recorder.stats();
                 exposition.gauge(
                     "flexbond_recording_waiting_bytes",
@@ -170,7 +183,7 @@ impl Sink {
                 };
                 (kept, Ok(()))
             }
-            Sink::File(recorder, before) => {
+            Sink::File { recorder, before, .. } => {
                 let stats = recorder.stats();
                 let closed = recorder.close().await;
                 let (messages, files) = match &closed {

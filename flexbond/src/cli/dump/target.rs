@@ -103,6 +103,11 @@ fn sync(text: &str) -> Result<SyncPolicy, String> {
 }
 
 impl Target {
+    /// Whether receiving waits when too much waits for the disk.
+    pub(super) fn waits(&self) -> bool {
+        self.overflow == Full::Wait
+    }
+
     pub(super) fn appends(&self) -> bool {
         self.append
     }
