@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
+use super::pacing::Pacing;
 use crate::socket_stream::set_buffers;
 use crate::{Keepalive, LinkOptions};
 
-/// A socket that listens at `address`. `dual_stack`: an IPv6 wildcard takes IPv4 too.
+/// A socket that listens at `address`, and how its connections are paced. `dual_stack`: an IPv6 wildcard takes IPv4 too.
 pub(super) fn listening(
     address: SocketAddr,
     dual_stack: bool,
     options: &LinkOptions,
-) -> io::Result<TcpListener> {
+) -> io::Result<(TcpListener, Pacing)> {
     let socket = new(address)?;
     if address.is_ipv6() {
         socket.set_only_v6(!dual_stack)?;
@@ -29,16 +30,14 @@ pub(super) fn listening(
     }
     // The window scale is agreed upon in the handshake, and accepted sockets inherit the sizes.
     set_buffers(&socket, options)?;
-    if is_loopback(address) {
-        // Accepted sockets inherit this, too.
-        send_at_once(&socket);
-    }
+    // Accepted sockets inherit this, too.
+    let pacing = Pacing::suspend(&socket, address);
     socket.bind(&address.into())?;
     if reuse && chosen_by_system {
         socket.set_reuse_address(true)?;
     }
     socket.listen(i32::try_from(options.backlog.max(1)).unwrap_or(i32::MAX))?;
-    Ok(socket.into())
+    Ok((socket.into(), pacing))
 }
 
 /// A socket that is ready to be connected to `address`.
@@ -46,9 +45,7 @@ pub(super) fn unconnected(address: SocketAddr, options: &LinkOptions) -> io::Res
     let socket = new(address)?;
     set_buffers(&socket, options)?;
     configure(&socket, options)?;
-    if is_loopback(address) {
-        send_at_once(&socket);
-    }
+    Pacing::suspend(&socket, address);
     Ok(socket)
 }
 
@@ -59,21 +56,11 @@ fn new(address: SocketAddr) -> io::Result<Socket> {
 }
 
 /// Sets the options that belong to each connection.
-fn configure(socket: &Socket, options: &LinkOptions) -> io::Result<()> {
+pub(super) fn configure(socket: &Socket, options: &LinkOptions) -> io::Result<()> {
     socket.set_tcp_nodelay(options.nodelay)?;
     limit_unsent(socket, options.unsent_buffer);
     if let Some(keepalive) = &options.keepalive {
         set_keepalive(socket, keepalive)?;
-    }
-    Ok(())
-}
-
-/// Sets the options of a connection that was accepted from `peer`.
-pub(super) fn configure_accepted(socket: &Socket, peer: SocketAddr, options: &LinkOptions) -> io::Result<()> {
-    configure(socket, options)?;
-    if is_loopback(peer) {
-        // A listener at all addresses could not.
-        send_at_once(socket);
     }
     Ok(())
 }
@@ -95,22 +82,6 @@ fn limit_unsent(socket: &Socket, bytes: usize) {
     let _ = socket.set_tcp_notsent_lowat(u32::try_from(bytes).unwrap_or(u32::MAX));
     #[cfg(not(any(target_os = "android", target_os = "linux")))]
     let _ = (socket, bytes);
-}
-
-fn is_loopback(address: SocketAddr) -> bool {
-    address.ip().to_canonical().is_loopback()
-}
-
-/// Has nothing paced that is sent within the machine, where nothing can be congested. A congestion control that paces
-/// (`bbr`) sets a timer for every other segment there as well, and each one interrupts the program: m_generate to m_dump
-/// of 64 KiB took 1.10 s for 2 GiB instead of 0.89 s. To be called before the connection is there: what has begun to
-/// pace goes on, if less.
-fn send_at_once(socket: &Socket) {
-    // Every Linux has this one, and everybody may use it unless the administrator says otherwise.
-    #[cfg(any(target_os = "android", target_os = "linux"))]
-    let _ = socket.set_tcp_congestion(b"reno");
-    #[cfg(not(any(target_os = "android", target_os = "linux")))]
-    let _ = socket;
 }
 
 fn parameters(keepalive: &Keepalive) -> TcpKeepalive {
