@@ -206,9 +206,11 @@ pub enum ChannelError {
         /// The other party.
         party: PartyId,
     },
-    /// This message has waited longer than its time to live, or was larger than this party takes: it is gone. The next
-    /// receive goes on behind it.
-    #[error("channel {channel}: message {offset} from party {party} has waited too long and is gone")]
+    /// This message has waited longer than its time to live, or was larger than this party or the message server takes, as
+    /// its sender has heard only when it had sent it: it is gone. The next receive goes on behind it.
+    #[error(
+        "channel {channel}: message {offset} from party {party} has waited too long, or is larger than what is taken here or on its way, and is gone"
+    )]
     Expired {
         /// The channel.
         channel: ChannelName,
@@ -250,8 +252,11 @@ pub enum ChannelError {
         /// The limit.
         limit: usize,
     },
-    /// There are as many channels to this party as there may be. Nothing was sent.
-    #[error("channel {channel}: there are {limit} channels to party {party} already, see `Limits::channels`")]
+    /// There are as many channels to this party as there may be here, at the message server or at the other party, which
+    /// says so when it is first asked: what was sent before that waits here. Nothing was sent now.
+    #[error(
+        "channel {channel}: there are {limit} channels to party {party} already, see `Limits::channels` and those of the message server"
+    )]
     TooManyChannels {
         /// The channel.
         channel: ChannelName,

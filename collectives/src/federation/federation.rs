@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::broadcast::BroadcastChannel;
 use super::carrier::{Carrier, ServerWay};
 use super::config::Config;
-use super::core::{Barrier, Kind, Node, Refusal, Setup};
+use super::core::{Barrier, Kind, Node, Peer, Refusal, Setup};
 use super::driver::{Shared, State, Topic, drive, now};
 use super::error::{JoinError, OpenError, Over, Presence, RefusedReason};
 use super::name::{ChannelName, JobId, Member, PartyId, Role};
@@ -285,10 +285,12 @@ impl Federation {
     }
 
     /// Whether nothing of what was sent is here alone any more: the other parties have it, or a message server has it in
-    /// custody. After [`close`](Federation::close), whether that came to its end within the linger.
+    /// custody. After [`close`](Federation::close), whether that came to its end within the linger. False, too, once a message
+    /// was dropped because it is larger than the other side takes ([`ChannelStats::too_large`](super::ChannelStats)).
     #[must_use]
     pub fn is_handed_over(&self) -> bool {
-        self.inner.shared.lock().node.is_handed_over()
+        let state = self.inner.shared.lock();
+        state.node.is_handed_over() && !state.node.peers().iter().any(Peer::has_dropped)
     }
 
     /// Goes without a word, as a program that dies: others hear that this party is away, and not that it has left.

@@ -348,6 +348,10 @@ pub(in crate::federation) fn item(
                 offset: u64::from(count),
             },
             12 => Item::Want { total: number(body) },
+            13..16 => Item::Declined {
+                flow: u32::from(which & 3),
+                limit: u32::from(count),
+            },
             _ => Item::Ready,
         },
         14 => {

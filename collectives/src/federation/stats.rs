@@ -49,6 +49,9 @@ pub struct ChannelStats {
     pub duplicates: u64,
     /// Messages that waited too long and were dropped, both directions.
     pub expired: u64,
+    /// Messages to the other party that were dropped because it, or the message server, takes none so large: they were sent
+    /// before it had said so.
+    pub too_large: u64,
 }
 
 impl ChannelStats {
@@ -59,6 +62,7 @@ impl ChannelStats {
         self.waiting += waiting as u64;
         self.waiting_bytes += bytes;
         self.expired += flow.expired;
+        self.too_large += flow.too_large;
     }
 
     pub(super) fn add_in(&mut self, flow: &Inflow) {

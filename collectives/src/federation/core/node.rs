@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::gathering::Kept;
 use super::link::Link;
-use super::outflow::Letter;
+use super::outflow::{Letter, Outflow};
 use super::packet::{FlowKey, Item, Refusal};
 use super::peer::Peer;
 use crate::federation::limits::Limits;
@@ -216,6 +216,9 @@ impl Node {
         let Some((id, (_, flow))) = id.and_then(|id| Some((id, peer.out.at(id)?))) else {
             return Err(Rejected::TooManyChannels { limit });
         };
+        if let Some(limit) = flow.declined {
+            return Err(Rejected::TooManyChannels { limit });
+        }
         Ok(flow.has_room(size, bounds.messages, bounds.bytes).then_some(id))
     }
 
@@ -306,7 +309,11 @@ impl Node {
         let known = &mut self.peers[peer];
         let id = known.outflow(key, limit);
         let id = id.ok_or(Rejected::TooManyChannels { limit })?;
-        let position = known.out.at(id).and_then(|(_, flow)| flow.position());
+        let flow = known.out.at(id).map(|(_, flow)| &*flow);
+        if let Some(limit) = flow.and_then(|flow| flow.declined) {
+            return Err(Rejected::TooManyChannels { limit });
+        }
+        let position = flow.and_then(Outflow::position);
         known.list(id);
         self.touch(peer);
         Ok(position)

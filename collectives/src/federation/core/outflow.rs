@@ -31,6 +31,9 @@ pub(crate) struct Outflow {
     /// Whether the receiver was told of the flow in this session, and whether it has answered.
     pub(crate) is_announced: bool,
     is_open: bool,
+    /// The other side does not open it in this session, or the receiver behind a server: it has as many channels as it
+    /// takes, which are so many.
+    pub(crate) declined: Option<u32>,
     /// Which numbering the offsets are of, the receiver's; before its first answer they count from 0.
     epoch: Option<u64>,
     next: u64,
@@ -59,6 +62,8 @@ pub(crate) struct Outflow {
     pub(crate) sent: u64,
     pub(crate) sent_bytes: u64,
     pub(crate) expired: u64,
+    /// Those that were dropped because the other side takes none so large.
+    pub(crate) too_large: u64,
 }
 
 #[derive(Debug)]
@@ -107,6 +112,7 @@ impl Outflow {
             id,
             is_announced: false,
             is_open: false,
+            declined: None,
             epoch: None,
             next: 0,
             waiting: VecDeque::new(),
@@ -124,6 +130,7 @@ impl Outflow {
             sent: 0,
             sent_bytes: 0,
             expired: 0,
+            too_large: 0,
         }
     }
 
@@ -180,7 +187,7 @@ impl Outflow {
 
     /// A new session has begun: what was sent is sent again, unless the receiver says that it has it.
     pub(crate) fn reset(&mut self) {
-        (self.is_announced, self.is_open) = (false, false);
+        (self.is_announced, self.is_open, self.declined) = (false, false, None);
         (self.cursor, self.ahead, self.parked) = (0, 0, 0);
         self.rewound.clear();
         for entry in &mut self.waiting {
@@ -192,6 +199,13 @@ impl Outflow {
     pub(crate) fn set_custody(&mut self, custody: u64) {
         self.custody = custody;
         self.heavy = self.waiting.iter().filter(|entry| entry.size > custody).count();
+    }
+
+    /// The other side takes no more channels than so many. Whether that can be.
+    pub(crate) fn decline(&mut self, limit: u32) -> bool {
+        // A server has opened it perhaps, which hears later that its receiver does not.
+        self.declined = self.is_announced.then_some(limit);
+        self.is_announced
     }
 
     /// The receiver has said what it has. Whether that can be.
@@ -284,13 +298,15 @@ impl Outflow {
         let (bounds, cursor) = (terms.bounds, self.cursor);
         let entry = &mut self.waiting[index];
         // The receiver may take less than this side was told to send before the two met.
-        let is_over = entry.expires.is_some_and(|at| now >= at) || entry.size > bounds.message;
+        let is_too_large = entry.size > bounds.message;
+        let is_over = entry.expires.is_some_and(|at| now >= at) || is_too_large;
         if entry.at == 0 && !entry.is_expired && is_over {
+            self.too_large += u64::from(is_too_large);
+            self.expired += u64::from(!is_too_large);
             self.heavy -= usize::from(entry.size > self.custody);
             let size = entry.give_up();
             self.bytes -= size;
             self.ahead -= if index < cursor { size } else { 0 };
-            self.expired += 1;
         }
         let fits = index == 0
             || index < cursor

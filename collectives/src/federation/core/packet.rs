@@ -176,6 +176,9 @@ pub(crate) enum Item {
     Rewind { flow: u32, offset: u64 },
     /// Said to a message server: the next message needs so much credit altogether. The last one that was said counts.
     Want { total: u64 },
+    /// There are as many channels as the sender takes, which are so many: this one is not opened in this session, and
+    /// nothing of it comes.
+    Declined { flow: u32, limit: u32 },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

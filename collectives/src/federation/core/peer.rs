@@ -339,8 +339,12 @@ impl Peer {
             return false;
         }
         let kept = &self.kept;
-        let number = self.inn.make(key, limits.channels, |_| Inflow::new(kept));
-        let Some((number, (_, flow))) = number.and_then(|number| Some((number, self.inn.at(number)?))) else {
+        let Some(number) = self.inn.make(key, limits.channels, |_| Inflow::new(kept)) else {
+            let limit = limits.channels;
+            self.link.push(Item::Declined { flow: id, limit }, Vec::new());
+            return true;
+        };
+        let Some((_, flow)) = self.inn.at(number) else {
             return false;
         };
         if flow.id.is_some() {
@@ -380,6 +384,12 @@ impl Peer {
             return None;
         }
         self.list(id);
+        self.key_of(id)
+    }
+
+    /// The other side opens no more flows. Which one, if that can be right.
+    pub(crate) fn declined(&mut self, id: u32, limit: u32) -> Option<FlowKey> {
+        self.with_out(id, |flow| flow.decline(limit))?.then_some(())?;
         self.key_of(id)
     }
 
@@ -502,6 +512,11 @@ impl Peer {
     /// Whether all that was sent to it has left this side, or what is too large to be left with a server has its end.
     pub(crate) fn is_flushed(&self) -> bool {
         self.counts.unsent == 0 && self.counts.heavy == 0
+    }
+
+    /// Whether a message was dropped because the other side takes none so large.
+    pub(crate) fn has_dropped(&self) -> bool {
+        self.out.iter().any(|(_, flow)| flow.too_large > 0)
     }
 
     /// Whether nothing needs to be waited for when this side ends.

@@ -50,7 +50,7 @@ impl Relay {
         Ok(())
     }
 
-    fn target(&self, index: usize, id: u32) -> Option<usize> {
+    pub(super) fn target(&self, index: usize, id: u32) -> Option<usize> {
         self.halves[index].targets.get(id as usize).copied()
     }
 

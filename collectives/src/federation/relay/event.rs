@@ -36,6 +36,8 @@ pub(crate) enum RelayEvent {
         party: PartyId,
         quota: QuotaKind,
     },
+    /// A party has as many channels to another as the one that is sent to takes, which are so many; one more is not opened.
+    Declined { job: JobId, party: PartyId, limit: u32 },
     /// Messages have waited too long.
     Expired {
         job: JobId,

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::event::RelayEvent;
 use super::flow::{Accepted, Flow, Intake, Standing, size_of};
 use super::lanes::Timer;
 use super::ledger::Mark;
@@ -30,7 +31,8 @@ impl Relay {
         }
         let known = half.sources.get(&key).copied();
         if known.is_none() && half.sources.len() >= self.limits.channels as usize {
-            return Err(Some("it has too many channels"));
+            self.decline(index, id, self.limits.channels);
+            return Ok(());
         }
         if known.is_some_and(|flow| self.flows[flow].source_id.is_some()) {
             return Err(Some("it opens a channel twice"));
@@ -58,6 +60,27 @@ impl Relay {
             return Ok(());
         }
         self.answer(index, id, flow, from);
+        Ok(())
+    }
+
+    /// Tells a sender that a channel is one too many.
+    fn decline(&mut self, index: usize, flow: u32, limit: u32) {
+        let half = &mut self.halves[index];
+        half.link.push(Item::Declined { flow, limit }, Vec::new());
+        let (job, party) = (self.jobs[half.job].id.clone(), half.party.clone());
+        self.tell(RelayEvent::Declined { job, party, limit });
+        self.wake(index);
+    }
+
+    /// A receiver, or the next server, opens no more channels than so many. The sender is told; what is here waits.
+    pub(super) fn declined(&mut self, index: usize, id: u32, limit: u32) -> Result<(), Option<&'static str>> {
+        let flow = self.target(index, id).map(|number| &self.flows[number]);
+        let Some(flow) = flow.filter(|flow| flow.is_announced && !flow.is_open) else {
+            return Err(Some("it declines a channel that it was not told of"));
+        };
+        if let Some(id) = flow.source_id {
+            self.decline(flow.source, id, limit);
+        }
         Ok(())
     }
 

@@ -282,6 +282,7 @@ impl Relay {
             // Nobody will ever receive anything, and there are no channels.
             Item::Open { .. }
             | Item::Opened { .. }
+            | Item::Declined { .. }
             | Item::Data(_)
             | Item::Settled { .. }
             | Item::Want { .. }
@@ -301,6 +302,7 @@ impl Relay {
                 next,
                 held,
             } => self.opened(index, flow, epoch, next, held)?,
+            Item::Declined { flow, limit } => self.declined(index, flow, limit)?,
             Item::Settled {
                 flow,
                 offset,

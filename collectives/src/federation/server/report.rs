@@ -169,6 +169,14 @@ impl From<RelayEvent> for ServerEvent {
                 let text = format!("job {job}: {party} waits for room: the quota of the {quota} is used up");
                 ServerEvent::new(Warn, "full", fields, text)
             }
+            RelayEvent::Declined { job, party, limit } => {
+                let mut fields = of(&job, &party);
+                fields.push(("limit", limit.to_string()));
+                let text = format!(
+                    "job {job}: {party} opens more than {limit} channels to another party; see `limits.channels`"
+                );
+                ServerEvent::new(Warn, "declined", fields, text)
+            }
             RelayEvent::Expired { job, from, to, count } => {
                 let mut fields = of(&job, &from);
                 fields.extend([("to", to.to_string()), ("count", count.to_string())]);

@@ -148,6 +148,13 @@ impl Node {
                 };
                 self.events.push_back(Event::Moved { peer: index, key });
             }
+            Item::Declined { flow, limit } => {
+                let Some(key) = peer.declined(flow, limit) else {
+                    peer.wrong += 1;
+                    return false;
+                };
+                self.events.push_back(Event::Moved { peer: index, key });
+            }
             Item::Data(data) => match peer.arrived(now, data, pieces, bounds(limits)) {
                 Some((key, true)) => self.events.push_back(Event::Arrived { peer: index, key }),
                 Some((_, false)) => {}

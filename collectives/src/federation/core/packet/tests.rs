@@ -75,6 +75,7 @@ fn items() -> impl Strategy<Value = Item> {
         any::<bool>().prop_map(|is_up| Item::Seen { is_up }),
         (any::<u32>(), any::<u64>()).prop_map(|(flow, offset)| Item::Rewind { flow, offset }),
         any::<u64>().prop_map(|total| Item::Want { total }),
+        (any::<u32>(), any::<u32>()).prop_map(|(flow, limit)| Item::Declined { flow, limit }),
     ]
 }
 

@@ -213,8 +213,15 @@ fn a_million_offsets_of_nothing_find_an_end() {
     assert!(stats.held_bytes + stats.granted_bytes <= 1 << 20, "{stats:?}");
     // Channels have an end, too.
     let count = |stage: &mut Stage, voice: &mut Voice| {
+        let is_open = |stage: &Stage, voice: &Voice, number: u32| {
+            let half = &stage.relay.halves[stage.half(voice)];
+            half.incoming.contains(u64::from(number))
+        };
         let mut channels = 1..10_000;
-        channels.position(|number| !stage.takes(voice, open(number, &number.to_string())))
+        channels.position(|number| {
+            let is_taken = stage.takes(voice, open(number, &number.to_string()));
+            !is_taken || !is_open(stage, voice, number)
+        })
     };
     assert_eq!(
         count(&mut stage, &mut voice),
@@ -413,7 +420,8 @@ fn any_bytes_do_no_harm() {
                 },
                 7 => Item::Seen { is_up: random.bool() },
                 8 => Item::Leave,
-                9 => nothing(flow, number(&mut random)),
+                9 => Item::Declined { flow, limit: 7 },
+                10 => nothing(flow, number(&mut random)),
                 _ => data(flow, number(&mut random), random.u64(1..50)).0,
             };
             let pieces = match &item {

@@ -1,8 +1,8 @@
 //! Each limit gone over.
 
-use super::stage::{Stage, Voice, open};
+use super::stage::{Stage, Voice, data, open};
 use super::*;
-use crate::federation::core::packet::Refusal;
+use crate::federation::core::packet::{Item, Refusal};
 
 /// No channel gets all the room that there is.
 const CHANNELS: u32 = 40;
@@ -248,7 +248,11 @@ fn channels_are_limited_and_those_of_others_do_not_count() {
         stage.hello(voice);
         assert!(stage.takes(voice, open(0, "x")));
         assert!(stage.takes(voice, open(1, "y")));
-        assert!(!stage.takes(voice, open(2, "z")));
+        assert!(stage.takes(voice, open(2, "z")));
+        let said = stage.items(voice);
+        assert!(said.contains(&Item::Declined { flow: 2, limit: 2 }), "{said:?}");
+        let (item, pieces) = data(2, 0, 10);
+        assert!(!stage.takes_with(voice, item, pieces));
     }
 }
 
@@ -312,4 +316,86 @@ fn what_is_known_of_small_messages_fits_into_the_memory() {
         net.run(Duration::from_secs(5));
         net.assert_empty(0);
     }
+}
+
+#[test]
+fn one_channel_too_many_is_declined_and_the_others_go_on() {
+    // The limit of the server, of the second of two in a row, and of the receiver itself.
+    for (homes, channels) in [
+        (vec![0, 0], (2, 4096)),
+        (vec![0, 1], (4096, 2)),
+        (vec![0, 0], (4096, 4096)),
+    ] {
+        let mut net = Net::new(
+            1,
+            Plan {
+                homes: homes.clone(),
+                relay_limits: RelayLimits {
+                    channels: channels.0,
+                    ..relay_limits()
+                },
+                ..Plan::default()
+            },
+        );
+        if homes[1] == 1 {
+            net.servers[1].setup.limits.channels = channels.1;
+            net.restart_server(1);
+        }
+        if channels == (4096, 4096) {
+            net.setups[1].limits.channels = 2;
+            net.restart(1);
+        }
+        for name in ["x", "y", "z"] {
+            net.send(0, 1, name, letter(name)).unwrap();
+        }
+        net.run(Duration::from_secs(3));
+        let refused = net.send(0, 1, "z", letter("again"));
+        assert_eq!(refused, Err(Rejected::TooManyChannels { limit: 2 }), "{homes:?}");
+        for name in ["x", "y"] {
+            net.send(0, 1, name, letter("more")).unwrap();
+        }
+        net.run(Duration::from_secs(3));
+        for name in ["x", "y"] {
+            for expected in [name, "more"] {
+                let taken = net.take(1, 0, name, None).and_then(|taken| text(&taken));
+                assert_eq!(taken.as_deref(), Some(expected), "{homes:?}");
+            }
+        }
+        assert_eq!(net.take(1, 0, "z", None), None);
+        let mut events = net.servers[0].events.iter();
+        let is_told = |event: &RelayEvent| matches!(event, RelayEvent::Declined { limit: 2, .. });
+        assert!(events.any(is_told), "{homes:?}");
+    }
+}
+
+#[test]
+fn one_that_was_too_large_for_a_server_not_yet_met_is_told_of_at_both_ends() {
+    let mut net = Net::new(
+        1,
+        Plan {
+            relay_limits: RelayLimits {
+                message: 1000,
+                ..relay_limits()
+            },
+            ..Plan::default()
+        },
+    );
+    net.send(0, 1, "x", large(2000, 1)).unwrap();
+    net.send(0, 1, "x", letter("small")).unwrap();
+    net.run(Duration::from_secs(2));
+    assert!(net.node(0).peers()[0].has_dropped());
+    let (_, flow) = net.node(0).peers()[0].out.iter().next().unwrap();
+    assert_eq!((flow.too_large, flow.expired), (1, 0));
+    let taken = net.take(1, 0, "x", None).unwrap();
+    assert_eq!((taken.offset, taken.letter), (0, None));
+    let taken = net.take(1, 0, "x", None).unwrap();
+    assert_eq!(text(&taken).as_deref(), Some("small"));
+    let refused = net.send(0, 1, "x", large(2000, 1));
+    assert_eq!(
+        refused,
+        Err(Rejected::TooLarge {
+            size: 2000,
+            limit: 1000
+        })
+    );
 }
