@@ -198,7 +198,8 @@ pub enum ChannelError {
         /// What is known of the other party.
         presence: Presence,
     },
-    /// The other party has ended, and has sent no more. If it starts again, a retry is sound.
+    /// The other party has ended, after it was there while this one was, and has sent no more. If it starts again, a retry
+    /// is sound. One that had ended before this party came is waited for: it may start again, as for the next run of a job.
     #[error("channel {channel}: party {party} has left, and has sent no more")]
     Left {
         /// The channel.

@@ -200,7 +200,7 @@ impl Line {
     fn await_one<R>(&self, state: &State, peer: usize, tag: Option<&Tag>) -> Result<Asked<R>, ChannelError> {
         self.check(state, peer)?;
         // What others hold may be given back.
-        if state.node.peers()[peer].has_left && !state.node.is_lent(peer, &self.key, tag) {
+        if state.node.peers()[peer].has_gone() && !state.node.is_lent(peer, &self.key, tag) {
             let (channel, party) = (self.key.name.clone(), self.party(state, peer));
             return Err(ChannelError::Left { channel, party });
         }

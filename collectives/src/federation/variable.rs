@@ -379,7 +379,7 @@ impl VariableChannel {
         let arrival = self.line.federation.wait(|state| {
             let tag = self.tag.as_ref();
             if state.node.peek(self.peer, &self.line.key, tag).is_some()
-                || state.node.peers()[self.peer].has_left
+                || state.node.peers()[self.peer].has_gone()
             {
                 return Ok(Asked::Answer(()));
             }

@@ -23,6 +23,7 @@ over_all_networks!(
     what_is_not_acknowledged_is_given_again,
     who_waits_beside_a_delivery_gets_it_when_it_is_dropped,
     a_channel_that_nobody_receives_from_stops_no_other,
+    a_job_is_run_again_by_one_party_after_the_other,
 );
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -91,6 +92,27 @@ async fn what_is_not_acknowledged_is_given_again(network: Network) {
     assert_eq!((four.offset(), *four), (3, 3));
     four.ack();
     within(to_b.delivered()).await.unwrap();
+}
+
+async fn a_job_is_run_again_by_one_party_after_the_other(network: Network) {
+    let config = |name| config(name, &["a", "b"]).limits(network.limits());
+    for run in 0..3 {
+        let a = network.join(config("a")).await;
+        let with_b = a.variable("x", "b").unwrap();
+        let swapping = tokio::spawn(async move { within(with_b.swap::<_, i32>(&run)).await });
+        // What is known of the run before has come.
+        let asked = a.variable("nothing", "b").unwrap().with_timeout(network.time(4));
+        let error = within(asked.recv::<i32>()).await.unwrap_err();
+        assert!(
+            matches!(error, ChannelError::Timeout { .. }),
+            "run {run}: {error}"
+        );
+        let b = network.join(config("b")).await;
+        let with_a = b.variable("x", "a").unwrap();
+        assert_eq!(within(with_a.swap::<_, i32>(&-run)).await.unwrap(), run);
+        assert_eq!(swapping.await.unwrap().unwrap(), -run);
+        within(async { tokio::join!(a.close(), b.close()) }).await;
+    }
 }
 
 async fn who_waits_beside_a_delivery_gets_it_when_it_is_dropped(network: Network) {

@@ -65,6 +65,8 @@ pub(crate) struct Peer {
     pub(crate) is_abort_told: bool,
     pub(crate) is_leave_told: bool,
     pub(crate) has_left: bool,
+    /// Whether it was ever there while this process was: what a server remembers of its last run says nothing of the next.
+    was_there: bool,
     pub(crate) refused: Option<Refusal>,
     /// Items that were not as agreed.
     pub(crate) wrong: u64,
@@ -112,6 +114,7 @@ impl Peer {
             is_abort_told: false,
             is_leave_told: false,
             has_left: false,
+            was_there: false,
             refused: None,
             wrong: 0,
         }
@@ -152,6 +155,11 @@ impl Peer {
     /// Whether messages wait because the server has no room for them.
     pub(crate) fn is_short(&self) -> bool {
         self.credit.is_short()
+    }
+
+    /// Whether it has left, after it was there together with this process: it sends no more in this run.
+    pub(crate) fn has_gone(&self) -> bool {
+        self.has_left && (self.was_there || !self.is_relayed())
     }
 
     pub(crate) fn is_alive(&self, now: Instant) -> bool {
@@ -445,6 +453,7 @@ impl Peer {
             self.gone = Some(now);
         }
         self.is_seen = is_up;
+        self.was_there |= is_up;
         // What waits for credit may be for its eyes only.
         self.feed();
         if is_up {
