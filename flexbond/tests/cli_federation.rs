@@ -117,12 +117,17 @@ impl Job {
         path
     }
 
-    /// Runs `flexbond federation` as `a`.
-    fn run(&self, arguments: &[&str], input: &str) -> End {
+    /// Starts `flexbond federation` as `a`.
+    fn start(&self, arguments: &[&str]) -> Program {
         let file = self.file();
         let mut all = vec!["federation", "--config", file.to_str().unwrap()];
         all.extend(arguments);
-        let mut program = Program::flexbond(&all);
+        Program::flexbond(&all)
+    }
+
+    /// Runs it to its end.
+    fn run(&self, arguments: &[&str], input: &str) -> End {
+        let mut program = self.start(arguments);
         program.write(input);
         program.end()
     }
@@ -265,6 +270,67 @@ fn by_a_server_nobody_needs_to_be_there() {
     let from_a = channel(&b);
     assert_eq!(job.wait(from_a.recv_numbered::<i32>()).unwrap(), (0, 1));
     assert_eq!(job.wait(from_a.recv_numbered::<i32>()).unwrap(), (1, 2));
+}
+
+/// Who has left may come back, and what it sends then is waited for.
+fn who_left_may_come_back(job: &Job) {
+    let b = job.join("b");
+    job.wait(channel(&b).with_codec(Codec::Json).send(&1)).unwrap();
+    job.wait(b.close());
+    assert_eq!(job.run(&RECV, "").stdout, ["1"]);
+    let end = job.run(&[&RECV[..], &["--timeout", "0.3"]].concat(), "");
+    let text =
+        "flexbond: error: channel orders: waiting for a message took more than 300ms; party b has left";
+    assert_eq!((end.code, &*end.stderr[0]), (Some(3), text), "{end:?}");
+
+    let recv = job.start(&RECV);
+    let b = job.join("b");
+    job.wait(channel(&b).with_codec(Codec::Json).send(&2)).unwrap();
+    job.wait(b.close());
+    assert_eq!(recv.end().stdout, ["2"]);
+}
+
+#[test]
+fn by_a_server_who_left_may_come_back() {
+    who_left_may_come_back(&Job::by_server());
+}
+
+#[cfg(feature = "nats")]
+#[test]
+fn by_nats_who_left_may_come_back() {
+    if let Some(job) = Job::by_nats() {
+        who_left_may_come_back(&job);
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_with_the_cause() {
+    let job = Job::by_server();
+    let gone = job.file();
+    let text = fs::read_to_string(&gone).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let server = config["server"].as_str().unwrap();
+    fs::write(&gone, text.replace(server, "tcp://127.0.0.1:1")).unwrap();
+    let run = |arguments: &[&str]| {
+        let all = [&["federation", "--config", gone.to_str().unwrap()], arguments].concat();
+        let mut program = Program::flexbond(&all);
+        program.write("1");
+        program.end()
+    };
+    let cause =
+        "the message server cannot be connected to: cannot connect to tcp://127.0.0.1:1: Connection refused";
+    let end = run(&["status", "--timeout", "0.2"]);
+    assert_eq!(end.code, Some(3), "{end:?}");
+    assert!(
+        end.stdout[1].contains(cause) && end.stdout[2].contains(cause),
+        "{end:?}"
+    );
+    for arguments in [&SEND, &RECV] {
+        let end = run(&[&arguments[..], &["--timeout", "0.2"]].concat());
+        assert_eq!(end.code, Some(3), "{end:?}");
+        assert!(end.stderr[0].contains(cause), "{end:?}");
+        assert!(!end.stderr[0].contains("may come all the same"), "{end:?}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What a federation needs of the way between parties.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use flexbond_transport::Message;
@@ -42,14 +43,14 @@ pub enum Arrival {
 }
 
 /// How it stands with a message server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ServerWay {
     /// There is a connection.
     Reached,
-    /// There is none, and it is tried again and again.
-    Unreachable,
-    /// The server does not let this party in, or is not the one whose key the configuration names. It is tried again and
-    /// again.
-    Refused,
+    /// There is none, and it is tried again and again. Why not, once that is known.
+    Unreachable(Option<Arc<str>>),
+    /// The server does not let this party in, or is not the one whose key the configuration names, and says this. It is
+    /// tried again and again.
+    Refused(Arc<str>),
 }

@@ -1,5 +1,6 @@
 //! Why a federation or a channel cannot do what it is asked to.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -46,7 +47,7 @@ fn listed(missing: &[(PartyId, Presence)]) -> String {
 }
 
 /// What is known of another party.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Presence {
     /// It has not been heard of since this party started.
@@ -59,10 +60,12 @@ pub enum Presence {
     Silent(Duration),
     /// Nothing is known of it: the message server, which would say, has not been heard of for so long.
     ServerSilent(Duration),
-    /// Nothing is known of it: the message server, which would say, cannot be connected to.
-    NoServer,
-    /// Nothing is known of it: the message server does not let this party in, or is not the one whose key this party knows.
-    ServerRefuses,
+    /// Nothing is known of it: the message server, which would say, cannot be connected to. Why not, once that is known: the
+    /// connection is refused, there is no such host, its certificate is not trusted.
+    NoServer(Option<Arc<str>>),
+    /// Nothing is known of it: the message server does not let this party in, or is not the one whose key this party knows,
+    /// and says this.
+    ServerRefuses(Arc<str>),
     /// It has ended in good order.
     Left,
     /// No process has its place at the message server, as [`look`](super::Federation::look) has seen.
@@ -82,9 +85,13 @@ impl std::fmt::Display for Presence {
                 f,
                 "is out of reach: the message server has not been heard of for {time:.1?}"
             ),
-            Presence::NoServer => f.write_str("is out of reach: the message server cannot be connected to"),
-            Presence::ServerRefuses => f.write_str(
-                "is out of reach: the message server and this party do not accept each other; \
+            Presence::NoServer(why) => {
+                f.write_str("is out of reach: the message server cannot be connected to")?;
+                why.iter().try_for_each(|why| write!(f, ": {why}"))
+            }
+            Presence::ServerRefuses(why) => write!(
+                f,
+                "is out of reach: the message server and this party do not accept each other: {why}; \
                  see `server`, and `curve` or `tls`, in the configuration",
             ),
             Presence::Left => f.write_str("has left"),

@@ -350,16 +350,23 @@ pub(super) fn check(state: &State, peer: usize) -> Result<Option<RefusedReason>,
 
 pub(super) fn presence(state: &State, peer: usize, now: Instant) -> Presence {
     let peer = &state.node.peers()[peer];
-    match (peer.refused, peer.link.heard()) {
-        (Some(refusal), _) => Presence::Refuses(refusal.into()),
-        _ if peer.has_left => Presence::Left,
-        _ if state.server == Some(ServerWay::Unreachable) => Presence::NoServer,
-        _ if state.server == Some(ServerWay::Refused) => Presence::ServerRefuses,
+    if let Some(refusal) = peer.refused {
+        return Presence::Refuses(refusal.into());
+    }
+    if peer.has_left {
+        return Presence::Left;
+    }
+    match &state.server {
+        Some(ServerWay::Unreachable(why)) => return Presence::NoServer(why.clone()),
+        Some(ServerWay::Refused(why)) => return Presence::ServerRefuses(Arc::clone(why)),
+        Some(ServerWay::Reached) | None => {}
+    }
+    match peer.link.heard() {
         _ if peer.is_alive(now) => Presence::Present,
-        (None, Some(heard)) if peer.is_relayed() && !peer.link.is_alive(now) => {
+        Some(heard) if peer.is_relayed() && !peer.link.is_alive(now) => {
             Presence::ServerSilent(now.saturating_duration_since(heard))
         }
-        (None, Some(heard)) if peer.was_up => {
+        Some(heard) if peer.was_up => {
             Presence::Silent(now.saturating_duration_since(peer.gone.unwrap_or(heard)))
         }
         _ => Presence::Unseen,

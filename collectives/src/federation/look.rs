@@ -153,7 +153,7 @@ async fn from_the_place(config: Config, time: Duration) -> Result<JobStatus, Con
     }
     let own = own_place(others().map(presence));
     let mut status = JobStatus::new(&config, |party| match party == config.local() {
-        true => own,
+        true => own.clone(),
         false => presence(party),
     });
     if let Ok(Over::Aborted { by, reason }) = tokio::time::timeout(Duration::ZERO, federation.over()).await {
@@ -172,8 +172,8 @@ fn own_place(others: impl Iterator<Item = Presence>) -> Presence {
             Presence::Refuses(RefusedReason::InUse) => return Presence::Present,
             // Nobody knows.
             Presence::Refuses(_)
-            | Presence::NoServer
-            | Presence::ServerRefuses
+            | Presence::NoServer(_)
+            | Presence::ServerRefuses(_)
             | Presence::ServerSilent(_) => own = presence,
             _ => {}
         }

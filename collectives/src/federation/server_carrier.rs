@@ -116,8 +116,9 @@ impl Carrier for ServerCarrier {
             }
             let news = self.uplink.poll_news(cx);
             let way = self.uplink.way();
-            if news.is_pending() && self.told.replace(way) != Some(way) {
-                return Poll::Ready(Arrival::Server(way));
+            if news.is_pending() && self.told.as_ref() != Some(way) {
+                self.told = Some(way.clone());
+                return Poll::Ready(Arrival::Server(way.clone()));
             }
             match news {
                 Poll::Ready(News::Packet(packet)) => return Poll::Ready(Arrival::Packet(packet)),

@@ -37,6 +37,8 @@ pub struct ChannelStats {
     pub waiting: u64,
     /// Their bytes.
     pub waiting_bytes: u64,
+    /// How many of them have left this process, in part at least: they may come even if it ends before it is told so.
+    pub departed: u64,
     /// Messages that have come.
     pub received: u64,
     /// Their bytes.
@@ -61,6 +63,7 @@ impl ChannelStats {
         self.sent_bytes += flow.sent_bytes;
         self.waiting += waiting as u64;
         self.waiting_bytes += bytes;
+        self.departed += flow.departed() as u64;
         self.expired += flow.expired;
         self.too_large += flow.too_large;
     }

@@ -74,7 +74,7 @@ impl Uplink {
             socket,
             monitor,
             is_ending: false,
-            way: ServerWay::Unreachable,
+            way: ServerWay::Unreachable(None),
         })
     }
 
@@ -85,8 +85,8 @@ impl Uplink {
     }
 
     /// How it stands with the server, as of the last [`poll_news`](Uplink::poll_news).
-    pub(super) fn way(&self) -> ServerWay {
-        self.way
+    pub(super) fn way(&self) -> &ServerWay {
+        &self.way
     }
 
     pub(super) fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<News> {
@@ -97,15 +97,17 @@ impl Uplink {
             match event {
                 Event::Disconnected { .. } => {
                     self.is_ending = true;
-                    self.way = ServerWay::Unreachable;
+                    self.way = ServerWay::Unreachable(None);
                 }
-                Event::ConnectFailed { .. } => self.way = ServerWay::Unreachable,
+                Event::ConnectFailed { error, .. } => {
+                    self.way = ServerWay::Unreachable(Some(error.into()));
+                }
                 Event::Ready { .. } => {
                     self.way = ServerWay::Reached;
                     return Poll::Ready(News::Connected);
                 }
                 Event::HandshakeFailed { error, .. } => {
-                    self.way = ServerWay::Refused;
+                    self.way = ServerWay::Refused(error.as_str().into());
                     return Poll::Ready(News::Refused(error));
                 }
                 _ => {}

@@ -79,6 +79,8 @@ struct Entry {
     parked: u64,
     expires: Option<Instant>,
     is_expired: bool,
+    /// A piece of it has left this process, in whatever session.
+    has_departed: bool,
 }
 
 /// How many messages there are of a kind.
@@ -145,6 +147,11 @@ impl Outflow {
         (self.waiting.len(), self.bytes)
     }
 
+    /// How many of these have left this process, a piece at least.
+    pub(crate) fn departed(&self) -> usize {
+        self.waiting.iter().filter(|entry| entry.has_departed).count()
+    }
+
     /// The offset of the next message; none before the receiver has told what it has.
     pub(crate) fn position(&self) -> Option<u64> {
         self.epoch.map(|_| self.next)
@@ -177,6 +184,7 @@ impl Outflow {
             parked: 0,
             expires,
             is_expired: false,
+            has_departed: false,
         });
         self.next += 1;
         self.bytes += size;
@@ -337,6 +345,7 @@ impl Outflow {
         let index = self.upcoming()?;
         let entry = &mut self.waiting[index];
         let at = entry.at;
+        entry.has_departed = true;
         let end = at.saturating_add(piece).min(entry.size);
         let pieces = cut(&entry.letter.parts, at, end);
         let data = Data {

@@ -19,12 +19,12 @@ pub(in crate::federation) async fn forget(
 ) -> Result<(), NatsError> {
     let (place, client) = connect(config, std::sync::Arc::default(), time).await?;
     let status = look_at(config, &place, client.clone(), time).await?;
-    let lives = |presence: Presence| match presence {
+    let lives = |presence: &Presence| match presence {
         Presence::Present | Presence::Waiting => true,
-        Presence::Silent(time) => time < place.limits.dead_after,
+        Presence::Silent(time) => *time < place.limits.dead_after,
         _ => false,
     };
-    if let Some(party) = status.parties.iter().find(|party| lives(party.presence)) {
+    if let Some(party) = status.parties.iter().find(|party| lives(&party.presence)) {
         let party = party.member.id.clone();
         return Err(NatsError::Running { party });
     }

@@ -140,15 +140,23 @@ When a message is sent:
   By a server, when it has it in custody; directly, when the other party's process
   has it. `recv` takes a message from the channel: nobody else gets it again.
 
+When `recv` waits:
+  For its --timeout, also when the other party has left: by a server, who has left
+  may come back. Directly, nothing can come then, and it ends at once.
+
 What `status` sees:
   By NATS, all from the streams. By another server, it takes the party's place for
   a moment, if its program is not running. Directly, who listens at its address.
+  Where the server cannot be reached or refuses the party, it says why.
 
 Exit codes:
   0         done
-  1         failed: the party is running, was refused, the job was aborted, ...
+  1         failed: the party is running, was refused (also for `status`), the job
+            was aborted, the other party has left (directly), ...
   2         usage: the arguments, the configuration or the value cannot be used
-  3         nobody took it over, or no message came, in time
+  3         in time, nobody took it over (which may happen later, once it has left
+            here: the error says so), no message came, or for `status` no server
+            answered
   130, 143  ended by Ctrl-C (SIGINT) or SIGTERM; a second one ends at once
 
 Examples:

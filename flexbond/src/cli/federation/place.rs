@@ -11,7 +11,7 @@ use crate::collectives::federation::{
 };
 
 /// How often it is looked.
-const GLANCE: Duration = Duration::from_millis(20);
+pub(super) const GLANCE: Duration = Duration::from_millis(20);
 
 /// Takes part, with these times.
 pub(super) async fn join(config: Config, remote: &PartyId, timeout: Duration) -> Result<Federation, Failure> {

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
 use super::Recv;
-use super::place::{failure_of_channel, join, watch};
+use super::place::{GLANCE, failure_of_channel, join, watch};
 use super::value::line;
 use crate::cli::console;
 use crate::cli::failure::{Exit, Failure, note};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::output::Stop;
-use crate::collectives::federation::{Config, Delivery, Federation, Received};
+use crate::collectives::federation::{
+    ChannelError, ChannelName, Config, Delivery, Federation, PartyId, Presence, Received, Waiting,
+};
 
 /// How long the sender has to take note.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -64,9 +68,39 @@ impl Recv {
                 .map_err(|error| Failure::usage(error.to_string()))?,
             None => channel,
         };
-        channel
-            .recv_any_delivery()
-            .await
-            .map_err(|error| failure_of_channel(&error))
+        // By a server, who has left may come back and send more.
+        let may_return = federation.config().server().is_some();
+        let end = Instant::now() + self.timeout;
+        loop {
+            let rest = end.saturating_duration_since(Instant::now());
+            match channel.clone().with_timeout(rest).recv_any_delivery().await {
+                Ok(received) => return Ok(received),
+                Err(ChannelError::Left { .. }) if may_return && !rest.is_zero() => {
+                    sleep(rest.min(GLANCE)).await
+                }
+                Err(ChannelError::Left { channel, party }) if may_return => {
+                    return Err(self.nothing_came(channel, party, Presence::Left));
+                }
+                Err(ChannelError::Timeout {
+                    channel,
+                    party,
+                    presence,
+                    ..
+                }) => {
+                    return Err(self.nothing_came(channel, party, presence));
+                }
+                Err(error) => return Err(failure_of_channel(&error)),
+            }
+        }
+    }
+
+    fn nothing_came(&self, channel: ChannelName, party: PartyId, presence: Presence) -> Failure {
+        failure_of_channel(&ChannelError::Timeout {
+            channel,
+            what: self.tag.clone().map_or(Waiting::Message, Waiting::Tagged),
+            party,
+            after: self.timeout,
+            presence,
+        })
     }
 }

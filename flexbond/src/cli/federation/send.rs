@@ -25,9 +25,21 @@ impl Send {
             sent = self.send(&federation, encoding, parts) => sent.map(|()| Exit::Done),
             failure = watch(&federation, &self.to) => Err(failure),
             number = interrupt.wait() => {
-                note("interrupted: nobody has taken the message over");
+                note(&format!("interrupted: nobody has taken the message over{}", self.perhaps(&federation)));
                 Ok(Exit::Signal(number))
             }
+        }
+    }
+
+    /// What is to be said of a message that nobody is known to have: perhaps only the word of that is missing.
+    fn perhaps(&self, federation: &Federation) -> &'static str {
+        let stats = federation.stats();
+        let channel = stats
+            .get(&self.to)
+            .and_then(|stats| stats.channels.get(&self.channel));
+        match channel.is_some_and(|channel| channel.departed > 0) {
+            true => ", but it has left here, and may come all the same",
+            false => "",
         }
     }
 
@@ -59,8 +71,9 @@ impl Send {
                 None => "there is no such party".to_owned(),
             };
             return Err(Failure::timed_out(format!(
-                "after {:?}, nobody has taken the message over; {why}",
-                self.timeout
+                "after {:?}, nobody has taken the message over{}; {why}",
+                self.timeout,
+                self.perhaps(&federation)
             )));
         }
         match over {

@@ -19,14 +19,27 @@ impl Status {
             true => format!("{}\n", object(&config, &status)),
             false => lines(&config, &status),
         };
+        let own = status
+            .parties
+            .iter()
+            .find(|party| party.member.id == *config.local());
         match console::print(&text) {
-            Ok(()) | Err(Stop::ReaderGone) => Ok(Exit::Done),
+            Ok(()) | Err(Stop::ReaderGone) => Ok(own.map_or(Exit::Done, |own| exit(&own.presence))),
             Err(Stop::Failure(failure)) => Err(failure),
         }
     }
 }
 
-fn state(presence: Presence) -> &'static str {
+/// Whether anything could be seen, by what is known of the party's own place.
+fn exit(own: &Presence) -> Exit {
+    match own {
+        Presence::NoServer(_) | Presence::ServerSilent(_) => Exit::TimedOut,
+        Presence::ServerRefuses(_) | Presence::Refuses(_) => Exit::Failed,
+        _ => Exit::Done,
+    }
+}
+
+fn state(presence: &Presence) -> &'static str {
     match presence {
         Presence::Present => "present",
         Presence::Waiting => "waiting",
@@ -35,8 +48,8 @@ fn state(presence: Presence) -> &'static str {
         Presence::NotRunning => "not running",
         Presence::Unseen => "unseen",
         Presence::ServerSilent(_) => "server silent",
-        Presence::NoServer => "no server",
-        Presence::ServerRefuses => "server refuses",
+        Presence::NoServer(_) => "no server",
+        Presence::ServerRefuses(_) => "server refuses",
         Presence::Refuses(_) => "refuses",
         _ => "unknown",
     }
@@ -50,7 +63,7 @@ fn object(config: &Config, status: &JobStatus) -> serde_json::Value {
             json!({
                 "id": party.member.id.as_str(),
                 "role": party.member.role.to_string(),
-                "state": state(party.presence),
+                "state": state(&party.presence),
                 "text": party.presence.to_string(),
             })
         })
@@ -93,7 +106,7 @@ fn lines(config: &Config, status: &JobStatus) -> String {
     let widest = names.max().unwrap_or(0);
     for party in &status.parties {
         let name = party.member.id.as_str();
-        let seen = match (config.server(), party.presence) {
+        let seen = match (config.server(), &party.presence) {
             (None, Presence::Present) => "listens".to_owned(),
             (None, Presence::Unseen) => "does not listen".to_owned(),
             (_, Presence::Refuses(reason)) if party.member.id == *config.local() => {
