@@ -246,6 +246,43 @@ async fn a_full_disk_holds_up_senders_until_there_is_room() {
     assert_eq!(server.end().code, Some(0));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_with_the_memory_is_said_aloud() {
+    let (mut server, endpoint) = serve(&ANY);
+    let a = party(&endpoint, "a").await;
+    a.variable("x", "b").unwrap().send(&1).await.unwrap();
+    within(a.close()).await;
+    assert!(a.is_handed_over());
+    server.event("job job: a has left");
+    server.signal("TERM");
+    let end = server.end();
+    assert_eq!(end.code, Some(0), "{end:?}");
+    let last = end.stderr.last().unwrap();
+    let text = "lost with the memory: 1 message of a in job job (it has gone, and nobody sends them again)";
+    assert!(last.contains(" warn ") && last.ends_with(text), "{last}");
+}
+
+#[test]
+fn a_secret_that_others_can_read_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let [_, a_key] = ["server", "a"].map(|name| keygen(folder.path(), name));
+    let file = folder.path().join("server.toml");
+    let text = format!("[curve]\nsecret_file = \"server.key_secret\"\n[parties.a]\nkey = \"{a_key}\"");
+    fs::write(&file, text).unwrap();
+    let check = || run(&["--config", file.to_str().unwrap(), "--check-config"]);
+    assert_eq!(check().stderr.len(), 0);
+    let secret = folder.path().join("server.key_secret");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
+    let end = check();
+    assert_eq!(end.code, Some(0), "{end:?}");
+    assert!(
+        end.stderr[0].contains("others can read the secret key in"),
+        "{end:?}"
+    );
+}
+
 #[test]
 fn errors_name_the_line_and_the_key() {
     let folder = tempfile::tempdir().unwrap();
@@ -264,6 +301,26 @@ fn errors_name_the_line_and_the_key() {
         (
             "listen = \"tcp://*:9370\"",
             &["can be reached from other machines", "insecure"],
+        ),
+        (
+            "listen = \"udp://127.0.0.1:9370\"",
+            &["`listen`: message servers have no transport for udp://127.0.0.1:9370"],
+        ),
+        (
+            "listen = \"inproc://x\"",
+            &["`listen`: nobody but this process could come by inproc://x"],
+        ),
+        (
+            "listen = \"ipc:///nonexistent/x/y\"",
+            &["`listen`: ipc:///nonexistent/x/y: there is no folder /nonexistent/x"],
+        ),
+        (
+            "[jobs.x]\nmembers = [\"a\", \"a\"]",
+            &["jobs.x.members", "a is named twice"],
+        ),
+        (
+            "[limits]\nttl_ms = 1",
+            &["`limits`", "`ttl_ms`: must be from 1 s"],
         ),
         (
             "[limits]\nmemory_bytes = 1",

@@ -7,12 +7,24 @@ use thiserror::Error;
 
 /// A limit that is out of bounds. Nothing has changed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("limit `{limit}`: {reason}")]
+#[error("limit `{}`: {reason}", self.key())]
 pub struct LimitError {
     /// Its name.
     pub limit: &'static str,
     /// What is wrong, and what it must be.
     pub reason: &'static str,
+}
+
+impl LimitError {
+    /// Its name in a file.
+    fn key(&self) -> String {
+        match self.limit {
+            "ttl" | "timeout" | "retry" | "heartbeat" | "dead_after" | "linger" | "job_idle" | "aborted" => {
+                format!("{}_ms", self.limit)
+            }
+            limit => limit.to_owned(),
+        }
+    }
 }
 
 /// Bounds and times of one party. In a file, times are whole milliseconds, and their names end in `_ms`.
@@ -219,7 +231,7 @@ mod tests {
         };
         assert_eq!(
             limits.validate().unwrap_err().to_string(),
-            "limit `heartbeat`: must be at most a third of `dead_after`"
+            "limit `heartbeat_ms`: must be at most a third of `dead_after`"
         );
     }
 

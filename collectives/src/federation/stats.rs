@@ -39,7 +39,7 @@ pub struct ChannelStats {
     pub waiting_bytes: u64,
     /// How many of them have left this process, in part at least: they may come even if it ends before it is told so.
     pub departed: u64,
-    /// Messages that have come.
+    /// Messages that have come, those that had waited too long when they came among them.
     pub received: u64,
     /// Their bytes.
     pub received_bytes: u64,

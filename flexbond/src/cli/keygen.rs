@@ -111,6 +111,11 @@ pub(super) fn read_secret(path: &Path) -> Result<Certificate, Failure> {
         .map_err(|error| Failure::usage(format!("the key in {place} cannot be used: {error}")))
 }
 
+/// The same of a file that is read elsewhere: whether it can be is said there.
+pub(super) fn check_private_at(path: &Path) -> Result<(), Failure> {
+    File::open(path).map_or(Ok(()), |file| check_private(&file, path))
+}
+
 /// Says if others than its owner could read a file with a secret key, and refuses one that they could have written. What is
 /// no regular file, a pipe for instance, is as private as who made it has it.
 pub(super) fn check_private(file: &File, path: &Path) -> Result<(), Failure> {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_nats::Client;
+use async_nats::jetstream::context::{GetStreamErrorKind, RequestError, RequestErrorKind};
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream as Handle};
-use async_nats::jetstream::{self, ErrorCode, context::GetStreamErrorKind};
+use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 
@@ -59,6 +60,8 @@ pub(super) async fn look_at(
                     {
                         Err(place.no_jetstream(&error))
                     }
+                    // Without it, nobody hears what is asked.
+                    GetStreamErrorKind::Request if is_unheard(&error) => Err(place.no_jetstream(&error)),
                     _ => Err(place.failed(&error)),
                 };
             }
@@ -83,6 +86,13 @@ pub(super) async fn look_at(
     }
     status.stock = Some(stock(place, data, state).await?);
     Ok(status)
+}
+
+fn is_unheard(error: &dyn std::error::Error) -> bool {
+    let cause = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<RequestError>());
+    cause.is_some_and(|cause| cause.kind() == RequestErrorKind::NoResponders)
 }
 
 fn presence(before: &Found, after: &Found) -> Presence {

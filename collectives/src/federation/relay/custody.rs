@@ -166,6 +166,7 @@ impl Relay {
                 job: self.jobs[half.job].id.clone(),
                 from: half.party.clone(),
                 to: half.plays.clone(),
+                channel: self.flows[number].key.name.clone(),
                 count,
             });
         }

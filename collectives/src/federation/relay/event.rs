@@ -1,7 +1,7 @@
 //! What a message server has to tell its operator.
 
 use crate::federation::core::Refusal;
-use crate::federation::name::{JobId, PartyId};
+use crate::federation::name::{ChannelName, JobId, PartyId};
 
 /// Something that an operator may want to read of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,7 @@ pub(crate) enum RelayEvent {
         job: JobId,
         from: PartyId,
         to: PartyId,
+        channel: ChannelName,
         count: u64,
     },
     /// A party does not keep to the protocol.

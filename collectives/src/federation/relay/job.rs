@@ -41,6 +41,8 @@ pub(super) struct Party {
     pub(super) has_joined: bool,
     /// How many of its halves hear it.
     pub(super) present: usize,
+    /// Its process has said to one of its halves that it leaves.
+    pub(super) has_left: bool,
 }
 
 /// What may be said of the process that a packet is of.
@@ -104,6 +106,7 @@ impl Party {
 
     /// Another process is the party from now on.
     pub(super) fn begin(&mut self, incarnation: u64) {
+        self.has_left = false;
         if let Some(old) = self.incarnation.replace(incarnation) {
             if self.retired.len() == MAX_RETIRED {
                 self.retired.pop_front();

@@ -333,9 +333,12 @@ impl Relay {
         let half = &mut self.halves[index];
         half.link.hurry();
         if !std::mem::replace(&mut half.has_left, true) {
-            let job = &self.jobs[half.job];
-            let (job, party) = (job.id.clone(), half.party.clone());
-            self.tell(RelayEvent::Left { job, party });
+            let job = &mut self.jobs[half.job];
+            // It leaves each of the others.
+            if !std::mem::replace(&mut job.parties[half.member].has_left, true) {
+                let (job, party) = (job.id.clone(), half.party.clone());
+                self.tell(RelayEvent::Left { job, party });
+            }
             self.keep_pair(index);
             let twin = self.halves[index].twin;
             self.wake(twin);
@@ -348,6 +351,7 @@ impl Relay {
             return;
         }
         if is_up {
+            self.jobs[half.job].parties[half.member].has_left = false;
             // Messages that go only to a party that is there.
             for place in 0..self.halves[index].targets.len() {
                 let flow = self.halves[index].targets[place];

@@ -98,7 +98,7 @@ impl Relay {
                 let Some(party) = of_job.parties.get_mut(&half.party) else {
                     continue;
                 };
-                party.is_present |= half.is_party_present();
+                party.is_present |= half.is_party_present() && !half.has_left;
                 party.held_bytes += half.account.held;
                 party.granted_bytes += half.account.left();
                 party.wrong += half.wrong;

@@ -5,8 +5,10 @@
 use std::fs::{self, File, OpenOptions};
 #[cfg(feature = "federation-redb")]
 use std::io::{self, Read};
-#[cfg(feature = "federation-redb")]
 use std::path::Path;
+
+use flexbond_session::Endpoint;
+use flexbond_transport::IpcAddress;
 
 use super::config::ServerConfig;
 use super::error::ServerConfigError;
@@ -109,7 +111,57 @@ fn check_folder(path: &Path) -> Result<(), ServerConfigError> {
 fn may_write(folder: &Path) -> io::Result<()> {
     use rustix::fs::{Access, access};
 
-    Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
+    access(folder, Access::WRITE_OK | Access::EXEC_OK)?;
+    makes_files(folder)
+}
+
+/// Folders of some file systems, such as /proc, may be written into and take no files.
+#[cfg(all(feature = "federation-redb", target_os = "linux"))]
+fn makes_files(folder: &Path) -> io::Result<()> {
+    use rustix::fs::{Mode, OFlags, open};
+
+    // One without a name: nothing is left behind.
+    let made = open(
+        folder,
+        OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC,
+        Mode::RUSR | Mode::WUSR,
+    );
+    match made {
+        // Not all that take files know such ones.
+        Err(error) if error == rustix::io::Errno::OPNOTSUPP || error == rustix::io::Errno::ISDIR => {
+            makes_named_files(folder)
+        }
+        made => Ok(made.map(drop)?),
+    }
+}
+
+#[cfg(all(feature = "federation-redb", unix, not(target_os = "linux")))]
+fn makes_files(folder: &Path) -> io::Result<()> {
+    makes_named_files(folder)
+}
+
+#[cfg(all(feature = "federation-redb", unix))]
+fn makes_named_files(folder: &Path) -> io::Result<()> {
+    let path = folder.join(format!(".flexbond-{:016x}", fastrand::u64(..)));
+    File::options().write(true).create_new(true).open(&path)?;
+    fs::remove_file(&path)
+}
+
+/// Whether there can be a socket file where the configuration has one, as far as that can be seen. Nothing is changed.
+pub(super) fn check_listening(config: &ServerConfig) -> Result<(), ServerConfigError> {
+    for endpoint in &config.listen {
+        if let Endpoint::Ipc(IpcAddress::Path { path, .. }) = endpoint {
+            let folder = Path::new(path)
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            if !folder.is_dir() {
+                let reason = format!("{endpoint}: there is no folder {}; make it", folder.display());
+                return fault("listen", reason);
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(all(feature = "federation-redb", not(unix)))]
@@ -173,6 +225,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_socket_file_has_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let listens = |name: &str| {
+            let endpoint = format!("ipc://{}/{name}", folder.path().display());
+            let mut config = ServerConfig::new();
+            config.listen = vec![endpoint.parse().unwrap()];
+            check_listening(&config)
+        };
+        listens("socket").unwrap();
+        let error = listens("none/socket").unwrap_err().to_string();
+        assert!(
+            error.starts_with("`listen`: ipc://") && error.contains("there is no folder"),
+            "{error}"
+        );
+    }
+
     #[cfg(feature = "federation-redb")]
     #[test]
     fn a_store_is_looked_for_where_it_is_to_be() {
@@ -184,12 +253,15 @@ mod tests {
         for name in ["new.redb", "empty", "store"] {
             check_store(&at(name)).unwrap();
         }
-        assert!(!at("new.redb").exists(), "nothing is made");
+        makes_named_files(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "nothing is made");
         for (name, said) in [
             ("", "is no file"),
             ("text", "is no store of a message server"),
             ("none/new.redb", "there is no folder"),
             ("text/new.redb", "cannot be looked at"),
+            #[cfg(target_os = "linux")]
+            ("/proc/new.redb", "cannot write into the folder /proc"),
         ] {
             let error = check_store(&at(name)).unwrap_err().to_string();
             assert!(

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use flexbond_session::Endpoint;
-use flexbond_transport::Host;
+use flexbond_transport::{Host, IpcAddress};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -146,6 +146,7 @@ pub struct PartyEntry {
     #[serde(deserialize_with = "parsed::certificates")]
     pub certificates: Vec<String>,
     /// The jobs that it may join. Left out, or empty: all.
+    #[serde(deserialize_with = "parsed::once")]
     pub jobs: BTreeSet<JobId>,
 }
 
@@ -155,6 +156,7 @@ pub struct PartyEntry {
 #[non_exhaustive]
 pub struct JobEntry {
     /// All parties of the job.
+    #[serde(deserialize_with = "parsed::once")]
     pub members: BTreeSet<PartyId>,
 }
 
@@ -173,6 +175,7 @@ pub struct ServerEntry {
     #[serde(default, deserialize_with = "parsed::certificates")]
     pub certificates: Vec<String>,
     /// The parties that are reached by it, and for which it may speak.
+    #[serde(deserialize_with = "parsed::once")]
     pub parties: BTreeSet<PartyId>,
 }
 
@@ -308,6 +311,12 @@ impl ServerConfig {
                 "a server listens somewhere; give an endpoint, such as \"tcp://*:9370\"",
             );
         }
+        for (number, endpoint) in self.listen.iter().enumerate() {
+            check_scheme("listen", endpoint)?;
+            if !has_free_choice(endpoint) && self.listen[..number].contains(endpoint) {
+                return entry("listen", format!("{endpoint} is there twice; remove one"));
+            }
+        }
         let has_tls = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Tls(_));
         let connects_tls = self
             .servers
@@ -398,6 +407,15 @@ impl ServerConfig {
                     "a party has this name, too; rename one",
                 );
             }
+            if let Some(endpoint) = &server.connect {
+                let key = format!("servers.{name}.connect");
+                check_scheme(&key, endpoint)?;
+                if self.listen.iter().any(|own| is_oneself(own, endpoint)) {
+                    let reason =
+                        format!("at {endpoint} this server itself listens; give the other one's endpoint");
+                    return entry(key, reason);
+                }
+            }
             for party in &server.parties {
                 if let Some(first) = ways.insert(party, name) {
                     return Err(ServerConfigError::TwoWays {
@@ -417,6 +435,43 @@ fn entry(key: impl Into<String>, reason: impl Into<String>) -> Result<(), Server
         key: key.into(),
         reason: reason.into(),
     })
+}
+
+/// Whether there can be connections at all.
+fn check_scheme(key: &str, endpoint: &Endpoint) -> Result<(), ServerConfigError> {
+    match endpoint {
+        Endpoint::Tcp(_) | Endpoint::Tls(_) | Endpoint::Ipc(_) | Endpoint::Inproc { .. } => Ok(()),
+        _ => entry(
+            key,
+            format!("message servers have no transport for {endpoint}; give one at tcp://, tls:// or ipc://"),
+        ),
+    }
+}
+
+/// Whether each that binds it gets a place of its own.
+fn has_free_choice(endpoint: &Endpoint) -> bool {
+    match endpoint {
+        Endpoint::Tcp(address) | Endpoint::Tls(address) => address.port() == 0,
+        Endpoint::Ipc(IpcAddress::Any) => true,
+        _ => false,
+    }
+}
+
+/// Whether who connects to `endpoint` comes to who listens at `own`, as far as that can be told.
+fn is_oneself(own: &Endpoint, endpoint: &Endpoint) -> bool {
+    let (Endpoint::Tcp(at) | Endpoint::Tls(at), Endpoint::Tcp(to) | Endpoint::Tls(to)) = (own, endpoint)
+    else {
+        return own == endpoint;
+    };
+    let is_everywhere = match at.host() {
+        Host::Any => true,
+        Host::V4(address) => address.is_unspecified(),
+        Host::V6 { address, .. } => address.is_unspecified(),
+        _ => false,
+    };
+    at.port() == to.port()
+        && at.port() != 0
+        && (at.host() == to.host() || (is_everywhere && is_near(endpoint)))
 }
 
 /// Whether only this machine reaches it.

@@ -1,5 +1,6 @@
 //! Values of a configuration that are checked where they stand, so that an error names their line.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -25,6 +26,22 @@ pub(super) fn endpoints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ve
 pub(super) fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Endpoint>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     text.map(|text| parsed(&text)).transpose()
+}
+
+/// Names, none of them twice.
+pub(super) fn once<'de, D, T>(deserializer: D) -> Result<BTreeSet<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Ord + Clone + fmt::Display,
+{
+    let mut names = BTreeSet::new();
+    for name in Vec::<T>::deserialize(deserializer)? {
+        if !names.insert(name.clone()) {
+            let text = format_args!("{name} is named twice; remove one");
+            return Err(serde::de::Error::custom(text));
+        }
+    }
+    Ok(names)
 }
 
 /// A public key of CURVE, as text.

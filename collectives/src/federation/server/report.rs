@@ -177,10 +177,27 @@ impl From<RelayEvent> for ServerEvent {
                 );
                 ServerEvent::new(Warn, "declined", fields, text)
             }
-            RelayEvent::Expired { job, from, to, count } => {
+            RelayEvent::Expired {
+                job,
+                from,
+                to,
+                channel,
+                count,
+            } => {
                 let mut fields = of(&job, &from);
-                fields.extend([("to", to.to_string()), ("count", count.to_string())]);
-                let text = format!("job {job}: {count} messages from {from} to {to} have waited too long");
+                fields.extend([
+                    ("to", to.to_string()),
+                    ("channel", channel.to_string()),
+                    ("count", count.to_string()),
+                ]);
+                let have = if count == 1 {
+                    "message has"
+                } else {
+                    "messages have"
+                };
+                let text = format!(
+                    "job {job}: {count} {have} waited too long on channel {channel} from {from} to {to}"
+                );
                 ServerEvent::new(Warn, "expired", fields, text)
             }
             RelayEvent::Wrong { job, party, what } => {

@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::admission::proofs;
+use super::check::check_listening;
 #[cfg(feature = "federation-redb")]
 use super::check::check_store;
 use super::config::ServerConfig;
@@ -184,6 +185,7 @@ impl Server {
             return Err(ServeError::NoStore);
         }
         config.check_members()?;
+        check_listening(config)?;
         #[cfg(feature = "federation-redb")]
         if let Some(path) = &config.store {
             check_store(path)?;

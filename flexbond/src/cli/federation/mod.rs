@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 
 use super::argument;
 use super::failure::{Exit, Failure, explain};
+use super::keygen::check_private_at;
 use crate::collectives::federation::{ChannelName, Config, PartyId, Tag};
 
 /// Take part in a federated job, or look into it, as one of its parties.
@@ -167,6 +168,9 @@ Examples:
 impl FederationCommand {
     pub(crate) fn run(&self) -> Result<Exit, Failure> {
         let config = Config::from_file(&self.config).map_err(|error| Failure::usage(explain(&error)))?;
+        if let Some(keys) = config.curve_keys() {
+            check_private_at(&keys.secret_file)?;
+        }
         match &self.command {
             Command::Status(status) => super::with_connections(status.run(config)),
             Command::Send(send) => {

@@ -14,6 +14,7 @@ use super::argument;
 use super::console;
 use super::failure::{Exit, Failure, explain};
 use super::interrupt::Interrupt;
+use super::keygen::check_private_at;
 use super::metrics::MetricsArgument;
 use super::output::Stop;
 use super::quantity;
@@ -70,6 +71,9 @@ pub(crate) struct Serve {
     log: Level,
 }
 
+/// Of so many parties it is said how much of theirs is lost.
+const MOST_NAMED: usize = 20;
+
 const HELP: &str = r#"What it does:
   Each party connects to the server alone, with "server": "tcp://host:9370" in its
   configuration. A message that the server has acknowledged is in its custody: its
@@ -122,6 +126,17 @@ impl Serve {
             };
         }
         let config = self.configured().map_err(|error| unusable(&error))?;
+        if let Some(keys) = &config.curve {
+            check_private_at(&keys.secret_file)?;
+        }
+        if let Some(endpoint) = config
+            .listen
+            .iter()
+            .find(|endpoint| endpoint.scheme() == "inproc")
+        {
+            let text = format!("`listen`: nobody but this process could come by {endpoint}");
+            return Err(Failure::usage(text).hint("tcp://127.0.0.1:9370, or ipc:///path"));
+        }
         if self.check_config {
             Server::check(&config).map_err(|error| unusable_to_serve(&error))?;
             let place = self.config.as_deref().map(Path::display);
@@ -201,7 +216,8 @@ impl Serve {
             .ended()
             .await
             .map_err(|error| Failure::new(explain(&error)))?;
-        log.say(EventLevel::Info, "ended", &summary(&stats, is_kept));
+        let (level, text) = summary(&stats, is_kept);
+        log.say(level, "ended", &text);
         Ok(Exit::Done)
     }
 
@@ -238,20 +254,42 @@ fn warn_of_members(log: Log, members: &Result<(), ServerConfigError>) {
     }
 }
 
-/// What the server has done, and what is left.
-fn summary(stats: &ServerStats, is_kept: bool) -> String {
+/// What the server has done, and what is left; how much that matters.
+fn summary(stats: &ServerStats, is_kept: bool) -> (EventLevel, String) {
     let parties = || stats.relay.jobs.values().flat_map(|job| job.parties.values());
     let settled: u64 = parties().map(|party| party.settled).sum();
     let held: u64 = parties().map(|party| party.held).sum();
-    let left = match (held, is_kept) {
-        (0, _) => "nothing is left".to_owned(),
-        (_, true) => format!("left in the store: {}", quantity::messages(held)),
-        (_, false) => format!(
-            "lost with the memory: {}, which senders that are there send again",
-            quantity::messages(held)
-        ),
+    let (level, left) = match (held, is_kept) {
+        (0, _) => (EventLevel::Info, "nothing is left".to_owned()),
+        (_, true) => {
+            let left = format!("left in the store: {}", quantity::messages(held));
+            (EventLevel::Info, left)
+        }
+        (_, false) => (EventLevel::Warn, lost(stats)),
     };
-    format!("ended: {} handed over; {left}", quantity::messages(settled))
+    let text = format!("ended: {} handed over; {left}", quantity::messages(settled));
+    (level, text)
+}
+
+/// What goes with the memory, and whose it was. Who is there still has what it has sent; who has gone does not.
+fn lost(stats: &ServerStats) -> String {
+    let mut of_jobs = Vec::new();
+    for (job, stats) in &stats.relay.jobs {
+        for (party, stats) in stats.parties.iter().filter(|(_, stats)| stats.held > 0) {
+            let count = quantity::messages(stats.held);
+            let is_sent_again = match stats.is_present {
+                true => "it sends them again if it lives",
+                false => "it has gone, and nobody sends them again",
+            };
+            of_jobs.push(format!("{count} of {party} in job {job} ({is_sent_again})"));
+        }
+    }
+    let others = of_jobs.len().saturating_sub(MOST_NAMED);
+    of_jobs.truncate(MOST_NAMED);
+    if others > 0 {
+        of_jobs.push(format!("and those of {others} others"));
+    }
+    format!("lost with the memory: {}", of_jobs.join(", "))
 }
 
 fn unusable(error: &ServerConfigError) -> Failure {

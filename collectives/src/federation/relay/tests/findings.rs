@@ -29,6 +29,39 @@ fn piece(offset: u64, at: u64, len: usize, size: u64, byte: u8) -> (Item, Vec<By
     (Item::Data(data), vec![Bytes::from(vec![byte; len])])
 }
 
+/// Who leaves says so to each of the others, and the operator hears of it once.
+#[test]
+fn who_leaves_is_told_once() {
+    let mut stage = Stage::open();
+    let mut voices = [1, 2].map(|other| Voice {
+        members: (0..3).map(party).collect(),
+        ..Voice::new(0, other)
+    });
+    for process in 0..2 {
+        for voice in &voices {
+            stage.hello(voice);
+        }
+        for voice in &mut voices {
+            assert!(stage.takes(voice, Item::Leave));
+        }
+        let events = stage.events();
+        let told = |kind: fn(&RelayEvent) -> bool| events.iter().filter(|event| kind(event)).count();
+        assert_eq!(
+            told(|event| matches!(event, RelayEvent::Joined { .. })),
+            1,
+            "{events:?}"
+        );
+        assert_eq!(
+            told(|event| matches!(event, RelayEvent::Left { .. })),
+            1,
+            "{events:?}"
+        );
+        stage.pass(Duration::from_secs(10));
+        stage.events();
+        voices = voices.map(|voice| voice.again(20 + process));
+    }
+}
+
 /// How many items there are for somebody.
 fn count_items(said: &[(Way, Packet)], voice: &Voice) -> u64 {
     let own = said

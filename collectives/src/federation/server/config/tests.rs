@@ -97,6 +97,10 @@ fn errors_name_the_key_and_the_line() {
             "[jobs.j]\nmember = []",
             vec!["line 2", "jobs.j", "unknown field `member`"],
         ),
+        (
+            "[jobs.j]\nmembers = [\"a\", \"b\", \"a\"]",
+            vec!["line 2", "jobs.j.members", "a is named twice"],
+        ),
         ("[limits]\nx = 1", vec!["line 2", "unknown field `x`"]),
         ("listen = [", vec!["line 1"]),
     ] {
@@ -137,6 +141,28 @@ fn entries_that_do_not_go_together_are_refused() {
         ("listen = \"tcp://*:9370\"".to_owned(), "can be reached from other machines"),
         ("listen = \"tls://127.0.0.1:1\"".to_owned(), "needs a certificate: give `tls`"),
         ("[tls]".to_owned(), "`tls`: no endpoint of `listen`"),
+        (
+            "listen = \"udp://127.0.0.1:9370\"".to_owned(),
+            "`listen`: message servers have no transport for udp://127.0.0.1:9370; give one at tcp://, tls:// or ipc://",
+        ),
+        ("listen = \"http://127.0.0.1:9370\"\ninsecure = true".to_owned(), "`listen`: message servers have no transport"),
+        (
+            "listen = [\"ipc:///tmp/x\", \"tcp://127.0.0.1:1\", \"ipc:///tmp/x\"]".to_owned(),
+            "`listen`: ipc:///tmp/x is there twice",
+        ),
+        (
+            "[servers.n]\nconnect = \"udp://127.0.0.1:1\"\nparties = []".to_owned(),
+            "`servers.n.connect`: message servers have no transport",
+        ),
+        (
+            "[servers.n]\nconnect = \"tcp://127.0.0.1:9370\"\nparties = []".to_owned(),
+            "`servers.n.connect`: at tcp://127.0.0.1:9370 this server itself listens",
+        ),
+        (
+            "listen = \"tcp://*:1\"\ninsecure = true\n[servers.n]\nconnect = \"tcp://localhost:1\"\nparties = []".to_owned(),
+            "this server itself listens",
+        ),
+        ("[limits]\nttl_ms = 1".to_owned(), "`ttl_ms`: must be from 1 s to 10 years"),
         (format!("[parties.a]\nkey = \"{}\"", KEYS[0]), "`parties.a.key`: the server has no key"),
         (curve.to_owned(), "`parties`: nobody could come"),
         (
@@ -158,7 +184,7 @@ fn entries_that_do_not_go_together_are_refused() {
         let error = error(&text);
         assert!(error.contains(part), "{text}: {error}");
     }
-    let open = "listen = [\"tcp://127.0.0.1:1\", \"ipc:///tmp/x\", \"tcp://[::1]:1\"]";
+    let open = "listen = [\"tcp://127.0.0.1:1\", \"ipc:///tmp/x\", \"tcp://[::1]:1\", \"tcp://[::1]:0\", \"tcp://[::1]:0\"]";
     ServerConfig::from_toml(open).unwrap().validate().unwrap();
     let meant = "listen = \"tcp://*:9370\"\ninsecure = true";
     ServerConfig::from_toml(meant).unwrap().validate().unwrap();
