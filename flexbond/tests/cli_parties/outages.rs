@@ -41,7 +41,7 @@ fn the_time_to_live_goes_on_while_the_server_is_dead() {
     a.sends("b", "1");
     site.party(&server.endpoint, "a").sends("b", "2");
     server.kill_and_restart();
-    server.event("1 messages from a to b have waited too long");
+    server.event("1 message has waited too long on channel x from a to b");
     fails(
         &b.recv("a", &[]),
         1,
