@@ -76,7 +76,7 @@ impl Recv {
             match channel.clone().with_timeout(rest).recv_any_delivery().await {
                 Ok(received) => return Ok(received),
                 Err(ChannelError::Left { .. }) if may_return && !rest.is_zero() => {
-                    sleep(rest.min(GLANCE)).await
+                    sleep(rest.min(GLANCE)).await;
                 }
                 Err(ChannelError::Left { channel, party }) if may_return => {
                     return Err(self.nothing_came(channel, party, Presence::Left));

@@ -73,7 +73,7 @@ impl Send {
             return Err(Failure::timed_out(format!(
                 "after {:?}, nobody has taken the message over{}; {why}",
                 self.timeout,
-                self.perhaps(&federation)
+                self.perhaps(federation)
             )));
         }
         match over {
