@@ -286,7 +286,8 @@ impl Federation {
 
     /// Whether nothing of what was sent is here alone any more: the other parties have it, or a message server has it in
     /// custody. After [`close`](Federation::close), whether that came to its end within the linger. False, too, once a message
-    /// was dropped because it is larger than the other side takes ([`ChannelStats::too_large`](super::ChannelStats)).
+    /// was dropped because it is larger than the other side takes ([`ChannelStats::too_large`](super::ChannelStats)). Whether
+    /// programs have received what was sent is told by [`delivered`](VariableChannel::delivered).
     #[must_use]
     pub fn is_handed_over(&self) -> bool {
         let state = self.inner.shared.lock();

@@ -370,7 +370,11 @@ impl Node {
 
     /// Whether no message is here alone any more. It may be that others have yet to hear that this party leaves.
     pub(crate) fn is_handed_over(&self) -> bool {
-        self.superseded || self.peers.iter().all(|peer| peer.is_done() || peer.is_settled())
+        self.superseded
+            || self
+                .peers
+                .iter()
+                .all(|peer| peer.is_done() || peer.is_settled() || peer.is_taken_over())
     }
 
     fn tell_all(&mut self) {

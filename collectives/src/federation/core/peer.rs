@@ -543,6 +543,11 @@ impl Peer {
         self.counts.kept == 0 && !self.link.holds(is_needed)
     }
 
+    /// Whether all that was sent to it has come over: to the other program, or into the custody of its server.
+    pub(crate) fn is_taken_over(&self) -> bool {
+        self.link.is_up() && !self.link.is_lost() && self.is_flushed() && self.link.is_idle()
+    }
+
     /// Whether all that could be waited for when this side ends is that the other one, to which the way is broken, hears
     /// of it.
     pub(crate) fn is_farewell(&self) -> bool {

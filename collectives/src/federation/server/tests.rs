@@ -122,6 +122,31 @@ async fn who_has_nothing_left_does_not_wait_for_a_server_that_is_gone() {
 }
 
 #[tokio::test]
+async fn a_program_that_runs_knows_whether_the_server_has_what_it_sent() {
+    let server = Server::bind(config()).await.unwrap();
+    let endpoint = server.endpoints()[0].to_string();
+    let a = Federation::connect(party_config(&endpoint, "a", &["a", "b"]))
+        .await
+        .unwrap();
+    a.variable("x", "b").unwrap().send(&1).await.unwrap();
+    assert!(!a.is_handed_over());
+    within(async {
+        while !a.is_handed_over() {
+            a.ready(Duration::from_millis(20)).await.unwrap_err();
+        }
+    })
+    .await;
+    let stats = server.stats().await.unwrap().relay;
+    let held: u64 = stats
+        .jobs
+        .values()
+        .flat_map(|job| job.parties.values())
+        .map(|party| party.held)
+        .sum();
+    assert_eq!(held, 1);
+}
+
+#[tokio::test]
 async fn a_store_outlives_the_server() {
     let folder = TempDir::new().unwrap();
     let mut server = Server::bind(kept(&folder)).await.unwrap();

@@ -70,9 +70,9 @@ impl Recv {
         };
         // By a server, who has left may come back and send more.
         let may_return = federation.config().server().is_some();
-        let end = Instant::now() + self.timeout;
+        let begin = Instant::now();
         loop {
-            let rest = end.saturating_duration_since(Instant::now());
+            let rest = self.timeout.saturating_sub(begin.elapsed());
             match channel.clone().with_timeout(rest).recv_any_delivery().await {
                 Ok(received) => return Ok(received),
                 Err(ChannelError::Left { .. }) if may_return && !rest.is_zero() => {

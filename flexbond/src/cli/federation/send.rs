@@ -1,12 +1,13 @@
 //! `flexbond federation send`.
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::Send;
 use super::place::{failure_of_channel, join, watch};
 use crate::cli::failure::{Exit, Failure, note};
 use crate::cli::interrupt::Interrupt;
-use crate::collectives::federation::{Config, Encoding, Federation, Over};
+use crate::collectives::federation::{ChannelError, Config, Encoding, Federation, Over};
 
 impl Send {
     pub(super) async fn run(
@@ -58,27 +59,41 @@ impl Send {
                 .map_err(|error| Failure::usage(error.to_string()))?,
             None => channel,
         };
+        let begin = Instant::now();
+        // With that it is known how large a message may be.
+        match channel.next_offset().await {
+            Ok(_) => {}
+            Err(ChannelError::Timeout { .. }) => return Err(self.not_taken(federation)),
+            Err(error) => return Err(failure_of_channel(&error)),
+        }
         channel
             .send_any(encoding, parts)
             .await
             .map_err(|error| failure_of_channel(&error))?;
-        federation.close().await;
+        // It goes on in the background.
+        let rest = self.timeout.saturating_sub(begin.elapsed());
+        let _ = tokio::time::timeout(rest, federation.close()).await;
         let over = federation.over().await;
         if !federation.is_handed_over() || matches!(over, Over::Superseded) {
-            let why = match federation.stats().get(&self.to) {
-                Some(stats) if stats.waits_for_room => "the message server has no room at present".to_owned(),
-                Some(stats) => format!("party {} {}", self.to, stats.presence),
-                None => "there is no such party".to_owned(),
-            };
-            return Err(Failure::timed_out(format!(
-                "after {:?}, nobody has taken the message over{}; {why}",
-                self.timeout,
-                self.perhaps(federation)
-            )));
+            return Err(self.not_taken(federation));
         }
         match over {
             Over::Aborted { .. } => Err(Failure::new(over.to_string())),
             _ => Ok(()),
         }
+    }
+
+    /// Nobody is known to have the message.
+    fn not_taken(&self, federation: &Federation) -> Failure {
+        let why = match federation.stats().get(&self.to) {
+            Some(stats) if stats.waits_for_room => "the message server has no room at present".to_owned(),
+            Some(stats) => format!("party {} {}", self.to, stats.presence),
+            None => "there is no such party".to_owned(),
+        };
+        Failure::timed_out(format!(
+            "after {:?}, nobody has taken the message over{}; {why}",
+            self.timeout,
+            self.perhaps(federation)
+        ))
     }
 }
