@@ -208,9 +208,8 @@ impl VariableChannel {
 
     /// Receives the next value.
     ///
-    /// When the other party has left the job and has sent no more, this does not wait: it ends at once with
-    /// [`ChannelError::Left`], also by a message server, where that party may come back and send more. Who expects that
-    /// receives again when its [`presence`](super::Federation::presence) has changed.
+    /// When the other party leaves the job while this one is there, and has sent no more, this ends at once with
+    /// [`ChannelError::Left`], also by a message server, where that party may come back. Who expects that receives again.
     ///
     /// # Errors
     /// [`ChannelError`]. After [`ChannelError::Decode`] and [`ChannelError::Expired`], the message is used up; after
