@@ -100,7 +100,7 @@ impl Relay {
         }
     }
 
-    fn forget_job(&mut self, index: usize) {
+    pub(super) fn forget_job(&mut self, index: usize) {
         self.clear_job(index);
         self.remove_halves(index);
         let Some(mut job) = self.jobs.remove(index) else {
@@ -188,7 +188,7 @@ impl Relay {
 
     /// Whether nobody comes back to a job: it was aborted and all who were there have gone, or all of it have left, and
     /// nothing is kept.
-    fn is_over(&self, index: usize) -> bool {
+    pub(super) fn is_over(&self, index: usize) -> bool {
         let job = &self.jobs[index];
         let mut halves = job.halves.values().map(|half| &self.halves[*half]);
         if job.aborted.is_some() {

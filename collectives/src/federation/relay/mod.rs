@@ -31,6 +31,7 @@ mod ledger;
 mod limits;
 #[cfg(any(test, fuzzing))]
 mod model;
+mod moves;
 mod numbered;
 mod pieces;
 mod quota;

@@ -1,5 +1,6 @@
 //! What moves a relay: packets between it and the sockets, its store, time, and whoever asks for something.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -18,6 +19,7 @@ use super::repeats::Repeats;
 use super::report::{EventLevel, ServerEvent, ServerStats};
 use super::ways::Ways;
 use crate::federation::driver::now;
+use crate::federation::name::{JobId, PartyId};
 use crate::federation::relay::{Access, Relay, Routes, Way};
 use crate::federation::uplink::{News, Uplink};
 
@@ -35,6 +37,8 @@ const ROUNDS: u32 = 512;
 pub(super) enum Command {
     Stats(oneshot::Sender<ServerStats>),
     Reload(Box<Reload>, oneshot::Sender<()>),
+    /// Whether these parties may be reached by another way; if not, one of them and the job that it is in.
+    Move(BTreeSet<PartyId>, oneshot::Sender<Result<(), (PartyId, JobId)>>),
     /// To end: in good order, by then.
     Drain(Instant),
 }
@@ -137,6 +141,9 @@ impl Driver {
                 Poll::Ready(Some(Command::Reload(reload, done))) => {
                     self.reload(*reload);
                     let _ = done.send(());
+                }
+                Poll::Ready(Some(Command::Move(parties, reply))) => {
+                    let _ = reply.send(self.relay.let_move(&parties));
                 }
                 Poll::Ready(Some(Command::Drain(until))) => {
                     self.draining = Some(self.draining.map_or(until, |before| before.min(until)));

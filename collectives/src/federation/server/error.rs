@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::federation::credentials::CredentialError;
 use crate::federation::limits::LimitError;
-use crate::federation::name::PartyId;
+use crate::federation::name::{JobId, PartyId};
 
 /// A configuration of a message server that cannot be one. Nothing has changed.
 #[derive(Debug, Error)]
@@ -118,6 +118,17 @@ pub enum ServeError {
     Restart {
         /// Which key.
         key: &'static str,
+    },
+    /// A party has been here, or with another server, in a job that goes on: it cannot be reached by another way before that
+    /// is over.
+    #[error(
+        "party {party} cannot be with another server than before while job {job} goes on: have all its parties leave and          receive what waits for them, or abort it"
+    )]
+    Moved {
+        /// The party.
+        party: PartyId,
+        /// The job.
+        job: JobId,
     },
     /// The server has ended.
     #[error("the server has ended")]

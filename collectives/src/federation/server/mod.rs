@@ -12,6 +12,7 @@ mod driver;
 mod error;
 #[cfg(feature = "federation-redb")]
 mod keeper;
+mod moves;
 mod parsed;
 mod repeats;
 mod report;

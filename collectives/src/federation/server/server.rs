@@ -18,6 +18,7 @@ use super::driver::{Command, Driver, Reload};
 use super::error::ServeError;
 #[cfg(feature = "federation-redb")]
 use super::keeper::Keeper;
+use super::moves::moved;
 use super::repeats::Repeats;
 use super::report::{ServerEvent, ServerStats};
 use super::sockets::Sockets;
@@ -225,7 +226,8 @@ impl Server {
     /// members that they have. Connections of parties end whose key or certificate is another one now, or none.
     ///
     /// # Errors
-    /// [`ServeError::Config`], and [`ServeError::Restart`] for what cannot change while it runs. All is as it was then.
+    /// [`ServeError::Config`], [`ServeError::Restart`] for what cannot change while it runs, and [`ServeError::Moved`] for a
+    /// party that is to be reached by another way while a job in which it was here goes on. All is as it was then.
     ///
     /// # Cancel safety
     /// Once polled, it may have been taken over.
@@ -233,6 +235,13 @@ impl Server {
         config.validate()?;
         let mut current = self.current.lock().await;
         check_same(&current.config, &config)?;
+        let moved = moved(&current.config, &config);
+        if !moved.is_empty() {
+            let (reply, answer) = oneshot::channel();
+            self.command(Command::Move(moved, reply)).await?;
+            let answer = answer.await.map_err(|_| ServeError::Ended)?;
+            answer.map_err(|(party, job)| ServeError::Moved { party, job })?;
+        }
         // From here on nothing is waited for: all is taken over, or nothing.
         let place = self.commands.reserve().await.map_err(|_| ServeError::Ended)?;
         let changed = |name: &String| current.config.servers.get(name) != config.servers.get(name);

@@ -362,6 +362,35 @@ async fn what_waits_goes_to_a_server_that_is_added() {
     );
 }
 
+#[tokio::test]
+async fn a_party_does_not_move_while_its_job_goes_on() {
+    let north = Server::bind(config()).await.unwrap();
+    let mut with_north = config();
+    let entry = ServerEntry::at(north.endpoints()[0].clone(), [id("b")]);
+    with_north.servers.insert("north".to_owned(), entry);
+    let south = Server::bind(config()).await.unwrap();
+    let (a, b) = (party(&south, "a").await, party(&south, "b").await);
+    within(a.variable("x", "b").unwrap().send(&1)).await.unwrap();
+    let received = within(b.variable("x", "a").unwrap().recv::<i32>()).await;
+    assert_eq!(received.unwrap(), 1);
+    let error = within(south.reload(with_north.clone())).await.unwrap_err();
+    assert!(
+        matches!(&error, ServeError::Moved { party, .. } if *party == id("b")),
+        "{error}"
+    );
+    within(a.variable("x", "b").unwrap().send(&2)).await.unwrap();
+    let received = within(b.variable("x", "a").unwrap().recv::<i32>()).await;
+    assert_eq!(received.unwrap(), 2, "all is as it was");
+    within(async {
+        tokio::join!(a.close(), b.close());
+        while south.reload(with_north.clone()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(south.stats().await.unwrap().relay.jobs.is_empty());
+}
+
 #[cfg(feature = "curve")]
 mod keys {
     use std::path::{Path, PathBuf};
