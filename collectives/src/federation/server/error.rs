@@ -122,7 +122,7 @@ pub enum ServeError {
     /// A party has been here, or with another server, in a job that goes on: it cannot be reached by another way before that
     /// is over.
     #[error(
-        "party {party} cannot be with another server than before while job {job} goes on: have all its parties leave and          receive what waits for them, or abort it"
+        "party {party} cannot be with another server than before while job {job} goes on: have all its parties leave and receive what waits for them, or abort it"
     )]
     Moved {
         /// The party.
