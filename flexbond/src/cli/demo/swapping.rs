@@ -15,6 +15,7 @@ const PARTIES: [&str; 2] = ["ada", "bob"];
 
 pub(super) fn run(stage: Stage, time: Duration, watch: &Watch) -> Result<Outcome, String> {
     let (tell, address) = oneshot::channel();
+    let (leave, left) = oneshot::channel();
     let bob = || async move {
         let mut config = ServerConfig::new();
         let listen = stage.address().parse();
@@ -33,6 +34,8 @@ pub(super) fn run(stage: Stage, time: Duration, watch: &Watch) -> Result<Outcome
             }
         }
         federation.close().await;
+        // A server that ends has not heard perhaps that the other one has received all; who leaves then waits for the next.
+        let _ = left.await;
         moves(server.shutdown(STALL)).await?;
         Ok(tally)
     };
@@ -61,6 +64,7 @@ pub(super) fn run(stage: Stage, time: Duration, watch: &Watch) -> Result<Outcome
         }
         let elapsed = begin.elapsed();
         federation.close().await;
+        let _ = leave.send(());
         Ok((tally, latency, elapsed))
     };
     let (bob, (ada, latency, elapsed)) = both(bob, ada)?;
