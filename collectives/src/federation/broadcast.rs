@@ -1,11 +1,15 @@
 //! A channel between a root and a group.
 
+mod operation;
+mod rounds;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::operation::Operation;
 use super::core::{FlowKey, Kind, Letter};
 use super::error::{ChannelError, OpenError};
 use super::federation::Federation;
@@ -20,19 +24,83 @@ use super::variable::peer_of;
 /// | root | each of the group |
 /// | --- | --- |
 /// | [`broadcast`](BroadcastChannel::broadcast) | [`recv_broadcast`](BroadcastChannel::recv_broadcast) |
+/// | [`broadcast_with`](BroadcastChannel::broadcast_with) | [`recv_broadcast_with`](BroadcastChannel::recv_broadcast_with) |
 /// | [`scatter`](BroadcastChannel::scatter) | [`recv_scatter`](BroadcastChannel::recv_scatter) |
+/// | [`scatter_with`](BroadcastChannel::scatter_with) | [`recv_scatter_with`](BroadcastChannel::recv_scatter_with) |
 /// | [`gather`](BroadcastChannel::gather) | [`send_gather`](BroadcastChannel::send_gather) |
+/// | [`gather_with`](BroadcastChannel::gather_with) | [`send_gather_with`](BroadcastChannel::send_gather_with) |
 /// | [`allreduce`](BroadcastChannel::allreduce) | [`allreduce`](BroadcastChannel::allreduce) |
 /// | [`sync`](BroadcastChannel::sync) | [`sync`](BroadcastChannel::sync) |
 ///
 /// All call them in the same order; who does not is told ([`ChannelError::Mismatch`]) and told apart. The root sends to
 /// all or to none, and receives of all or of none. A clone is the same channel.
+///
+/// # Values with buffers
+/// The calls that end in `_with` take a value and buffers, up to 1,022 to each party, which are not copied: tensors, and
+/// what they are. What is received so may have none; who receives in the other way what has some gets
+/// [`ChannelError::Decode`], and the message is used up. Reducing them is the program's: it gathers and broadcasts.
+///
+/// ```
+/// use bytes::Bytes;
+/// use flexbond_collectives::federation::{BroadcastChannel, ChannelError};
+///
+/// /// The server of a training: adds up what the clinics have learned.
+/// async fn server(models: &BroadcastChannel) -> Result<(), ChannelError> {
+///     let mut sum = vec![0_u8; 4];
+///     for (_round, weights) in models.gather_with::<u32>().await? {
+///         sum.iter_mut().zip(&weights[0]).for_each(|(sum, weight)| *sum += weight);
+///     }
+///     models.broadcast_with(&1, vec![Bytes::from(sum)]).await
+/// }
+///
+/// async fn clinic(models: &BroadcastChannel, weights: Bytes) -> Result<Bytes, ChannelError> {
+///     models.send_gather_with(&0, vec![weights]).await?;
+///     let (_round, mut sums) = models.recv_broadcast_with::<u32>().await?;
+///     Ok(sums.remove(0))
+/// }
+/// # use flexbond_collectives::federation::{Config, Federation, MemoryNetwork, Role};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let network = MemoryNetwork::new();
+/// # let join = |local: &str| {
+/// #     let config = Config::new("job".parse().unwrap(), local.parse().unwrap());
+/// #     let config = config.member("s".parse().unwrap(), Role::Arbiter);
+/// #     let config = config.member("a".parse().unwrap(), Role::Host).member("b".parse().unwrap(), Role::Host);
+/// #     Federation::join(config, network.carrier(local.parse().unwrap())).unwrap()
+/// # };
+/// # let parties = ["s", "a", "b"].map(join);
+/// # let [s, a, b] = parties.each_ref().map(|party| party.broadcast("models", "s", ["a", "b"]).unwrap());
+/// # let (a, b) = (clinic(&a, Bytes::from_static(b"\1\2\3\4")), clinic(&b, Bytes::from_static(b"\1\1\1\1")));
+/// # let (s, a, b) = tokio::join!(server(&s), a, b);
+/// # s?;
+/// # assert_eq!((&a?[..], &b?[..]), (&[2, 3, 4, 5][..], &[2, 3, 4, 5][..]));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # When a program dies and starts again
+/// Each call of the root that sends, [`allreduce`](BroadcastChannel::allreduce) and [`sync`](BroadcastChannel::sync) among
+/// them, is one message to each of the group. It has a number, from 0, which is the same for all of them while the channel's
+/// name is used with this root and this group only.
+///
+/// A member that starts again says with [`resume_at`](BroadcastChannel::resume_at) which one it wants next. It knows that
+/// from [`recv_broadcast_numbered`](BroadcastChannel::recv_broadcast_numbered) and its like.
+///
+/// A root that starts again asks [`next_offset`](BroadcastChannel::next_offset), which is the first message that not all of
+/// the group have: when the root died, a message may have been on its way to some only. So it sends from there by
+/// [`at`](BroadcastChannel::at), and who has a message already does not get it again.
+///
+/// This goes no further. What the root has gathered when it dies is used up, and has no number for it. `allreduce` and `sync`
+/// are two messages in a row, and one that was broken off cannot be gone on with. Where that matters, variable channels have
+/// all that it takes, [`recv_delivery`](super::VariableChannel::recv_delivery) first of all.
 #[derive(Clone, Debug)]
 pub struct BroadcastChannel {
     line: Line,
     root: PartyId,
     group: Vec<PartyId>,
     side: Side,
+    /// The number of the message that the root sends, if it must have that one.
+    at: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -41,43 +109,6 @@ enum Side {
     Root(Vec<usize>),
     /// The root.
     Group(usize),
-}
-
-/// What a message belongs to: the first byte of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operation {
-    Broadcast = 1,
-    Scatter = 2,
-    Gather = 3,
-    Allreduce = 4,
-    Sync = 5,
-}
-
-impl Operation {
-    fn name(self) -> &'static str {
-        match self {
-            Operation::Broadcast => "broadcast",
-            Operation::Scatter => "scatter",
-            Operation::Gather => "gather",
-            Operation::Allreduce => "allreduce",
-            Operation::Sync => "sync",
-        }
-    }
-
-    /// What the first part of a message says.
-    fn of(part: Option<&Bytes>) -> Option<Self> {
-        let all = [
-            Operation::Broadcast,
-            Operation::Scatter,
-            Operation::Gather,
-            Operation::Allreduce,
-            Operation::Sync,
-        ];
-        let [number] = part?[..] else {
-            return None;
-        };
-        all.into_iter().find(|operation| *operation as u8 == number)
-    }
 }
 
 impl BroadcastChannel {
@@ -113,6 +144,7 @@ impl BroadcastChannel {
             root,
             group,
             side,
+            at: None,
         })
     }
 
@@ -148,6 +180,18 @@ impl BroadcastChannel {
         self
     }
 
+    /// This channel, whose messages wait for their receiver for at most `ttl`, none for ever, instead of
+    /// [`Limits::ttl`](super::Limits::ttl).
+    ///
+    /// What has expired is used up alone: when a member's value does so, the root's next
+    /// [`gather`](BroadcastChannel::gather) has this member's next value beside the others' present ones. Values whose time
+    /// may be over say themselves which round they are of.
+    #[must_use]
+    pub fn with_ttl(mut self, ttl: Option<Duration>) -> Self {
+        self.line.ttl = ttl;
+        self
+    }
+
     /// This channel, whose values are written so. A receiver reads both.
     #[must_use]
     pub fn with_codec(mut self, codec: Codec) -> Self {
@@ -163,7 +207,25 @@ impl BroadcastChannel {
     /// # Cancel safety
     /// When the future is dropped before it is ready, nothing was sent.
     pub async fn broadcast<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), ChannelError> {
-        self.send_all(Operation::Broadcast, "recv_broadcast", value).await
+        self.broadcast_with(value, Vec::new()).await
+    }
+
+    /// Root: sends a value and buffers, which are not copied, to all of the group. At most 1,022 buffers.
+    ///
+    /// # Errors
+    /// [`ChannelError`]; nothing was sent.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, nothing was sent.
+    pub async fn broadcast_with<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+        buffers: Vec<Bytes>,
+    ) -> Result<(), ChannelError> {
+        let peers = self.as_root("recv_broadcast")?;
+        let letter = self.letter(Operation::Broadcast, value, buffers)?;
+        self.send(peers.iter().map(|peer| (*peer, letter.clone())).collect())
+            .await
     }
 
     /// Group: receives the value that the root broadcasts.
@@ -175,7 +237,19 @@ impl BroadcastChannel {
     /// # Cancel safety
     /// When the future is dropped before it is ready, no message was taken.
     pub async fn recv_broadcast<T: DeserializeOwned>(&self) -> Result<T, ChannelError> {
-        self.recv_root(Operation::Broadcast, "broadcast").await
+        Ok(self.recv_broadcast_numbered().await?.1)
+    }
+
+    /// Group: receives the value that the root broadcasts, with its buffers. Buffers that came in one piece are not copied.
+    ///
+    /// # Errors
+    /// As for [`recv_broadcast`](BroadcastChannel::recv_broadcast).
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, no message was taken.
+    pub async fn recv_broadcast_with<T: DeserializeOwned>(&self) -> Result<(T, Vec<Bytes>), ChannelError> {
+        let (_, value, buffers) = self.recv_broadcast_numbered_with().await?;
+        Ok((value, buffers))
     }
 
     /// Root: sends to each of the group its own value, in the group's order.
@@ -186,21 +260,21 @@ impl BroadcastChannel {
     /// # Cancel safety
     /// When the future is dropped before it is ready, nothing was sent.
     pub async fn scatter<T: Serialize>(&self, values: &[T]) -> Result<(), ChannelError> {
-        let peers = self.as_root("recv_scatter")?;
-        if values.len() != peers.len() {
-            return Err(ChannelError::Count {
-                channel: self.name().clone(),
-                count: values.len(),
-                group: peers.len(),
-            });
-        }
-        let letters = peers.iter().zip(values).map(|(peer, value)| {
-            let letter = self.letter(Operation::Scatter, value)?;
-            Ok((*peer, letter))
-        });
-        self.line
-            .put_all(letters.collect::<Result<_, ChannelError>>()?)
-            .await
+        let letters = self.letters(values, |value| (value, Vec::new()))?;
+        self.send(letters).await
+    }
+
+    /// Root: sends to each of the group its own value and buffers, which are not copied, in the group's order. At most 1,022
+    /// buffers to each.
+    ///
+    /// # Errors
+    /// [`ChannelError`]; nothing was sent.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, nothing was sent.
+    pub async fn scatter_with<T: Serialize>(&self, values: &[(T, Vec<Bytes>)]) -> Result<(), ChannelError> {
+        let letters = self.letters(values, |(value, buffers)| (value, buffers.clone()))?;
+        self.send(letters).await
     }
 
     /// Group: receives this party's value of those that the root scatters.
@@ -211,7 +285,20 @@ impl BroadcastChannel {
     /// # Cancel safety
     /// When the future is dropped before it is ready, no message was taken.
     pub async fn recv_scatter<T: DeserializeOwned>(&self) -> Result<T, ChannelError> {
-        self.recv_root(Operation::Scatter, "scatter").await
+        Ok(self.recv_scatter_numbered().await?.1)
+    }
+
+    /// Group: receives this party's value of those that the root scatters, with its buffers. Buffers that came in one piece
+    /// are not copied.
+    ///
+    /// # Errors
+    /// As for [`recv_broadcast`](BroadcastChannel::recv_broadcast).
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, no message was taken.
+    pub async fn recv_scatter_with<T: DeserializeOwned>(&self) -> Result<(T, Vec<Bytes>), ChannelError> {
+        let (_, value, buffers) = self.recv_scatter_numbered_with().await?;
+        Ok((value, buffers))
     }
 
     /// Root: receives one value of each of the group, in the group's order.
@@ -222,8 +309,27 @@ impl BroadcastChannel {
     /// # Cancel safety
     /// When the future is dropped before it is ready, no message was taken.
     pub async fn gather<T: DeserializeOwned>(&self) -> Result<Vec<T>, ChannelError> {
-        self.as_root("send_gather")?;
-        self.recv_all(Operation::Gather).await
+        let operation = Operation::Gather;
+        let received = self.recv_all("send_gather").await?.into_iter();
+        received
+            .map(|(party, offset, letter)| self.alone(operation, party, offset, letter))
+            .collect()
+    }
+
+    /// Root: receives one value with its buffers of each of the group, in the group's order. Buffers that came in one piece
+    /// are not copied.
+    ///
+    /// # Errors
+    /// As for [`gather`](BroadcastChannel::gather).
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, no message was taken.
+    pub async fn gather_with<T: DeserializeOwned>(&self) -> Result<Vec<(T, Vec<Bytes>)>, ChannelError> {
+        let operation = Operation::Gather;
+        let received = self.recv_all("send_gather").await?.into_iter();
+        received
+            .map(|(party, offset, letter)| self.value(operation, party, offset, letter))
+            .collect()
     }
 
     /// Group: sends a value to the root, which gathers.
@@ -234,8 +340,24 @@ impl BroadcastChannel {
     /// # Cancel safety
     /// When the future is dropped before it is ready, nothing was sent.
     pub async fn send_gather<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), ChannelError> {
+        self.send_gather_with(value, Vec::new()).await
+    }
+
+    /// Group: sends a value and buffers, which are not copied, to the root, which gathers. At most 1,022 buffers.
+    ///
+    /// # Errors
+    /// [`ChannelError`]; nothing was sent.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, nothing was sent.
+    pub async fn send_gather_with<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+        buffers: Vec<Bytes>,
+    ) -> Result<(), ChannelError> {
         let root = self.as_group("gather")?;
-        self.send_root(root, Operation::Gather, value).await
+        let letter = self.letter(Operation::Gather, value, buffers)?;
+        self.line.put(root, letter).await
     }
 
     /// All: combines the values of the root and the group, and gives the result to all. The root alone combines: its own
@@ -252,17 +374,14 @@ impl BroadcastChannel {
         T: Serialize + DeserializeOwned,
     {
         let operation = Operation::Allreduce;
-        match self.side {
-            Side::Root(_) => {
-                let values = self.recv_all(operation).await?;
+        match &self.side {
+            Side::Root(peers) => {
+                let values = self.contributions(operation).await?;
                 let result = values.into_iter().fold(value, combine);
-                self.send_all(operation, "allreduce", &result).await?;
+                self.answer(peers, operation, &result).await?;
                 Ok(result)
             }
-            Side::Group(root) => {
-                self.send_root(root, operation, &value).await?;
-                self.recv_root(operation, "allreduce").await
-            }
+            Side::Group(root) => self.contribute(*root, operation, &value).await,
         }
     }
 
@@ -275,15 +394,12 @@ impl BroadcastChannel {
     /// As for [`allreduce`](BroadcastChannel::allreduce).
     pub async fn sync(&self) -> Result<(), ChannelError> {
         let operation = Operation::Sync;
-        match self.side {
-            Side::Root(_) => {
-                self.recv_all::<()>(operation).await?;
-                self.send_all(operation, "sync", &()).await
+        match &self.side {
+            Side::Root(peers) => {
+                self.contributions::<()>(operation).await?;
+                self.answer(peers, operation, &()).await
             }
-            Side::Group(root) => {
-                self.send_root(root, operation, &()).await?;
-                self.recv_root(operation, "sync").await
-            }
+            Side::Group(root) => self.contribute(*root, operation, &()).await,
         }
     }
 
@@ -309,64 +425,102 @@ impl BroadcastChannel {
         }
     }
 
-    fn letter<T: Serialize + ?Sized>(&self, operation: Operation, value: &T) -> Result<Letter, ChannelError> {
+    fn letter<T: Serialize + ?Sized>(
+        &self,
+        operation: Operation,
+        value: &T,
+        buffers: Vec<Bytes>,
+    ) -> Result<Letter, ChannelError> {
         let (codec, body) = self.line.encode(value)?;
+        let first = [Bytes::copy_from_slice(&[operation as u8]), body];
         Ok(Letter {
             tag: None,
             codec,
-            parts: vec![Bytes::copy_from_slice(&[operation as u8]), body].into(),
+            parts: first.into_iter().chain(buffers).collect(),
         })
     }
 
-    async fn send_all<T: Serialize + ?Sized>(
+    /// One of these for each of the group.
+    fn letters<'a, V, T: Serialize + 'a>(
         &self,
+        values: &'a [V],
+        parts: impl Fn(&'a V) -> (&'a T, Vec<Bytes>),
+    ) -> Result<Vec<(usize, Letter)>, ChannelError> {
+        let peers = self.as_root("recv_scatter")?;
+        if values.len() != peers.len() {
+            return Err(ChannelError::Count {
+                channel: self.name().clone(),
+                count: values.len(),
+                group: peers.len(),
+            });
+        }
+        let letters = peers.iter().zip(values).map(|(peer, value)| {
+            let (value, buffers) = parts(value);
+            let letter = self.letter(Operation::Scatter, value, buffers)?;
+            Ok((*peer, letter))
+        });
+        letters.collect()
+    }
+
+    /// Sends to all of the group, or to those who lack it.
+    async fn send(&self, letters: Vec<(usize, Letter)>) -> Result<(), ChannelError> {
+        match self.at {
+            None => self.line.put_all(letters).await,
+            Some(offset) => self.line.put_missing(offset, letters).await,
+        }
+    }
+
+    /// Root: the values of all of the group, which wait for an answer.
+    async fn contributions<T: DeserializeOwned>(&self, operation: Operation) -> Result<Vec<T>, ChannelError> {
+        let received = self.recv_all(operation.name()).await?.into_iter();
+        received
+            .map(|(party, offset, letter)| self.alone(operation, party, offset, letter))
+            .collect()
+    }
+
+    async fn answer<T: Serialize>(
+        &self,
+        peers: &[usize],
         operation: Operation,
-        instead: &'static str,
         value: &T,
     ) -> Result<(), ChannelError> {
-        let peers = self.as_root(instead)?;
-        let letter = self.letter(operation, value)?;
+        let letter = self.letter(operation, value, Vec::new())?;
         self.line
             .put_all(peers.iter().map(|peer| (*peer, letter.clone())).collect())
             .await
     }
 
-    async fn send_root<T: Serialize + ?Sized>(
+    /// Group: sends a value to the root, and receives what it answers.
+    async fn contribute<T: Serialize + DeserializeOwned>(
         &self,
         root: usize,
         operation: Operation,
         value: &T,
-    ) -> Result<(), ChannelError> {
-        let letter = self.letter(operation, value)?;
-        self.line.put(root, letter).await
-    }
-
-    async fn recv_all<T: DeserializeOwned>(&self, operation: Operation) -> Result<Vec<T>, ChannelError> {
-        let peers = self.as_root(operation.name())?;
-        let letters = self.line.take_all(peers).await?;
-        let values = letters.into_iter().zip(&self.group);
-        values
-            .map(|((offset, letter), party)| self.read(operation, party, offset, &letter))
-            .collect()
-    }
-
-    async fn recv_root<T: DeserializeOwned>(
-        &self,
-        operation: Operation,
-        instead: &'static str,
     ) -> Result<T, ChannelError> {
-        let root = self.as_group(instead)?;
+        let letter = self.letter(operation, value, Vec::new())?;
+        self.line.put(root, letter).await?;
         let (offset, letter) = self.line.take(root, None).await?;
-        self.read(operation, &self.root, offset, &letter)
+        self.alone(operation, &self.root, offset, letter)
     }
 
-    fn read<T: DeserializeOwned>(
+    /// One message of each of the group.
+    async fn recv_all(&self, instead: &'static str) -> Result<Vec<(&PartyId, u64, Letter)>, ChannelError> {
+        let peers = self.as_root(instead)?;
+        let letters = self.line.take_all(peers).await?;
+        let received = self.group.iter().zip(letters);
+        Ok(received
+            .map(|(party, (offset, letter))| (party, offset, letter))
+            .collect())
+    }
+
+    /// A value and its buffers.
+    fn value<T: DeserializeOwned>(
         &self,
         operation: Operation,
         party: &PartyId,
         offset: u64,
-        letter: &Letter,
-    ) -> Result<T, ChannelError> {
+        letter: Letter,
+    ) -> Result<(T, Vec<Bytes>), ChannelError> {
         let theirs = Operation::of(letter.parts.first());
         if theirs != Some(operation) {
             return Err(ChannelError::Mismatch {
@@ -376,7 +530,27 @@ impl BroadcastChannel {
                 ours: operation.name(),
             });
         }
-        let body = letter.parts.get(1).map_or(&[][..], |body| body);
-        decode(letter.codec, body).map_err(|reason| self.line.undecodable(party, offset, reason))
+        let mut parts = letter.parts.into_iter().skip(1);
+        let body = parts.next().unwrap_or_default();
+        let value = decode(letter.codec, &body);
+        let value = value.map_err(|reason| self.line.undecodable(party, offset, reason))?;
+        Ok((value, parts.collect()))
+    }
+
+    /// A value that has no buffers.
+    fn alone<T: DeserializeOwned>(
+        &self,
+        operation: Operation,
+        party: &PartyId,
+        offset: u64,
+        letter: Letter,
+    ) -> Result<T, ChannelError> {
+        let (value, buffers) = self.value(operation, party, offset, letter)?;
+        let reason = match (buffers.len(), operation.with_buffers()) {
+            (0, _) => return Ok(value),
+            (count, Some(instead)) => format!("it has {count} buffers, see `{instead}`"),
+            (count, None) => format!("it has {count} buffers, and a {} has none", operation.name()),
+        };
+        Err(self.line.undecodable(party, offset, reason))
     }
 }

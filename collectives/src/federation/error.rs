@@ -325,6 +325,20 @@ pub enum ChannelError {
         /// How many parties are in the group.
         group: usize,
     },
+    /// A message is to have a number that is not this party's next one: those before it have not been sent. Nothing was sent.
+    #[error(
+        "channel {channel}: message {offset} would leave a gap, party {party} gets message {next} next; see `next_offset`"
+    )]
+    Gap {
+        /// The channel.
+        channel: ChannelName,
+        /// The other party.
+        party: PartyId,
+        /// The number that the message is to have.
+        offset: u64,
+        /// The number of the party's next message.
+        next: u64,
+    },
     /// The other party does not let this one take part.
     #[error("channel {channel}: party {party} refuses this party: {reason}")]
     Refused {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::core::few::Few;
-use super::core::{FlowKey, Letter, MAX_PARTS, Node, Peer, Rejected, Tag, Taken};
+use super::core::{FlowKey, Kind, Letter, MAX_PARTS, Node, Peer, Rejected, Tag, Taken};
 use super::delivery::Receipt;
 use super::driver::{State, Topic, now};
 use super::error::{ChannelError, Presence, Waiting};
@@ -120,13 +120,119 @@ impl Line {
         }
     }
 
+    /// Sends message `offset` to each of these whose next one it is, or to none at all. Who has it already is left out.
+    pub(super) async fn put_missing(
+        &self,
+        offset: u64,
+        letters: Vec<(usize, Letter)>,
+    ) -> Result<(), ChannelError> {
+        letters
+            .iter()
+            .try_for_each(|(_, letter)| self.check_parts(letter))?;
+        let mut letters = Some(letters);
+        let mut slowest = (
+            letters.iter().flatten().map(|(peer, _)| *peer).next(),
+            Waiting::Room,
+        );
+        let sending = self.federation.wait(|state| {
+            let (mut lacking, mut awaited) = (Vec::new(), None);
+            // All are asked before the first one is waited for.
+            for (peer, letter) in letters.iter().flatten() {
+                let what = match self.position(state, *peer)? {
+                    None => Waiting::Position,
+                    Some(next) if next < offset => return Err(self.gap(state, *peer, offset, next)),
+                    Some(next) if next > offset => continue,
+                    Some(_) => match state.node.has_room(*peer, &self.key, letter.size()) {
+                        Ok(true) => {
+                            lacking.push(*peer);
+                            continue;
+                        }
+                        Ok(false) => Waiting::Room,
+                        Err(rejected) => return Err(self.rejected(state, *peer, &rejected)),
+                    },
+                };
+                awaited = awaited.or(Some((*peer, what)));
+            }
+            if let Some((peer, what)) = awaited {
+                slowest = (Some(peer), what);
+                return Ok(Asked::Wait(Topic::Out(peer, self.key.clone())));
+            }
+            let all = letters.take().into_iter().flatten();
+            for (peer, letter) in all.filter(|(peer, _)| lacking.contains(peer)) {
+                let sent = state.node.send(now(), peer, &self.key, letter, self.ttl);
+                sent.map_err(|rejected| self.rejected(state, peer, &rejected))?;
+            }
+            Ok(Asked::Answer(()))
+        });
+        match within(self.timeout, sending).await {
+            Some(result) => result,
+            None => Err(self.too_late(slowest.0, slowest.1)),
+        }
+    }
+
+    fn gap(&self, state: &State, peer: usize, offset: u64, next: u64) -> ChannelError {
+        ChannelError::Gap {
+            channel: self.key.name.clone(),
+            party: self.party(state, peer),
+            offset,
+            next,
+        }
+    }
+
+    /// The numbers of the messages that are sent next to these, when all are known.
+    pub(super) async fn positions(&self, peers: &[usize]) -> Result<Vec<u64>, ChannelError> {
+        let mut slowest = None;
+        let asking = self.federation.wait(|state| {
+            let mut all = Vec::with_capacity(peers.len());
+            let mut unknown = None;
+            // All are asked before the first one is waited for.
+            for peer in peers.iter().copied() {
+                match self.position(state, peer)? {
+                    Some(next) => all.push(next),
+                    None => unknown = unknown.or(Some(peer)),
+                }
+            }
+            Ok(match unknown {
+                None => Asked::Answer(all),
+                Some(peer) => {
+                    slowest = Some(peer);
+                    Asked::Wait(Topic::Out(peer, self.key.clone()))
+                }
+            })
+        });
+        match within(self.timeout, asking).await {
+            Some(result) => result,
+            None => Err(self.too_late(slowest, Waiting::Position)),
+        }
+    }
+
+    /// The number of the message that is sent next, if it is known.
+    fn position(&self, state: &mut State, peer: usize) -> Result<Option<u64>, ChannelError> {
+        self.check(state, peer)?;
+        let position = state.node.open(peer, &self.key);
+        position.map_err(|rejected| self.rejected(state, peer, &rejected))
+    }
+
+    /// The program has all messages with numbers below `offset` already.
+    pub(super) fn resume_at(&self, peer: usize, offset: u64) -> Result<(), ChannelError> {
+        self.federation.shared().with(|state| {
+            let resumed = state.node.resume(peer, &self.key, offset);
+            resumed.map_err(|rejected| self.rejected(state, peer, &rejected))
+        })
+    }
+
     fn check_parts(&self, letter: &Letter) -> Result<(), ChannelError> {
+        // Beside the value, a broadcast channel's message names its operation.
+        let others = match self.key.kind {
+            Kind::Broadcast => 2,
+            Kind::Variable => 1,
+        };
         match letter.parts.len() {
             ..=MAX_PARTS => Ok(()),
             count => Err(ChannelError::TooManyBuffers {
                 channel: self.key.name.clone(),
-                count: count - 1,
-                limit: MAX_PARTS - 1,
+                count: count - others,
+                limit: MAX_PARTS - others,
             }),
         }
     }

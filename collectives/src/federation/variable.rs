@@ -355,15 +355,8 @@ impl VariableChannel {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn next_offset(&self) -> Result<u64, ChannelError> {
-        let position = self.line.federation.wait(|state| {
-            self.line.check(state, self.peer)?;
-            match state.node.open(self.peer, &self.line.key) {
-                Ok(Some(offset)) => Ok(Asked::Answer(offset)),
-                Ok(None) => Ok(Asked::Wait(self.out())),
-                Err(rejected) => Err(self.line.rejected(state, self.peer, &rejected)),
-            }
-        });
-        self.in_time(position, Waiting::Position).await
+        let position = self.line.positions(&[self.peer]).await?;
+        Ok(position[0])
     }
 
     /// Says that this program has all messages with numbers below `offset` already: they do not come (again).
@@ -371,10 +364,7 @@ impl VariableChannel {
     /// # Errors
     /// [`ChannelError::TooManyChannels`].
     pub fn resume_at(&self, offset: u64) -> Result<(), ChannelError> {
-        self.line.federation.shared().with(|state| {
-            let resumed = state.node.resume(self.peer, &self.line.key, offset);
-            resumed.map_err(|rejected| self.line.rejected(state, self.peer, &rejected))
-        })
+        self.line.resume_at(self.peer, offset)
     }
 
     /// Waits until there is something to receive.

@@ -3,6 +3,7 @@
 mod demo;
 mod endings;
 mod exchange;
+mod groups;
 #[cfg(feature = "tcp")]
 mod hostile;
 #[cfg(feature = "nats")]
