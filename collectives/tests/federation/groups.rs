@@ -180,7 +180,11 @@ async fn a_root_that_starts_again_sends_each_message_once(network: Network) {
     for round in (first..4).chain([0, 3]) {
         let large = vec![Bytes::from(vec![1; 100_000])];
         match round {
-            2 => root.at(2).scatter_with(&[(2_u64, large.clone()), (2, large)]).await,
+            2 => {
+                root.at(2)
+                    .scatter_with(&[(2_u64, large.clone()), (2, large)])
+                    .await
+            }
             _ => root.at(round).broadcast(&round).await,
         }
         .unwrap();
