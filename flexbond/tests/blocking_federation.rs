@@ -74,7 +74,7 @@ fn a_root_and_a_group_exchange_buffers() {
     let work = [b, c].map(|member| {
         thread::spawn(move || {
             let (value, buffers): (String, _) = member.recv_broadcast_with().unwrap();
-            let (own, more): (u32, _) = member.recv_scatter_with().unwrap();
+            let (own, more): (i32, _) = member.recv_scatter_with().unwrap();
             member
                 .clone()
                 .with_codec(Codec::Json)
@@ -93,7 +93,7 @@ fn a_root_and_a_group_exchange_buffers() {
     a.broadcast_with("all", buffer.clone()).unwrap();
     a.scatter_with(&[(1, buffer.clone()), (2, Vec::new())]).unwrap();
     assert_eq!(
-        a.gather_with::<u32>().unwrap(),
+        a.gather_with::<i32>().unwrap(),
         [(1, buffer.clone()), (2, Vec::new())]
     );
     assert_eq!(a.next_offset().unwrap(), 2);

@@ -37,8 +37,8 @@ use super::variable::peer_of;
 ///
 /// # Values with buffers
 /// The calls that end in `_with` take a value and buffers, up to 1,022 to each party, which are not copied: tensors, and
-/// what they are. What is received so may have none; who receives in the other way what has some gets
-/// [`ChannelError::Decode`], and the message is used up. Reducing them is the program's: it gathers and broadcasts.
+/// what they are. Who receives by them gets what has no buffers, too; who receives without them what has some gets
+/// [`ChannelError::Decode`], and the message is used up. To reduce buffers, a program gathers and broadcasts.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -70,7 +70,7 @@ use super::variable::peer_of;
 /// # };
 /// # let parties = ["s", "a", "b"].map(join);
 /// # let [s, a, b] = parties.each_ref().map(|party| party.broadcast("models", "s", ["a", "b"]).unwrap());
-/// # let (a, b) = (clinic(&a, Bytes::from_static(b"\1\2\3\4")), clinic(&b, Bytes::from_static(b"\1\1\1\1")));
+/// # let (a, b) = (clinic(&a, Bytes::from_static(&[1, 2, 3, 4])), clinic(&b, Bytes::from_static(&[1, 1, 1, 1])));
 /// # let (s, a, b) = tokio::join!(server(&s), a, b);
 /// # s?;
 /// # assert_eq!((&a?[..], &b?[..]), (&[2, 3, 4, 5][..], &[2, 3, 4, 5][..]));

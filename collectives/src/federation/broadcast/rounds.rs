@@ -7,8 +7,9 @@ use super::{BroadcastChannel, ChannelError, Operation, Side};
 
 impl BroadcastChannel {
     /// The number of the message that is sent next. For the root: of the first one that not all of the group have, or will
-    /// have of this process. For one of the group: of its next one to the root, where each [`send_gather`], [`allreduce`] and
-    /// [`sync`] is one. Waits for the other parties, which know what earlier starts of this program have sent.
+    /// get from a message server or from this process. For one of the group: of its next one to the root, where each
+    /// [`send_gather`], [`allreduce`] and [`sync`] is one. Waits for the other parties, or their server, which know what
+    /// earlier starts of this program have sent.
     ///
     /// [`send_gather`]: BroadcastChannel::send_gather
     /// [`allreduce`]: BroadcastChannel::allreduce
