@@ -194,6 +194,7 @@ async fn buffers_are_not_copied() {
 async fn a_sender_waits_for_room_and_says_whom_it_waits_for(network: Network) {
     let limits = network.limits().window_messages(2);
     let [a, b] = network.parties(["a", "b"], &limits).await;
+    within(a.ready(Duration::from_secs(20))).await.unwrap();
     let to_b = a.variable("x", "b").unwrap().with_timeout(network.time(5));
     to_b.send(&0).await.unwrap();
     to_b.send(&1).await.unwrap();

@@ -93,12 +93,14 @@ mod tests {
 
     /// Writes when it may, to where the test reads.
     struct Stalling {
+        begun: Sender<()>,
         go: Receiver<()>,
         written: Sender<String>,
     }
 
     impl Write for Stalling {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.begun.send(());
             self.go.recv().map_err(|_| io::ErrorKind::BrokenPipe)?;
             let _ = self.written.send(String::from_utf8_lossy(bytes).into_owned());
             Ok(bytes.len())
@@ -111,9 +113,17 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_waits_for_who_does_not_read_and_what_is_left_out_is_counted() {
-        let ((go, may_go), (written, lines)) = (channel(), channel());
-        let mut show = Show::to(Stalling { go: may_go, written }).unwrap();
-        for number in 0..20_000 {
+        let ((begun, begins), (go, may_go), (written, lines)) = (channel(), channel(), channel());
+        let stalling = Stalling {
+            begun,
+            go: may_go,
+            written,
+        };
+        let mut show = Show::to(stalling).unwrap();
+        show.line("line 0");
+        // From here on nothing is taken.
+        begins.recv().unwrap();
+        for number in 1..20_000 {
             show.line(&format!("line {number}"));
         }
         let missing = show.left_out;
