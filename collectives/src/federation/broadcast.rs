@@ -183,9 +183,8 @@ impl BroadcastChannel {
     /// This channel, whose messages wait for their receiver for at most `ttl`, none for ever, instead of
     /// [`Limits::ttl`](super::Limits::ttl).
     ///
-    /// What has expired is used up alone: when a member's value does so, the root's next
-    /// [`gather`](BroadcastChannel::gather) has this member's next value beside the others' present ones. Values whose time
-    /// may be over say themselves which round they are of.
+    /// When a member's value has expired, the root's [`gather`](BroadcastChannel::gather) fails once all have sent theirs,
+    /// and uses up those of all: the next one has the values of the next round.
     #[must_use]
     pub fn with_ttl(mut self, ttl: Option<Duration>) -> Self {
         self.line.ttl = ttl;

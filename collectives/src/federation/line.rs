@@ -273,28 +273,24 @@ impl Line {
         }
     }
 
-    /// Receives one message of each of these, or none at all. In their order.
+    /// Receives one message of each of these, or none at all. In their order. Where one has waited too long, those of the
+    /// others are used up with it: what comes next from each is of one round.
     pub(super) async fn take_all(&self, peers: &[usize]) -> Result<Vec<(u64, Letter)>, ChannelError> {
         let mut slowest = peers.first().copied();
         let receiving = self.federation.wait(|state| {
             for peer in peers.iter().copied() {
-                match state.node.peek(peer, &self.key, None) {
-                    Some(false) => {}
-                    Some(true) => {
-                        let taken = state.node.take(peer, &self.key, None);
-                        taken.map(|taken| self.content(state, peer, taken)).transpose()?;
-                    }
-                    None => {
-                        slowest = Some(peer);
-                        return self.await_one(state, peer, None);
-                    }
+                if state.node.peek(peer, &self.key, None).is_none() {
+                    slowest = Some(peer);
+                    return self.await_one(state, peer, None);
                 }
             }
-            let taken = peers
-                .iter()
-                .filter_map(|peer| state.node.take(*peer, &self.key, None));
-            let letters = taken.filter_map(|taken| Some((taken.offset, taken.letter?)));
-            Ok(Asked::Answer(letters.collect()))
+            let take = |peer: &usize| Some((*peer, state.node.take(*peer, &self.key, None)?));
+            let taken: Vec<_> = peers.iter().filter_map(take).collect();
+            let letters = taken.into_iter().map(|(peer, taken)| {
+                let (taken, letter) = self.content(state, peer, taken)?;
+                Ok((taken.offset, letter))
+            });
+            Ok(Asked::Answer(letters.collect::<Result<_, ChannelError>>()?))
         });
         match within(self.timeout, receiving).await {
             Some(result) => result,

@@ -18,6 +18,7 @@ over_all_networks!(
     a_root_waits_for_whom_it_sends_numbers_to,
     a_member_that_starts_again_says_what_it_has,
     values_for_a_group_have_a_time_to_live,
+    who_gathers_has_values_of_one_round,
 );
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -313,4 +314,25 @@ async fn values_for_a_group_have_a_time_to_live(network: Network) {
         within(member.recv_broadcast_numbered::<i32>()).await.unwrap(),
         (1, 2)
     );
+}
+
+async fn who_gathers_has_values_of_one_round(network: Network) {
+    let names = ["a", "b", "c"];
+    let config = |name| config(name, &names).limits(network.limits());
+    let [b, c] = [network.join(config("b")).await, network.join(config("c")).await];
+    let [from_b, from_c] = [&b, &c].map(|member| member.broadcast("x", "a", ["b", "c"]).unwrap());
+    let short = from_b.clone().with_ttl(Some(Duration::from_millis(50)));
+    short.send_gather(&1).await.unwrap();
+    from_b.send_gather(&2).await.unwrap();
+    from_c.send_gather(&10).await.unwrap();
+    tokio::time::sleep(network.pause()).await;
+    let a = network.join(config("a")).await;
+    let root = a.broadcast("x", "a", ["b", "c"]).unwrap();
+    let error = within(root.gather::<i32>()).await.unwrap_err();
+    assert!(
+        matches!(error, ChannelError::Expired { offset: 0, .. }),
+        "{error}"
+    );
+    from_c.send_gather(&20).await.unwrap();
+    assert_eq!(within(root.gather::<i32>()).await.unwrap(), [2, 20]);
 }

@@ -19,7 +19,8 @@ fuzz_target!(|data: &[u8]| {
             let header = header.expect("a message that was read has one");
             assert_eq!(read.header, header);
             open(&read);
-            let again = StreamMessage::decode(&read.encode()).expect("it was read");
+            // By who has heard the same: bsread leaves out a data header that is what it was.
+            let again = decoder.decode(&read.encode()).expect("it was read");
             assert_eq!(again.header, read.header);
             assert_eq!(again.parts(), read.parts());
         }
